@@ -1,0 +1,32 @@
+# Two commands do everything: `make demo` and `make test`. Each prepares what it needs; the second time is quick.
+PYTHON ?= python3
+BIN := .venv/bin
+WORKERS ?= 2
+
+.PHONY: demo test test-all check bench lock
+
+demo: ## the main job on real input, unattended
+	@$(PYTHON) tools/prepare.py demo
+	@$(BIN)/charter demo $(ARGS)
+
+test: prepared check ## all the tests that fit into twenty minutes on two cores
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not slow" $(ARGS)
+
+test-all: prepared check ## the longer suites too
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+check: prepared ## style, types, floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: prepared ## the benchmarks, side by side with the peers
+	$(BIN)/charter bench $(ARGS)
+
+lock: prepared ## resolve the locks again (needs uv)
+	$(PYTHON) tools/lock.py
+
+.PHONY: prepared
+prepared:
+	@$(PYTHON) tools/prepare.py test

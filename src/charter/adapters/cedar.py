@@ -1,0 +1,173 @@
+"""Cedar by cedarpy: parses, validates, binds and evaluates.
+
+What the binding does that its callers must not have to know:
+
+* Text loses policies' ids (`policy0`, whatever `@id` says), so sets are bound from Cedar's JSON form under ours.
+* An evaluation error makes Cedar skip the policy, be it a `forbid`; the errors are handed on, and decide.py denies.
+* A set or request that it cannot read is a third decision, NoDecision; it is handed on as no decision at all.
+* Its parser's stack is not bounded, so texts must be bounded before they come here (policy/statement.py); grants are
+  written shallowly (policy/cedar_text.py).
+
+Requests are not validated again when they are put: the question is made in the schema's words by policy/vocabulary.py,
+and a policy that was validated strictly cannot err on it; if it does, that is an error, and denies.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import cedarpy
+import msgspec
+
+from charter.core.errors import ErrorCode, IntegrityError
+from charter.policy.cedar_text import decimal_digits
+from charter.policy.decide import Answer
+from charter.policy.engine import Asked, Json, PolicyTextError
+from charter.policy.vocabulary import Argument, Question
+
+_TOO_DEEP = "it nests too deeply"
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """A policy set and the entities it is always asked with, parsed once."""
+
+    policies: cedarpy.PolicySet
+    principal: Json  # uid
+    active: cedarpy.Entities
+    restrained: cedarpy.Entities
+
+
+class CedarEngine:
+    """Parses, validates, binds and evaluates with cedarpy. Holds nothing but a cache of schemas; safe in any thread."""
+
+    def parse(self, text: str) -> list[Json]:
+        """Return the policies of `text`, in order, as Cedar's JSON."""
+        try:
+            parsed = json.loads(cedarpy.policies_to_json_str(text))
+        except ValueError as err:
+            raise PolicyTextError(str(err)) from err
+        except RecursionError as err:
+            raise PolicyTextError(_TOO_DEEP) from err
+        if parsed["templates"]:
+            raise PolicyTextError("it is a template")
+        policies = parsed["staticPolicies"]
+        return [policies[f"policy{index}"] for index in range(len(policies))]
+
+    def faults(self, text: str, schema: str) -> list[tuple[int, str]]:
+        """Return what strict validation says: (index of the policy, what)."""
+        result = cedarpy.validate_policies(text, _schema(schema))
+        if result.validation_passed:
+            return []
+        found = [(_index(each.policy_id), each.error) for each in result.errors]
+        return found or [(0, "it does not validate")]
+
+    def bind(self, policies: Mapping[str, Json], asked: Asked) -> object:
+        """Return the set under our ids, with its entities."""
+        document = {"templates": {}, "staticPolicies": dict(policies), "templateLinks": []}
+        try:
+            bound = cedarpy.PolicySet.from_json_str(_encode(document).decode())
+            principal = {"type": "Charter::Principal", "id": asked.principal}
+            active, restrained = (_entities(principal, asked, is_restrained=each) for each in (False, True))
+        except (ValueError, RecursionError) as err:
+            raise PolicyTextError(f"Cedar cannot bind the policies: {err}") from err
+        if len(bound) != len(policies):
+            raise PolicyTextError("Cedar bound another number of policies than it was given")
+        return _Bound(bound, principal, active, restrained)
+
+    def evaluate(self, program: object, question: Question, approvals: frozenset[str]) -> Answer:
+        """Return what the bound set says of the question."""
+        if not isinstance(program, _Bound):
+            raise IntegrityError(ErrorCode.BAD_REQUEST, "these policies were bound by another engine")
+        base = program.restrained if question.restrained else program.active
+        try:
+            request = {
+                "principal": program.principal,
+                "action": {"type": "Charter::Action", "id": question.action},
+                "resource": {"type": "Charter::Object", "id": question.object},
+                "context": _encode(_context(question, approvals)).decode(),
+            }
+            entities = base.with_added_json_str(_encode([_object(question)]).decode())
+            result = cedarpy.is_authorized(request, program.policies, entities)
+        except ValueError as err:
+            return Answer(None, (), (str(err),))
+        errors = tuple(result.diagnostics.errors)
+        match result.decision:
+            case cedarpy.Decision.Allow:
+                return Answer(True, tuple(sorted(result.diagnostics.reasons)), errors)  # noqa: FBT003 - the decision
+            case cedarpy.Decision.Deny:
+                return Answer(False, tuple(sorted(result.diagnostics.reasons)), errors)  # noqa: FBT003
+            case _:
+                return Answer(None, (), errors or ("Cedar made no decision",))
+
+
+@lru_cache(maxsize=64)
+def _schema(text: str) -> cedarpy.Schema:
+    return cedarpy.Schema.from_str(text)
+
+
+def _index(policy_id: str) -> int:
+    digits = policy_id.removeprefix("policy")
+    return int(digits) if digits.isdigit() else 0
+
+
+def _entities(principal: Json, asked: Asked, *, is_restrained: bool) -> cedarpy.Entities:
+    attributes = asked.attributes | {"restrained": is_restrained}
+    known: list[Json] = [{"uid": principal, "attrs": attributes, "parents": []}]
+    known += [
+        {
+            "uid": {"type": "Charter::Action", "id": action},
+            "attrs": {},
+            "parents": [{"type": "Charter::Action", "id": group}],
+        }
+        for action, group in asked.groups.items()
+    ]
+    return cedarpy.Entities.from_json_str(_encode(known).decode())
+
+
+def _object(question: Question) -> Json:
+    return {
+        "uid": {"type": "Charter::Object", "id": question.object},
+        "attrs": {
+            "system": question.system,
+            "path": question.path,
+            "environment": question.environment,
+            "data": question.data,
+            "sensitive": question.sensitive,
+        },
+        "parents": [{"type": "Charter::System", "id": question.system}],
+    }
+
+
+def _context(question: Question, approvals: frozenset[str]) -> Json:
+    return {
+        "now": {"__extn": {"fn": "datetime", "arg": _moment(question.now)}},
+        "local": {zone: {"minute": minute, "day": day} for zone, (minute, day) in question.local.items()},
+        "arguments": {name: _argument(argument) for name, argument in question.arguments.items()},
+        "approvals": sorted(approvals),
+    }
+
+
+def _moment(at: dt.datetime) -> str:
+    """Return `at` as Cedar's datetime, in UTC, with milliseconds."""
+    return at.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03}Z"
+
+
+def _argument(argument: Argument) -> Json:
+    forms: dict[str, Any] = {}
+    if argument.text is not None:
+        forms["text"] = argument.text
+    if argument.number is not None:
+        forms["number"] = argument.number
+    if argument.flag is not None:
+        forms["flag"] = argument.flag
+    if argument.quantity is not None:
+        value, unit = argument.quantity
+        forms["quantity"] = {"value": {"__extn": {"fn": "decimal", "arg": decimal_digits(value)}}, "unit": unit}
+    return forms

@@ -1,0 +1,257 @@
+"""The database and its one writer. Satisfies core.work.Writer.
+
+    database = Database(url, clock=…, entropy=…, signer=…, make_transaction=HouseTransaction, node_origin=origin)
+    index = database.write(lambda tx: tx.record(draft))        # blocks; durable when it returns
+    index = await database.awrite(lambda tx: tx.record(draft)) # the same, for coroutines
+    names = database.read(lambda tx: tx.principals.names())    # a read-only snapshot on another connection
+    database.close()
+
+Opening migrates the tables, finds or creates the node called `node_origin`, and verifies the head of its log. Works
+that wait are carried out in groups by one thread (`sequencer.py`). A full queue refuses at once: a caller who must wait
+long is better told so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from charter.adapters import tables as t
+from charter.adapters.engine import open_engines, store_failure
+from charter.adapters.evidence_store import SqlLog
+from charter.adapters.log_writer import Head, LogWriter, opened_body
+from charter.adapters.migrations import migrate
+from charter.adapters.sequencer import Answer, Sequencer
+from charter.adapters.transaction import Frame, SqlTransaction
+from charter.core.clock import Clock, rfc3339
+from charter.core.entropy import Entropy
+from charter.core.errors import ErrorCode, UnavailableError
+from charter.core.keys import Signer
+from charter.evidence.checkpoint import check_origin
+from charter.evidence.entry import Draft, EntryKind
+
+T = TypeVar("T")
+Tx = TypeVar("Tx", bound=SqlTransaction)
+SignerSource = Callable[[sa.Connection], Signer]
+MAX_WAITING = 10_000
+MAX_GROUP = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One work that waits, and where its answer goes."""
+
+    work: Callable[[Any], Any]
+    future: Future[Any] | asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop | None
+
+
+class Database(Generic[Tx]):
+    """State and evidence of one node, in SQLite or PostgreSQL."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Clock,
+        entropy: Entropy,
+        signer: Signer | SignerSource,
+        make_transaction: Callable[[Frame], Tx],
+        node_origin: str,
+    ) -> None:
+        """Open the database; `signer` signs checkpoints, or finds (makes) the key that does in the first transaction.
+
+        Raises:
+            UnavailableError: the database cannot be used.
+            IntegrityError: its log cannot be trusted.
+            ConflictError: another process writes to it.
+        """
+        self._clock = clock
+        self._make = make_transaction
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._door = threading.Lock()
+        self._is_closed = False
+        self._is_healthy = True
+        self._engine, self._reader = open_engines(url)
+        try:
+            migrate(self._engine)
+            self.log = self._find_log(check_origin(node_origin), entropy, signer)
+            self._sequencer = Sequencer(self._engine, self.log, clock, make_transaction)
+            if self._sequencer.open().size == 0:
+                self._open_log()
+        except BaseException as err:
+            self._dispose()
+            if isinstance(err, exc.SQLAlchemyError):
+                raise store_failure(err) from err
+            raise
+        self._thread = threading.Thread(target=self._drain, name="charter-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def node(self) -> str:
+        """The node's id, as it stands in its evidence entries."""
+        return self.log.node
+
+    @property
+    def origin(self) -> str:
+        """The log's name in its checkpoints."""
+        return self.log.origin
+
+    @property
+    def head(self) -> Head:
+        """Where this node's log stands: its edge and its newest signed checkpoint."""
+        return self._sequencer.head
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the last group of works became durable and the log may be written to."""
+        return self._is_healthy and not self._is_closed and self._sequencer.halted is None
+
+    def write(self, work: Callable[[Tx], T]) -> T:
+        """Return what `work` returns, once it is durable. Blocks.
+
+        Raises:
+            UnavailableError: it could not be made durable; nothing of it happened.
+            IntegrityError: the node stopped writing.
+        """
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a work cannot wait for another work")
+        future: Future[T] = Future()
+        self._submit(_Job(work, future, None))
+        return future.result()
+
+    async def awrite(self, work: Callable[[Tx], T]) -> T:
+        """Await what `work` returns, once it is durable, without blocking the event loop.
+
+        A caller who is cancelled meanwhile does not stop the work.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._submit(_Job(work, future, loop))
+        return await future
+
+    def read(self, reading: Callable[[Tx], T]) -> T:
+        """Return what `reading` returns, from one consistent snapshot, on a connection of its own.
+
+        Raises:
+            UnavailableError: the database cannot be read.
+        """
+        try:
+            with self._reader.connect() as connection, connection.begin():
+                return reading(self._make(Frame(connection, self._clock.now())))
+        except exc.SQLAlchemyError as err:
+            raise store_failure(err) from err
+
+    def read_log(self, reading: Callable[[SqlLog], T]) -> T:
+        """Return what `reading` returns of this node's evidence log, from one consistent snapshot.
+
+        Raises:
+            UnavailableError: the database cannot be read.
+        """
+        return self.read(lambda tx: reading(SqlLog(tx.connection, self.node, self.origin)))
+
+    def close(self) -> None:
+        """Carry out what waits, then let the database go. Later works are refused."""
+        with self._door:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            self._jobs.put(None)
+        self._thread.join()
+        self._dispose()
+
+    def _submit(self, job: _Job) -> None:
+        with self._door:  # so that nothing is put behind the end of the queue, where nobody would answer it
+            if self._is_closed:
+                raise UnavailableError(ErrorCode.NOT_RUNNING, "the database is closed")
+            if self._jobs.qsize() >= MAX_WAITING:
+                raise UnavailableError(
+                    ErrorCode.TOO_MANY,
+                    f"{MAX_WAITING} changes wait to be recorded already",
+                    help="send fewer at a time",
+                )
+            self._jobs.put(job)
+
+    def _drain(self) -> None:
+        """Carry out works until the database is closed: the writer's thread."""
+        is_open = True
+        while is_open:
+            jobs, is_open = self._next_group()
+            while jobs:
+                answers = self._sequencer.run([job.work for job in jobs])
+                self._is_healthy = not isinstance(answers[0].error, UnavailableError)
+                _deliver(jobs, answers)
+                del jobs[: len(answers)]
+        self._sequencer.close()
+
+    def _next_group(self) -> tuple[list[_Job], bool]:
+        """Wait for works; return those that wait, at most a group, and whether more may come."""
+        jobs: list[_Job] = []
+        job = self._jobs.get()
+        try:
+            while job is not None:
+                jobs.append(job)
+                if len(jobs) == MAX_GROUP:
+                    return jobs, True
+                job = self._jobs.get_nowait()
+        except queue.Empty:
+            return jobs, True
+        return jobs, False
+
+    def _find_log(self, origin: str, entropy: Entropy, signer: Signer | SignerSource) -> LogWriter:
+        """Return the writer of the log called `origin`, creating node and log if this is the first start."""
+        with self._engine.connect() as connection, connection.begin():
+            key = signer(connection) if callable(signer) else signer
+            node = connection.execute(sa.select(t.node.c.id).where(t.node.c.origin == origin)).scalar()
+            if node is not None:
+                return LogWriter(node, origin, key)
+            log = LogWriter(entropy.identifier("nod"), origin, key)
+            row = {"id": log.node, "origin": origin, "created_at": rfc3339(self._clock.now())}
+            connection.execute(t.node.insert(), row)
+            log.create(connection)
+            return log
+
+    def _open_log(self) -> None:
+        draft = Draft(EntryKind.LOG_OPENED, "charter", None, dict(opened_body(self.log)))
+        (answer,) = self._sequencer.run([lambda tx: tx.record(draft)])
+        if answer.error is not None:
+            raise answer.error
+
+    def _dispose(self) -> None:
+        self._engine.dispose()
+        self._reader.dispose()
+
+
+def _deliver(jobs: list[_Job], answers: list[Answer]) -> None:
+    """Give each job its answer; those that wait in an event loop get theirs together."""
+    waiting: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Answer]]] = {}
+    for job, answer in zip(jobs, answers, strict=False):
+        if job.loop is not None and isinstance(job.future, asyncio.Future):
+            waiting.setdefault(job.loop, []).append((job.future, answer))
+        elif answer.error is not None:
+            job.future.set_exception(answer.error)
+        else:
+            job.future.set_result(answer.value)
+    for loop, settled in waiting.items():
+        try:
+            loop.call_soon_threadsafe(_resolve, settled)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            continue
+
+
+def _resolve(settled: list[tuple[asyncio.Future[Any], Answer]]) -> None:
+    for future, answer in settled:
+        if future.done():
+            continue  # its waiter was cancelled
+        if answer.error is not None:
+            future.set_exception(answer.error)
+        else:
+            future.set_result(answer.value)

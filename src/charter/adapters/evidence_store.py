@@ -1,0 +1,87 @@
+"""The evidence log as it is kept: rows <-> values, read-only. Satisfies evidence.log.LogReader."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from charter.adapters import tables as t
+from charter.core.errors import AbsentError, ErrorCode
+from charter.evidence.log import Filter, Stored
+
+_COMMON = frozenset({"verdict", "outcome"})
+_entry, _head, _tile, _kept = t.evidence_entry.c, t.evidence_head.c, t.evidence_tile.c, t.evidence_checkpoint.c
+_HASHES = sa.select(_tile.hashes).where(  # built once: a proof reads half a dozen tiles
+    _tile.node == sa.bindparam("node"), _tile.level == sa.bindparam("level"), _tile.index == sa.bindparam("place")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SqlLog:
+    """One node's log, on one connection."""
+
+    connection: sa.Connection
+    node: str
+    origin: str
+
+    def checkpoint(self) -> str:
+        """Return the newest signed checkpoint, as it is kept."""
+        note = self.connection.execute(sa.select(_head.checkpoint).where(_head.node == self.node)).scalar()
+        if note is None:
+            raise AbsentError(ErrorCode.UNKNOWN_ENTRY, "the log has no head", help="restore the newest backup")
+        return str(note)
+
+    def checkpoints(self, after: int, limit: int) -> Sequence[tuple[int, str]]:
+        """Return kept checkpoints of sizes above `after`, smallest first."""
+        query = sa.select(_kept.size, _kept.checkpoint).where(_kept.node == self.node, _kept.size > after)
+        rows = self.connection.execute(query.order_by(_kept.size).limit(limit))
+        return [(size, note) for size, note in rows]
+
+    def entries(self, after: int | None, limit: int) -> Sequence[Stored]:
+        """Return entries with an index above `after` (None: from the very first), in order."""
+        query = _select().where(_entry.node == self.node)
+        if after is not None:
+            query = query.where(_entry.index > after)
+        return self._stored(query.order_by(_entry.index).limit(limit))
+
+    def find(self, wanted: Filter) -> Sequence[Stored]:
+        """Return the newest entries that `wanted` describes."""
+        query = _select().where(_entry.node == self.node)
+        if wanted.principal is not None:
+            query = query.where(_entry.principal_id == wanted.principal)
+        if wanted.kinds:
+            query = query.where(_entry.kind.in_(wanted.kinds))
+            if not _COMMON.intersection(wanted.kinds):
+                query = query.where(t.RARE_KIND)  # lets the database use the index of the rare kinds
+        if wanted.since is not None:
+            query = query.where(_entry.time >= wanted.since)
+        if wanted.until is not None:
+            query = query.where(_entry.time < wanted.until)
+        if wanted.text is not None:
+            query = query.where(self._holds(wanted.text))
+        if wanted.before is not None:
+            query = query.where(sa.tuple_(_entry.time, _entry.index) < wanted.before)
+        return self._stored(query.order_by(_entry.time.desc(), _entry.index.desc()).limit(wanted.limit))
+
+    def tile(self, level: int, index: int) -> bytes:
+        """Return the hashes of a tile, or b"" if it is not kept."""
+        found = self.connection.execute(_HASHES, {"node": self.node, "level": level, "place": index}).scalar()
+        return bytes(found or b"")
+
+    def _holds(self, text: bytes) -> sa.ColumnElement[bool]:
+        if self.connection.dialect.name == "postgresql":
+            return sa.func.position(sa.literal(text).op("IN")(_entry.data)) > 0
+        return sa.func.instr(_entry.data, text) > 0
+
+    def _stored(self, query: sa.Select[Any]) -> Sequence[Stored]:
+        return [
+            Stored(node, index, time, kind, principal, bytes(data))
+            for node, index, time, kind, principal, data in self.connection.execute(query)
+        ]
+
+
+def _select() -> sa.Select[Any]:
+    return sa.select(_entry.node, _entry.index, _entry.time, _entry.kind, _entry.principal_id, _entry.data)

@@ -1,0 +1,1 @@
+"""The migration scripts, in the order of their numbers."""

@@ -1,0 +1,259 @@
+"""Group commit: runs works in order, many to one transaction, and appends the evidence they recorded.
+
+INVARIANT: an answer is given after its work is committed and its `after_commit` steps have run.
+INVARIANT: a work that raises changes nothing, and the others of its group are unharmed: the group is rolled back and
+run again with a savepoint around each work.
+INVARIANT: a work that has `after_commit` steps is the last of its group, so the next work finds memory in step with
+what is durable. Without this, two calls in one group could spend one approval.
+INVARIANT: whether a commit that broke off went through is settled from the log's own head before anything else is
+written; if it did, its steps run then.
+INVARIANT: once the log or memory cannot be trusted, nothing more is written by this process.
+
+One thread calls `run`; there are no locks here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from charter.adapters import tables as t
+from charter.adapters.engine import store_failure, work_failure
+from charter.adapters.log_writer import Head, LogWriter
+from charter.adapters.transaction import Frame, SqlTransaction
+from charter.core.clock import Clock
+from charter.core.errors import ConflictError, ErrorCode, IntegrityError
+
+Tx = TypeVar("Tx", bound=SqlTransaction)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one work: its value, or the error it ends with."""
+
+    value: Any = None
+    error: BaseException | None = None
+
+
+class _WorkRaisedError(Exception):
+    """A work of the group raised: run the group again, each work by itself."""
+
+
+class Sequencer(Generic[Tx]):
+    """Runs works against one node's log and its database."""
+
+    def __init__(
+        self, engine: sa.Engine, log: LogWriter, clock: Clock, make_transaction: Callable[[Frame], Tx]
+    ) -> None:
+        self._engine = engine
+        self._log = log
+        self._clock = clock
+        self._make = make_transaction
+        self._connection: sa.Connection | None = None
+        self._head: Head | None = None
+        self._doubt: tuple[Head, list[Callable[[], None]]] | None = None  # a commit that broke off
+        self.halted: str | None = None  # why nothing more is written
+
+    def open(self) -> Head:
+        """Connect, check the log, and return its head.
+
+        Raises:
+            IntegrityError: the log cannot be trusted.
+            ConflictError: another process writes to it.
+        """
+        self._connected()
+        return self.head
+
+    @property
+    def head(self) -> Head:
+        """The head of the log, as last read or written."""
+        assert self._head is not None  # noqa: S101 - `open` has read it
+        return self._head
+
+    def run(self, works: Sequence[Callable[[Tx], Any]]) -> list[Answer]:
+        """Carry out the first of `works`, at least one; return as many answers."""
+        try:
+            return self._run(works)
+        except IntegrityError as err:
+            self.halted = err.detail
+            _log.critical("evidence: %s", err.detail)
+            return [Answer(error=self.refusal())] * len(works)
+        except exc.SQLAlchemyError as err:
+            self._let_go()
+            failure = store_failure(err)
+            _log.error("database: %s", failure.detail)
+            return [Answer(error=failure)] * len(works)
+        except ConflictError as err:
+            return [Answer(error=err)] * len(works)
+        except Exception as err:  # noqa: BLE001 - the writer's edge: its thread must not die and leave callers waiting
+            self.halted = f"an unexpected {type(err).__name__}"
+            _log.critical("the writer failed", exc_info=err)
+            return [Answer(error=self.refusal())] * len(works)
+
+    def refusal(self) -> IntegrityError:
+        """Return the error of every work after the node has stopped writing."""
+        return IntegrityError(
+            ErrorCode.EVIDENCE_BROKEN,
+            f"this node stopped writing: {self.halted}",
+            help="run `charter evidence verify`, then restart the node",
+        )
+
+    def close(self) -> None:
+        """Let the database go."""
+        self._let_go()
+
+    def _run(self, works: Sequence[Callable[[Tx], Any]]) -> list[Answer]:
+        if self.halted is not None:
+            raise self.refusal()
+        connection = self._connected()
+        try:
+            frame, answers = self._attempt(connection, works, self._run_plain)
+        except _WorkRaisedError as err:
+            if len(works) == 1:
+                return [_failed(err.__cause__)]
+            frame, answers = self._attempt(connection, works, self._run_apart)
+        self._apply(frame.steps)
+        return answers
+
+    def _attempt(
+        self,
+        connection: sa.Connection,
+        works: Sequence[Callable[[Tx], Any]],
+        run: Callable[[Frame, Sequence[Callable[[Tx], Any]]], list[Answer]],
+    ) -> tuple[Frame, list[Answer]]:
+        """Run works in one transaction and commit it."""
+        transaction = connection.begin()
+        frame = Frame(connection, self._clock.now(), self._log.node, self.head.size)
+        try:
+            answers = run(frame, works)
+            head = self._log.append(connection, self.head, frame.entries) if frame.entries else self.head
+            if frame.changes:
+                connection.execute(t.feed.insert(), frame.changes)
+        except BaseException:
+            transaction.rollback()
+            raise
+        finally:
+            frame.node = None  # a transaction that is kept and used later says so
+        self._commit(transaction, head, frame.steps)
+        return frame, answers
+
+    def _run_plain(self, frame: Frame, works: Sequence[Callable[[Tx], Any]]) -> list[Answer]:
+        transaction, answers = self._make(frame), []
+        for work in works:
+            try:
+                answers.append(Answer(work(transaction)))
+            except Exception as err:
+                raise _WorkRaisedError from err
+            if frame.steps:
+                break
+        return answers
+
+    def _run_apart(self, frame: Frame, works: Sequence[Callable[[Tx], Any]]) -> list[Answer]:
+        transaction, answers = self._make(frame), []
+        for work in works:
+            mark = frame.mark()
+            savepoint = frame.connection.begin_nested()
+            try:
+                answers.append(Answer(work(transaction)))
+            except Exception as err:  # noqa: BLE001 - the edge of a work: whatever it raises goes to its caller
+                savepoint.rollback()
+                frame.rewind(mark)
+                answers.append(_failed(err))
+            else:
+                savepoint.commit()
+            if frame.steps:
+                break
+        return answers
+
+    def _commit(self, transaction: sa.Transaction, head: Head, steps: list[Callable[[], None]]) -> None:
+        """Commit, and settle it if nobody knows whether that went through.
+
+        Raises:
+            SQLAlchemyError: it did not, or it cannot be known yet.
+        """
+        self._doubt = (head, steps)
+        try:
+            transaction.commit()
+        except exc.SQLAlchemyError:
+            self._let_go()
+            self._connected()  # reads the head: if the commit went through, that settles it
+            if self._head is not head:
+                raise
+        else:
+            self._doubt = None
+            self._head = head
+            return
+
+    def _connected(self) -> sa.Connection:
+        """Return the connection; on a new one, the log is checked and a commit in doubt is settled."""
+        if self._connection is not None and not self._connection.invalidated:
+            return self._connection
+        self._let_go()
+        connection = self._engine.connect()
+        try:
+            with connection.begin():
+                _claim(connection, self._log.node)
+                found = self._log.load(connection)
+        except BaseException:
+            connection.invalidate()
+            connection.close()
+            raise
+        self._settle(found)
+        self._connection = connection
+        return connection
+
+    def _settle(self, found: Head) -> None:
+        doubt, self._doubt = self._doubt, None
+        if doubt is not None and found.note == doubt[0].note:
+            self._head = doubt[0]
+            self._apply(doubt[1])
+            doubt[1].clear()  # whoever still holds them must not run them again
+        elif self._head is None or self._head.note == found.note:
+            self._head = found
+        else:
+            raise IntegrityError(
+                ErrorCode.EVIDENCE_BROKEN,
+                f"the log has {found.size} entries in the database, but this node wrote {self._head.size}",
+            )
+
+    def _apply(self, steps: Sequence[Callable[[], None]]) -> None:
+        for step in steps:
+            try:
+                step()
+            except Exception as err:
+                raise IntegrityError(
+                    ErrorCode.EVIDENCE_BROKEN, f"what is durable could not be shown in memory: {err!r:.200}"
+                ) from err
+
+    def _let_go(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()
+            connection.close()
+
+
+def _claim(connection: sa.Connection, node: str) -> None:
+    """Hold the node's lock as long as the connection lives. On SQLite the data folder's lock does this.
+
+    Raises:
+        ConflictError: another process holds it.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    query = sa.select(sa.func.pg_try_advisory_lock(sa.func.hashtext("charter-node"), sa.func.hashtext(node)))
+    if not connection.execute(query).scalar():
+        raise ConflictError(
+            ErrorCode.ALREADY_RUNNING,
+            "another Charter process writes this node's log in that database",
+            help="stop it, or give this node another public URL",
+        )
+
+
+def _failed(err: BaseException | None) -> Answer:
+    return Answer(error=work_failure(err) if isinstance(err, exc.SQLAlchemyError) else err)

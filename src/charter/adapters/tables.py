@@ -1,0 +1,207 @@
+"""The tables, all of them: what is kept, and under which keys. Row <-> value mapping stands in the stores beside it."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+_time = sa.String(27)  # RFC 3339, UTC, microseconds: one width on every database, text order is time order
+_json = sa.Text  # canonical JSON
+
+principal = sa.Table(
+    "principal",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("name", sa.String(63), nullable=False, unique=True),
+    sa.Column("spiffe_id", sa.String(2048), nullable=False, unique=True),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("environment", sa.String(16), nullable=False),
+    sa.Column("owner_person", sa.String(254), nullable=False),
+    sa.Column("owner_team", sa.String(63), nullable=False),
+    sa.Column("standing", sa.String(16), nullable=False),
+    sa.Column("epoch", sa.Integer, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("digest", sa.String(71), nullable=False),
+    sa.Column("expires", sa.String(10), nullable=False),
+    sa.Column("managed_by", sa.String(16), nullable=False),  # git | console
+    sa.Column("applied_digest", sa.String(71), nullable=True),  # last applied from files; another `digest` is drift
+    sa.Column("registered_at", _time, nullable=False),
+)
+charter_version = sa.Table(
+    "charter_version",
+    metadata,
+    sa.Column("principal_id", sa.String(40), sa.ForeignKey("principal.id"), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("digest", sa.String(71), nullable=False, index=True),
+    sa.Column("charter", _json, nullable=False),
+    sa.Column("sources", _json, nullable=False),  # {"path": file, "at": {dotted path: [line, column]}}
+    sa.Column("envelope", _json, nullable=False),  # DSSE over the canonical charter
+    sa.Column("applied_at", _time, nullable=False),
+    sa.Column("applied_by", sa.String(254), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+system = sa.Table(
+    "system",
+    metadata,
+    sa.Column("name", sa.String(63), primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("digest", sa.String(71), nullable=False),
+    sa.Column("standing", sa.String(16), nullable=False),
+    sa.Column("body", _json, nullable=False),
+    sa.Column("sources", _json, nullable=False),
+    sa.Column("managed_by", sa.String(16), nullable=False),  # git | console
+    sa.Column("applied_digest", sa.String(71), nullable=True),
+    sa.Column("applied_at", _time, nullable=False),
+)
+estate_part = (
+    sa.Table(  # guardrails (one row a file), teams.yaml, patterns: what decisions and plans need beside charters
+        "estate_part",
+        metadata,
+        sa.Column("path", sa.String(255), primary_key=True),
+        sa.Column("kind", sa.String(16), nullable=False),  # guardrail | teams | pattern
+        sa.Column("digest", sa.String(71), nullable=False),  # of the body
+        sa.Column("body", sa.Text, nullable=False),
+        sa.Column("applied_digest", sa.String(71), nullable=True),
+        sa.Column("applied_at", _time, nullable=False),
+    )
+)
+client_key = sa.Table(
+    "client_key",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("principal_id", sa.String(40), sa.ForeignKey("principal.id"), nullable=False, index=True),
+    sa.Column("thumbprint", sa.String(64), nullable=False, unique=True),
+    sa.Column("jwk", _json, nullable=False),
+    sa.Column("standing", sa.String(16), nullable=False),
+    sa.Column("registered_at", _time, nullable=False),
+)
+used_assertion = sa.Table(  # replay memory of client assertions (RFC 7523 section 3, jti)
+    "used_assertion",
+    metadata,
+    sa.Column("thumbprint", sa.String(64), primary_key=True),
+    sa.Column("jti_digest", sa.String(71), primary_key=True),
+    sa.Column("expires_at", sa.Integer, nullable=False, index=True),
+)
+revoked_token = sa.Table(  # tokens taken back one by one (RFC 7009), until they would have expired
+    "revoked_token",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),  # jti
+    sa.Column("principal_id", sa.String(40), nullable=False),
+    sa.Column("expires_at", sa.Integer, nullable=False, index=True),
+)
+signing_key = sa.Table(
+    "signing_key",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),  # the key id in tokens and signatures
+    sa.Column("use", sa.String(16), nullable=False),  # token | evidence | charter
+    sa.Column("origin", sa.String(255), nullable=True),  # of an evidence key: the log it signs
+    sa.Column("public", _json, nullable=False),
+    sa.Column("sealed", sa.Text, nullable=False),  # the private half under the master key; empty once it signs no more
+    sa.Column("state", sa.String(16), nullable=False),  # next | active | retiring | retired
+    sa.Column("created_at", _time, nullable=False),
+    sa.Column("retire_after", _time, nullable=True),
+)
+approval = sa.Table(
+    "approval",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("principal_id", sa.String(40), sa.ForeignKey("principal.id"), nullable=False, index=True),
+    sa.Column("call_digest", sa.String(71), nullable=False, index=True),
+    sa.Column("call", _json, nullable=False),  # system, tool, action, object, arguments, as shown to the approver
+    sa.Column("roles", _json, nullable=False),
+    sa.Column("given", _json, nullable=False),  # role -> person
+    sa.Column(
+        "state", sa.String(16), nullable=False, index=True
+    ),  # waiting | approved | refused | spent | expired | cancelled
+    sa.Column("asked_at", _time, nullable=False),
+    sa.Column("expires_at", _time, nullable=False),
+    sa.Column("verdict_id", sa.String(40), nullable=False),
+)
+limit_usage = sa.Table(
+    "limit_usage",
+    metadata,
+    sa.Column("principal_id", sa.String(40), primary_key=True),
+    sa.Column("key", sa.String(255), primary_key=True),
+    sa.Column("window_start", sa.Integer, primary_key=True),  # seconds since 1970
+    sa.Column("used", sa.BigInteger, nullable=False),  # calls, or 1/10,000 of the summed unit
+)
+finding = sa.Table(
+    "finding",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("kind", sa.String(48), nullable=False),
+    sa.Column("fingerprint", sa.String(71), nullable=False, unique=True),
+    sa.Column("state", sa.String(16), nullable=False, index=True),  # open | adopted | accepted | resolved
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("body", _json, nullable=False),
+    sa.Column("principal_id", sa.String(40), nullable=True),
+    sa.Column("opened_at", _time, nullable=False),
+    sa.Column("changed_at", _time, nullable=False),
+)
+feed = sa.Table(  # every change, in order; a node rebuilds its live estate from it
+    "feed",
+    metadata,
+    sa.Column("sequence", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("kind", sa.String(32), nullable=False),  # principal | system | key | guardrails | …
+    sa.Column("subject", sa.String(255), nullable=False),
+    sa.Column("at", _time, nullable=False),
+    sa.Column("actor", sa.String(254), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+evidence_entry = sa.Table(
+    "evidence_entry",
+    metadata,
+    sa.Column("node", sa.String(40), primary_key=True),
+    sa.Column("index", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("time", _time, nullable=False, index=True),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("principal_id", sa.String(40), nullable=True),
+    sa.Column("data", sa.LargeBinary, nullable=False),  # the exact canonical bytes that are hashed
+)
+sa.Index("ix_evidence_entry_principal_id", evidence_entry.c.principal_id, evidence_entry.c.time)
+# Nearly all entries are verdicts and outcomes; the rare kinds are found by an index that costs them nothing.
+RARE_KIND = sa.literal_column("kind").not_in([sa.literal_column("'verdict'"), sa.literal_column("'outcome'")])
+sa.Index(
+    "ix_evidence_entry_kind",
+    evidence_entry.c.kind,
+    evidence_entry.c.time,
+    sqlite_where=RARE_KIND,
+    postgresql_where=RARE_KIND,
+)
+evidence_tile = sa.Table(  # C2SP tlog-tiles, full and partial: proofs, and the means to name a changed entry
+    "evidence_tile",
+    metadata,
+    sa.Column("node", sa.String(40), primary_key=True),
+    sa.Column("level", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("index", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("hashes", sa.LargeBinary, nullable=False),  # 1 to 256 hashes of 32 bytes
+)
+evidence_checkpoint = sa.Table(  # one of each 256 entries or so, to tell which stretch of a rewritten log is wrong
+    "evidence_checkpoint",
+    metadata,
+    sa.Column("node", sa.String(40), primary_key=True),
+    sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("checkpoint", sa.Text, nullable=False),
+)
+evidence_head = sa.Table(
+    "evidence_head",
+    metadata,
+    sa.Column("node", sa.String(40), primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("frontier", sa.LargeBinary, nullable=False),  # 32-byte roots of the full subtrees, largest first
+    sa.Column("checkpoint", sa.Text, nullable=False),  # the signed head (C2SP tlog-checkpoint)
+)
+node = sa.Table(
+    "node",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("origin", sa.String(255), nullable=False, unique=True),  # the log's name in its checkpoints
+    sa.Column("created_at", _time, nullable=False),
+)

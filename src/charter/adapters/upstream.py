@@ -1,0 +1,277 @@
+"""Where allowed MCP calls go: one supervised server per system, its tools kept for a short while.
+
+INVARIANT: `call` spends the permit before anything else happens, and sends exactly the call it was spent for. There is
+no other way from the pipeline to an upstream.
+INVARIANT: definitions are live: read from the server at most a minute ago, and anew when it says that they changed or
+was started or met anew. If they cannot be read, there are none.
+INVARIANT: the caller's token is not known here; upstreams get their own credential, or none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from charter.adapters.upstream_address import AddressRule, usual_addresses
+from charter.adapters.upstream_child import ChildLimits, Program
+from charter.adapters.upstream_http import HttpServer
+from charter.adapters.upstream_rpc import Listed, Message, too_slow, tool_named
+from charter.adapters.upstream_stdio import StdioServer
+from charter.adapters.upstream_wire import HttpLimits, HttpWire
+from charter.core.clock import Clock, Deadline
+from charter.core.errors import ErrorCode
+from charter.core.values import Secret
+from charter.gateway.call import Call
+from charter.gateway.permit import Permit, PermitLedger
+from charter.gateway.pins import ToolDefinition, ToolList, UpstreamError
+from charter.registry.principal import LiveEstate, SystemRecord
+from charter.registry.system import HttpUpstream, StdioUpstream
+
+RETIRE_SECONDS = 60.0  # for calls under way when a system's upstream is changed
+INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")  # variables of Charter's own that every child gets
+Config = StdioUpstream | HttpUpstream
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSettings:
+    """What all upstreams share."""
+
+    estate: Path  # `${estate}` in commands, and the folder that children start in
+    variable: Callable[[str], str | None]  # reads one variable of Charter's own environment
+    child: ChildLimits = field(default_factory=ChildLimits)
+    http: HttpLimits = field(default_factory=HttpLimits)
+    rule: AddressRule = usual_addresses
+
+
+class Server(Protocol):
+    """One upstream, over either transport."""
+
+    @property
+    def busy(self) -> int:
+        """How many calls are under way."""
+        ...
+
+    @property
+    def log(self) -> tuple[str, ...]:
+        """The last lines it logged."""
+        ...
+
+    async def ready(self, deadline: Deadline) -> object:
+        """Start or meet it."""
+        ...
+
+    async def list_tools(self, deadline: Deadline) -> Listed:
+        """Return its tools."""
+        ...
+
+    def call(self, call: Call, tool: ToolDefinition | None, deadline: Deadline) -> AsyncGenerator[Message]:
+        """Send one call; yield notifications, then one result or error."""
+        ...
+
+    async def aclose(self) -> None:
+        """End it."""
+        ...
+
+
+class _Reached:
+    """A server, and its tools as last read."""
+
+    def __init__(self, config: Config, settings: UpstreamSettings, clock: Clock) -> None:
+        self.config = config
+        self.server = connect(config, settings, self._changed)
+        self.tools: ToolList | None = None
+        self._clock = clock
+        self._fresh_until = 0.0
+        self.changes = 0  # how often they may have changed
+        self._reading = asyncio.Lock()
+
+    def _changed(self) -> None:
+        self.changes += 1
+        self._fresh_until = 0.0
+
+    @property
+    def fresh(self) -> ToolList | None:
+        """The tools, if they were read lately enough."""
+        return self.tools if self._clock.monotonic() < self._fresh_until else None
+
+    async def read(self, deadline: Deadline) -> ToolList:
+        """Return the tools, read anew; whoever asks meanwhile shares the answer."""
+        try:
+            async with asyncio.timeout(deadline.remaining()), self._reading:
+                if self.fresh is not None:
+                    return self.fresh
+                await self.server.ready(deadline)
+                before = self.changes
+                listed = await self.server.list_tools(deadline)
+        except TimeoutError:
+            raise too_slow(sent=False) from None
+        if listed.list != self.tools:  # an equal list stays the very same, so that nobody is told of a change
+            self.tools = listed.list
+        self._fresh_until = self._clock.monotonic() + listed.ttl if self.changes == before else 0.0
+        return self.tools
+
+
+class McpUpstreams:
+    """All upstreams. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        live: LiveEstate,
+        permits: PermitLedger,
+        clock: Clock,
+        settings: UpstreamSettings,
+        heard: Callable[[SystemRecord, ToolList], None] | None = None,
+    ) -> None:
+        """`heard` is told each time a system's tools turn out to be other than they were."""
+        self._live = live
+        self._permits = permits
+        self._clock = clock
+        self._settings = settings
+        self._heard = heard
+        self._reached: dict[str, _Reached] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    async def tools(self, record: SystemRecord, deadline: Deadline) -> tuple[ToolDefinition, ...]:
+        """Return the definitions of the tools that a system has right now.
+
+        Raises:
+            UpstreamError: it cannot be reached, or answers nonsense.
+        """
+        reached = self._reach(record)
+        fresh = reached.fresh
+        if fresh is None:
+            before = reached.tools
+            fresh = await reached.read(deadline)
+            if self._heard is not None and fresh is not before:
+                self._heard(record, fresh)
+        return fresh.tools
+
+    def known(self, record: SystemRecord) -> tuple[ToolDefinition, ...] | None:
+        """Return the definitions last read, None if they never were."""
+        reached = self._reached.get(record.name)
+        return reached.tools.tools if reached is not None and reached.tools is not None else None
+
+    def edition(self, record: SystemRecord) -> tuple[object, int]:
+        """Return what is no longer the same, item by item, once the system's tools may have changed."""
+        reached = self._reached.get(record.name)
+        return (None, 0) if reached is None else (reached.tools, reached.changes)
+
+    def call(self, permit: Permit, call: Call, deadline: Deadline) -> AsyncGenerator[Message]:
+        """Spend `permit` on `call`; return what makes it, and yields notifications, then one result or error.
+
+        Raises:
+            IntegrityError: the permit is not good for this call; nothing was sent.
+            UpstreamError: the call could not be sent, or no proper answer came.
+        """
+        self._permits.redeem(permit, call)
+        record = self._live.systems.get(call.system)
+        if record is None:
+            raise UpstreamError(ErrorCode.UNKNOWN_SYSTEM, f"there is no system `{call.system}` any more", sent=False)
+        reached = self._reach(record)
+        tool = tool_named(reached.tools.tools, call.tool) if reached.tools is not None else None
+        if tool is None or tool.digest != call.tool_pin:
+            raise UpstreamError(
+                ErrorCode.UNKNOWN_TOOL,
+                f"the definition of the tool `{call.tool}` changed while the call was decided",
+                sent=False,
+                help="list the tools again, then call",
+            )
+        return reached.server.call(call, tool, deadline)
+
+    def logs(self, system: str) -> tuple[str, ...]:
+        """Return the last lines a system's server logged. For the operator alone: they may hold anything."""
+        reached = self._reached.get(system)
+        return reached.server.log if reached is not None else ()
+
+    async def aclose(self) -> None:
+        """End all servers; calls under way fail."""
+        reached, self._reached = list(self._reached.values()), {}
+        for task in self._retiring:
+            task.cancel()
+        await asyncio.gather(*self._retiring, *(each.server.aclose() for each in reached), return_exceptions=True)
+
+    def _reach(self, record: SystemRecord) -> _Reached:
+        """Return the system's server; one whose `upstream` was changed is replaced, and ends once it is idle."""
+        config = record.system.upstream
+        if config is None:
+            raise UpstreamError(
+                ErrorCode.UPSTREAM_FAILED,
+                f"the system `{record.name}` has no upstream",
+                sent=False,
+                help="write `upstream` into the system's file",
+            )
+        reached = self._reached.get(record.name)
+        if reached is not None and (reached.config is config or reached.config == config):
+            return reached
+        if reached is not None:
+            task = asyncio.create_task(_retire(reached.server))
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+        reached = self._reached[record.name] = _Reached(config, self._settings, self._clock)
+        return reached
+
+
+def connect(config: Config, settings: UpstreamSettings, changed: Callable[[], None]) -> Server:
+    """Return the server that `config` describes. Nothing is started yet."""
+    if isinstance(config, StdioUpstream):
+        return StdioServer(program_of(config, settings), changed, settings.child)
+    name = config.token_env
+
+    def credential() -> Secret | None:
+        if name is None:
+            return None
+        value = settings.variable(name)
+        if not value:
+            raise UpstreamError(
+                ErrorCode.UPSTREAM_FAILED,
+                f"the variable `{name}`, which holds the upstream's token, is not set",
+                sent=False,
+                help=f"set `{name}` where Charter runs",
+            )
+        return Secret(value.encode())
+
+    return HttpServer(HttpWire(config.url, credential, settings.http, settings.rule), changed)
+
+
+def program_of(config: StdioUpstream, settings: UpstreamSettings) -> Program:
+    """Return what to start: `${estate}` filled in, and the environment its system file allows."""
+    estate = str(settings.estate.resolve())
+
+    def filled(text: str) -> str:
+        return text.replace("${estate}", estate)
+
+    passed = {name: value for name in (*INHERITED, *config.pass_env) if (value := settings.variable(name)) is not None}
+    own = {name: filled(value) for name, value in config.env.items()}
+    return Program(tuple(map(filled, config.command)), filled(config.cwd or estate), passed | own)
+
+
+async def read_tools(config: Config, settings: UpstreamSettings, deadline: Deadline) -> ToolList:
+    """Return the tools of a server that no system stands for yet: what an import looks at.
+
+    Raises:
+        UpstreamError: it cannot be reached, or answers nonsense; `help` holds its last words, if there are any.
+    """
+    server = connect(config, settings, lambda: None)
+    try:
+        await server.ready(deadline)
+        return (await server.list_tools(deadline)).list
+    except UpstreamError as err:
+        words = f"its last words were: {server.log[-1]!a}" if server.log else err.help
+        raise UpstreamError(err.code, err.detail, sent=False, help=words) from err
+    finally:
+        await server.aclose()
+
+
+async def _retire(server: Server) -> None:
+    """End a server once nothing waits for it any more."""
+    try:
+        async with asyncio.timeout(RETIRE_SECONDS):
+            while server.busy:  # noqa: ASYNC110 - rare, and an event would burden every call
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        pass
+    finally:
+        await server.aclose()

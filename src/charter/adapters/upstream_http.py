@@ -1,0 +1,318 @@
+"""MCP upstreams reached by streamable HTTP: met once, then called over kept connections in the era they know.
+
+INVARIANT: a call is sent a second time only if the answer said that it was not taken: 404 to a session that ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+
+from charter.adapters.upstream_line import Line
+from charter.adapters.upstream_rpc import (
+    Listed,
+    Message,
+    Peer,
+    encode,
+    final,
+    initialize_params,
+    list_tools,
+    nonsense,
+    peer_from_discover,
+    peer_from_initialize,
+    request,
+    too_slow,
+)
+from charter.adapters.upstream_wire import OK, HttpWire, NotTakenError, content_type, status_error
+from charter.core.clock import Deadline
+from charter.core.errors import ErrorCode
+from charter.gateway.call import Call
+from charter.gateway.mcp_params import mirrored
+from charter.gateway.mcp_protocol import (
+    METHOD_HEADER,
+    MODERN_VERSION,
+    NAME_HEADER,
+    SESSION_HEADER,
+    VERSION_HEADER,
+    RpcCode,
+    encode_header,
+)
+from charter.gateway.pins import ToolDefinition, UpstreamError
+
+_SESSION_ID = re.compile(r"[\x21-\x7e]{1,512}")
+_NO_LISTENING = frozenset({400, 404, 405, 501})
+_GONE = 404
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds between attempts to listen
+
+
+@dataclass(slots=True)
+class HttpServer:
+    """One upstream. Belongs to the event loop it is used on."""
+
+    wire: HttpWire
+    changed: Callable[[], None]  # called when the server says that its tools changed, or is met anew
+    busy: int = 0
+    _peer: Peer | None = None
+    _session: str | None = None
+    _issued: int = 0
+    _meeting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _listening: asyncio.Task[None] | None = None
+    _answering: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def log(self) -> tuple[str, ...]:
+        """What the server logged: nothing that is seen from here."""
+        return ()
+
+    async def list_tools(self, deadline: Deadline) -> Listed:
+        """Return the tools there are.
+
+        Raises:
+            UpstreamError: the server cannot be reached, or answers nonsense.
+        """
+        peer = await self.ready(deadline)
+
+        async def ask(params: Message) -> Message:
+            return await self._last(self._send("tools/list", params, {}, deadline))
+
+        return await list_tools(ask, peer)
+
+    async def call(self, call: Call, tool: ToolDefinition | None, deadline: Deadline) -> AsyncGenerator[Message]:
+        """Send one tool call; yield its notifications and then its result or error, without ids.
+
+        Raises:
+            UpstreamError: it could not be sent, or no answer came.
+        """
+        params = {"name": call.tool, "arguments": call.arguments}
+        headers = mirrored(tool.params, call.arguments) if tool and tool.params else {}
+        self.busy += 1
+        answers = self._send("tools/call", params, headers, deadline, progress=call.wants_progress)
+        try:
+            async for answer in answers:
+                yield final(answer, sent=True) if "method" not in answer else answer
+        finally:
+            self.busy -= 1
+            await answers.aclose()
+
+    async def aclose(self) -> None:
+        """End the session and close all connections."""
+        tasks = [task for task in (self._listening, *self._answering) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._session is not None and self._peer is not None:
+            with contextlib.suppress(UpstreamError):
+                self.wire.close(await self.wire.open("DELETE", None, self._legacy_headers(self._peer), 2.0))
+        self._peer = self._session = self._listening = None
+        self.wire.close_all()
+
+    async def ready(self, deadline: Deadline) -> Peer:
+        """Return what the server is, met anew if need be.
+
+        Raises:
+            UpstreamError: it cannot be reached, or speaks no MCP.
+        """
+        peer = self._peer
+        if peer is not None:
+            return peer
+        try:
+            async with asyncio.timeout(min(deadline.remaining(), self.wire.limits.negotiate_seconds)), self._meeting:
+                peer = self._peer
+                if peer is None:
+                    self._session = None
+                    peer = self._peer = await self._meet()
+                    self.changed()
+        except TimeoutError:
+            raise too_slow(sent=False) from None
+        if peer.tells_changes and self._listening is None:
+            self._listening = asyncio.create_task(self._listen())
+        return peer
+
+    async def _meet(self) -> Peer:
+        """Find out what the server speaks: the current version if it knows it, else the handshake."""
+        answer = await self._meet_with("server/discover", {}, modern=True)
+        peer = peer_from_discover(answer) if answer is not None else None
+        if peer is not None:
+            return peer
+        answer = await self._meet_with("initialize", initialize_params(), modern=False)
+        if answer is None:
+            raise UpstreamError(ErrorCode.UPSTREAM_FAILED, "the upstream speaks no MCP at this URL", sent=False)
+        peer = peer_from_initialize(answer)
+        await self._tell(peer, {"jsonrpc": "2.0", "method": "notifications/initialized"})
+        return peer
+
+    async def _meet_with(self, method: str, params: Message, *, modern: bool) -> Message | None:
+        """Return the answer to one of the opening requests; None if the server does not know it."""
+        message = request(self._next_id(), method, params, modern=modern)
+        headers = {VERSION_HEADER: MODERN_VERSION, METHOD_HEADER: method} if modern else {}
+        try:
+            return await self._last(self._exchange(message, headers, self._patience))
+        except NotTakenError:
+            return None
+        except UpstreamError as err:  # nothing was called yet
+            raise UpstreamError(err.code, err.detail, sent=False, help=err.help) from err
+
+    async def _last(self, answers: AsyncGenerator[Message]) -> Message:
+        """Return the response among the messages of an exchange."""
+        async with contextlib.aclosing(answers):
+            async for answer in answers:
+                if "method" not in answer:
+                    return answer
+        raise nonsense("with a stream that ended before the response", sent=False)
+
+    async def _send(
+        self, method: str, params: Message, extra: dict[str, str], deadline: Deadline, *, progress: bool = False
+    ) -> AsyncGenerator[Message]:
+        """Send a request in the server's era; a session that ended is opened anew, once."""
+        for is_last in (False, True):
+            peer = await self.ready(deadline)
+            session, request_id = self._session, self._next_id()
+            asked = params | {"_meta": {"progressToken": request_id}} if progress else params
+            message = request(request_id, method, asked, modern=peer.modern)
+            headers = self._modern_headers(message) | extra if peer.modern else self._legacy_headers(peer)
+            answers = self._exchange(message, headers, deadline.remaining())
+            try:
+                async for answer in answers:
+                    yield answer
+            except NotTakenError as refused:
+                if self._session == session:
+                    self._peer = None  # whatever it is now, it is not what was met before
+                if is_last or refused.status != _GONE or session is None:
+                    raise status_error(refused.status) from None
+            else:
+                return
+            finally:
+                await answers.aclose()
+
+    async def _exchange(self, message: Message, headers: dict[str, str], seconds: float) -> AsyncGenerator[Message]:
+        """POST one request; yield its notifications and its response, as they come."""
+        line = await self.wire.open("POST", encode(message), headers, seconds)
+        try:
+            if line.status == _GONE and SESSION_HEADER in headers:
+                raise NotTakenError(_GONE)
+            answer = await self.wire.message(line)
+            if answer is not None and "method" not in answer:
+                yield self._checked(answer, message, line)
+                return
+            async with contextlib.aclosing(self.wire.events(line)) as heard:
+                async for told in heard:
+                    if "method" not in told:
+                        yield self._checked(told, message, line)
+                        await self.wire.drain(line)
+                        return
+                    note = self._note(told, message["id"])
+                    if note is not None:
+                        yield note
+            raise nonsense("with a stream that ended before the response", sent=True)
+        finally:
+            self.wire.close(line)
+
+    def _checked(self, answer: Message, message: Message, line: Line) -> Message:
+        """Return a response, if it answers our request; note the session that `initialize` opens.
+
+        An error with an HTTP error is from before the server read the message: it has no id, or a made-up one.
+        """
+        if line.status != OK and "error" in answer and answer.get("id") != message["id"]:
+            self._peer = None  # refused unread: it may be another server by now, so meet it anew next time
+        else:
+            _check_id(answer, message["id"])
+        if message["method"] == "initialize":
+            self._session = _session_id(line.headers.get(SESSION_HEADER))
+        return answer
+
+    def _note(self, message: Message, request_id: int) -> Message | None:
+        """Return a notification that is the caller's to see; answer what the server asks."""
+        method, params = message["method"], message.get("params")
+        if "id" in message:
+            task = asyncio.create_task(self._answer(message))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+        elif method == "notifications/tools/list_changed":
+            self.changed()
+        elif method == "notifications/progress" and isinstance(params, dict):
+            token = params.get("progressToken")
+            if type(token) is int and token == request_id:
+                return {"method": method, "params": params}
+        return None
+
+    async def _answer(self, question: Message) -> None:
+        """Tell a server that it may ask whether we live, and nothing else, as no capability was declared."""
+        answer: Message = {"jsonrpc": "2.0", "id": question["id"]}
+        if question["method"] == "ping":
+            answer["result"] = {}
+        else:
+            answer["error"] = {"code": int(RpcCode.METHOD_NOT_FOUND), "message": "Charter answers no such question"}
+        if self._peer is not None and not self._peer.modern:
+            with contextlib.suppress(UpstreamError):
+                await self._tell(self._peer, answer)
+
+    async def _tell(self, peer: Peer, message: Message) -> None:
+        """POST a message that no answer is due to."""
+        self.wire.close(await self.wire.open("POST", encode(message), self._legacy_headers(peer), self._patience))
+
+    async def _listen(self) -> None:
+        """Hear of changes as long as the server tells them; in each gap something may have been missed."""
+        pause = _FIRST_PAUSE
+        while True:
+            if self._peer is not None:
+                with contextlib.suppress(UpstreamError):
+                    if not await self._listen_once(self._peer):
+                        return
+                    pause = _FIRST_PAUSE
+            await asyncio.sleep(pause)
+            pause = min(_LONGEST_PAUSE, pause * 2)
+            self.changed()
+
+    async def _listen_once(self, peer: Peer) -> bool:
+        """Hear one stream to its end; return False if the server offers none."""
+        if peer.modern:
+            params = {"notifications": {"toolsListChanged": True}}
+            message = request(self._next_id(), "subscriptions/listen", params, modern=True)
+            line = await self.wire.open("POST", encode(message), self._modern_headers(message), None)
+        else:
+            line = await self.wire.open("GET", None, self._legacy_headers(peer), None)
+        try:
+            if line.status in _NO_LISTENING:
+                return False
+            if line.status != OK or content_type(line) != "text/event-stream":
+                raise status_error(line.status)
+            async with contextlib.aclosing(self.wire.events(line, endless=True)) as messages:
+                async for heard in messages:
+                    if heard.get("method") == "notifications/tools/list_changed":
+                        self.changed()
+        finally:
+            self.wire.close(line)
+        return True
+
+    @property
+    def _patience(self) -> float:
+        return self.wire.limits.negotiate_seconds
+
+    def _modern_headers(self, message: Message) -> dict[str, str]:
+        headers = {VERSION_HEADER: MODERN_VERSION, METHOD_HEADER: message["method"]}
+        if message["method"] == "tools/call":
+            headers[NAME_HEADER] = encode_header(message["params"]["name"])
+        return headers
+
+    def _legacy_headers(self, peer: Peer) -> dict[str, str]:
+        session = {SESSION_HEADER: self._session} if self._session is not None else {}
+        return {VERSION_HEADER: peer.version} | session
+
+    def _next_id(self) -> int:
+        self._issued += 1
+        return self._issued
+
+
+def _check_id(answer: Message, request_id: int) -> None:
+    given = answer.get("id")
+    if type(given) is not int or given != request_id:
+        raise nonsense("a request that was not made here", sent=True)
+
+
+def _session_id(given: str | None) -> str | None:
+    if given is not None and not _SESSION_ID.fullmatch(given):
+        raise nonsense("`initialize` with a session id that is none", sent=False)
+    return given

@@ -1,0 +1,237 @@
+"""MCP upstreams that Charter starts as children: started on first use, supervised, spoken to in the era they know.
+
+INVARIANT: a child that dies is started again by the next call, after a pause that grows while it keeps dying.
+INVARIANT: a call is written to a child at most once. What was under way when a child died is not tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+
+from charter.adapters.upstream_child import LOG_LINES, Child, ChildLimits, Mailbox, Program
+from charter.adapters.upstream_rpc import (
+    Listed,
+    Message,
+    Peer,
+    call_params,
+    final,
+    initialize_params,
+    list_tools,
+    peer_from_discover,
+    peer_from_initialize,
+    request,
+    too_slow,
+)
+from charter.core.clock import Deadline
+from charter.core.errors import ErrorCode
+from charter.gateway.call import Call
+from charter.gateway.pins import ToolDefinition, UpstreamError
+
+SILENT_TIMEOUTS = 3  # calls in a row that ended without one line from the child, before it is started anew
+PAUSES = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before a start, by how often in a row it died
+
+
+@dataclass(slots=True)
+class StdioServer:
+    """One supervised upstream. Belongs to the event loop it is used on."""
+
+    program: Program
+    changed: Callable[[], None]  # called when the server says that its tools changed, or is started anew
+    limits: ChildLimits = field(default_factory=ChildLimits)
+    _log: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
+    _child: Child | None = None
+    _peer: Peer | None = None
+    _starting: asyncio.Task[tuple[Child, Peer]] | None = None
+    _deaths: int = 0
+    _not_before: float = 0.0
+    _silent: int = 0
+    _ending: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def log(self) -> tuple[str, ...]:
+        """The last lines its children wrote to their error streams. For the operator: they may hold anything."""
+        return tuple(self._log)
+
+    @property
+    def busy(self) -> int:
+        """How many requests wait for an answer."""
+        return self._child.busy if self._child else 0
+
+    async def list_tools(self, deadline: Deadline) -> Listed:
+        """Return the tools there are.
+
+        Raises:
+            UpstreamError: the child cannot be started, dies, or answers nonsense.
+        """
+        child, peer = await self.ready(deadline)
+
+        async def ask(params: Message) -> Message:
+            return await self._ask(child, request(0, "tools/list", params, modern=peer.modern), deadline.remaining())
+
+        return await list_tools(ask, peer)
+
+    async def call(self, call: Call, tool: ToolDefinition | None, deadline: Deadline) -> AsyncGenerator[Message]:  # noqa: ARG002 - the other kind of upstream needs the tool
+        """Send one tool call; yield its notifications and then its result or error, without ids.
+
+        Raises:
+            UpstreamError: it could not be sent, or no answer came.
+        """
+        child, peer = await self.ready(deadline)
+        request_id, box = child.expect()
+        params = call_params(call.tool, call.arguments, request_id if call.wants_progress else None)
+        heard, done = child.heard, False
+        try:
+            child.write(request(request_id, "tools/call", params, modern=peer.modern))
+            while not done:
+                message = await box.get(deadline.remaining())
+                done = "method" not in message
+                if done:
+                    self._silent = self._deaths = 0
+                    message = final(message, sent=True)
+                yield message
+        except TimeoutError:
+            self._timed_out(child, heard)
+            raise too_slow(sent=True) from None
+        finally:
+            if not done:
+                child.cancel(request_id)
+            child.forget(request_id)
+
+    async def aclose(self) -> None:
+        """End the child and wait until it is gone."""
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+        if self._child is not None:
+            child, self._child = self._child, None
+            await child.end()
+        if self._ending:
+            await asyncio.gather(*self._ending, return_exceptions=True)
+
+    async def ready(self, deadline: Deadline) -> tuple[Child, Peer]:
+        """Return the running child, started if need be. A start goes on when the caller that asked for it gives up.
+
+        Raises:
+            UpstreamError: it cannot be started, or died too often of late.
+        """
+        if self._child is not None and self._peer is not None and self._child.fault is None:
+            return self._child, self._peer
+        if self._starting is None:
+            self._bury()
+            wait = self._not_before - asyncio.get_running_loop().time()
+            if wait > 0:
+                raise UpstreamError(
+                    ErrorCode.UPSTREAM_FAILED,
+                    "the upstream keeps dying, and is started again after a pause",
+                    sent=False,
+                    retry_after_seconds=max(1, round(wait)),
+                )
+            self._starting = asyncio.create_task(self._start())
+            self._starting.add_done_callback(self._started)
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._starting), deadline.remaining())
+        except TimeoutError:
+            raise too_slow(sent=False) from None
+
+    def _started(self, task: asyncio.Task[tuple[Child, Peer]]) -> None:
+        self._starting = None
+        if task.cancelled() or task.exception() is not None:
+            self._bury()
+
+    def _bury(self) -> None:
+        """Note that the child died, if there was one, and see that nothing of it stays behind."""
+        if self._child is None:
+            return
+        child, self._child, self._peer = self._child, None, None
+        pause = PAUSES[min(self._deaths, len(PAUSES) - 1)]
+        self._deaths += 1
+        self._not_before = child.failed_at + pause
+        ending = asyncio.create_task(child.end())
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
+
+    async def _start(self) -> tuple[Child, Peer]:
+        loop = asyncio.get_running_loop()
+        child = Child(self.limits, self.changed, self._log)
+        try:
+            await loop.subprocess_exec(
+                lambda: child,
+                *self.program.words,
+                cwd=self.program.cwd,
+                env=dict(self.program.environment),
+                start_new_session=True,
+            )
+        except OSError as err:
+            raise UpstreamError(
+                ErrorCode.UPSTREAM_FAILED,
+                f"the upstream's command `{self.program.words[0]}` cannot be started: {err.strerror}",
+                sent=False,
+                help="check `upstream` in the system's file",
+            ) from err
+        self._child = child
+        try:
+            async with asyncio.timeout(self.limits.start_seconds):
+                peer = await self._negotiate(child)
+        except TimeoutError:
+            child.fail(too_slow(sent=False))
+            raise too_slow(sent=False) from None
+        except UpstreamError as err:
+            child.fail(err)
+            raise UpstreamError(err.code, f"the upstream did not start: {err.detail}", sent=False) from err
+        self._peer = peer
+        self.changed()
+        if peer.modern and peer.tells_changes:
+            self._listen(child)
+        return child, peer
+
+    async def _negotiate(self, child: Child) -> Peer:
+        """Find out what the child speaks: the current version if it knows it, else the handshake."""
+        late: Mailbox | None = None
+        probe_id, probe = child.expect()
+        child.write(request(probe_id, "server/discover", {}, modern=True))
+        try:
+            peer = peer_from_discover(await probe.get(self.limits.probe_seconds))
+        except TimeoutError:
+            peer, late = None, probe  # some servers never answer what comes before the handshake; some start slowly
+        if peer is not None:
+            return peer
+        answer = await self._ask(child, request(0, "initialize", initialize_params(), modern=False), None)
+        if late is not None and "error" in answer:
+            peer = peer_from_discover(await late.get(0.1))
+            if peer is not None:
+                return peer
+        peer = peer_from_initialize(answer)
+        child.write({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        return peer
+
+    async def _ask(self, child: Child, message: Message, seconds: float | None) -> Message:
+        """Return the response to one request that is no call."""
+        request_id, box = child.expect()
+        try:
+            child.write(message | {"id": request_id})
+            while True:
+                answer = await box.get(self.limits.start_seconds if seconds is None else seconds)
+                if "method" not in answer:
+                    return answer
+        except TimeoutError:
+            raise too_slow(sent=False) from None
+        finally:
+            child.forget(request_id)
+
+    def _listen(self, child: Child) -> None:
+        """Ask to be told of changes; what comes carries a subscription id and is routed by its method."""
+        request_id, _ = child.expect()
+        child.forget(request_id)
+        params = {"notifications": {"toolsListChanged": True}}
+        with contextlib.suppress(UpstreamError):
+            child.write(request(request_id, "subscriptions/listen", params, modern=True))
+
+    def _timed_out(self, child: Child, heard: int) -> None:
+        self._silent = self._silent + 1 if child.heard == heard else 0
+        if self._silent >= SILENT_TIMEOUTS:
+            self._silent = 0
+            child.fail(UpstreamError(ErrorCode.UPSTREAM_FAILED, "the upstream answers nothing any more", sent=True))

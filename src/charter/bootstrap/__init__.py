@@ -1,0 +1,168 @@
+"""Bootstrap: the only place that chooses adapters, and what can be asked of the house they make.
+
+`build(settings)` wires one house by hand. The modules beside it hold the questions and deeds that the control API, the
+console and the command line share: `inventory`, `authority`, `estate`, `evidence`, `review`, `discovery`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from charter.adapters.cedar import CedarEngine
+from charter.adapters.database import Database
+from charter.adapters.datafolder import DataFolder
+from charter.adapters.engine import sqlite_url
+from charter.adapters.identity_store import SqlIdentity
+from charter.adapters.keystore import MasterKey
+from charter.adapters.registry_store import load_live
+from charter.adapters.transaction import Frame
+from charter.adapters.upstream import McpUpstreams, UpstreamSettings
+from charter.bootstrap.house import House
+from charter.bootstrap.slices import SliceCache
+from charter.bootstrap.tending import hear_tools
+from charter.bootstrap.transaction import HouseTransaction
+from charter.config import Settings, variable
+from charter.core.clock import Clock, SystemClock
+from charter.core.entropy import Entropy, SystemEntropy
+from charter.core.keys import Signer
+from charter.gateway.permit import PermitLedger
+from charter.gateway.pins import ToolList
+from charter.gateway.pipeline import Pipeline
+from charter.gateway.streams import OpenStreams
+from charter.identity.dpop import ProofMemory
+from charter.identity.failures import Failures
+from charter.identity.keys import KeyRing
+from charter.identity.tokens import AccessTokens
+from charter.registry.estate import GuardrailFile
+from charter.registry.principal import LiveEstate, Principal, SystemRecord
+from charter.registry.record import CharterVersion
+
+__all__ = ["House", "build"]
+
+
+def build(
+    settings: Settings,
+    *,
+    operator: str = "operator@localhost",
+    clock: Clock | None = None,
+    entropy: Entropy | None = None,
+) -> House:
+    """Return the house that `settings` describe; tests pass their own clock and dice.
+
+    Raises:
+        ConflictError: another process holds the data folder or the database.
+        UnavailableError: the folder or the database cannot be used.
+        IntegrityError: a key or the log cannot be trusted.
+    """
+    clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
+    with contextlib.ExitStack() as undo:
+        folder = undo.enter_context(DataFolder.open(settings.data_folder))
+        ring = KeyRing(MasterKey.open(folder.file("master.key"), entropy), entropy)
+        live = LiveEstate()
+        database = _database(settings, folder, ring, live, clock, entropy)
+        undo.callback(database.close)
+        database.write(ring.ensure)
+        _fill(live, database)
+        house = _house(settings, operator, clock, entropy, folder, database, live, ring)
+        undo.pop_all()
+        return house
+
+
+def _database(
+    settings: Settings, folder: DataFolder, ring: KeyRing, live: LiveEstate, clock: Clock, entropy: Entropy
+) -> Database[HouseTransaction]:
+    origin = f"{settings.trust_domain}/log/{_node_name(folder, entropy)}"
+
+    def signer(connection: sa.Connection) -> Signer:
+        return ring.begin(SqlIdentity(connection), origin, clock.now())
+
+    def transaction(frame: Frame) -> HouseTransaction:
+        return HouseTransaction(frame, live)
+
+    return Database(
+        settings.database or sqlite_url(folder.file("charter.db")),
+        clock=clock,
+        entropy=entropy,
+        signer=signer,
+        make_transaction=transaction,
+        node_origin=origin,
+    )
+
+
+def _node_name(folder: DataFolder, entropy: Entropy) -> str:
+    """Return the name of this data folder's node, made on first use: it stands in the log's origin for ever."""
+    file = folder.file("node")
+    if not file.exists():
+        file.write_text(entropy.identifier("nod") + "\n", encoding="ascii")
+    return file.read_text(encoding="ascii").strip()
+
+
+def _fill(live: LiveEstate, database: Database[HouseTransaction]) -> None:
+    """Let `live` show what the database holds."""
+    found = database.read(lambda tx: load_live(tx.connection))
+    for name in LiveEstate.__slots__:
+        setattr(live, name, getattr(found, name))
+
+
+def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
+    settings: Settings,
+    operator: str,
+    clock: Clock,
+    entropy: Entropy,
+    folder: DataFolder,
+    database: Database[HouseTransaction],
+    live: LiveEstate,
+    ring: KeyRing,
+) -> House:
+    engine, permits, tokens = CedarEngine(), PermitLedger(clock), AccessTokens(ring, settings.issuer)
+    proofs = ProofMemory()
+    slices = SliceCache(live, engine, load=_charter_loader(database), guardrails=lambda: database.read(_guardrails))
+
+    def hear(record: SystemRecord, found: ToolList) -> None:
+        hear_tools(house, record, found)
+
+    upstreams = McpUpstreams(live, permits, clock, UpstreamSettings(settings.estate.resolve(), variable), hear)
+    pipeline = Pipeline(
+        live=live,
+        slices=slices,
+        evaluator=engine,
+        verifier=tokens,
+        proofs=proofs,
+        writer=database,
+        upstream=upstreams,
+        permits=permits,
+        streams=OpenStreams(),
+        clock=clock,
+        entropy=entropy,
+    )
+    house = House(
+        settings=settings,
+        operator=operator,
+        clock=clock,
+        entropy=entropy,
+        folder=folder,
+        database=database,
+        live=live,
+        ring=ring,
+        tokens=tokens,
+        failures=Failures(clock),
+        proofs=proofs,
+        slices=slices,
+        upstreams=upstreams,
+        pipeline=pipeline,
+    )
+    return house
+
+
+def _charter_loader(database: Database[HouseTransaction]) -> Callable[[Principal], CharterVersion]:
+    def load(principal: Principal) -> CharterVersion:
+        return database.read(lambda tx: tx.registry.charter_version(principal.id, principal.version))
+
+    return load
+
+
+def _guardrails(tx: HouseTransaction) -> tuple[GuardrailFile, ...]:
+    return tx.registry.guardrails()

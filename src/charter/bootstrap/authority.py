@@ -1,0 +1,82 @@
+"""What people do to authority: change a standing, answer an approval, register and revoke keys, rotate signing keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from charter.bootstrap.inventory import approval_view
+from charter.identity import credential
+from charter.lifecycle import approvals as answering
+from charter.lifecycle import emergency
+from charter.registry.standing import Move
+
+if TYPE_CHECKING:
+    from charter.bootstrap.house import House
+
+_ENDING = (Move.SUSPEND, Move.KILL, Move.RETIRE)
+
+
+async def move(house: House, name: str, to: Move, *, actor: str, reason: str) -> dict[str, Any]:
+    """Change a principal's standing; return what was done, with times in milliseconds since it was asked.
+
+    Raises:
+        AbsentError: no principal has this name.
+        ConflictError: the move is not legal from its standing.
+    """
+    clock = house.clock
+    started = clock.monotonic()
+    principal = house.principal(name)
+    steps: list[dict[str, Any]] = []
+
+    def step(what: str) -> None:
+        steps.append({"ms": round((clock.monotonic() - started) * 1000, 3), "what": what})
+
+    ended: list[tuple[int, int]] = []
+
+    def after_commit() -> None:
+        """On the writer's thread, before anyone is answered: no call can be admitted between commit and here."""
+        step("durable in the evidence, and in force for every decision and token")
+        if to in _ENDING:
+            ended.append(house.pipeline.withdrawn(principal.id, f"the authority of `{name}` was withdrawn: {to.value}"))
+
+    moved = await house.database.awrite(
+        lambda tx: emergency.move(tx, name, to, actor=actor, reason=reason, then=after_commit)
+    )
+    for streams, permits in ended:
+        step(f"{streams} open streams ended, {permits} unspent permits withdrawn")
+    return {"name": name, "before": moved.before.value, "after": moved.after.value, "steps": steps, "reason": reason}
+
+
+async def answer(house: House, approval_id: str, *, yes: bool, person: str, reason: str) -> dict[str, Any]:
+    """Record a person's yes or no to an approval; return the approval as it stands now."""
+    deed = answering.approve if yes else answering.refuse
+    answered = await house.database.awrite(lambda tx: deed(tx, approval_id, person=person, reason=reason))
+    return approval_view(answered)
+
+
+async def register_key(house: House, name: str, jwk: dict[str, Any], *, actor: str, reason: str) -> dict[str, Any]:
+    """Register the public half of a client's key."""
+    principal = house.principal(name)
+    found = await house.database.awrite(
+        lambda tx: credential.register_key(tx, principal, jwk, actor=actor, reason=reason, entropy=house.entropy)
+    )
+    key = credential.required(found)
+    return {"principal": name, "client_id": principal.id, "key": key.id, "thumbprint": key.thumbprint}
+
+
+async def revoke_key(house: House, name: str, key_id: str, *, actor: str, reason: str) -> dict[str, Any]:
+    """Revoke one key of a principal; the identity stays, and what the key obtained is dead at once."""
+    principal = house.principal(name)
+    key = await house.database.awrite(
+        lambda tx: credential.revoke_key(tx, principal, key_id, actor=actor, reason=reason)
+    )
+    house.pipeline.withdrawn(principal.id, f"a key of `{name}` was revoked")
+    return {"principal": name, "key": key.id, "standing": key.standing.value}
+
+
+async def rotate(house: House, use: str, *, actor: str) -> dict[str, Any]:
+    """Let the next signing key of `use` sign from now on."""
+    key = await house.database.awrite(
+        lambda tx: house.ring.rotate(tx, use, actor=actor, reason="asked for by the operator")
+    )
+    return {"use": use, "key_id": key.id, "state": key.state.value}

@@ -1,0 +1,68 @@
+"""The console's way to the house. Satisfies console.desk.Desk with the same functions the control API calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from charter.bootstrap import authority, evidence, inventory
+from charter.bootstrap import review as reviews
+from charter.evidence.entry import Draft, EntryKind
+
+if TYPE_CHECKING:
+    from charter.bootstrap.house import House
+    from charter.registry.standing import Move
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class HouseDesk:
+    """The desk of one house."""
+
+    house: House
+
+    def inventory(self, filters: Mapping[str, str]) -> list[Json]:
+        """Return the registered principals by name."""
+        return inventory.listing(self.house, dict(filters))
+
+    def dossier(self, name: str) -> Json:
+        """Return one principal whole."""
+        return inventory.dossier(self.house, name)
+
+    async def move(self, name: str, move: Move, *, actor: str, reason: str) -> Json:
+        """Change a standing."""
+        return await authority.move(self.house, name, move, actor=actor, reason=reason)
+
+    def verdicts(
+        self, after: int | None, limit: int, *, principal: str | None = None, verdict: str | None = None
+    ) -> Json:
+        """Return recorded verdicts in the log's order, and the cursor to go on from."""
+        return inventory.verdicts(self.house, after, limit, principal=principal, verdict=verdict)
+
+    def story(self, verdict_id: str) -> Json:
+        """Return all evidence of one verdict."""
+        return evidence.story(self.house, verdict_id)
+
+    def approvals(self, every: bool) -> list[Json]:
+        """Return the calls that wait for a person, oldest first."""
+        found = inventory.approvals(self.house, every=every)
+        return [inventory.approval_view(approval) for approval in reversed(found)]
+
+    async def answer(self, approval_id: str, yes: bool, *, person: str, reason: str) -> Json:
+        """Record a person's yes or no."""
+        return await authority.answer(self.house, approval_id, yes=yes, person=person, reason=reason)
+
+    async def review(self) -> Json:
+        """Return the five questions, answered."""
+        return await reviews.answers(self.house)
+
+    def status(self) -> Json:
+        """Return whether the node is well, and what it holds."""
+        return inventory.status(self.house)
+
+    async def signed_in(self, *, person: str, source: str) -> None:
+        """Record durably that `person` signed in."""
+        draft = Draft(EntryKind.OPERATOR_SIGNED_IN, person, None, {"person": person, "source": source})
+        await self.house.database.awrite(lambda tx: tx.record(draft))

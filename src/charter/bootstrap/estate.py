@@ -1,0 +1,129 @@
+"""What can be asked of estates: check, test, plan and apply files; render patterns; import tools."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ruamel.yaml import YAML
+
+from charter.adapters.cedar import CedarEngine
+from charter.core.clock import Clock, SystemClock
+from charter.core.errors import AbsentError, ConflictError, ErrorCode
+from charter.policy.check import check_estate, estate_schema
+from charter.policy.trial import TrialReport, run_trials
+from charter.registry import plan as planning
+from charter.registry.apply import apply as apply_plan
+from charter.registry.estate import Estate
+from charter.registry.manifest import load_estate, parse_estate
+from charter.registry.pattern import render
+from charter.registry.problem import EstateError, suggestion
+
+if TYPE_CHECKING:
+    from charter.bootstrap.house import House
+    from charter.bootstrap.transaction import HouseTransaction
+
+
+def check_folder(root: Path, clock: Clock | None = None) -> Estate:
+    """Return the estate in `root`, checked in every respect.
+
+    Raises:
+        EstateError: with every problem found.
+    """
+    estate = load_estate(root, today=(clock or SystemClock()).now().date())
+    return _checked(estate)
+
+
+def check_files(files: Mapping[str, str], clock: Clock) -> Estate:
+    """Return the estate that `files` are, checked in every respect.
+
+    Raises:
+        EstateError: with every problem found.
+    """
+    return _checked(parse_estate(files, today=clock.now().date()))
+
+
+def _checked(estate: Estate) -> Estate:
+    problems = check_estate(estate, CedarEngine())
+    if problems:
+        raise EstateError(problems)
+    return estate
+
+
+def test_folder(root: Path) -> TrialReport:
+    """Run the table tests of the estate in `root` through the real decision engine.
+
+    Raises:
+        EstateError: the estate is not valid.
+    """
+    return run_trials(check_folder(root), CedarEngine())
+
+
+def render_pattern(root: Path, name: str, values: Mapping[str, str]) -> tuple[str, str]:
+    """Return the principal's name and the text of the charter that a pattern yields.
+
+    Raises:
+        AbsentError: there is no such pattern.
+        MalformedError: a parameter is missing or unknown.
+    """
+    estate = load_estate(root)
+    found = estate.patterns.get(name)
+    if found is None:
+        raise AbsentError(
+            ErrorCode.BAD_VALUE,
+            f"there is no pattern {name[:80]!a}",
+            help=suggestion(name, estate.patterns) or "write patterns/NAME.yaml",
+        )
+    text = render(found.value, values)
+    return str(YAML(typ="safe", pure=True).load(text)["principal"]), text
+
+
+def cedar_schema(root: Path) -> str:
+    """Return the Cedar schema that the policies of the estate in `root` are checked against."""
+    return estate_schema(load_estate(root), CedarEngine())
+
+
+def plan(house: House, files: Mapping[str, str]) -> dict[str, Any]:
+    """Return what applying `files` would change.
+
+    Raises:
+        EstateError: they are not valid.
+    """
+    estate = check_files(files, house.clock)
+    return house.database.read(lambda tx: planning.plan(estate, tx.registry.registered(estate))).to_json()
+
+
+async def apply(
+    house: House, files: Mapping[str, str], *, plan_digest: str | None, actor: str, reason: str
+) -> dict[str, Any]:
+    """Make the registry match `files`: all of it or nothing; then end what withdrawn principals have under way.
+
+    Raises:
+        EstateError: the files are not valid.
+        ConflictError: what is registered, or the plan, is not what was looked at.
+    """
+    estate = check_files(files, house.clock)
+    found = house.database.read(lambda tx: planning.plan(estate, tx.registry.registered(estate)))
+    if plan_digest is not None and found.digest != plan_digest:
+        raise ConflictError(
+            ErrorCode.STALE, "what is registered changed since this was planned", help="look at a new plan"
+        )
+
+    def work(tx: HouseTransaction) -> dict[str, Any]:
+        return apply_plan(
+            found,
+            estate,
+            tx,
+            signer=house.ring.signer("charter"),
+            entropy=house.entropy,
+            trust_domain=house.settings.trust_domain,
+            actor=actor,
+            reason=reason,
+        ).to_json()
+
+    answer = await house.database.awrite(work)
+    for change in found.changes:
+        if change.what is planning.What.PRINCIPAL and change.change is planning.ChangeKind.WITHDRAW:
+            house.pipeline.withdrawn(house.principal(change.name).id, f"`{change.name}` was withdrawn from the estate")
+    return answer

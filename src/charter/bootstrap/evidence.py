@@ -1,0 +1,238 @@
+"""What can be asked of the evidence: list it, tell one verdict's story, prove, verify, export."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import datetime as dt
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from charter.adapters.evidence_store import SqlLog
+from charter.core.clock import parse_rfc3339
+from charter.core.errors import AbsentError, ConflictError, ErrorCode, MalformedError, UnavailableError
+from charter.evidence.check import check_log
+from charter.evidence.entry import EntryKind
+from charter.evidence.export import VERIFIER, export_pack, verifier_source
+from charter.evidence.log import Query, Stored, prove_inclusion, query, tail
+from charter.registry.charter import parse_duration
+
+if TYPE_CHECKING:
+    from charter.bootstrap.house import House
+    from charter.bootstrap.transaction import HouseTransaction
+
+MAX_STORY = 200
+_AGO = re.compile(r"\d{1,6}[smhdw]")
+
+
+def parse_moment(text: str, now: dt.datetime) -> dt.datetime:
+    """Return the moment `text` names: RFC 3339, a date, or how long before `now` (`7d`).
+
+    Raises:
+        MalformedError: it names none.
+    """
+    try:
+        if _AGO.fullmatch(text):
+            return now - parse_duration(text)
+        if len(text) == len("2026-11-24"):
+            return dt.datetime.combine(dt.date.fromisoformat(text), dt.time(), dt.UTC)
+        return parse_rfc3339(text)
+    except ValueError as err:
+        raise MalformedError(
+            ErrorCode.BAD_VALUE, f"{text[:40]!a} is no time", help="write 2026-11-24, 2026-11-24T09:30Z or 7d"
+        ) from err
+
+
+def listing(
+    house: House, wanted: dict[str, str | None], *, after: int | None, newest: int | None, limit: int
+) -> dict[str, Any]:
+    """Return entries in the log's order, and the index to go on after.
+
+    Raises:
+        AbsentError: the principal is unknown.
+        MalformedError: a time, kind or text is out of bounds.
+    """
+    with_filter = any(wanted.values())
+
+    def read(tx: HouseTransaction) -> tuple[Stored, ...]:
+        log = log_of(house, tx)
+        if newest is not None and not with_filter:
+            return tail(log, None, newest)
+        if after is not None and not with_filter:
+            return tail(log, after, limit)
+        found: list[Stored] = []
+        cursor = None
+        while len(found) < limit:
+            page = query(log, _query(house, wanted, min(1000, limit), cursor))
+            found += [entry for entry in page.entries if _has_verdict(entry, wanted.get("verdict"))]
+            cursor = page.cursor
+            if cursor is None:
+                break
+        return tuple(reversed(found[:limit]))
+
+    entries = [view(entry) for entry in house.database.read(read)]
+    return {"entries": entries, "next": entries[-1]["index"] if entries else (after if after is not None else -1)}
+
+
+def story(house: House, verdict_id: str) -> dict[str, Any]:
+    """Return everything the log says of one verdict, in order.
+
+    Raises:
+        AbsentError: the log says nothing of it.
+    """
+    wanted = Query(text=verdict_id[:64], limit=MAX_STORY)
+    found = house.database.read(lambda tx: query(log_of(house, tx), wanted).entries)
+    if not found:
+        raise AbsentError(ErrorCode.UNKNOWN_ENTRY, f"the log knows no verdict {verdict_id[:64]!a}")
+    return {
+        "verdict_id": verdict_id,
+        "entries": [view(entry) | {"lines": _lines(entry.to_json())} for entry in reversed(found)],
+    }
+
+
+def proof(house: House, index: int) -> dict[str, Any]:
+    """Return the proof that the entry at `index` stands under the newest checkpoint.
+
+    Raises:
+        AbsentError: there is no such entry.
+    """
+    proved = house.database.read(lambda tx: prove_inclusion(log_of(house, tx), index))
+    return {
+        "index": index,
+        "size": int(proved.note.splitlines()[1]),
+        "entry": json.loads(proved.data),
+        "path": [base64.b64encode(step).decode() for step in proved.path],
+        "checkpoint": proved.note,
+        "proof": proved.to_text(),
+    }
+
+
+async def verify(house: House) -> dict[str, Any]:
+    """Check the whole log, away from the event loop, and say what is wrong with it."""
+    report = await asyncio.to_thread(house.database.read, lambda tx: check_log(log_of(house, tx), house.evidence_key))
+    checkpoint = report.checkpoint
+    return {
+        "ok": report.is_verified,
+        "size": report.entries,
+        "root": base64.b64encode(checkpoint.root).decode() if checkpoint else None,
+        "problems": [str(fault) for fault in report.faults],
+    }
+
+
+async def export(house: House, target: Path) -> dict[str, Any]:
+    """Write the whole log to `target`, and the stand-alone verifier beside it.
+
+    Raises:
+        ConflictError: the file exists.
+        UnavailableError: it cannot be written; no half of it is left.
+    """
+    return await asyncio.to_thread(_export, house, target)
+
+
+def _export(house: House, target: Path) -> dict[str, Any]:
+    if target.exists():
+        raise ConflictError(ErrorCode.EXISTS, f"`{target}` exists already", help="name a new file")
+    fresh = target.with_name(target.name + ".part")
+    try:
+        with fresh.open("xb") as out:
+            summary = house.database.read(lambda tx: export_pack(log_of(house, tx), house.evidence_key, out))
+            out.flush()
+            os.fsync(out.fileno())
+        fresh.replace(target)
+        verifier = target.with_name(VERIFIER)
+        verifier.write_bytes(verifier_source())
+    except OSError as err:
+        fresh.unlink(missing_ok=True)
+        raise UnavailableError(
+            ErrorCode.STORE_FAILED, f"cannot write `{target}`: {err.strerror}", help="choose another place"
+        ) from err
+    key = base64.b64encode(house.evidence_key).decode()
+    return {
+        "pack": str(target),
+        "verifier": str(verifier),
+        "key": key,
+        "entries": summary.end - summary.start,
+        "origin": summary.origin,
+    }
+
+
+def log_of(house: House, tx: HouseTransaction) -> SqlLog:
+    """Return this node's log, in one snapshot."""
+    return SqlLog(tx.connection, house.database.node, house.database.origin)
+
+
+def _query(house: House, wanted: dict[str, str | None], limit: int, cursor: str | None) -> Query:
+    now = house.clock.now()
+    name, kind = wanted.get("principal"), "verdict" if wanted.get("verdict") else wanted.get("kind")
+    principal = house.principal(name).id if name else None
+    since, until = wanted.get("since"), wanted.get("until")
+    try:
+        kinds = (EntryKind(kind),) if kind else ()
+    except ValueError as err:
+        words = ", ".join(k.value for k in EntryKind)
+        raise MalformedError(ErrorCode.BAD_VALUE, f"{kind!a} is no kind of entry", help=f"there are {words}") from err
+    return Query(
+        principal=principal,
+        kinds=kinds,
+        since=parse_moment(since, now) if since else None,
+        until=parse_moment(until, now) if until else None,
+        text=wanted.get("text") or None,
+        limit=limit,
+        cursor=cursor,
+    )
+
+
+def _has_verdict(entry: Stored, word: str | None) -> bool:
+    return word is None or entry.to_json()["body"].get("verdict") == word
+
+
+def view(stored: Stored) -> dict[str, Any]:
+    """Return an entry for people and programs: what it says, and one line that says it."""
+    entry = stored.to_json()
+    body = entry["body"]
+    return {
+        "index": entry["index"],
+        "time": entry["time"],
+        "kind": entry["kind"],
+        "actor": entry["actor"],
+        "principal": body.get("principal") or entry["principal"],
+        "verdict": body.get("verdict"),
+        "line": line_of(entry),
+        "body": body,
+    }
+
+
+def line_of(entry: dict[str, Any]) -> str:
+    """Return one line that says what an entry says."""
+    body, kind = entry["body"], entry["kind"]
+    match kind:
+        case EntryKind.VERDICT:
+            why = body["reasons"][0]["text"] if body["reasons"] else ""
+            call = f"{body['principal']} → {body['system']}/{body['tool']}"
+            return f"{body['verdict']:<8} {call}: {why} [{body['verdict_id']}]"
+        case EntryKind.OUTCOME:
+            call = f"{body['principal']} → {body['system']}/{body['tool']}"
+            return f"{body['outcome']:<8} {call} in {body['duration_ms']} ms"
+        case EntryKind.STANDING_CHANGED:
+            move = f"{body['principal']}: {body['before']} → {body['after']}"
+            return f"{move} by {entry['actor']}: {body.get('reason')}"
+        case _:
+            words = [f"{k}={v}" for k, v in body.items() if isinstance(v, str | int) and k != "digest"]
+            return f"by {entry['actor']}: {', '.join(words)[:200]}"
+
+
+def _lines(entry: dict[str, Any]) -> list[str]:
+    """Return what an entry says, line by line, for its story."""
+    lines = [line_of(entry)]
+    for reason in entry["body"].get("reasons", ()):
+        where = f" ({reason['source']})" if reason["source"] else ""
+        lines.append(f"{reason['layer']}: {reason['rule']}{where}")
+        if reason["mend"]:
+            lines.append(f"to allow it: {reason['mend']}")
+    charter = entry["body"].get("charter")
+    if isinstance(charter, dict) and "version" in charter:
+        lines.append(f"under charter version {charter['version']} {charter['digest']}")
+    return lines

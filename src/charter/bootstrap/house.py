@@ -1,0 +1,84 @@
+"""The house: every part of one running Charter. What can be asked of it stands in the modules beside this one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from charter.adapters.database import Database
+from charter.adapters.datafolder import DataFolder
+from charter.adapters.upstream import McpUpstreams
+from charter.bootstrap.slices import SliceCache
+from charter.bootstrap.tending import tend
+from charter.bootstrap.transaction import HouseTransaction
+from charter.config import Settings
+from charter.core.clock import Clock
+from charter.core.entropy import Entropy
+from charter.core.errors import AbsentError, ErrorCode
+from charter.gateway.pipeline import Pipeline
+from charter.identity.dpop import ProofMemory
+from charter.identity.failures import Failures
+from charter.identity.keys import KeyRing
+from charter.identity.tokens import AccessTokens
+from charter.registry.principal import LiveEstate, Principal
+from charter.registry.problem import suggestion
+
+
+@dataclass(slots=True)
+class House:
+    """The parts. `bootstrap.build` makes it; nothing else does."""
+
+    settings: Settings
+    operator: str
+    clock: Clock
+    entropy: Entropy
+    folder: DataFolder
+    database: Database[HouseTransaction]
+    live: LiveEstate
+    ring: KeyRing
+    tokens: AccessTokens
+    failures: Failures
+    proofs: ProofMemory
+    slices: SliceCache
+    upstreams: McpUpstreams
+    pipeline: Pipeline
+
+    @property
+    def evidence_key(self) -> bytes:
+        """The public key of this node's log, 32 raw bytes."""
+        return self.ring.evidence_public(self.database.origin)
+
+    def principal(self, name: str) -> Principal:
+        """Return the principal called `name`.
+
+        Raises:
+            AbsentError: there is none; the message has the nearest name.
+        """
+        found = self.live.principal_named(name)
+        if found is None:
+            raise AbsentError(
+                ErrorCode.UNKNOWN_PRINCIPAL,
+                f"there is no principal {name[:80]!a}",
+                help=suggestion(name[:80], self.live.ids),
+            )
+        return found
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Run what a serving house does beside answering: expiring approvals, counting failures."""
+        stop = asyncio.Event()
+        task = asyncio.create_task(tend(self, stop))
+        try:
+            yield
+        finally:
+            stop.set()
+            await task
+
+    async def aclose(self) -> None:
+        """End children and connections, let the last outcomes be recorded, close the database, give the lock back."""
+        await self.upstreams.aclose()
+        await self.pipeline.settled()
+        await asyncio.to_thread(self.database.close)
+        self.folder.close()

@@ -1,0 +1,227 @@
+"""What can be asked of the inventory: who is registered, what one principal is, which systems there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from charter import __version__
+from charter.bootstrap import evidence
+from charter.core.errors import CharterError
+from charter.evidence.checkpoint import parse_checkpoint
+from charter.evidence.entry import EntryKind
+from charter.evidence.log import MAX_PAGE, Query, Stored, query
+from charter.registry.approval import Approval, ApprovalState
+from charter.registry.inventory import inventory_of
+from charter.registry.principal import Principal
+from charter.registry.record import CharterVersion
+
+if TYPE_CHECKING:
+    from charter.bootstrap.house import House
+    from charter.bootstrap.transaction import HouseTransaction
+
+RECENT = 25
+MAX_LISTED = 5_000
+
+
+def listing(house: House, wanted: dict[str, str]) -> list[dict[str, Any]]:
+    """Return the principals that `wanted` describes (team, kind, environment, standing), by name."""
+    chosen = sorted((p for p in house.live.principals.values() if _is_wanted(p, wanted)), key=lambda p: p.name)[
+        :MAX_LISTED
+    ]
+
+    def read(tx: HouseTransaction) -> list[CharterVersion]:
+        return [tx.registry.charter_version(p.id, p.version) for p in chosen]
+
+    return [_facts(house, p, version) for p, version in zip(chosen, house.database.read(read), strict=True)]
+
+
+def dossier(house: House, name: str) -> dict[str, Any]:
+    """Return one principal, whole: its charter, policy, keys, recent verdicts and what waits.
+
+    Raises:
+        AbsentError: there is none of that name.
+    """
+    principal = house.principal(name)
+
+    def read(tx: HouseTransaction) -> tuple[CharterVersion, list[dict[str, Any]]]:
+        log = evidence.log_of(house, tx)
+        found = query(log, Query(principal=principal.id, kinds=(EntryKind.VERDICT,), limit=RECENT)).entries
+        version = tx.registry.charter_version(principal.id, principal.version)
+        return version, [_verdict(evidence.view(entry)) for entry in found]
+
+    version, recent = house.database.read(read)
+    keys = house.live.keys_of(principal.id)
+    return _facts(house, principal, version) | {
+        "charter": version.charter.to_json(),
+        "policy": _policy(house, principal),
+        "keys": [
+            {
+                "id": k.id,
+                "thumbprint": k.thumbprint,
+                "jwk": k.jwk,
+                "standing": k.standing.value,
+                "registered_at": k.registered_at.isoformat(),
+            }
+            for k in keys
+        ],
+        "recent": recent,
+        "waiting": [approval_view(a) for a in approvals(house, every=False) if a.principal_id == principal.id],
+        "envelope": version.envelope,
+    }
+
+
+def systems(house: House) -> list[dict[str, Any]]:
+    """Return the systems, by name."""
+    return [
+        record.system.to_json()
+        | {
+            "version": record.version,
+            "digest": record.digest,
+            "standing": record.standing.value,
+            "pinned": sum(a.pin is not None for a in record.system.actions.values()),
+        }
+        for _, record in sorted(house.live.systems.items())
+    ]
+
+
+def approvals(house: House, *, every: bool) -> list[Approval]:
+    """Return what waits for a person, or all that ever did, newest first."""
+    states = tuple(ApprovalState) if every else (ApprovalState.WAITING,)
+    found = house.database.read(lambda tx: tx.approvals.in_states(states))
+    return [a for a in found if every or a.is_open(house.clock.now())]
+
+
+def approval(house: House, approval_id: str) -> Approval:
+    """Return one approval.
+
+    Raises:
+        AbsentError: there is none of that id.
+    """
+    return house.database.read(lambda tx: tx.approvals.get(approval_id))
+
+
+def approval_view(approval: Approval) -> dict[str, Any]:
+    """Return an approval as JSON."""
+    return {
+        "id": approval.id,
+        "state": approval.state.value,
+        "call": approval.call,
+        "roles": list(approval.roles),
+        "given": approval.given,
+        "missing": list(approval.missing()),
+        "asked_at": approval.asked_at.isoformat(),
+        "expires_at": approval.expires_at.isoformat(),
+        "verdict_id": approval.verdict_id,
+    }
+
+
+def _is_wanted(principal: Principal, wanted: dict[str, str]) -> bool:
+    said = {
+        "team": principal.owner_team,
+        "kind": principal.kind.value,
+        "environment": principal.environment.value,
+        "standing": principal.standing.value,
+    }
+    return all(said.get(key) == value for key, value in wanted.items())
+
+
+def _facts(house: House, principal: Principal, version: CharterVersion) -> dict[str, Any]:
+    charter = version.charter
+    told = charter.to_json()
+    known = {name: record.system for name, record in house.live.systems.items()}
+    derived = inventory_of(charter, known).to_json()
+    return {
+        "name": principal.name,
+        "id": principal.id,
+        "spiffe_id": principal.spiffe_id,
+        "kind": principal.kind.value,
+        "environment": principal.environment.value,
+        "owner": told["owner"],
+        "purpose": charter.purpose,
+        "model": told["model"],
+        "data": derived["data"],
+        "systems": derived["systems"],
+        "sensitive": derived["sensitive"],
+        "state_changing": derived["state_changing"],
+        "irreversible": derived["irreversible"],
+        "approved": told["approved"],
+        "credential": charter.credential.type.value,
+        "review": told["review"],
+        "expires": told["expires"],
+        "standing": principal.standing.value,
+        "version": principal.version,
+        "digest": principal.digest,
+    }
+
+
+def _verdict(entry: dict[str, Any]) -> dict[str, Any]:
+    body = entry["body"]
+    first = body["reasons"][0] if body["reasons"] else {}
+    return {
+        "time": entry["time"],
+        "index": entry["index"],
+        "verdict": body["verdict"],
+        "system": body["system"],
+        "tool": body["tool"],
+        "action": body["action"],
+        "object": body["object"],
+        "why": first.get("text", ""),
+        "mend": first.get("mend", ""),
+        "rule": first.get("rule", ""),
+        "layer": first.get("layer", ""),
+        "source": first.get("source"),
+        "verdict_id": body["verdict_id"],
+        "principal": body["principal"],
+    }
+
+
+def _policy(house: House, principal: Principal) -> str:
+    try:
+        return house.slices.of(principal).text
+    except CharterError as err:
+        return f"// cannot be bound, so nothing is allowed: {err.detail}"
+
+
+def verdicts(
+    house: House, after: int | None, limit: int, *, principal: str | None = None, verdict: str | None = None
+) -> dict[str, Any]:
+    """Return recorded verdicts in the log's order, after the index `after` or the newest, and where to go on.
+
+    Raises:
+        AbsentError: the principal is unknown.
+    """
+    wanted = Query(
+        principal=house.principal(principal).id if principal else None, kinds=(EntryKind.VERDICT,), limit=MAX_PAGE
+    )
+
+    def read(tx: HouseTransaction) -> tuple[tuple[Stored, ...], int]:
+        log = evidence.log_of(house, tx)
+        size = parse_checkpoint(log.checkpoint()).size
+        return query(log, wanted).entries, size - 1
+
+    found, last = house.database.read(read)
+    matching = [
+        v
+        for entry in reversed(found)
+        if (after is None or entry.index > after)
+        and ((v := _verdict(evidence.view(entry)))["verdict"] == verdict or verdict is None)
+    ]
+    shown = matching[-limit:] if after is None else matching[:limit]
+    is_all = after is None or len(matching) <= limit
+    return {"entries": shown, "next": last if is_all else shown[-1]["index"]}
+
+
+def status(house: House) -> dict[str, Any]:
+    """Return whether the node is well, and what it holds."""
+    checkpoint = house.database.read(lambda tx: evidence.log_of(house, tx).checkpoint())
+    return {
+        "version": __version__,
+        "node": house.database.node,
+        "origin": house.database.origin,
+        "issuer": house.settings.issuer,
+        "principals": len(house.live.principals),
+        "systems": len(house.live.systems),
+        "healthy": house.database.healthy,
+        "log_size": parse_checkpoint(checkpoint).size,
+        "checkpoint": checkpoint,
+    }

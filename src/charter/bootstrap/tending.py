@@ -1,0 +1,96 @@
+"""What a serving house does beside answering: tell of failures, let old questions lapse, notice changed tools."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from charter.core.canonical import digest_of
+from charter.core.errors import CharterError
+from charter.evidence.entry import Draft, EntryKind
+from charter.identity.revocation import forget_expired
+from charter.registry.approval import ApprovalState
+from charter.registry.record import Finding, FindingState
+
+if TYPE_CHECKING:
+    from charter.bootstrap.house import House
+    from charter.bootstrap.transaction import HouseTransaction
+    from charter.gateway.pins import ToolList
+    from charter.registry.principal import SystemRecord
+
+EVERY_SECONDS = 5.0
+HELD_TOOL = "held-tool"
+_log = logging.getLogger("charter.tending")
+
+
+async def tend(house: House, stop: asyncio.Event) -> None:
+    """Do the small things every few seconds until `stop`; a store that fails is tried again the next time."""
+    while not stop.is_set():
+        with contextlib.suppress(CharterError):
+            await house.database.awrite(lambda tx: _tend_once(house, tx))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), EVERY_SECONDS)
+    drafts = house.failures.drain(early=True)
+    if drafts:
+        with contextlib.suppress(CharterError):
+            await house.database.awrite(lambda tx: [tx.record(draft) for draft in drafts])
+
+
+def _tend_once(house: House, tx: HouseTransaction) -> None:
+    house.ring.retire_due(tx)
+    forget_expired(tx)
+    _lapse_approvals(tx)
+    for draft in house.failures.drain():
+        tx.record(draft)
+
+
+def _lapse_approvals(tx: HouseTransaction) -> None:
+    """Let questions and unused answers that ran out of time expire."""
+    for key, approval in list(tx.live.approvals.items()):
+        if approval.is_open(tx.at):
+            continue
+        tx.approvals.update(replace(approval, state=ApprovalState.EXPIRED))
+
+        def forget(key: tuple[str, str] = key) -> None:
+            tx.live.approvals.pop(key, None)
+
+        tx.after_commit(forget)
+
+
+def hear_tools(house: House, record: SystemRecord, found: ToolList) -> None:
+    """Record tools whose live definition is not the accepted one: once for each definition, as a finding."""
+    live = {tool.name: tool.digest for tool in found.tools}
+    pins = {a.tool: a.pin for a in record.system.actions.values() if a.pin}
+    changed = {name: live[name] for name, pin in pins.items() if name in live and live[name] != pin}
+    if not changed:
+        return
+
+    def work(tx: HouseTransaction) -> None:
+        for name, digest in changed.items():
+            body = {"system": record.name, "tool": name, "accepted": pins[name], "found": digest}
+            title = f"the definition of `{name}` on `{record.name}` is not the accepted one, so it is held"
+            finding = Finding(
+                id=house.entropy.identifier("fnd"),
+                kind=HELD_TOOL,
+                fingerprint=digest_of(body),
+                state=FindingState.OPEN,
+                title=title,
+                body=body,
+                principal_id=None,
+                opened_at=tx.at,
+                changed_at=tx.at,
+            )
+            kept, is_new = tx.registry.findings.open(finding)
+            if is_new:
+                tx.record(Draft(EntryKind.TOOL_HELD, "charter", None, body | {"finding": kept.id}))
+
+    task = asyncio.ensure_future(house.database.awrite(work))
+    task.add_done_callback(_noted)
+
+
+def _noted(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        _log.warning("a held tool could not be recorded: %s", task.exception())

@@ -1,0 +1,120 @@
+"""Import an MCP server's tools: ask it what it has, show what changed, and write the system's file with its pins.
+
+The definitions a person accepted are kept in `pins/NAME.json` beside the estate's folders, so that a later change can
+be told in words. Nothing is written without `accept` where a file is there already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from charter.adapters.upstream import McpUpstreams, UpstreamSettings
+from charter.config import Settings, variable
+from charter.core.clock import Deadline, SystemClock
+from charter.core.errors import ErrorCode, MalformedError
+from charter.core.values import parse_name
+from charter.gateway.mcp_import import (
+    accept_tools,
+    changes,
+    describe_tools,
+    dump_definitions,
+    load_definitions,
+    system_text,
+)
+from charter.gateway.permit import PermitLedger
+from charter.gateway.pins import ToolDefinition
+from charter.registry.estate import Estate
+from charter.registry.manifest import load_estate
+from charter.registry.principal import LiveEstate, SystemRecord
+from charter.registry.standing import Standing
+from charter.registry.system import System
+
+IMPORT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ImportAsked:
+    """What `charter systems import` was told. Without command and url, the system's own file says where it is."""
+
+    name: str
+    command: tuple[str, ...]
+    url: str | None
+    environment: str
+    owner: str
+    team: str | None
+    accept: bool
+
+
+async def import_tools(settings: Settings, asked: ImportAsked) -> dict[str, Any]:
+    """Ask the server for its tools; write the system's file if it is new or the changes are accepted.
+
+    Raises:
+        MalformedError: the name, the estate or what was asked does not fit.
+        UpstreamError: the server cannot be reached, or answers nonsense.
+    """
+    name, root = parse_name(asked.name, "system"), settings.estate
+    estate = load_estate(root)
+    known = estate.systems.get(name)
+    head = _head(asked, estate)
+    system = known.value if known and not (asked.command or asked.url) else System.model_validate(head)
+    tools = await _tools_of(settings, system)
+    file, kept = root / "systems" / f"{name}.yaml", root / "pins" / f"{name}.json"
+    if known is None:
+        text, lines = system_text(head, describe_tools(tools)), [f"{tool.name} is new" for tool in tools]
+    else:
+        accepted = load_definitions(kept.read_bytes()) if kept.is_file() else {}
+        found = changes(known.value, tools, accepted)
+        text = accept_tools(file.read_text(encoding="utf-8"), tools)
+        lines = [f"{change.tool}: {'; '.join(change.lines)}" for change in found]
+    writes = known is None or (asked.accept and bool(lines))
+    if writes:
+        _write(file, text)
+        _write(kept, dump_definitions(tools))
+    return {"system": name, "path": str(file), "tools": len(tools), "changes": lines, "written": writes}
+
+
+async def _tools_of(settings: Settings, system: System) -> Sequence[ToolDefinition]:
+    clock = SystemClock()
+    live = LiveEstate()
+    record = SystemRecord(system.system, 0, system.digest, Standing.ACTIVE, system)
+    live.systems[system.system] = record
+    upstreams = McpUpstreams(live, PermitLedger(clock), clock, UpstreamSettings(settings.estate.resolve(), variable))
+    try:
+        return await upstreams.tools(record, Deadline.after(clock, IMPORT_SECONDS))
+    finally:
+        await upstreams.aclose()
+
+
+def _head(asked: ImportAsked, estate: Estate) -> dict[str, Any]:
+    """Return the fields of a new system's file."""
+    known = estate.systems.get(asked.name)
+    if known is None and not (asked.command or asked.url):
+        raise MalformedError(
+            ErrorCode.BAD_VALUE,
+            f"there is no system `{asked.name}` yet, so it must be said where it is",
+            help="charter systems import NAME -- COMMAND …, or --url URL",
+        )
+    teams = sorted(estate.teams.value.teams)
+    team = asked.team or (teams[0] if teams else "team")
+    upstream: dict[str, Any] = (
+        {"transport": "http", "url": asked.url} if asked.url else {"transport": "stdio", "command": list(asked.command)}
+    )
+    return {
+        "charter": "v1",
+        "system": asked.name,
+        "kind": "mcp",
+        "environment": asked.environment,
+        "owner": {"person": asked.owner, "team": team},
+        "upstream": upstream,
+    }
+
+
+def _write(file: Path, text: str) -> None:
+    """Put `text` in place whole: a reader never sees half of it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_name(file.name + ".new")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(file)

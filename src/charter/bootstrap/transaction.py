@@ -1,0 +1,39 @@
+"""The house's transaction: everybody's part, and the stores of all areas on one connection."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from charter.adapters.gateway_store import SqlApprovals, SqlLimits
+from charter.adapters.identity_store import SqlIdentity
+from charter.adapters.registry_store import RegistryStore
+from charter.adapters.transaction import Frame, SqlTransaction
+from charter.registry.principal import LiveEstate
+
+
+class HouseTransaction(SqlTransaction):
+    """Satisfies the work of every floor: RegistryWork, IdentityWork, GatewayWork, ApprovalWork, StandingWork."""
+
+    def __init__(self, frame: Frame, live: LiveEstate) -> None:
+        super().__init__(frame)
+        self.live = live
+
+    @cached_property
+    def registry(self) -> RegistryStore:
+        """Principals, charters, systems, the estate's other files, findings."""
+        return RegistryStore(self.connection)
+
+    @cached_property
+    def identity(self) -> SqlIdentity:
+        """Client keys, used assertions, signing keys."""
+        return SqlIdentity(self.connection)
+
+    @cached_property
+    def approvals(self) -> SqlApprovals:
+        """The approvals."""
+        return SqlApprovals(self.connection)
+
+    @cached_property
+    def limits(self) -> SqlLimits:
+        """The counters of limits."""
+        return SqlLimits(self.connection)

@@ -1,0 +1,108 @@
+"""`charter token` and `charter run`: act as a principal from this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from charter.cli.agent_keys import AgentTokens, agent_key
+from charter.cli.context import Context
+from charter.cli.output import warn
+from charter.cli.relay import Relay, relaying
+from charter.config import child_environment
+from charter.core.clock import SystemClock
+from charter.core.entropy import SystemEntropy
+from charter.core.errors import DeniedError, ErrorCode, MalformedError, UnavailableError
+
+
+def obtain_token(context: Context, name: str, system: str) -> dict[str, Any]:
+    """Return a token for `name` on `system`, registering this machine's key the first time.
+
+    Raises:
+        CharterError: there is none to be had; the message says why.
+    """
+    principal, tokens = _agent(context, name)
+    resource = f"{tokens.issuer}/mcp/{system}"
+    answer = asyncio.run(tokens.fetch(resource))
+    return answer | {"resource": resource, "principal": principal["name"], "client_id": principal["id"]}
+
+
+def run_agent(context: Context, name: str, command: list[str]) -> int:
+    """Run `command` as principal `name`; return its exit code.
+
+    Raises:
+        MalformedError: there is no command.
+        CharterError: the principal may not act.
+    """
+    words = command[1:] if command[:1] == ["--"] else command
+    if not words:
+        raise MalformedError(ErrorCode.BAD_VALUE, "there is no command to run", help="charter run NAME -- COMMAND …")
+    principal, tokens = _agent(context, name)
+    if principal["standing"] not in ("active", "restrained"):
+        raise DeniedError(
+            ErrorCode.NOT_STANDING, f"`{name}` is {principal['standing']}", help="it has no authority to act"
+        )
+    return asyncio.run(_run(principal, tokens, words))
+
+
+def _agent(context: Context, name: str) -> tuple[dict[str, Any], AgentTokens]:
+    """Return what is registered of `name`, and the way to its tokens; its key is made and registered if need be."""
+    control = context.control
+    if not control.server_runs:
+        raise UnavailableError(ErrorCode.NOT_RUNNING, "no server runs on this estate", help="start it: charter up")
+    principal = control.get(f"/v1/principals/{name}")
+    issuer = control.get("/v1/status")["issuer"]
+    key = agent_key(context.settings.key_folder, issuer, name)
+    if not any(known["jwk"] == key.jwk and known["standing"] == "active" for known in principal["keys"]):
+        body = {"jwk": key.jwk, "actor": context.operator, "reason": "first use on this machine"}
+        control.post(f"/v1/principals/{name}/keys", body)
+    return principal, AgentTokens(key, issuer, principal["id"], SystemClock(), SystemEntropy())
+
+
+async def _run(principal: dict[str, Any], tokens: AgentTokens, command: list[str]) -> int:
+    systems: list[str] = principal["systems"]
+    endpoints = {system: f"{tokens.issuer}/mcp/{system}" for system in systems}
+    secret = tokens.entropy.token(24)
+    async with relaying(Relay(endpoints, secret, tokens.headers, tokens.forget)) as base:
+        urls = {system: f"{base}/{secret}/{system}" for system in systems}
+        with tempfile.TemporaryDirectory(prefix="charter-run-") as folder:
+            environment = _environment(principal["name"], urls, Path(folder))
+            return await _child(command, environment)
+
+
+def _environment(name: str, urls: dict[str, str], folder: Path) -> dict[str, str]:
+    config = folder / "mcp.json"
+    servers = {system: {"type": "http", "url": url} for system, url in urls.items()}
+    config.touch(mode=stat.S_IRUSR | stat.S_IWUSR)
+    config.write_text(json.dumps({"mcpServers": servers}, indent=2), encoding="utf-8")
+    named = {f"CHARTER_MCP_URL_{system.upper().replace('-', '_')}": url for system, url in urls.items()}
+    return child_environment(CHARTER_PRINCIPAL=name, CHARTER_MCP_CONFIG=str(config), **named)
+
+
+async def _child(command: list[str], environment: dict[str, str]) -> int:
+    """Run the agent; signals that end this process end it too."""
+    try:
+        child = await asyncio.create_subprocess_exec(*command, env=environment)
+    except OSError as err:
+        raise MalformedError(
+            ErrorCode.BAD_VALUE, f"cannot run `{command[0]}`: {os.strerror(err.errno or 0)}", help="check the command"
+        ) from err
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _pass_on, child, number)
+    code = await child.wait()
+    if code < 0:
+        warn(f"the agent was ended by signal {-code}")
+        return 128 - code
+    return code
+
+
+def _pass_on(child: asyncio.subprocess.Process, number: int) -> None:
+    if child.returncode is None:
+        child.send_signal(number)

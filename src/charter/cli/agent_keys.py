@@ -1,0 +1,257 @@
+"""The agent's side: a private key that never leaves this machine, and what is signed with it.
+
+Keys lie in `<keys>/<digest of the issuer>/<principal>.pem`, mode 0600, in folders of mode 0700. The same key signs
+client assertions (RFC 7523) and DPoP proofs (RFC 9449), so that a token is worth nothing without it.
+
+INVARIANT: a key, or a folder of keys, that others could read or write is refused, never mended in silence.
+INVARIANT: assertions and tokens travel over verified TLS, or on this machine's loopback, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ipaddress
+import os
+import stat
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from joserfc.jwk import ECKey
+
+from charter.core.clock import Clock
+from charter.core.entropy import Entropy
+from charter.core.errors import (
+    CharterError,
+    DeniedError,
+    ErrorCode,
+    IntegrityError,
+    MalformedError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+from charter.core.values import parse_name
+from charter.identity.jose import encode_base64url, sign_compact
+from charter.identity.keys import p256_jwk
+
+ASSERTION_SECONDS = 60
+REFRESH_SECONDS = 30  # a token with less than this left is replaced
+HTTP_SECONDS = 15.0
+MAX_KEY_BYTES = 4096
+_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+@dataclass(frozen=True, slots=True)
+class AgentKey:
+    """One principal's private key on this machine."""
+
+    principal: str
+    path: Path
+    jwk: dict[str, str]  # the public half, as it is registered
+    _private: ECKey = field(repr=False)
+
+    def sign(self, header: dict[str, Any], claims: dict[str, Any]) -> str:
+        """Return a compact JWS by this key."""
+        return sign_compact({"alg": "ES256"} | header, claims, self._private)
+
+
+def agent_key(folder: Path, issuer: str, principal: str) -> AgentKey:
+    """Return the principal's key for `issuer`, making it the first time.
+
+    Raises:
+        IntegrityError: others could read it or put another in its place, or it is no key.
+        UnavailableError: it cannot be read or written.
+    """
+    place = folder / hashlib.sha256(issuer.encode()).hexdigest()[:16]
+    path = place / f"{parse_name(principal, 'principal')}.pem"
+    try:
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _must_be_private(place, place.stat(), "chmod 700")
+        if not path.exists():
+            _make(path)
+        return _open(principal, path)
+    except OSError as err:
+        why = (err.strerror or str(err)).lower()
+        raise UnavailableError(
+            ErrorCode.STORE_FAILED,
+            f"the agent's key `{path}` cannot be used: {why}",
+            help="set CHARTER_KEYS to a folder",
+        ) from err
+
+
+def _open(principal: str, path: Path) -> AgentKey:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        _must_be_private(path, os.fstat(descriptor), "rm")
+        pem = os.read(descriptor, MAX_KEY_BYTES)
+    finally:
+        os.close(descriptor)
+    try:
+        private = serialization.load_pem_private_key(pem, None)
+    except (ValueError, TypeError) as err:
+        raise _unfit(path, "is no private key") from err
+    if not isinstance(private, ec.EllipticCurvePrivateKey) or not isinstance(private.curve, ec.SECP256R1):
+        raise _unfit(path, "is no P-256 key")
+    return AgentKey(principal, path, p256_jwk(private), ECKey.import_key(private))
+
+
+def _must_be_private(path: Path, found: os.stat_result, mend: str) -> None:
+    if found.st_mode & _OTHERS or found.st_uid != os.geteuid():
+        raise IntegrityError(
+            ErrorCode.KEY_BROKEN,
+            f"`{path}` is open to others (mode {stat.S_IMODE(found.st_mode):04o}, user {found.st_uid})",
+            help=f"if nobody else used it: {mend} {path}; else revoke the key too",
+        )
+
+
+def _make(path: Path) -> None:
+    """Write a fresh key whole: a reader never sees half of one, and two makers end up with the same one."""
+    pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+    fresh = Path(name)
+    try:
+        os.write(descriptor, pem)
+        os.fsync(descriptor)
+        path.hardlink_to(fresh)
+    except FileExistsError:
+        pass  # someone was faster: theirs counts
+    finally:
+        os.close(descriptor)
+        fresh.unlink()
+
+
+@dataclass(slots=True)
+class AgentTokens:
+    """Gets tokens for one principal, bound to its key, and proofs to go with them."""
+
+    key: AgentKey
+    issuer: str
+    client_id: str
+    clock: Clock
+    entropy: Entropy
+    _held: dict[str, tuple[str, float]] = field(default_factory=dict)  # resource -> token, until (monotonic)
+    _fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        if not is_safe(self.issuer):
+            raise MalformedError(
+                ErrorCode.BAD_VALUE,
+                f"`{self.issuer}` is neither https nor on this machine",
+                help="let the server's public URL begin with https://",
+            )
+
+    async def headers(self, method: str, resource: str) -> dict[str, str]:
+        """Return the headers that prove who calls `resource`; the token is fetched or refreshed as needed.
+
+        Raises:
+            CharterError: there is no token to be had.
+        """
+        async with self._fetching:
+            held = self._held.get(resource)
+            if held is None or held[1] - self.clock.monotonic() < REFRESH_SECONDS:
+                asked = self.clock.monotonic()
+                answer = await self.fetch(resource)
+                held = (answer["access_token"], asked + answer["expires_in"])
+                self._held[resource] = held
+        return {"authorization": f"DPoP {held[0]}", "dpop": self.proof(method, resource, held[0])}
+
+    def forget(self, resource: str) -> None:
+        """Forget the token for `resource`: the gateway did not take it."""
+        self._held.pop(resource, None)
+
+    async def fetch(self, resource: str) -> dict[str, Any]:
+        """Return the token endpoint's answer for `resource`.
+
+        Raises:
+            DeniedError, UnauthenticatedError: it was refused; the message says why.
+            UnavailableError: the server cannot be reached, or asks to wait.
+        """
+        endpoint = f"{self.issuer}/oauth/token"
+        form = {
+            "grant_type": "client_credentials",
+            "resource": resource,
+            "client_id": self.client_id,
+            "client_assertion_type": _ASSERTION_TYPE,
+            "client_assertion": self.assertion(),
+        }
+        headers = {"dpop": self.proof("POST", endpoint)}
+        direct = not self.issuer.startswith("https:")  # what stays on this machine goes through no proxy
+        try:
+            async with httpx.AsyncClient(timeout=HTTP_SECONDS, trust_env=not direct) as client:
+                answer = await client.post(endpoint, data=form, headers=headers)
+                body = answer.json()
+        except (httpx.HTTPError, ValueError) as err:
+            raise UnavailableError(
+                ErrorCode.NOT_RUNNING, f"no Charter answers at {self.issuer}", help="start it: charter up"
+            ) from err
+        found = body if isinstance(body, dict) else {}
+        if answer.status_code != httpx.codes.OK:
+            raise _refused(found)
+        if not isinstance(found.get("access_token"), str) or type(found.get("expires_in")) is not int:
+            raise UnavailableError(ErrorCode.NOT_RUNNING, f"what answers at {self.issuer} is no Charter")
+        return found
+
+    def proof(self, method: str, url: str, token: str | None = None) -> str:
+        """Return a DPoP proof for one request (RFC 9449 section 4.2)."""
+        claims: dict[str, Any] = {
+            "htm": method,
+            "htu": url,
+            "iat": int(self.clock.now().timestamp()),
+            "jti": self.entropy.token(16),
+        }
+        if token is not None:
+            claims["ath"] = encode_base64url(hashlib.sha256(token.encode()).digest())
+        return self.key.sign({"typ": "dpop+jwt", "jwk": self.key.jwk}, claims)
+
+    def assertion(self) -> str:
+        """Return a fresh client assertion (RFC 7523 section 3)."""
+        now = int(self.clock.now().timestamp())
+        claims = {
+            "iss": self.client_id,
+            "sub": self.client_id,
+            "aud": self.issuer,
+            "iat": now,
+            "exp": now + ASSERTION_SECONDS,
+            "jti": self.entropy.token(16),
+        }
+        return self.key.sign({"typ": "JWT"}, claims)
+
+
+def is_safe(url: str) -> bool:
+    """Return whether what is sent to `url` is seen by nobody else: https, or a loopback address."""
+    parts = urlsplit(url)
+    if parts.scheme == "https" and parts.hostname:
+        return True
+    if parts.scheme != "http" or not parts.hostname:
+        return False
+    try:
+        return ipaddress.ip_address(parts.hostname).is_loopback
+    except ValueError:
+        return parts.hostname == "localhost"
+
+
+def _refused(body: dict[str, Any]) -> CharterError:
+    """Return the error that an OAuth error (RFC 6749 section 5.2) tells of."""
+    error, detail = str(body.get("error", "?"))[:40], str(body.get("error_description", ""))[:500]
+    match error:
+        case "invalid_client" | "invalid_dpop_proof":
+            return UnauthenticatedError(ErrorCode.BAD_CLIENT, detail or error)
+        case "temporarily_unavailable" | "server_error":
+            return UnavailableError(ErrorCode.NOT_RUNNING, detail or error, help="try again in a moment")
+        case _:
+            return DeniedError(ErrorCode.POLICY_DENIED, detail or error)
+
+
+def _unfit(path: Path, why: str) -> IntegrityError:
+    return IntegrityError(
+        ErrorCode.KEY_BROKEN, f"`{path}` {why}", help=f"rm {path}; a new one is made and registered on the next use"
+    )

@@ -1,0 +1,98 @@
+"""Commands about approvals: what waits for a person, and their yes or no."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from charter.cli.context import Json, context_of
+from charter.cli.output import print_json, say, table
+
+Id = Annotated[str, typer.Argument(help="The approval's id: apr_…")]
+As = Annotated[str | None, typer.Option("--as", help="The person who answers.", show_default="the operator")]
+Why = Annotated[str, typer.Option("--reason", "-r", help="Why; it stands in the evidence.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    group = typer.Typer(help="See and answer calls that wait for a person.", no_args_is_help=True)
+    group.command("ls")(list_approvals)
+    group.command("show")(show)
+    group.command("approve")(approve)
+    group.command("refuse")(refuse)
+    app.add_typer(group, name="approvals")
+
+
+def list_approvals(
+    context: typer.Context,
+    every: Annotated[bool, typer.Option("--all", help="The answered ones too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the calls that wait for a person."""
+    answer = context_of(context).control.get("/v1/approvals", all=every or None)
+    if as_json:
+        print_json(answer)
+        return
+    rows: list[list[object]] = [
+        [a["id"], a["state"], a["call"]["principal"], a["call"]["system"], a["call"]["tool"], ", ".join(a["roles"])]
+        for a in answer["approvals"]
+    ]
+    table(["id", "state", "principal", "system", "tool", "who may approve"], rows)
+    if not rows:
+        say("nothing waits", "dim")
+
+
+def show(context: typer.Context, approval_id: Id, as_json: Json = False) -> None:
+    """Show exactly what would be allowed: the call with its arguments, and why it waits."""
+    answer = context_of(context).control.get(f"/v1/approvals/{approval_id}")
+    if as_json:
+        print_json(answer)
+        return
+    _card(answer)
+
+
+def approve(
+    context: typer.Context, approval_id: Id, person: As = None, reason: Why = "", as_json: Json = False
+) -> None:
+    """Let exactly this call through once: same principal, same tool, same arguments.
+
+    Example: charter approvals approve apr_01k… --as lena@example.com
+    """
+    _answer(context, approval_id, "approve", person, reason, as_json=as_json)
+
+
+def refuse(context: typer.Context, approval_id: Id, person: As = None, reason: Why = "", as_json: Json = False) -> None:
+    """Say no to this call."""
+    _answer(context, approval_id, "refuse", person, reason, as_json=as_json)
+
+
+def _answer(
+    context: typer.Context, approval_id: str, word: str, person: str | None, reason: str, *, as_json: bool
+) -> None:
+    here = context_of(context)
+    body = {"person": person or here.operator, "reason": reason}
+    answer = here.control.post(f"/v1/approvals/{approval_id}/{word}", body)
+    if as_json:
+        print_json(answer)
+        return
+    _card(answer)
+    if answer["state"] == "approved":
+        say(f"approved: the principal can repeat the call until {answer['expires_at'][:19]} UTC", "green")
+    elif answer["missing"]:
+        say(f"still missing: {', '.join(answer['missing'])}", "yellow")
+
+
+def _card(a: dict[str, Any]) -> None:
+    call = a["call"]
+    say(f"{a['id']}  {a['state']}", "bold")
+    rows: list[list[object]] = [
+        ["principal", call["principal"]],
+        ["call", f"{call['system']} / {call['tool']} ({call['action']}, {call['effect']})"],
+        ["object", call["object"]],
+        *([f"  {name}", value] for name, value in call["arguments"].items()),
+        ["why it waits", "; ".join(call["why"])],
+        ["who may approve", ", ".join(a["roles"])],
+        ["said yes", ", ".join(f"{who} as {role}" for role, who in a["given"].items()) or "nobody yet"],
+    ]
+    table(["", ""], rows)

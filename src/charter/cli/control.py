@@ -1,0 +1,95 @@
+"""How a command reaches the control API: over the server's socket, or in this process when no server runs.
+
+There is one code path for each action either way. In this process the house is built under the data folder's lock, so
+it can never write beside a running server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+
+from charter.config import Settings
+from charter.core.errors import CharterError, ErrorCode, UnavailableError
+
+TIMEOUT_SECONDS = 120.0
+
+
+class Control:
+    """The control API, for one command."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def get(self, path: str, **query: object) -> Any:  # noqa: ANN401 - any JSON value
+        """Return the JSON answer of GET `path`; None values of `query` are left out."""
+        return self._call("GET", path, params={k: str(v) for k, v in query.items() if v is not None})
+
+    def post(self, path: str, body: object = None) -> Any:  # noqa: ANN401
+        """Return the JSON answer of POST `path`."""
+        return self._call("POST", path, json=body if body is not None else {})
+
+    def delete(self, path: str, body: object = None) -> Any:  # noqa: ANN401
+        """Return the JSON answer of DELETE `path`."""
+        return self._call("DELETE", path, json=body if body is not None else {})
+
+    @property
+    def server_runs(self) -> bool:
+        """Whether a server answers on the data folder's socket."""
+        if not self.settings.socket.exists():
+            return False
+        try:
+            with httpx.Client(transport=httpx.HTTPTransport(uds=str(self.settings.socket)), timeout=5) as client:
+                return client.get("http://charter/v1/status").status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
+
+    def _call(self, method: str, path: str, **options: Any) -> Any:  # noqa: ANN401
+        return asyncio.run(self._acall(method, path, **options))
+
+    async def _acall(self, method: str, path: str, **options: Any) -> Any:  # noqa: ANN401
+        async with self._client() as client:
+            try:
+                answer = await client.request(method, path, **options)
+            except httpx.TimeoutException as error:
+                raise UnavailableError(ErrorCode.STORE_FAILED, "the server did not answer in time") from error
+        if answer.headers.get("content-type", "").startswith("application/json") and answer.is_success:
+            return answer.json()
+        if answer.is_success:
+            return answer.content
+        raise _error_of(answer)
+
+    @asynccontextmanager
+    async def _client(self) -> AsyncIterator[httpx.AsyncClient]:
+        if self.server_runs:
+            transport = httpx.AsyncHTTPTransport(uds=str(self.settings.socket))
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://charter", timeout=TIMEOUT_SECONDS
+            ) as client:
+                yield client
+            return
+        from charter.bootstrap import build
+        from charter.server.control import control_app
+
+        house = await asyncio.to_thread(build, self.settings)
+        try:
+            inner = httpx.ASGITransport(app=control_app(house), raise_app_exceptions=True)
+            async with httpx.AsyncClient(transport=inner, base_url="http://charter", timeout=None) as client:  # noqa: S113 - in this process
+                yield client
+        finally:
+            await house.aclose()
+
+
+def _error_of(answer: httpx.Response) -> CharterError:
+    """Return the error that a problem document (RFC 9457) tells of."""
+    from charter.server.problems import error_from_problem
+
+    try:
+        body = answer.json()
+    except ValueError:
+        body = {}
+    return error_from_problem(answer.status_code, body if isinstance(body, dict) else {})

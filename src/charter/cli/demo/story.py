@@ -1,0 +1,60 @@
+"""The demo's story: from a checkout with AI nobody registered to a governed, evidenced, revocable estate.
+
+Every step runs the commands a person would run, on real parts, and checks what it claims. The first claim that does not
+hold ends the demo with exit code 1.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from charter.cli.demo.chapters import act, discover, govern, prove
+from charter.cli.demo.stage import build_stage, find_servers
+from charter.cli.demo.teller import Teller, Untrue
+from charter.cli.output import NO, out, say, warn
+from charter.core.clock import SystemClock
+from charter.core.entropy import SystemEntropy
+
+
+def tell(*, keep: bool, folder: Path | None, servers: Path | None) -> int:
+    """Tell the whole story; return the exit code."""
+    found = find_servers(servers)
+    clock = SystemClock()
+    started = clock.monotonic()
+    root = folder.resolve() if folder else Path(tempfile.mkdtemp(prefix="charter-demo-"))
+    root.mkdir(parents=True, exist_ok=True)
+    stage = build_stage(root, found, SystemEntropy(), clock.now())
+    teller = Teller(stage)
+    say(f"The demo's folder is {root}", "dim")
+    try:
+        _chapters(teller, keep=keep)
+    except Untrue as err:
+        warn(f"\n✗ {err}")
+        warn(f"the demo stopped; its folder is kept at {root}")
+        return NO
+    seconds = clock.monotonic() - started
+    out.print()
+    say(f"All {teller.claims} claims held, in {seconds:.0f} seconds.", "bold green")
+    if not keep and folder is None:
+        shutil.rmtree(root, ignore_errors=True)
+    return 0
+
+
+def _chapters(teller: Teller, *, keep: bool) -> None:
+    discover(teller)
+    govern(teller)
+    with teller.server() as link:
+        act(teller)
+        prove(teller)
+        if keep:
+            say(f"\nStill running. Console: {teller.ask('console')['url']}", "bold")
+            say(f"Estate: {teller.stage.estate}   (first link: {link}, spent or not, lasts ten minutes)", "dim")
+            say("Stop it with Ctrl-C.")
+            try:
+                while True:
+                    time.sleep(3600)
+            except KeyboardInterrupt:
+                return

@@ -1,0 +1,120 @@
+"""Commands that find AI in use nobody registered, and adopt it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from charter.cli.context import Json, context_of
+from charter.cli.output import print_json, say, table
+from charter.core.errors import AbsentError, ConflictError, ErrorCode
+
+_LAST_SCAN = "last-scan.json"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command("scan")(scan)
+    app.command("adopt")(adopt)
+    app.command("findings")(findings)
+
+
+def scan(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="A checkout or any folder.", exists=True, file_okay=False)] = Path(),
+    record: Annotated[bool, typer.Option("--record", help="Keep the findings in the registry.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Find AI in use: MCP servers, model SDKs, model keys in code, AI in CI and in n8n. Runs nothing it finds.
+
+    Example: charter scan ~/code/our-app
+    """
+    from charter.bootstrap.discovery import scan_folder
+
+    here = context_of(context)
+    report = scan_folder(path)
+    body = report.to_json()
+    _keep(here.settings.data_folder, body)
+    if record:
+        here.control.post("/v1/findings", {"findings": body["findings"], "actor": here.operator})
+    if as_json:
+        print_json(body)
+        return
+    rows: list[list[object]] = [
+        [f["id"], f["suggests"], f["title"], f["where"], f["confidence"], f["risk"]] for f in body["findings"]
+    ]
+    table(["finding", "suggests", "what", "where", "confidence", "risk"], rows)
+    say(f"{len(rows)} findings in {body['counts']['files']} files", "bold")
+    if body["stopped"]:
+        say(f"the scan stopped {body['stopped']}: not everything was read", "yellow")
+    for unread in body["unread"][:20]:
+        say(f"could not read {unread['path']}: {unread['why']}", "yellow")
+    if rows:
+        say("make one a charter: charter adopt FINDING", "dim")
+
+
+def adopt(
+    context: typer.Context,
+    finding: Annotated[str, typer.Argument(help="A finding of the last scan: its id or the beginning of it.")],
+    to_file: Annotated[bool, typer.Option("--write/--print", help="Write principals/NAME.yaml, or only print.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Draft a charter file for a finding; it says what a person must still fill in."""
+    from charter.bootstrap.discovery import draft
+
+    here = context_of(context)
+    found = _find(here.settings.data_folder, finding)
+    name, text = draft(found, here.settings.estate)
+    target = here.settings.estate / "principals" / f"{name}.yaml"
+    if to_file:
+        if target.exists():
+            raise ConflictError(ErrorCode.EXISTS, f"`{target}` exists already", help="move it away, or use --print")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+    if as_json:
+        print_json({"principal": name, "path": str(target) if to_file else None, "text": text})
+        return
+    if not to_file:
+        say(text)
+        return
+    missing = [line.strip() for line in text.splitlines() if "MISSING" in line]
+    say(f"wrote {target}", "green")
+    for line in missing:
+        say(f"  {line}")
+    say("fill these in, then: charter validate && charter plan", "dim")
+
+
+def findings(context: typer.Context, as_json: Json = False) -> None:
+    """List what was found or noticed: shared credentials, held tools, recorded scans."""
+    answer = context_of(context).control.get("/v1/findings")
+    if as_json:
+        print_json(answer)
+        return
+    rows: list[list[object]] = [[f["id"], f["state"], f["kind"], f["title"]] for f in answer["findings"]]
+    table(["id", "state", "kind", "what"], rows)
+
+
+def _keep(folder: Path, body: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    target = folder / _LAST_SCAN
+    fresh = target.with_suffix(".new")
+    fresh.write_text(json.dumps(body), encoding="utf-8")
+    fresh.replace(target)
+
+
+def _find(folder: Path, beginning: str) -> dict[str, Any]:
+    target = folder / _LAST_SCAN
+    if not target.is_file():
+        raise AbsentError(ErrorCode.UNKNOWN_FINDING, "nothing was scanned yet", help="run charter scan PATH first")
+    found: list[dict[str, Any]] = [
+        f for f in json.loads(target.read_text(encoding="utf-8"))["findings"] if f["id"].startswith(beginning)
+    ]
+    if len(found) != 1:
+        word = "no finding begins" if not found else f"{len(found)} findings begin"
+        raise AbsentError(
+            ErrorCode.UNKNOWN_FINDING, f"{word} with `{beginning}`", help="run charter scan PATH to see them"
+        )
+    return found[0]

@@ -1,0 +1,104 @@
+"""`charter doctor`: what Charter depends on, checked one by one, with how to mend what is not in order."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from charter.cli.context import Context
+from charter.core.errors import CharterError
+
+LEAST_FREE_BYTES = 200 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    ok: bool
+    found: str
+    mend: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {"name": self.name, "ok": self.ok, "found": self.found, "mend": self.mend}
+
+
+def examine(context: Context) -> list[Check]:
+    """Return every check, in the order in which one would mend things."""
+    return list(_checks(context))
+
+
+def _checks(context: Context) -> Iterator[Check]:
+    settings = context.settings
+    yield Check("settings", ok=True, found=f"issuer {settings.issuer}, estate {settings.estate.resolve()}")
+    yield _attempt("estate", "mend the files, then charter validate", lambda: _estate(context))
+    yield _folder(context)
+    yield _space(context)
+    yield _master_key(context)
+    yield Check("server", ok=True, found="answers" if context.control.server_runs else "does not run")
+    yield _attempt("store", "see docs/operating.md, When something is wrong", lambda: _store(context))
+    yield _attempt(
+        "evidence", "copy the data folder before anything else; then charter evidence verify", lambda: _log(context)
+    )
+
+
+def _attempt(name: str, mend: str, look: Callable[[], tuple[bool, str]]) -> Check:
+    try:
+        ok, found = look()
+    except CharterError as err:
+        return Check(name, ok=False, found=err.detail, mend=err.help or mend)
+    return Check(name, ok, found, "" if ok else mend)
+
+
+def _estate(context: Context) -> tuple[bool, str]:
+    from charter.bootstrap.estate import check_folder
+
+    root = context.settings.estate
+    if not (root / "principals").is_dir():
+        return False, f"`{root.resolve()}` holds no principals/: charter init writes an estate"
+    estate = check_folder(root)
+    return True, f"{len(estate.charters)} principals, {len(estate.systems)} systems, valid"
+
+
+def _folder(context: Context) -> Check:
+    folder = context.settings.data_folder
+    if not folder.exists():
+        return Check("data folder", ok=True, found="will be made on first use")
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    private = mode & 0o077 == 0 and os.access(folder, os.W_OK)
+    return Check("data folder", private, f"{folder}, mode {mode:04o}", f"chmod 0700 {folder}")
+
+
+def _space(context: Context) -> Check:
+    folder = context.settings.data_folder
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    return Check(
+        "disk", free >= LEAST_FREE_BYTES, f"{free // 1_000_000} MB free", "make room: a full disk stops all calls"
+    )
+
+
+def _master_key(context: Context) -> Check:
+    key = context.settings.data_folder / "master.key"
+    if not key.exists():
+        return Check("master key", ok=True, found="will be made on first use")
+    mode = stat.S_IMODE(key.stat().st_mode)
+    return Check("master key", mode == 0o600, f"mode {mode:04o}", f"chmod 0600 {key}")  # noqa: PLR2004 - as it must be
+
+
+def _store(context: Context) -> tuple[bool, str]:
+    status = context.control.get("/v1/status")
+    return bool(status["healthy"]), f"{status['principals']} principals registered, node {status['node']}"
+
+
+def _log(context: Context) -> tuple[bool, str]:
+    found = context.control.post("/v1/evidence/verify")
+    first = found["problems"][0] if found["problems"] else ""
+    return bool(found["ok"]), f"{found['size']} entries verify" if found["ok"] else first

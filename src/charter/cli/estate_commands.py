@@ -1,0 +1,215 @@
+"""Commands about estate files: begin, write, check, test, plan and apply them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from charter.cli.context import Context, Json, context_of
+from charter.cli.output import NO, print_json, say, table
+from charter.core.errors import ConflictError, ErrorCode, MalformedError
+
+Force = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command("init")(init)
+    app.command("new")(new)
+    app.command("validate")(validate)
+    app.command("test")(test)
+    app.command("plan")(plan)
+    app.command("apply")(apply)
+    app.command("schema")(schema)
+
+
+def init(
+    path: Annotated[Path, typer.Argument(help="A folder that does not exist yet, or is empty.")] = Path("estate"),
+    as_json: Json = False,
+) -> None:
+    """Write a starter estate: principals of all seven kinds, systems, guardrails, patterns, teams and tests.
+
+    Example: charter init estate && cd estate && charter validate
+    """
+    from charter.core.clock import SystemClock
+    from charter.registry.starter import init as write_starter
+
+    files = write_starter(path, today=SystemClock().now().date())
+    if as_json:
+        print_json({"path": str(path), "files": [str(f) for f in files]})
+        return
+    say(f"wrote {len(files)} files to {path}", "green")
+    say(f"next: cd {path} && charter validate && charter test && charter plan", "dim")
+
+
+def new(
+    context: typer.Context,
+    pattern: Annotated[str, typer.Argument(help="The pattern's name: patterns/PATTERN.yaml.")],
+    values: Annotated[list[str] | None, typer.Argument(help="Its parameters: name=value …", show_default=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a charter from an approved pattern.
+
+    Example: charter new support-copilot principal=help-desk team=support owner=ana@example.com
+    """
+    from charter.bootstrap.estate import render_pattern
+
+    here = context_of(context)
+    given = dict(_pair(value) for value in values or ())
+    name, text = render_pattern(here.settings.estate, pattern, given)
+    target = here.settings.estate / "principals" / f"{name}.yaml"
+    if target.exists():
+        raise ConflictError(ErrorCode.EXISTS, f"`{target}` exists already", help="choose another name")
+    target.write_text(text, encoding="utf-8")
+    if as_json:
+        print_json({"principal": name, "path": str(target), "text": text})
+        return
+    say(f"wrote {target}", "green")
+
+
+def validate(context: typer.Context, as_json: Json = False) -> None:
+    """Check every file: shape, names, references, policy. A problem comes with its place and the nearest word."""
+    from charter.bootstrap.estate import check_folder
+
+    here = context_of(context)
+    estate = check_folder(here.settings.estate)
+    counts = {
+        "principals": len(estate.charters),
+        "systems": len(estate.systems),
+        "guardrails": len(estate.guardrails),
+        "patterns": len(estate.patterns),
+        "tests": len(estate.trials),
+    }
+    if as_json:
+        print_json({"ok": True, **counts, "warnings": [str(w) for w in estate.warnings]})
+        return
+    for warning in estate.warnings:
+        say(f"warning: {warning}", "yellow")
+    say("valid: " + ", ".join(f"{count} {what}" for what, count in counts.items()), "green")
+
+
+def test(context: typer.Context, as_json: Json = False) -> None:
+    """Run the estate's table tests through the real decision engine."""
+    from charter.bootstrap.estate import test_folder
+
+    results, untested = test_folder(context_of(context).settings.estate)
+    failed = [r for r in results if not r.passed]
+    if as_json:
+        print_json(
+            {"passed": len(results) - len(failed), "failed": len(failed), "results": [r.to_json() for r in results]}
+        )
+    else:
+        for result in results:
+            say(f"{'pass' if result.passed else 'FAIL'}  {result.name}", "" if result.passed else "red")
+            if not result.passed:
+                say(f"      {result.source}: expected {result.expected}, got {result.got}: {result.why}", "red")
+        for rule in untested:
+            say(f"no test touches {rule}", "yellow")
+        say(f"{len(results) - len(failed)} passed, {len(failed)} failed", "red" if failed else "green")
+    if failed:
+        raise typer.Exit(NO)
+
+
+def plan(
+    context: typer.Context,
+    check: Annotated[bool, typer.Option("--check", help="Exit 1 if anything would change.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what apply would change, and what was changed by hand since the last apply. Changes nothing."""
+    here = context_of(context)
+    answer = here.control.post("/v1/plan", {"files": _files(here)})
+    if as_json:
+        print_json(answer)
+    else:
+        print_plan(answer)
+    if check and answer["changes"]:
+        raise typer.Exit(NO)
+
+
+def apply(
+    context: typer.Context,
+    reason: Annotated[
+        str, typer.Option("--reason", "-r", help="Why; it stands in the evidence.")
+    ] = "apply from the estate",
+    yes: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Make the registry match the files: all of it or nothing. Applying twice changes nothing.
+
+    Example: charter apply --reason "widen refunds to 300 EUR"
+    """
+    here = context_of(context)
+    files = _files(here)
+    planned = here.control.post("/v1/plan", {"files": files})
+    if not as_json:
+        print_plan(planned)
+    if planned["changes"] and not yes and not as_json and _is_terminal():
+        typer.confirm("apply this?", abort=True)
+    body = {"files": files, "plan": planned["digest"], "reason": reason, "actor": here.operator}
+    answer = here.control.post("/v1/apply", body)
+    if as_json:
+        print_json(answer)
+        return
+    if not planned["changes"]:
+        say("nothing to apply", "green")
+        return
+    for applied in answer["applied"]:
+        say(f"{applied['what']:<10} {applied['name']:<32} version {applied['version']}  {applied['digest'][:19]}…")
+    say(f"applied {len(answer['applied'])} changes as one", "green")
+
+
+def schema(
+    context: typer.Context,
+    cedar: Annotated[bool, typer.Option("--cedar", help="The Cedar schema of this estate's policies instead.")] = False,
+) -> None:
+    """Print the JSON Schemas of the estate's files, for editors; or the Cedar schema policies are checked against."""
+    from charter.bootstrap.estate import cedar_schema
+    from charter.registry.schema import json_schemas
+
+    if cedar:
+        typer.echo(cedar_schema(context_of(context).settings.estate))
+    else:
+        print_json(json_schemas())
+
+
+_MARKS = {"create": "+", "change": "~", "withdraw": "-", "drift": "!"}
+_STYLES = {"create": "green", "change": "yellow", "withdraw": "red", "drift": "magenta"}
+
+
+def print_plan(answer: dict[str, Any]) -> None:
+    """Print a plan for people."""
+    for change in answer["changes"]:
+        word = change["change"]
+        say(f"{_MARKS.get(word, '?')} {change['what']} {change['name']}", _STYLES.get(word))
+        for difference in change["differences"]:
+            say(f"    {difference['path']}: {_shown(difference['before'])} → {_shown(difference['after'])}")
+        for line in change.get("notes", ()):
+            say(f"    {line}", "dim")
+    counts = answer["counts"]
+    table([*counts], [[*counts.values()]])
+
+
+def _shown(value: object) -> str:
+    return "(nothing)" if value is None else str(value)
+
+
+def _files(here: Context) -> dict[str, str]:
+    """Return the estate's files as text, read once: what is planned is what is applied."""
+    from charter.registry.manifest import read_files
+
+    return read_files(here.settings.estate)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, found, value = text.partition("=")
+    if not found:
+        raise MalformedError(ErrorCode.BAD_VALUE, f"`{text}` is no name=value", help="write as in team=support")
+    return name, value
+
+
+def _is_terminal() -> bool:
+    import sys
+
+    return sys.stdin.isatty()

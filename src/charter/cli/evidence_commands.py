@@ -1,0 +1,131 @@
+"""Commands about evidence: read it, prove it, verify it, take it away."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from charter.cli.context import Json, context_of
+from charter.cli.output import NO, print_json, say, table
+
+Since = Annotated[str | None, typer.Option(help="From this time on: 2026-11-24, 2026-11-24T09:30Z, or 7d ago as 7d.")]
+Until = Annotated[str | None, typer.Option(help="Before this time.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    group = typer.Typer(help="Read, prove and verify what happened.", no_args_is_help=True)
+    group.command("tail")(tail)
+    group.command("query")(query)
+    group.command("prove")(prove)
+    group.command("verify")(verify)
+    group.command("export")(export)
+    app.add_typer(group, name="evidence")
+
+
+def tail(
+    context: typer.Context,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more until interrupted.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=1000, help="How many to begin with.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Show the newest entries.
+
+    Example: charter evidence tail -f
+    """
+    control = context_of(context).control
+    answer = control.get("/v1/evidence", newest=lines)
+    while True:
+        _print(answer["entries"], as_json=as_json and not follow)
+        if not follow:
+            return
+        position = answer["next"]
+        while not (answer := control.get("/v1/evidence", after=position, limit=1000))["entries"]:
+            time.sleep(0.5)
+
+
+def query(
+    context: typer.Context,
+    principal: Annotated[str | None, typer.Option(help="Only what is about this principal.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only entries of this kind: verdict, outcome, …")] = None,
+    verdict: Annotated[str | None, typer.Option(help="Only verdicts of this word: allow, deny, escalate.")] = None,
+    since: Since = None,
+    until: Until = None,
+    text: Annotated[str | None, typer.Option(help="Only entries that hold this text.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """Find entries.
+
+    Example: charter evidence query --principal refund-agent --verdict deny --since 7d
+    """
+    answer = context_of(context).control.get(
+        "/v1/evidence",
+        principal=principal,
+        kind="verdict" if verdict else kind,
+        verdict=verdict,
+        since=since,
+        until=until,
+        text=text,
+        limit=limit,
+    )
+    _print(answer["entries"], as_json=as_json)
+
+
+def prove(
+    context: typer.Context,
+    index: Annotated[int, typer.Argument(min=0, help="The entry's index.")],
+    as_json: Json = False,
+) -> None:
+    """Print the proof that entry INDEX stands in the log under its signed checkpoint."""
+    answer = context_of(context).control.get(f"/v1/evidence/{index}/proof")
+    if as_json:
+        print_json(answer)
+        return
+    say(f"entry {index} of {answer['size']} stands under this checkpoint:", "bold")
+    say(answer["checkpoint"])
+    table(["level", "hash"], [[level, digest] for level, digest in enumerate(answer["path"])])
+
+
+def verify(context: typer.Context, as_json: Json = False) -> None:
+    """Check the whole log: every hash, the tree, the signed head, each outcome's verdict. Exit 1 names the fault."""
+    answer = context_of(context).control.post("/v1/evidence/verify")
+    if as_json:
+        print_json(answer)
+    elif answer["ok"]:
+        say(f"the log verifies: {answer['size']} entries under root {answer['root']}", "green")
+    else:
+        for problem in answer["problems"]:
+            say(problem, "red")
+    if not answer["ok"]:
+        raise typer.Exit(NO)
+
+
+def export(
+    context: typer.Context,
+    target: Annotated[Path, typer.Argument(help="The pack's file, new.")],
+    as_json: Json = False,
+) -> None:
+    """Write the whole log to one file, with the stand-alone verifier beside it.
+
+    Check it anywhere, without Charter: python charter_verify.py PACK --key KEY
+    """
+    here = context_of(context)
+    answer = here.control.post("/v1/evidence/export", {"path": str(target.resolve())})
+    if as_json:
+        print_json(answer)
+        return
+    say(f"wrote {answer['entries']} entries to {answer['pack']}", "green")
+    say(f"verify them anywhere: python3 {answer['verifier']} {answer['pack']} --key {answer['key']}")
+
+
+def _print(entries: list[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"entries": entries})
+        return
+    for entry in entries:
+        style = {"deny": "red", "escalate": "yellow"}.get(entry.get("verdict") or "", "")
+        say(f"{entry['index']:>7}  {entry['time'][:23]}  {entry['kind']:<22} {entry['line']}", style)

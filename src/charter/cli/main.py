@@ -1,0 +1,92 @@
+"""The command line: parse, ask the control API, print for people or as --json.
+
+Errors of Charter's own family become one clear message and a documented exit code (cli/output.py). Anything else is a
+bug and shows itself as one.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from charter import __version__
+from charter.cli import (
+    approval_commands,
+    discovery_commands,
+    estate_commands,
+    evidence_commands,
+    principal_commands,
+    review_command,
+    server_commands,
+    system_commands,
+)
+from charter.cli.context import Context
+from charter.cli.output import fail
+from charter.core.errors import CharterError
+
+app = typer.Typer(
+    name="charter",
+    help="Identity governance for AI systems: who acts, under what authority, on what, with what evidence.",
+    epilog="Exit codes: 0 done, 1 the answer is no, 2 wrong input, 3 not allowed, 4 absent, 5 conflict, "
+    "6 unavailable, 7 integrity broken.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for commands in (
+    server_commands,
+    discovery_commands,
+    estate_commands,
+    principal_commands,
+    system_commands,
+    approval_commands,
+    review_command,
+    evidence_commands,
+):
+    commands.register(app)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"charter {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    estate: Annotated[
+        str | None, typer.Option("--estate", "-C", help="The estate's folder.", show_default="this folder")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="The data folder: keys, database, socket.", show_default=".charter")
+    ] = None,
+    database: Annotated[
+        str | None, typer.Option("--database", help="postgresql://… in place of SQLite.", show_default=False)
+    ] = None,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Show the version and leave.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Read what every command needs."""
+    context.obj = Context(estate=estate, data=data, database=database)
+
+
+def main() -> None:
+    """Run one command; the console script's entry."""
+    try:
+        app(standalone_mode=True)
+    except CharterError as error:
+        fail(error, as_json="--json" in sys.argv)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise SystemExit(0) from None
+
+
+if __name__ == "__main__":
+    main()

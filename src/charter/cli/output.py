@@ -1,0 +1,123 @@
+"""What the commands print: for people by default, for programs with --json; and what their exit codes mean.
+
+0  done, or the answer is yes
+1  the answer is no: tests failed, the log does not verify, a plan under --check is not empty
+2  the input is wrong: usage, files, values
+3  not allowed: the caller did not prove itself, or policy said no
+4  there is no such thing
+5  someone was faster, or the move is not legal from here
+6  something it depends on failed; nothing was changed
+7  evidence, a key or an invariant is broken: stop and look
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from charter.core.errors import (
+    AbsentError,
+    CharterError,
+    ConflictError,
+    DeniedError,
+    IntegrityError,
+    MalformedError,
+    ThrottledError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+
+NO, WRONG_INPUT, NOT_ALLOWED, ABSENT, CONFLICT, UNAVAILABLE, BROKEN = 1, 2, 3, 4, 5, 6, 7
+_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+PIPED_WIDTH = 160  # columns of a table that no terminal shows
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def exit_code(error: CharterError) -> int:  # noqa: PLR0911 - a table, one row an error
+    """Return the exit code that `error` means."""
+    match error:
+        case MalformedError():
+            return WRONG_INPUT
+        case UnauthenticatedError() | DeniedError():
+            return NOT_ALLOWED
+        case AbsentError():
+            return ABSENT
+        case ConflictError():
+            return CONFLICT
+        case ThrottledError() | UnavailableError():
+            return UNAVAILABLE
+        case IntegrityError():
+            return BROKEN
+        case _:
+            return NO
+
+
+def clean(value: object) -> str:
+    """Return `value` as text that cannot steer a terminal: control and direction-changing characters made visible."""
+    return _UNSAFE.sub(lambda match: f"\\x{ord(match[0]):02x}", str(value))
+
+
+def say(text: str, style: str | None = None) -> None:
+    """Print one line for people."""
+    out.print(Text(clean(text), style=style or ""))
+
+
+def warn(text: str) -> None:
+    """Print one line to standard error."""
+    err.print(Text(clean(text), style="yellow"))
+
+
+def print_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Print `value` for programs: one document, nothing else on standard output."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def table(columns: list[str], rows: list[list[object]], *, title: str | None = None) -> None:
+    """Print a table for people. `columns` are the headings."""
+    shown = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for name in columns:
+        shown.add_column(name, overflow="fold")
+    for row in rows:
+        shown.add_row(*(Text(clean("" if cell is None else cell), style=_style(cell)) for cell in row))
+    out.print(shown)
+
+
+_STYLES = {
+    "allow": "green",
+    "ok": "green",
+    "active": "green",
+    "pass": "green",
+    "deny": "red",
+    "fail": "red",
+    "revoked": "red",
+    "suspended": "red",
+    "escalate": "yellow",
+    "restrained": "yellow",
+    "waiting": "yellow",
+}
+
+
+def _style(cell: object) -> str:
+    return _STYLES.get(str(cell), "")
+
+
+def fail(error: CharterError, *, as_json: bool) -> NoReturn:
+    """Tell of `error` and leave with its exit code."""
+    code = exit_code(error)
+    if as_json:
+        body = {"error": error.code.value, "detail": error.detail, "help": error.help, "exit": code}
+        sys.stdout.write(json.dumps(body, ensure_ascii=False) + "\n")
+    else:
+        err.print(Text(f"error: {clean(error.detail)}", style="red"))
+        for line in getattr(error, "problems", ())[:200]:
+            err.print(Text(f"  {clean(line)}"))
+        if error.help:
+            err.print(Text(f"  → {clean(error.help)}"))
+    raise SystemExit(code)

@@ -1,0 +1,188 @@
+"""Commands about one principal: see it, prove it, restrain it, kill it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from charter.cli.context import Json, Reason, context_of
+from charter.cli.output import print_json, say, table
+from charter.registry.standing import Move
+
+Name = Annotated[str, typer.Argument(help="The principal's name.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command("ls")(list_principals)
+    app.command("show")(show)
+    for move, help_text in (
+        (Move.RESTRAIN, "Let NAME go on, but every state-changing call needs a person."),
+        (Move.SUSPEND, "Stop NAME until someone resumes it."),
+        (Move.RESUME, "Let a restrained or suspended NAME act again."),
+        (Move.KILL, "Withdraw NAME's authority for good: next call, open streams, tokens, permits."),
+        (Move.RETIRE, "End NAME's life in order; final."),
+    ):
+        app.command(move.value, help=help_text)(_mover(move))
+    app.command("graph")(graph)
+
+
+def list_principals(
+    context: typer.Context,
+    team: Annotated[str | None, typer.Option(help="Only this team's.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only this kind.")] = None,
+    environment: Annotated[str | None, typer.Option(help="Only this environment.")] = None,
+    standing: Annotated[str | None, typer.Option(help="Only this standing.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the inventory: every AI principal, who owns it, what it touches, and whether it may act.
+
+    Example: charter ls --team payments-ops
+    """
+    query = {"team": team, "kind": kind, "environment": environment, "standing": standing}
+    answer = context_of(context).control.get("/v1/principals", **query)
+    if as_json:
+        print_json(answer)
+        return
+    columns = ["name", "kind", "environment", "owner", "team", "systems", "changes state", "standing", "expires"]
+    table(columns, [_inventory_row(p) for p in answer["principals"]])
+    say(f"{answer['total']} principals", "dim")
+
+
+def _inventory_row(p: dict[str, Any]) -> list[object]:
+    changes = "irreversibly" if p["irreversible"] else "yes" if p["state_changing"] else "no"
+    owner = p["owner"]
+    systems = ", ".join(p["systems"])
+    return [
+        p["name"],
+        p["kind"],
+        p["environment"],
+        owner["person"],
+        owner["team"],
+        systems,
+        changes,
+        p["standing"],
+        p["expires"],
+    ]
+
+
+def show(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A principal's name, or the id of a verdict (vrd_…).")],
+    policy: Annotated[bool, typer.Option("--policy", help="Print the Cedar its charter compiles to.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show one principal (charter, standing, credentials, recent verdicts), or the whole story of one verdict.
+
+    Example: charter show refund-agent
+    """
+    control = context_of(context).control
+    if name.startswith("vrd_"):
+        _show_story(control.get(f"/v1/verdicts/{name}"), as_json=as_json)
+        return
+    answer = control.get(f"/v1/principals/{name}")
+    if as_json:
+        print_json(answer)
+        return
+    if policy:
+        say(answer["policy"])
+        return
+    _show_facts(answer)
+    table(
+        ["system", "actions", "objects", "conditions"],
+        [
+            [g["system"], ", ".join(g["actions"]), ", ".join(g.get("objects", ["*"])), _conditions(g)]
+            for g in answer["charter"].get("grants", [])
+        ],
+        title="\nmay do",
+    )
+    table(
+        ["time", "verdict", "system", "tool", "why"],
+        [[v["time"][:19], v["verdict"], v["system"], v["tool"], v["why"]] for v in answer["recent"]],
+        title="\nrecent verdicts",
+    )
+
+
+def _show_facts(p: dict[str, Any]) -> None:
+    rows = [
+        ("standing", p["standing"]),
+        ("identity", f"{p['id']}  {p['spiffe_id']}"),
+        ("kind", f"{p['kind']} in {p['environment']}"),
+        ("owner", f"{p['owner']['person']} ({p['owner']['team']})"),
+        ("purpose", p["purpose"]),
+        ("model", f"{p['model']['provider']} {p['model']['name']}"),
+        ("data", ", ".join(p["data"]) or "none"),
+        ("systems", ", ".join(p["systems"]) or "none"),
+        ("changes state", "irreversibly" if p["irreversible"] else "yes" if p["state_changing"] else "no"),
+        ("approved", f"by {p['approved']['by']} as {p['approved']['role']} on {p['approved']['on']}"),
+        ("credential", f"{p['credential']} ({len(p['keys'])} keys registered)"),
+        ("review", f"every {p['review']}"),
+        ("expires", p["expires"]),
+        ("charter", f"version {p['version']}  {p['digest']}"),
+    ]
+    say(p["name"], "bold")
+    table(["", ""], [list(row) for row in rows])
+
+
+def _conditions(grant: dict[str, Any]) -> str:
+    parts = []
+    for key, value in (grant.get("when") or {}).items():
+        words = value if isinstance(value, str) else ",".join(value) if isinstance(value, list) else _argument(value)
+        parts.append(f"{key} {words}")
+    parts += [f"{limit.get('count') or limit.get('max')} per {limit['per']}" for limit in grant.get("limit", [])]
+    if "approval" in grant:
+        parts.append(f"approval by {grant['approval']['by']}")
+    return "; ".join(parts)
+
+
+def _argument(condition: dict[str, Any]) -> str:
+    return " ".join(f"{word} {value}" for word, value in condition.items())
+
+
+def _show_story(story: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(story)
+        return
+    for entry in story["entries"]:
+        say(f"{entry['time']}  #{entry['index']}  {entry['kind']}", "bold")
+        for line in entry["lines"]:
+            say(f"    {line}")
+
+
+def _mover(move: Move) -> Any:  # noqa: ANN401 - Typer reads the signature of what is returned
+    def command(context: typer.Context, name: Name, reason: Reason, as_json: Json = False) -> None:
+        here = context_of(context)
+        body = {"move": move.value, "reason": reason, "actor": here.operator}
+        answer = here.control.post(f"/v1/principals/{name}/move", body)
+        if as_json:
+            print_json(answer)
+            return
+        say(f"{name}: {answer['before']} → {answer['after']}", "bold")
+        for step in answer["steps"]:
+            say(f"  {step['ms']:>8.2f} ms  {step['what']}")
+
+    command.__name__ = move.value
+    return command
+
+
+def graph(context: typer.Context, as_json: Json = False) -> None:
+    """Draw who may reach what: teams, their principals, and the systems their grants name."""
+    answer = context_of(context).control.get("/v1/principals")
+    if as_json:
+        edges = [{"principal": p["name"], "system": s} for p in answer["principals"] for s in p["systems"]]
+        print_json({"edges": edges})
+        return
+    from rich.tree import Tree
+
+    from charter.cli.output import clean, out
+
+    root = Tree("estate")
+    teams: dict[str, Tree] = {}
+    for p in answer["principals"]:
+        team = p["owner"]["team"]
+        branch = teams.setdefault(team, root.add(clean(team)) if team not in teams else teams[team])
+        leaf = branch.add(clean(f"{p['name']} ({p['standing']})"))
+        for system in p["systems"]:
+            leaf.add(clean(system))
+    out.print(root)

@@ -1,0 +1,113 @@
+"""The relay of `charter run`: MCP endpoints on this machine that add a token to each request.
+
+An agent then needs no change: it speaks plain MCP to a loopback address. The address holds a secret path segment that
+only the started command is told, so another program on the machine finds nothing there.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+
+import aiohttp
+from aiohttp import web
+
+from charter.core.errors import CharterError
+from charter.gateway.mcp_protocol import RpcCode
+
+# What speaks of one hop only (RFC 9110 section 7.6.1), is set anew for the next, or is none of the agent's business.
+_NOT_FORWARDED = frozenset(
+    {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host", "content-length", "origin"}
+    | {"authorization", "dpop", "proxy-authorization", "proxy-connection", "accept-encoding", "content-encoding"}
+    | {"www-authenticate"}
+)
+MAX_BODY_BYTES = 16 * 1024 * 1024
+CONNECT_SECONDS = 10
+Credentials = Callable[[str, str], Awaitable[Mapping[str, str]]]  # (method, url) -> headers that prove who asks
+_SESSION = web.AppKey("session", aiohttp.ClientSession)
+
+
+class Relay:
+    """Forwards `/<secret>/<system>` to the gateway's endpoint of that system."""
+
+    def __init__(
+        self, endpoints: Mapping[str, str], secret: str, credentials: Credentials, forget: Callable[[str], None]
+    ) -> None:
+        """`forget` is told of an endpoint that did not take what `credentials` gave."""
+        self._forget = forget
+        self._endpoints = endpoints
+        self._secret = secret
+        self._credentials = credentials
+
+    def app(self) -> web.Application:
+        """Return the relay as an application."""
+        app = web.Application(client_max_size=MAX_BODY_BYTES)
+        app.router.add_route("*", "/{secret}/{system}", self._handle)
+        app.cleanup_ctx.append(_session)
+        return app
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        """Forward one request and stream the answer back."""
+        target = self._endpoints.get(request.match_info["system"])
+        given = request.match_info["secret"].encode(errors="replace")
+        if not hmac.compare_digest(given, self._secret.encode()) or target is None:
+            return web.json_response({"error": "not found"}, status=404)
+        body = await request.read()
+        try:
+            proof = await self._credentials(request.method, target)
+        except CharterError as err:
+            return _refused(403, err.detail, err.help)
+        headers = {k: v for k, v in request.headers.items() if k.lower() not in _NOT_FORWARDED} | dict(proof)
+        try:
+            return await self._forward(request, target, headers, body)
+        except aiohttp.ClientError:
+            return _refused(502, "the Charter server cannot be reached", "start it with charter up")
+
+    async def _forward(
+        self, request: web.Request, target: str, headers: Mapping[str, str], body: bytes
+    ) -> web.StreamResponse:
+        session = request.app[_SESSION]
+        async with session.request(
+            request.method, target, data=body or None, headers=headers, allow_redirects=False
+        ) as upstream:
+            if upstream.status == web.HTTPUnauthorized.status_code:
+                self._forget(target)
+            answer = web.StreamResponse(status=upstream.status, reason=upstream.reason)
+            for name, value in upstream.headers.items():
+                if name.lower() not in _NOT_FORWARDED:
+                    answer.headers.add(name, value)
+            await answer.prepare(request)
+            async for chunk in upstream.content.iter_any():
+                await answer.write(chunk)
+            await answer.write_eof()
+            return answer
+
+
+async def _session(app: web.Application) -> AsyncIterator[None]:
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+    async with aiohttp.ClientSession(
+        timeout=timeout, auto_decompress=False, skip_auto_headers=["Accept-Encoding"]
+    ) as session:
+        app[_SESSION] = session
+        yield
+
+
+def _refused(status: int, detail: str, help: str | None) -> web.Response:
+    """Return a refusal in the form MCP clients show to their users."""
+    error = {"code": int(RpcCode.DENIED), "message": detail, "data": {"help": help}}
+    return web.json_response({"jsonrpc": "2.0", "id": None, "error": error}, status=status)
+
+
+@asynccontextmanager
+async def relaying(relay: Relay) -> AsyncIterator[str]:
+    """Serve `relay` on a free loopback port for as long as the context lasts; yield its base URL."""
+    runner = web.AppRunner(relay.app(), access_log=None, handler_cancellation=True)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=1)
+    await site.start()
+    try:
+        host, port = runner.addresses[0][:2]
+        yield f"http://{host}:{port}"
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,76 @@
+"""Commands about systems: what principals reach, and importing an MCP server's tools as actions."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from charter.cli.context import Json, context_of
+from charter.cli.output import print_json, say, table
+from charter.core.errors import ErrorCode, MalformedError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    group = typer.Typer(help="See systems; import an MCP server's tools.", no_args_is_help=True)
+    group.command("ls")(list_systems)
+    group.command("import")(import_system)
+    app.add_typer(group, name="systems")
+
+
+def list_systems(context: typer.Context, as_json: Json = False) -> None:
+    """List the systems principals may reach."""
+    answer = context_of(context).control.get("/v1/systems")
+    if as_json:
+        print_json(answer)
+        return
+    rows: list[list[object]] = [
+        [s["system"], s["kind"], s["environment"], len(s["actions"]), s["pinned"], s["standing"]]
+        for s in answer["systems"]
+    ]
+    table(["system", "kind", "environment", "actions", "tools pinned", "standing"], rows)
+
+
+def import_system(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The system's name; its file is systems/NAME.yaml.")],
+    command: Annotated[
+        list[str] | None, typer.Argument(help="After --: the command that starts the MCP server.", show_default=False)
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="The MCP server's URL, in place of a command.")] = None,
+    environment: Annotated[str, typer.Option(help="sandbox, staging or production.")] = "sandbox",
+    person: Annotated[str | None, typer.Option("--owner", help="Who answers for it.", show_default="operator")] = None,
+    team: Annotated[str | None, typer.Option(help="The team that owns it.", show_default="the estate's first")] = None,
+    accept: Annotated[bool, typer.Option("--accept", help="Write the file, accepting what changed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Ask an MCP server for its tools and write systems/NAME.yaml, each definition pinned by its digest.
+
+    For a system that has a file already, shows which definitions changed; --accept writes the new pins.
+
+    Example: charter systems import git -- uvx mcp-server-git --repository .
+    """
+    from charter.bootstrap.tools import ImportAsked, import_tools
+
+    here = context_of(context)
+    if command and url:
+        raise MalformedError(ErrorCode.BAD_VALUE, "give a command or --url, not both")
+    owner = person or here.operator
+    asked = ImportAsked(name, tuple(command or ()), url, environment, owner, team, accept)
+    answer = asyncio.run(import_tools(here.settings, asked))
+    if as_json:
+        print_json(answer)
+        return
+    for line in answer["changes"]:
+        say(line)
+    if answer["written"]:
+        path = Path(answer["path"])
+        say(f"wrote {path}: {answer['tools']} tools pinned", "green")
+        say("look through the effects it guessed, then: charter plan && charter apply")
+    elif answer["changes"]:
+        say("nothing was written; accept the new definitions with --accept", "yellow")
+    else:
+        say("nothing changed", "green")

@@ -1,0 +1,114 @@
+"""Settings: one frozen tree, and the only reader of the environment.
+
+Every setting has an environment variable `CHARTER_<NAME>`; a variable of that prefix that names no setting is refused,
+so a misspelt one cannot be ignored in silence. All faults are reported together.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from charter.core.errors import ErrorCode, MalformedError
+from charter.registry.problem import suggestion
+
+_PREFIX = "CHARTER_"
+# What `charter run` gives to the agent it starts: no settings, but in the environment of commands it runs.
+_GIVEN_TO_AGENTS = frozenset({"CHARTER_PRINCIPAL", "CHARTER_MCP_CONFIG", "CHARTER_TOKEN_FILE"})
+_GIVEN_PREFIX = "CHARTER_MCP_URL_"
+
+
+class Settings(BaseModel):
+    """What one Charter process is told."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    estate: Path = Path()  # the folder of estate files
+    data: Path = Path(".charter")  # keys, database, socket; relative to the estate
+    database: str | None = None  # postgresql://…; None: SQLite in the data folder
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8420
+    public_url: str | None = None  # what clients see; the issuer. None: http://<host>:<port>
+    trust_domain: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,253}[a-z0-9])?$")] = "charter.local"
+    keys: Path | None = None  # where agents keep their private keys; None: ~/.config/charter/keys
+    operator: str | None = None  # the person at this machine; None: git's user.email, else the login name
+    call_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    max_body_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 4 * 1024 * 1024
+
+    @field_validator("public_url")
+    @classmethod
+    def _no_trailing_slash(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return url.rstrip("/") if url else url
+
+    @property
+    def issuer(self) -> str:
+        """The URL that stands in tokens and metadata."""
+        return self.public_url or f"http://{self.host}:{self.port}"
+
+    @property
+    def data_folder(self) -> Path:
+        """The data folder, absolute."""
+        return (self.estate / self.data).resolve()
+
+    @property
+    def socket(self) -> Path:
+        """The control API's unix socket."""
+        return self.data_folder / "control.sock"
+
+    @property
+    def key_folder(self) -> Path:
+        """Where agents on this machine keep their private keys."""
+        return self.keys or Path.home() / ".config" / "charter" / "keys"
+
+
+def settings_from(environment: Mapping[str, str], **given: Any) -> Settings:  # noqa: ANN401 - typed by Settings
+    """Return the settings that the command line (`given`, None left out) and then `environment` say.
+
+    Raises:
+        MalformedError: a variable or value is wrong; all faults together.
+    """
+    faults: list[str] = []
+    values: dict[str, Any] = {}
+    for name in sorted(environment):
+        if not name.startswith(_PREFIX) or name in _GIVEN_TO_AGENTS or name.startswith(_GIVEN_PREFIX):
+            continue
+        field = name.removeprefix(_PREFIX).lower()
+        if field in Settings.model_fields:
+            values[field] = environment[name]
+        else:
+            known = [_PREFIX + known.upper() for known in Settings.model_fields]
+            faults.append(f"`{name}` is no setting; {suggestion(name, known)}")
+    values |= {name: value for name, value in given.items() if value is not None}
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as err:
+        faults += [f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in err.errors()]
+        raise _refused(faults) from err
+    if faults:
+        raise _refused(faults)
+    return settings
+
+
+def read_settings(**given: Any) -> Settings:  # noqa: ANN401
+    """Return the settings of this process."""
+    return settings_from(os.environ, **given)
+
+
+def child_environment(**added: str) -> dict[str, str]:
+    """Return this process's environment with `added`, for a command the operator asked to be run."""
+    return dict(os.environ) | added
+
+
+def variable(name: str) -> str | None:
+    """Return one environment variable that an estate names (an upstream's credential), or None."""
+    return os.environ.get(name)
+
+
+def _refused(faults: list[str]) -> MalformedError:
+    return MalformedError(ErrorCode.BAD_VALUE, "; ".join(faults), help="charter up --help lists the settings")

@@ -1,0 +1,107 @@
+"""What the console asks of the house: a port with exactly the methods its pages call.
+
+Answers are plain JSON, in the shapes the control API gives to the CLI, so the console and the CLI show the same facts.
+Times are RFC 3339 in UTC, days are `2027-11-02`.
+
+The synchronous methods only read. They are called from worker threads, perhaps several at once, so that a slow read
+never holds up the event loop the gateways run on. All methods raise errors of the CharterError family and no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from charter.registry.standing import Move
+
+Json = dict[str, Any]
+
+
+class Desk(Protocol):
+    """The facts the console shows and the deeds it can ask for."""
+
+    def inventory(self, filters: Mapping[str, str]) -> list[Json]:
+        """Return the registered principals by name; `filters` may hold team, kind, environment and standing.
+
+        A desk may end the list at a bound of its own, after filtering; `status` tells how many there are.
+
+        Each: name, id, kind, environment, owner {person, team}, purpose, model {provider, name}, data [], systems [],
+        state_changing, irreversible, approved {by, role, on}, credential, review (`90d`), expires, standing, version,
+        digest, spiffe_id.
+        """
+        ...
+
+    def dossier(self, name: str) -> Json:
+        """Return one principal whole: what `inventory` says of it, and what follows.
+
+        charter (its JSON), policy (Cedar text), keys [{id, thumbprint, standing, registered_at}], waiting
+        [approvals], recent [{time, verdict, system, tool, action, object, why, mend, rule, source, layer,
+        verdict_id}], newest first.
+
+        Raises:
+            AbsentError: no principal has this name.
+        """
+        ...
+
+    async def move(self, name: str, move: Move, *, actor: str, reason: str) -> Json:
+        """Change a standing; return before, after, steps [{ms, what}].
+
+        Raises:
+            AbsentError: no principal has this name.
+            ConflictError: the move is not legal from its standing.
+        """
+        ...
+
+    def verdicts(
+        self, after: int | None, limit: int, *, principal: str | None = None, verdict: str | None = None
+    ) -> Json:
+        """Return recorded verdicts in the log's order: entries, and next, the cursor to go on from.
+
+        With `after`, the first `limit` whose index is above it; without, the newest `limit`. `principal` (a name) and
+        `verdict` (allow, deny, escalate) leave others out. `next` is the index of the last entry looked at, of
+        whatever kind, -1 in an empty log. Each entry: index, time, principal (its name), verdict, system, tool, why,
+        rule, layer, verdict_id.
+        """
+        ...
+
+    def story(self, verdict_id: str) -> Json:
+        """Return all evidence of one verdict: entries [{time, index, kind, lines []}], oldest first.
+
+        Raises:
+            AbsentError: no such verdict.
+        """
+        ...
+
+    def approvals(self, every: bool) -> list[Json]:
+        """Return the calls that wait for a person, or with `every` the answered ones too, oldest first.
+
+        Each: id, state, call {principal, system, tool, action, effect, object, arguments {}, why []}, roles [],
+        given {role: person}, missing [], asked_at, expires_at, verdict_id.
+        """
+        ...
+
+    async def answer(self, approval_id: str, yes: bool, *, person: str, reason: str) -> Json:
+        """Record a person's yes or no; return the approval as it stands now.
+
+        Raises:
+            AbsentError: no such approval.
+            ConflictError: it does not wait any more.
+            DeniedError: the person may not approve it, or the principal may not act.
+        """
+        ...
+
+    async def review(self) -> Json:
+        """Return since, until, questions [{question, columns [], rows [[]], sentence, sql}]."""
+        ...
+
+    def status(self) -> Json:
+        """Return at least version, node, issuer, principals, systems, healthy, log_size."""
+        ...
+
+    async def signed_in(self, *, person: str, source: str) -> None:
+        """Record durably that `person` signed in to the console from the address `source`.
+
+        Raises:
+            UnavailableError: it could not be recorded; then nobody is signed in.
+        """
+        ...

@@ -1,0 +1,108 @@
+"""The console: five pages, each an answer to one of the five questions, for people without a command line at hand.
+
+    which AI system acted?                              /verdicts
+    under what authority?                               /principals/NAME
+    against which resources?                            /, /review
+    with what evidence?                                 /verdicts/vrd_…
+    how is that authority changed or withdrawn?         /principals/NAME/MOVE, /approvals
+
+Pages translate: they ask the desk once, and show what it says. They decide nothing. All of them stand behind the
+door, which lets nobody in who is not signed in; every form works without JavaScript.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from charter.console import approval_pages, evidence_pages, principal_pages, signin_pages
+from charter.console.desk import Desk
+from charter.console.door import BROKEN, Door, Refusal, admitted
+from charter.console.render import Console, templates
+from charter.console.signin import SignIn
+from charter.core.errors import (
+    AbsentError,
+    CharterError,
+    ConflictError,
+    DeniedError,
+    MalformedError,
+    ThrottledError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+
+_STATIC = {
+    "console.css": "text/css; charset=utf-8",
+    "console.js": "text/javascript; charset=utf-8",
+    "htmx.min.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+
+
+def console_app(desk: Desk, signin: SignIn) -> Door:
+    """Return the console over `desk`, for who signs in through `signin`. Its `app` holds the routes."""
+    console = Console(desk, signin, templates())
+    app = FastAPI(title="Charter console", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.state.console = console
+    for pages in (signin_pages, principal_pages, evidence_pages, approval_pages):
+        app.include_router(pages.router)
+    _serve_static(app)
+    _tell_errors(app, console)
+    return Door(app, signin, console.refusal)
+
+
+def refusal_of(error: CharterError) -> Refusal:
+    """Return `error` as a page tells it."""
+    match error:
+        case MalformedError():
+            status = 400
+        case UnauthenticatedError() | DeniedError():
+            status = 403
+        case AbsentError():
+            status = 404
+        case ConflictError():
+            status = 409
+        case ThrottledError():
+            status = 429
+        case UnavailableError():
+            status = 503
+        case _:
+            status = 500
+    return Refusal(status, error.detail, error.help or "")
+
+
+def _serve_static(app: FastAPI) -> None:
+    """Serve the files of the table above, read once, and no others: a path never reaches the file system."""
+    folder = resources.files("charter.console") / "static"
+    kept = {name: (folder / name).read_bytes() for name in _STATIC}
+
+    @app.get("/static/{name}")
+    async def static(name: str) -> Response:
+        if name not in kept:
+            raise HTTPException(404)
+        return Response(kept[name], media_type=_STATIC[name])
+
+
+def _tell_errors(app: FastAPI, console: Console) -> None:
+    """Show every error as a page of the console's own."""
+
+    @app.exception_handler(CharterError)
+    async def known(request: Request, error: CharterError) -> Response:
+        page = console.refusal(refusal_of(error), admitted(request).visitor)
+        if isinstance(error, ThrottledError | UnavailableError):
+            page.headers["retry-after"] = str(error.retry_after_seconds)
+        return page
+
+    @app.exception_handler(HTTPException)
+    async def unknown(request: Request, error: HTTPException) -> Response:
+        absent = Refusal(error.status_code, "there is no such page", "start at the inventory")
+        wrong = Refusal(error.status_code, "this page does not take that", "start at the inventory")
+        return console.refusal(absent if error.status_code == 404 else wrong, admitted(request).visitor)  # noqa: PLR2004 - HTTP's own
+
+    @app.exception_handler(Exception)
+    async def broken(request: Request, _error: Exception) -> Response:
+        return console.refusal(BROKEN, admitted(request).visitor)

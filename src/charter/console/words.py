@@ -1,0 +1,185 @@
+"""Facts of the registry in words: what a grant's conditions say, what is due when, what a move does."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from charter.core.errors import ConflictError
+from charter.registry.charter import DAYS, EVERY_ACTION, parse_day, parse_duration
+from charter.registry.standing import Move, Standing, moved
+
+SOON_DAYS = 30
+_COMPARED = {
+    "max": "at most",
+    "min": "at least",
+    "over": "more than",
+    "under": "less than",
+    "equals": "exactly",
+    "like": "like",
+}
+_DELEGATES = {"humans": "People"}
+
+DEEDS: dict[Move, str] = {
+    Move.RESTRAIN: "It goes on, but every call that changes something waits for a person.",
+    Move.SUSPEND: "Nothing of it may act until someone resumes it: its tokens stop working and its open streams end.",
+    Move.RESUME: "It may act again, as its charter says.",
+    Move.KILL: "Its authority ends for good: the next call, its open streams, its tokens and its unspent permits.",
+    Move.RETIRE: "Its life ends in order. Nothing of it may act again.",
+}
+FINAL = frozenset({Move.KILL, Move.RETIRE})  # there is no way back, so the person types the name
+
+
+def legal_moves(standing: str, name: str) -> list[Move]:
+    """Return the moves that are legal from `standing`, in the order of their weight."""
+    legal = []
+    for move in (Move.RESUME, Move.RESTRAIN, Move.SUSPEND, Move.KILL, Move.RETIRE):
+        try:
+            moved(Standing(standing), move, name)
+        except (ConflictError, ValueError):
+            continue
+        legal.append(move)
+    return legal
+
+
+# --- grants -----------------------------------------------------------------------------------------------------------
+
+
+def conditions(grant: Mapping[str, Any]) -> list[str]:
+    """Return what must hold for a call under `grant` (charter JSON), one phrase each; empty if nothing must."""
+    when = dict(grant.get("when") or {})
+    arguments = when.pop("arguments", {})
+    parts = []
+    if hours := when.pop("hours", None):
+        parts.append(
+            f"between {hours.replace('-', ' and ', 1)}" if isinstance(hours, str) else _compared("hours", hours)
+        )
+    if days := when.pop("days", None):
+        parts.append(f"on {_days(days)}" if isinstance(days, list) else _compared("days", days))
+    parts += [_compared(name, condition) for name, condition in (when | arguments).items()]
+    parts += [_limit(limit) for limit in grant.get("limit") or []]
+    if approval := grant.get("approval"):
+        parts.append(_approval(approval))
+    return parts
+
+
+def actions(grant: Mapping[str, Any]) -> list[str]:
+    """Return the actions of `grant` as a person reads them."""
+    return ["every action"] if grant["actions"] == [EVERY_ACTION] else list(grant["actions"])
+
+
+def objects(grant: Mapping[str, Any]) -> list[str]:
+    """Return the objects of `grant` as a person reads them."""
+    found = list(grant.get("objects") or ["*"])
+    return ["any object"] if found == ["*"] else found
+
+
+def _compared(name: str, condition: Any) -> str:  # noqa: ANN401 - JSON
+    if not isinstance(condition, Mapping):
+        return f"{name} {condition}"
+    parts = []
+    for word, value in condition.items():
+        if word == "one_of":
+            parts.append(f"one of {', '.join(map(str, value))}")
+        else:
+            parts.append(f"{_COMPARED.get(word, word)} {value}")
+    return f"{name} {' and '.join(parts)}"
+
+
+def _days(days: list[str]) -> str:
+    """Return `mon` to `fri` as a range where the days follow each other, else as a list."""
+    places = [DAYS.index(day) for day in days if day in DAYS]
+    follow = len(places) == len(days) > 2 and places == list(range(places[0], places[0] + len(places)))  # noqa: PLR2004 - two days are no range
+    return f"{days[0]} to {days[-1]}" if follow else ", ".join(days)
+
+
+def _limit(limit: Mapping[str, Any]) -> str:
+    if "count" in limit:
+        return f"at most {limit['count']} calls per {limit['per']}"
+    return f"{limit['sum']} at most {limit['max']} in all per {limit['per']}"
+
+
+def _approval(approval: Mapping[str, Any]) -> str:
+    when = [_compared(name, condition) for name, condition in (approval.get("when") or {}).items()]
+    return f"approval by {approval['by']}" + (f" if {' and '.join(when)}" if when else " for each call")
+
+
+def delegation(charter: Mapping[str, Any]) -> str:
+    """Return in one sentence who may lend the principal authority, for what and how long."""
+    lent = charter.get("delegation")
+    if not lent:
+        return "Nobody may lend it authority."
+    givers = ", ".join(_DELEGATES.get(giver, giver) for giver in lent["from"])
+    purposes = f" for {', '.join(lent['purposes'])}" if lent.get("purposes") else ""
+    return f"{givers} may lend it authority{purposes}, at most {lent['max_ttl']} at a time, {lent['max_depth']} deep."
+
+
+# --- inventory --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A day by which something is due, as words and as `past`, `soon` or `later`."""
+
+    day: dt.date
+    words: str
+    state: str
+
+
+def due(day: dt.date, today: dt.date) -> Due:
+    """Return how `day` stands to `today`."""
+    left = (day - today).days
+    unit = "day" if abs(left) == 1 else "days"
+    words = "today" if left == 0 else f"in {left} {unit}" if left > 0 else f"{-left} {unit} ago"
+    return Due(day, words, "past" if left < 0 else "soon" if left <= SOON_DAYS else "later")
+
+
+def expiry(principal: Mapping[str, Any], today: dt.date) -> Due:
+    """Return when the charter of `principal` ends; it holds to the end of that day, UTC."""
+    return due(parse_day(principal["expires"]), today)
+
+
+def review_due(principal: Mapping[str, Any], today: dt.date) -> Due:
+    """Return when `principal` is to be reviewed: one cadence after its charter was approved."""
+    return due(parse_day(principal["approved"]["on"]) + parse_duration(principal["review"]), today)
+
+
+def changes_state(principal: Mapping[str, Any]) -> str:
+    """Return whether `principal` can change the world: `irreversibly`, `yes` or `no`."""
+    return "irreversibly" if principal["irreversible"] else "yes" if principal["state_changing"] else "no"
+
+
+FILTERS = ("kind", "environment", "standing", "team")
+
+
+def matching(principals: Iterable[Mapping[str, Any]], filters: Mapping[str, str]) -> list[Mapping[str, Any]]:
+    """Return the principals all `filters` fit: kind, environment, standing, team exactly; text anywhere, case aside."""
+    wanted = {name: filters[name] for name in FILTERS if filters.get(name)}
+    words = filters.get("text", "").casefold().split()
+    return [p for p in principals if all(_field(p, n) == v for n, v in wanted.items()) and _holds(p, words)]
+
+
+def _field(principal: Mapping[str, Any], name: str) -> str:
+    return str(principal["owner"]["team"] if name == "team" else principal[name])
+
+
+def _holds(principal: Mapping[str, Any], words: list[str]) -> bool:
+    if not words:
+        return True
+    owner, model = principal["owner"], principal["model"]
+    said = [principal["name"], principal["purpose"], owner["person"], owner["team"], model["provider"], model["name"]]
+    text = " ".join([*said, *principal["systems"], *principal["data"], principal["spiffe_id"]]).casefold()
+    return all(word in text for word in words)
+
+
+def counts(principals: Iterable[Mapping[str, Any]], today: dt.date) -> dict[str, int]:
+    """Return how many principals there are in all, of each standing, that change state, and with something due."""
+    found = list(principals)
+    tally = {"all": len(found)} | dict.fromkeys((s.value for s in Standing), 0)
+    for p in found:
+        tally[p["standing"]] = tally.get(p["standing"], 0) + 1
+    tally["state_changing"] = sum(1 for p in found if p["state_changing"])
+    tally["due"] = sum(1 for p in found if {expiry(p, today).state, review_due(p, today).state} != {"later"})
+    return tally

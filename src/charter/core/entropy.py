@@ -1,0 +1,51 @@
+"""The only source of identifiers, nonces and secrets.
+
+Identifiers carry their kind as a prefix and sort by the time they were made: `prn_01k2…`. They tell neither tenant
+nor count.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Protocol
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
+
+
+class Entropy(Protocol):
+    """Where identifiers and randomness come from."""
+
+    def identifier(self, kind: str) -> str:
+        """Return a fresh identifier `<kind>_<26 characters>`."""
+        ...
+
+    def token(self, nbytes: int = 32) -> str:
+        """Return `nbytes` of randomness as URL-safe text."""
+        ...
+
+    def bytes(self, nbytes: int) -> bytes:
+        """Return `nbytes` of randomness."""
+        ...
+
+
+class SystemEntropy:
+    """The operating system's randomness."""
+
+    def identifier(self, kind: str) -> str:
+        """Return a fresh identifier: 48 bits of milliseconds, then 80 random bits (the layout of a ULID)."""
+        value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(secrets.token_bytes(10))
+        return f"{kind}_{encode_base32(value)}"
+
+    def token(self, nbytes: int = 32) -> str:
+        """Return `nbytes` of randomness as URL-safe text."""
+        return secrets.token_urlsafe(nbytes)
+
+    def bytes(self, nbytes: int) -> bytes:
+        """Return `nbytes` of randomness."""
+        return secrets.token_bytes(nbytes)
+
+
+def encode_base32(value: int) -> str:
+    """Return a 128-bit `value` as 26 characters of Crockford's base 32, most significant first."""
+    return "".join(_ALPHABET[(value >> shift) & 31] for shift in range(125, -1, -5))

@@ -1,0 +1,1 @@
+"""Finding AI in use that nobody registered."""

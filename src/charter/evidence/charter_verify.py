@@ -1,0 +1,499 @@
+"""Verify a pack of Charter evidence. This one file needs Python 3.11 and `cryptography`; Charter need not be installed.
+
+    python charter_verify.py PACK --key BASE64 [--held CHECKPOINT]
+
+The key is the log's public key, which you must have from somewhere else than the pack: a pack cannot vouch for its own
+key. `--held` is a checkpoint of the same log that you kept from earlier; the pack must continue it. Exit code: 0 the
+pack is what the log's checkpoint signs, 1 it is not (each fault is named), 2 the command is wrong.
+
+A pack is lines: a header in JSON, then the leaf hashes (base64, 256 a line), then the entries, byte for byte. Checked:
+  (1) the checkpoint bears the signature of the log's key;
+  (2) the leaf hashes, with the subtrees left and right of them, have the checkpoint's root (RFC 9162 section 2.1.1);
+  (3) each entry has its leaf hash, in order, none missing, none added;
+  (4) each outcome has a verdict before it;
+  (5) a held checkpoint is of a log that this one continues.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import binascii
+import copy
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+FORMAT = "charter.evidence/1"
+TILE = 256  # leaf hashes a line
+HASH = 32
+MAX_LINE = 131_072  # bytes; entries are at most 64 KiB
+MAX_FAULTS = 1_000
+SHOWN_FAULTS = 50
+MAX_ENTRIES = 50_000_000  # 32 bytes of memory each; a larger log is exported in parts
+
+
+class UnreadableError(Exception):
+    """The pack has no form that could be checked."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong, and the entry it is about if there is one."""
+
+    text: str
+    index: int | None = None
+
+
+def leaf_hash(data: bytes) -> bytes:
+    """Return the hash of a leaf (RFC 9162 section 2.1.1)."""
+    return hashlib.sha256(b"\x00" + data).digest()
+
+
+class Spine:
+    """The full subtrees of a growing tree, largest first: enough to know its root at any time."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._stack: list[tuple[int, bytes]] = []  # level, root
+
+    def push(self, root: bytes, level: int = 0) -> None:
+        """Append a full subtree of 2**level leaves."""
+        if self.size & ((1 << level) - 1):
+            raise UnreadableError("a subtree does not stand where it can be joined")
+        self.size += 1 << level
+        while self._stack and self._stack[-1][0] == level:
+            root = hashlib.sha256(b"\x01" + self._stack.pop()[1] + root).digest()
+            level += 1
+        self._stack.append((level, root))
+
+    @property
+    def root(self) -> bytes:
+        """The root of the tree as it is now."""
+        if not self._stack:
+            return hashlib.sha256(b"").digest()
+        _, node = self._stack[-1]
+        for _, left in reversed(self._stack[:-1]):
+            node = hashlib.sha256(b"\x01" + left + node).digest()
+        return node
+
+
+class Comparison:
+    """Holds entries, as they come, against the leaf hashes that were recorded, and names what differs.
+
+    `expected(i)` is the recorded leaf hash of entry i, for `start` <= i < `end`. An entry is known if its own index
+    names its hash. One entry is read ahead, to tell a changed entry from an added or a missing one.
+    """
+
+    def __init__(self, expected: Callable[[int], bytes], start: int, end: int) -> None:
+        self.faults: list[Fault] = []
+        self.given = 0  # entries seen
+        self._expected = expected
+        self._start, self._end = start, end
+        self._next = start
+        self._held: tuple[bytes, bytes] | None = None
+        self._missing: dict[int, int] = {}  # first -> last + 1
+        self._early: dict[int, int] = {}  # entry -> the entry it stands before
+        self._instead: dict[int, int] = {}  # place -> the entry that stands there
+
+    def add(self, data: bytes) -> bytes:
+        """Take the next entry; return its leaf hash."""
+        self.given += 1
+        leaf = leaf_hash(data)
+        if len(self.faults) + len(self._missing) + len(self._instead) >= MAX_FAULTS:
+            return leaf  # another log, or no log at all: enough is known
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._judge(*held, self._known(data, leaf))
+        if self._next < self._end and leaf == self._expected(self._next):
+            self._next += 1
+        else:
+            self._held = (data, leaf)
+        return leaf
+
+    def finish(self) -> list[Fault]:
+        """Return all faults, in the order of the entries they are about."""
+        if self._held is not None:
+            self._judge(*self._held, self._end)
+            self._held = None
+        self._miss(self._next, self._end)
+        for place, entry in self._instead.items():
+            self._fault(place, f"entry {entry} stands in the place of entry {place}")
+        for first, last in self._missing.items():
+            what = f"entry {first} is" if last == first + 1 else f"entries {first} to {last - 1} are"
+            self._fault(first, f"{what} missing")
+        return sorted(self.faults, key=lambda fault: -1 if fault.index is None else fault.index)
+
+    def _judge(self, data: bytes, leaf: bytes, follower: int | None) -> None:
+        """Judge an entry that is not the expected one; `follower` is what comes after it, None if unknown."""
+        entry, place = self._known(data, leaf), self._next
+        is_extra = place in (follower, self._end)  # the expected entry, if any, is still to come
+        if entry is None:
+            self._judge_unknown(leaf, is_extra=is_extra)
+        elif entry > place:
+            self._judge_later(entry, follower)
+        elif self._take_missing(entry):
+            self._fault(entry, f"entry {entry} stands after entry {place - 1}, out of its order")
+        elif self._instead.get(entry) == place:
+            del self._instead[entry]
+            self._fault(entry, f"entries {entry} and {place} stand in each other's place")
+            self._next += 1
+        elif entry in self._instead:
+            self._instead[place] = entry
+            self._next += not is_extra
+        else:
+            self._fault(entry, f"entry {entry} stands there twice, again after entry {place - 1}")
+            self._next += not is_extra
+
+    def _judge_unknown(self, leaf: bytes, *, is_extra: bool) -> None:
+        place = self._next
+        if is_extra:
+            where = f"before entry {place}" if place < self._end else f"after the last entry, {place - 1}"
+            self._fault(place, f"an entry that was never recorded stands {where} (leaf hash {leaf.hex()})")
+        else:
+            wanted = self._expected(place).hex()
+            self._fault(
+                place, f"entry {place}: its bytes are not what was recorded (leaf hash {leaf.hex()}, expected {wanted})"
+            )
+            self._next += 1
+
+    def _judge_later(self, entry: int, follower: int | None) -> None:
+        place = self._next
+        if follower == place:
+            self._early[entry] = place
+        elif follower is None or follower == entry + 1:
+            self._miss(place, entry)
+            self._next = entry + 1
+        else:
+            self._instead[place] = entry
+            self._next += 1
+
+    def _miss(self, first: int, end: int) -> None:
+        """Note that entries `first` to `end` were passed over, save those that stood too early."""
+        for entry in sorted(e for e in self._early if first <= e < end):
+            place = self._early.pop(entry)
+            if entry == place + 1:
+                self._fault(place, f"entries {place} and {entry} stand in each other's place")
+            else:
+                self._fault(entry, f"entry {entry} stands before entry {place}, out of its order")
+            if first < entry:
+                self._missing[first] = entry
+            first = entry + 1
+        if first < end:
+            self._missing[first] = end
+
+    def _take_missing(self, entry: int) -> bool:
+        """Take `entry` out of the missing ones; return whether it was one."""
+        for first, end in self._missing.items():
+            if first <= entry < end:
+                del self._missing[first]
+                if first < entry:
+                    self._missing[first] = entry
+                if entry + 1 < end:
+                    self._missing[entry + 1] = end
+                return True
+        return False
+
+    def _known(self, data: bytes, leaf: bytes) -> int | None:
+        """Return the index of the recorded entry that `data` is, or None if it is none."""
+        try:
+            index = json.loads(data)["index"]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return None
+        if type(index) is not int or not self._start <= index < self._end:
+            return None
+        return index if self._expected(index) == leaf else None
+
+    def _fault(self, index: int, text: str) -> None:
+        if len(self.faults) < MAX_FAULTS:
+            self.faults.append(Fault(text, index))
+
+
+class Pairing:
+    """Each outcome closes one allowing verdict before it."""
+
+    def __init__(self) -> None:
+        self._open: set[str] = set()
+
+    def add(self, entry: dict[str, Any], *, since: int) -> str | None:
+        """Take the next entry; return what is wrong with it. `since` > 0: verdicts before it were not seen."""
+        body = entry.get("body")
+        verdict = body.get("verdict_id") if isinstance(body, dict) else None
+        if not isinstance(body, dict) or not isinstance(verdict, str):
+            return None
+        if entry.get("kind") == "verdict" and body.get("verdict") == "allow":
+            self._open.add(verdict)
+        elif entry.get("kind") == "outcome" and not since:
+            if verdict not in self._open:
+                where = f"entry {entry.get('index')!a:.40}"
+                return f"{where}: an outcome without an allowing verdict before it ({verdict[:64]!a})"
+            self._open.discard(verdict)
+        return None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The head of a log: `signed` are the bytes under the signatures."""
+
+    origin: str
+    size: int
+    root: bytes
+    signed: bytes
+    signatures: tuple[tuple[str, bytes], ...]  # key name, key id and signature
+
+
+def parse_checkpoint(note: str) -> Checkpoint:
+    """Return the checkpoint that a signed note states (C2SP tlog-checkpoint, signed-note)."""
+    body, blank, tail = note.rpartition("\n\n")
+    lines = body.split("\n")
+    if not blank or not tail.endswith("\n") or len(lines) < 3 or not re.fullmatch("[0-9]{1,19}", lines[1]):  # noqa: PLR2004 - origin, size, root
+        raise UnreadableError("the checkpoint is no signed note of a log's head")
+    signatures = []
+    for line in tail[:-1].split("\n"):
+        dash, name, blob = [*line.split(" ", 2), "", ""][:3]
+        if dash != "\u2014":
+            raise UnreadableError("the checkpoint has a signature line that is none")
+        signatures.append((name, _base64(blob, "a signature")))
+    root, signed = _base64(lines[2], "the checkpoint's root", HASH), (body + "\n").encode()
+    return Checkpoint(lines[0], int(lines[1]), root, signed, tuple(signatures))
+
+
+def verify_signature(checkpoint: Checkpoint, key: bytes) -> str | None:
+    """Return what is wrong with the signature of the log's own `key` (32 bytes) on `checkpoint`, or None."""
+    key_id = hashlib.sha256(checkpoint.origin.encode() + b"\n\x01" + key).digest()[:4]
+    own = [blob[4:] for name, blob in checkpoint.signatures if (name, blob[:4]) == (checkpoint.origin, key_id)]
+    if not own:
+        return "the checkpoint is not signed with the given key"
+    try:
+        for signature in own:
+            Ed25519PublicKey.from_public_bytes(key).verify(signature, checkpoint.signed)
+    except (InvalidSignature, ValueError):
+        return "the checkpoint's signature does not verify: its origin, size or root were changed"
+    return None
+
+
+@dataclass
+class Report:
+    """What was found in a pack."""
+
+    origin: str
+    node: str
+    start: int
+    end: int
+    size: int
+    root: bytes
+    faults: list[Fault] = field(default_factory=list)
+    first_time: str = ""
+    last_time: str = ""
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether the pack is what the checkpoint signs."""
+        return not self.faults
+
+
+@dataclass(frozen=True)
+class _Header:
+    node: str
+    start: int
+    end: int
+    checkpoint: Checkpoint
+    left: tuple[bytes, ...]
+    right: tuple[tuple[int, bytes], ...]
+
+
+def verify_pack(stream: BinaryIO, key: bytes, held: Checkpoint | None = None) -> Report:
+    """Return what was found in the pack that `stream` gives; `key` is the log's raw public key.
+
+    Raises:
+        UnreadableError: it is no pack.
+    """
+    lines = _lines(stream)
+    header = _parse_header(next(lines, b""))
+    checkpoint = header.checkpoint
+    report = Report(checkpoint.origin, header.node, header.start, header.end, checkpoint.size, checkpoint.root)
+    spine = Spine()
+    levels = [level for level in range(header.start.bit_length() - 1, -1, -1) if header.start >> level & 1]
+    for level, root in zip(levels, header.left, strict=True):
+        spine.push(root, level)
+    before = copy.deepcopy(spine)
+    leaves = _read_leaves(lines, header)
+    report.faults += _check_held(header, spine, leaves, held, key)
+    _finish(spine, header)
+    if signature := verify_signature(checkpoint, key):
+        report.faults.append(Fault(signature))
+    if spine.root == checkpoint.root:
+        report.faults += _check_entries(lines, header, leaves, report, None)
+        return report
+    found = _check_entries(lines, header, leaves, report, before)
+    if before.size == header.end:
+        _finish(before, header)
+    if before.root == checkpoint.root:
+        found = [Fault("the leaf hashes in the pack were changed; the entries are what the checkpoint signs")]
+    else:
+        report.faults.append(Fault("the leaf hashes in the pack do not have the root that the checkpoint signs"))
+    report.faults += found
+    return report
+
+
+def _check_held(header: _Header, spine: Spine, leaves: bytes, held: Checkpoint | None, key: bytes) -> list[Fault]:
+    """Push the leaves onto `spine`; return how the pack contradicts the checkpoint held from earlier."""
+    faults, size = [], held.size if held else -1
+    found = spine.root if spine.size == size else None
+    for at in range(0, len(leaves), HASH):
+        spine.push(leaves[at : at + HASH])
+        if spine.size == size:
+            found = spine.root
+    if held is None:
+        return []
+    now = header.checkpoint
+    if wrong := verify_signature(held, key):
+        faults.append(Fault(f"the checkpoint held from earlier: {wrong}"))
+    if held.origin != now.origin:
+        faults.append(Fault(f"the checkpoint held from earlier is of another log, {held.origin[:255]!a}"))
+    elif size > now.size:
+        faults.append(Fault(f"the log was cut: {now.size} entries now, {size} when the held checkpoint was signed"))
+    elif (found or (now.root if size == now.size else None)) is None:
+        faults.append(Fault(f"the held checkpoint of {size} entries lies outside this pack and cannot be compared"))
+    elif held.root != (found or now.root):
+        faults.append(Fault(f"the log is not the one that was signed at {size} entries: its past was rewritten"))
+    return faults
+
+
+def _check_entries(
+    lines: Iterator[bytes], header: _Header, leaves: bytes, report: Report, spine: Spine | None
+) -> list[Fault]:
+    """Hold the entries against their hashes; push what they hash to themselves onto `spine`."""
+
+    def expected(index: int) -> bytes:
+        at = (index - header.start) * HASH
+        return leaves[at : at + HASH]
+
+    comparison, pairing = Comparison(expected, header.start, header.end), Pairing()
+    unpaired: list[Fault] = []
+    for line in lines:
+        leaf, entry = comparison.add(line), _entry(line)
+        if spine is not None:
+            spine.push(leaf)
+        report.last_time = str(entry.get("time", ""))[:40]
+        report.first_time = report.first_time or report.last_time
+        wrong = pairing.add(entry, since=header.start)
+        if wrong and len(unpaired) < MAX_FAULTS:
+            unpaired.append(Fault(wrong, entry.get("index")))
+    return comparison.finish() + unpaired
+
+
+def _finish(spine: Spine, header: _Header) -> None:
+    for level, root in header.right:
+        spine.push(root, level)
+    if spine.size != header.checkpoint.size:
+        raise UnreadableError(f"the pack tells of {spine.size} entries, its checkpoint of {header.checkpoint.size}")
+
+
+def _parse_header(line: bytes) -> _Header:
+    found = _entry(line)
+    if found.get("pack") != FORMAT:
+        raise UnreadableError(f"this is no pack of the form {FORMAT}")
+    start, end, note, node = (found.get(name) for name in ("start", "end", "checkpoint", "node"))
+    left, right = found.get("left"), found.get("right")
+    if type(start) is not int or type(end) is not int or not 0 <= start <= end <= start + MAX_ENTRIES:
+        raise UnreadableError(f"the pack's header names no range of at most {MAX_ENTRIES} entries")
+    if not isinstance(note, str) or not isinstance(left, list) or not isinstance(right, list) or len(right) > 128:  # noqa: PLR2004 - two a level
+        raise UnreadableError("the pack's header lacks its checkpoint or the subtrees beside the range")
+    if len(left) != start.bit_count():
+        raise UnreadableError("the pack's header has other subtrees to the left than its range needs")
+    beside = []
+    for item in right:
+        if not isinstance(item, list) or len(item) != 2 or type(item[0]) is not int or not 0 <= item[0] < 64:  # noqa: PLR2004 - level, root
+            raise UnreadableError("the pack's header has a subtree that is none")
+        beside.append((item[0], _base64(item[1], "a subtree", HASH)))
+    roots = tuple(_base64(item, "a subtree", HASH) for item in left)
+    return _Header(str(node)[:64], start, end, parse_checkpoint(note), roots, tuple(beside))
+
+
+def _read_leaves(lines: Iterator[bytes], header: _Header) -> bytes:
+    leaves, wanted = bytearray(), (header.end - header.start) * HASH
+    while len(leaves) < wanted:
+        width = min(TILE * HASH, wanted - len(leaves))
+        leaves += _base64(next(lines, b"").decode("ascii", "replace"), "the line of leaf hashes", width)
+    return bytes(leaves)
+
+
+def _lines(stream: BinaryIO) -> Iterator[bytes]:
+    for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE + 1), b""), 1):
+        if len(line) > MAX_LINE:
+            raise UnreadableError(f"line {number} is longer than {MAX_LINE} bytes")
+        yield line.removesuffix(b"\n")
+
+
+def _entry(line: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _base64(text: object, what: str, length: int | None = None) -> bytes:
+    try:
+        data = base64.b64decode(text, validate=True) if isinstance(text, str) else b""
+    except (binascii.Error, ValueError) as err:
+        raise UnreadableError(f"{what} is no base64") from err
+    if not data or (length is not None and len(data) != length):
+        raise UnreadableError(f"{what} is missing or has the wrong length")
+    return data
+
+
+def parse_key(text: str) -> bytes:
+    """Return the raw public key from its base64, or from a verifier key, `<name>+<id>+<base64 of 0x01 and the key>`."""
+    parts = text.strip().split("+", 2)
+    if len(parts) == 3 and len(text.strip()) > 44:  # noqa: PLR2004 - 44 of base64 may have plus signs of their own
+        return _base64(parts[2], "the key", HASH + 1)[1:]
+    return _base64(text.strip(), "the key", HASH)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Carry out the command line; return the exit code."""
+    parser = argparse.ArgumentParser(description="Verify a pack of Charter evidence.")
+    parser.add_argument("pack", type=Path, help="the pack's file")
+    parser.add_argument("--key", required=True, help="the log's public key: base64 of 32 bytes, or a verifier key")
+    parser.add_argument("--held", type=Path, help="a checkpoint of this log that you kept from earlier")
+    given = parser.parse_args(arguments)
+    try:
+        held = parse_checkpoint(given.held.read_text(encoding="utf-8")) if given.held else None
+        with given.pack.open("rb") as stream:
+            report = verify_pack(stream, parse_key(given.key), held)
+    except (UnreadableError, OSError, UnicodeDecodeError) as err:
+        sys.stdout.write(f"NOT VERIFIED: {err}\n")
+        return 1
+    sys.stdout.write(to_text(report))
+    return 0 if report.is_verified else 1
+
+
+def to_text(report: Report) -> str:
+    """Return what a person wants to read of `report`."""
+    last = f"entries {report.start} to {report.end - 1}" if report.end > report.start else "no entries"
+    lines = [
+        f"log         {report.origin!a} (node {report.node!a})",
+        f"pack        {last} of {report.size}, {report.first_time!a} to {report.last_time!a}",
+        f"checkpoint  {report.size} entries, root {base64.b64encode(report.root).decode()}",
+    ]
+    if report.is_verified:
+        lines.append("VERIFIED: signed by the given key; no entry was changed, removed, reordered or added")
+    else:
+        lines.append(f"NOT VERIFIED: {len(report.faults)} fault{'s' * (len(report.faults) != 1)}")
+        lines += [f"  {fault.text}" for fault in report.faults[:SHOWN_FAULTS]]
+        lines += ["  and more"] * (len(report.faults) > SHOWN_FAULTS)
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""What an evidence entry is.
+
+An entry is one immutable statement. Its canonical JSON (RFC 8785) is hashed, stored and exported, byte for byte:
+
+    {"v": 1, "node": "nod_…", "index": 41, "time": "2026-11-24T09:30:00.000000Z", "kind": "verdict",
+     "principal": "prn_…" | null, "actor": "…", "body": {…}}
+
+`index` and `node` stand inside the hashed bytes, so a reordered or transplanted entry contradicts itself. Bodies hold
+text, integers, booleans, lists and objects, never floats, secrets or tokens; quantities are text.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from charter.core.canonical import canonical
+from charter.core.clock import rfc3339
+
+MAX_ENTRY_BYTES = 65_536
+
+
+class EntryKind(StrEnum):
+    """What an entry states."""
+
+    LOG_OPENED = "log.opened"
+    AUTHENTICATION = "authentication"  # a token issued or refused
+    AUTHENTICATION_FAILURES = "authentication.failures"  # counted per source, so that strangers cannot grow the log
+    VERDICT = "verdict"
+    OUTCOME = "outcome"
+    APPROVAL_ASKED = "approval.asked"
+    APPROVAL_GIVEN = "approval.given"
+    APPROVAL_REFUSED = "approval.refused"
+    APPROVAL_SPENT = "approval.spent"
+    CHARTER_APPLIED = "charter.applied"
+    CHARTER_WITHDRAWN = "charter.withdrawn"
+    SYSTEM_APPLIED = "system.applied"
+    GUARDRAILS_APPLIED = "guardrails.applied"
+    TEAMS_APPLIED = "teams.applied"
+    PATTERN_APPLIED = "pattern.applied"
+    STANDING_CHANGED = "standing.changed"
+    CREDENTIAL_REGISTERED = "credential.registered"
+    CREDENTIAL_REVOKED = "credential.revoked"
+    KEY_ROTATED = "key.rotated"
+    FINDING_OPENED = "finding.opened"
+    FINDING_CHANGED = "finding.changed"
+    TOOL_HELD = "tool.held"  # a tool definition that is not the pinned one
+    OPERATOR_SIGNED_IN = "operator.signed-in"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An entry that has no place in the log yet. `actor` is who did it: a principal's id, a person, or `charter`."""
+
+    kind: EntryKind
+    actor: str
+    principal: str | None = None  # the id of the principal it is about
+    body: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry at its place: the exact canonical `data` and what stands in it."""
+
+    node: str
+    index: int
+    time: dt.datetime
+    kind: EntryKind
+    actor: str
+    principal: str | None
+    data: bytes
+
+
+def place(draft: Draft, *, node: str, index: int, at: dt.datetime) -> Entry:
+    """Return `draft` as the entry at `index` of `node`'s log.
+
+    Raises:
+        MalformedError: the body has no canonical form.
+    """
+    data = canonical(
+        {
+            "v": 1,
+            "node": node,
+            "index": index,
+            "time": rfc3339(at),
+            "kind": draft.kind.value,
+            "actor": draft.actor,
+            "principal": draft.principal,
+            "body": draft.body,
+        }
+    )
+    return Entry(node, index, at, draft.kind, draft.actor, draft.principal, data)

@@ -1,0 +1,110 @@
+"""Export: a stretch of the log as one file that anybody can verify without Charter (`charter_verify.py`).
+
+The pack is lines: a header in JSON (origin, node, range, checkpoint, key, and the subtrees left and right of the range,
+which tie it to the checkpoint), the leaf hashes in base64, 256 a line, and the entries, byte for byte.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from typing import BinaryIO
+
+from charter.core.canonical import canonical
+from charter.core.errors import ErrorCode, IntegrityError, MalformedError
+from charter.evidence.charter_verify import FORMAT, MAX_ENTRIES
+from charter.evidence.checkpoint import parse_checkpoint
+from charter.evidence.log import LogReader
+from charter.evidence.tile import WIDTH, Tree
+from charter.evidence.tree import full_subtrees
+
+BATCH = 512
+VERIFIER = "charter_verify.py"
+
+
+@dataclass(frozen=True, slots=True)
+class PackSummary:
+    """What a pack holds: entries `start` to `end` (without `end`) of a log of `size`."""
+
+    origin: str
+    start: int
+    end: int
+    size: int
+
+
+def export_pack(log: LogReader, public: bytes, out: BinaryIO, *, start: int = 0, end: int | None = None) -> PackSummary:
+    """Write the entries from `start` to before `end` (None: to the newest) as a pack to `out`.
+
+    Raises:
+        MalformedError: the log has no such range.
+        IntegrityError: an entry or a hash is missing.
+    """
+    note = log.checkpoint()
+    checkpoint = parse_checkpoint(note)
+    end = checkpoint.size if end is None else end
+    if not 0 <= start <= end <= checkpoint.size or end - start > MAX_ENTRIES:
+        raise MalformedError(
+            ErrorCode.UNKNOWN_ENTRY,
+            f"the log has {checkpoint.size} entries, so none from {start} to {end}",
+            help=f"name a range inside the log, of at most {MAX_ENTRIES} entries",
+        )
+    tree = Tree(log.tile)
+    header = {
+        "pack": FORMAT,
+        "origin": log.origin,
+        "node": log.node,
+        "start": start,
+        "end": end,
+        "public_key": base64.b64encode(public).decode(),
+        "checkpoint": note,
+        "left": [_base64(tree.node(*place)) for place in full_subtrees(0, start)],
+        "right": [[level, _base64(tree.node(level, index))] for level, index in joining(end, checkpoint.size)],
+    }
+    out.write(canonical(header) + b"\n")
+    _write_hashes(log, out, start, end)
+    _write_entries(log, out, start, end)
+    return PackSummary(log.origin, start, end, checkpoint.size)
+
+
+def verifier_source() -> bytes:
+    """Return the stand-alone verifier, to be handed over with a pack."""
+    return resources.files("charter.evidence").joinpath(VERIFIER).read_bytes()
+
+
+def joining(start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield (level, index) of full subtrees from `start` to `end`, each of which joins what stands left of it."""
+    while start < end:
+        level = (end - start).bit_length() - 1
+        if start:
+            level = min(level, (start & -start).bit_length() - 1)
+        yield level, start >> level
+        start += 1 << level
+
+
+def _write_hashes(log: LogReader, out: BinaryIO, start: int, end: int) -> None:
+    """Write the leaf hashes, 256 a line, counted from `start`."""
+    tree = Tree(log.tile)
+    for first in range(start, end, WIDTH):
+        out.write(base64.b64encode(b"".join(tree.node(0, i) for i in range(first, min(first + WIDTH, end)))) + b"\n")
+        tree = Tree(log.tile) if first % (64 * WIDTH) < WIDTH else tree  # forget what lies behind
+
+
+def _write_entries(log: LogReader, out: BinaryIO, start: int, end: int) -> None:
+    expected = start
+    while expected < end:
+        rows = log.entries(expected - 1, min(BATCH, end - expected))
+        for row in rows:
+            if row.index != expected:
+                break
+            out.write(row.data + b"\n")
+            expected += 1
+        if not rows or rows[-1].index != expected - 1:
+            raise IntegrityError(
+                ErrorCode.EVIDENCE_BROKEN, f"entry {expected} is missing", help="run `charter evidence verify`"
+            )
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -1,0 +1,24 @@
+"""A governed call as the pipeline sees it, whatever wire it came in on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from charter.identity.bearer import Bearer
+
+__all__ = ["Bearer", "Call"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One tool call: decided, recorded and, if allowed, forwarded exactly as it stands here."""
+
+    system: str
+    tool: str
+    arguments: dict[str, Any]
+    digest: str  # of the canonical {system, tool, arguments}: what an approval and a permit are bound to
+    tool_pin: str | None  # digest of the live definition of the tool, None if the upstream has no such tool
+    session: str | None = None
+    request_id: str | None = None
+    wants_progress: bool = False  # whether the caller asked to be told of progress

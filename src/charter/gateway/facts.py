@@ -1,0 +1,142 @@
+"""Resolve: one consistent reading of everything a verdict depends on.
+
+Facts hold the very records they were read from. The record step compares them with the live estate by identity, so a
+charter, system or standing that changed in between sends the call back here.
+
+The order of the checks is the order of the answers a person wants: may this principal act at all; is the system known
+and in order; is the tool known, and still what was accepted; what would policy be asked.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Protocol
+
+from charter.core.errors import CharterError
+from charter.gateway.call import Bearer, Call
+from charter.identity.authority import refusal
+from charter.policy.request import Asker, Request, build_request
+from charter.policy.slice import Slice
+from charter.policy.verdict import Deny, Layer, Reason
+from charter.registry.approval import Approval, ApprovalState
+from charter.registry.principal import LiveEstate, Principal, SystemRecord
+from charter.registry.problem import nearest
+from charter.registry.standing import Standing
+
+
+class Slices(Protocol):
+    """Where a principal's bound policy slice comes from."""
+
+    def of(self, principal: Principal) -> Slice:
+        """Return the slice of the charter version `principal` acts under.
+
+        Raises:
+            CharterError: it cannot be bound; nothing is allowed then.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one decision rests on."""
+
+    principal: Principal
+    record: SystemRecord
+    action: str
+    slice: Slice
+    request: Request
+    approval: Approval | None
+    generation: int
+
+    def still_hold(self, live: LiveEstate, digest: str) -> bool:
+        """Whether the live estate still shows exactly these facts."""
+        return (
+            live.principals.get(self.principal.id) is self.principal
+            and live.systems.get(self.record.name) is self.record
+            and live.policy_generation == self.generation
+            and live.approvals.get((self.principal.id, digest)) is self.approval
+        )
+
+
+def resolve(live: LiveEstate, slices: Slices, bearer: Bearer, call: Call, at: dt.datetime) -> Facts | Deny:
+    """Return the facts of `call`, or the denial that needs no policy."""
+    generation = live.policy_generation
+    record = live.systems.get(call.system)
+    stopped = refusal(live, bearer, record, at=at)
+    principal = live.principals.get(bearer.principal_id)
+    if stopped is not None or principal is None:
+        text, mend, link = (stopped.text, stopped.mend, stopped.link) if stopped else ("unknown principal", "", "?")
+        return _deny(Layer.STANDING, "built-in/standing", text, mend, link)
+    if record is None:
+        close = nearest(call.system, live.systems)
+        return _deny(
+            Layer.SYSTEM,
+            "built-in/known-systems",
+            f"there is no system `{call.system}`",
+            f"did you mean `{close}`?" if close else "add it to the estate's systems/ and apply",
+            principal.name,
+        )
+    action = _known_action(record, call, principal.name)
+    if isinstance(action, Deny):
+        return action
+    approval = live.approvals.get((principal.id, call.digest))
+    if approval is not None and not approval.is_open(at):
+        approval = None
+    try:
+        bound = slices.of(principal)
+    except CharterError as err:
+        return _deny(Layer.POLICY_ERROR, "built-in/policy", err.detail, err.help or "mend the estate", principal.name)
+    roles = approval.roles if approval and approval.state is ApprovalState.APPROVED else ()
+    try:
+        request = build_request(_asker(principal), record.system, action, call.arguments, at, frozenset(roles))
+    except CharterError as err:
+        return _deny(Layer.CHARTER, "built-in/arguments", err.detail, err.help or "mend the arguments", principal.name)
+    return Facts(principal, record, action, bound, request, approval, generation)
+
+
+def _known_action(record: SystemRecord, call: Call, link: str) -> str | Deny:
+    """Return the action that the call's tool performs, if the tool is known and is what was accepted."""
+    system = record.system
+    action = system.action_of_tool(call.tool)
+    if action is None:
+        close = nearest(call.tool, [a.tool for a in system.actions.values()])
+        return _deny(
+            Layer.SYSTEM,
+            "built-in/known-tools",
+            f"`{system.system}` has no tool `{call.tool}` that anyone accepted",
+            f"did you mean `{close}`?" if close else f"import it: charter systems import {system.system}",
+            link,
+        )
+    pin = system.actions[action].pin
+    if pin is None or call.tool_pin is None or pin != call.tool_pin:
+        why = (
+            "has never been accepted"
+            if pin is None
+            else "is missing upstream"
+            if call.tool_pin is None
+            else "is not the one that was accepted"
+        )
+        return _deny(
+            Layer.SYSTEM,
+            "built-in/pinned-tools",
+            f"the definition of the tool `{call.tool}` on `{system.system}` {why}, so it is held",
+            f"look at it and accept it: charter systems import {system.system}, then plan and apply",
+            link,
+        )
+    return action
+
+
+def _asker(principal: Principal) -> Asker:
+    return Asker(
+        principal.id,
+        principal.name,
+        principal.kind.value,
+        principal.environment,
+        principal.owner_team,
+        restrained=principal.standing is Standing.RESTRAINED,
+    )
+
+
+def _deny(layer: Layer, rule: str, text: str, mend: str, link: str) -> Deny:
+    return Deny((Reason(layer, rule, text, mend, link),))

@@ -1,0 +1,331 @@
+"""The pipeline: authenticate, resolve, decide, settle, record, permit, forward, outcome. The only such sequence.
+
+Every enforcement point runs it; they differ only in how they read a request and how they answer.
+
+INVARIANT: no permit is issued before the verdict is durable, and no upstream is called without a permit.
+INVARIANT: a withdrawn principal's open streams end, and its unspent permits are forgotten, before the withdrawal is
+answered.
+INVARIANT: each admitted call closes with one outcome entry, also when the client has gone away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from charter.core.clock import Clock, Deadline
+from charter.core.entropy import Entropy
+from charter.core.errors import CharterError, ErrorCode, UnauthenticatedError, UnavailableError
+from charter.core.work import Writer
+from charter.evidence.entry import Draft, EntryKind
+from charter.gateway.call import Bearer, Call
+from charter.gateway.facts import Facts, Slices, resolve
+from charter.gateway.mcp_protocol import RpcCode
+from charter.gateway.permit import Permit, PermitLedger
+from charter.gateway.pins import ToolDefinition, UpstreamError
+from charter.gateway.settle import GatewayWork, Recorded, Ticket, record_denial, settle_and_record
+from charter.gateway.streams import OpenStream, OpenStreams
+from charter.identity.authority import refusal
+from charter.identity.dpop import ProofMemory, read_proof
+from charter.policy.decide import Evaluator, decide
+from charter.policy.verdict import Allow, Deny, Escalate, Verdict
+from charter.registry.principal import LiveEstate, SystemRecord
+
+Message = dict[str, Any]
+MAX_READINGS = 8  # how often facts may change under one call before it is given up
+LOOK_SECONDS = 1.0  # how often an open stream asks whether it may go on
+
+
+class TokenVerifier(Protocol):
+    """Checks access tokens."""
+
+    def verify(self, token: str, *, audience: str, at: dt.datetime, shown_key: str | None = None) -> Bearer:
+        """Return what `token` proves; `shown_key` is the thumbprint of the key whose proof came with it.
+
+        Raises:
+            UnauthenticatedError: it proves nothing here.
+        """
+        ...
+
+
+class Upstream(Protocol):
+    """Where allowed calls go."""
+
+    async def tools(self, record: SystemRecord, deadline: Deadline) -> tuple[ToolDefinition, ...]:
+        """Return the definitions of the tools the system has right now."""
+        ...
+
+    def call(self, permit: Permit, call: Call, deadline: Deadline) -> AsyncIterator[Message]:
+        """Spend `permit` on `call`; yield notifications, then one result or error."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Allowed and recorded; iterating `messages` calls the upstream."""
+
+    verdict_id: str
+    entry_index: int
+    messages: AsyncIterator[Message]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Denied or escalated, and recorded."""
+
+    verdict_id: str
+    verdict: Deny | Escalate
+    approval_id: str | None
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """The parts the sequence is made of. Built once, by bootstrap."""
+
+    live: LiveEstate
+    slices: Slices
+    evaluator: Evaluator
+    verifier: TokenVerifier
+    proofs: ProofMemory
+    writer: Writer[GatewayWork]
+    upstream: Upstream
+    permits: PermitLedger
+    streams: OpenStreams
+    clock: Clock
+    entropy: Entropy
+    _closing: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def authenticate(
+        self, token: str, *, audience: str, at: dt.datetime, method: str = "POST", proof: str | None = None
+    ) -> Bearer:
+        """Return who presents `token`, if it is good for `audience` and its principal may act at all.
+
+        `proof` is the DPoP proof that came with it, for a request of `method` to `audience`, which is the endpoint's
+        URL.
+
+        Raises:
+            UnauthenticatedError: it is not, or it may not.
+        """
+        shown = read_proof(proof, method=method, url=audience, at=at, token=token) if proof else None
+        bearer = self.verifier.verify(token, audience=audience, at=at, shown_key=shown.key if shown else None)
+        if shown is not None:
+            self.proofs.use(shown, at=at)
+        stopped = refusal(self.live, bearer, None, at=at)
+        if stopped is not None:
+            raise UnauthenticatedError(ErrorCode.NOT_STANDING, stopped.text, help=stopped.mend)
+        return bearer
+
+    async def submit(self, bearer: Bearer, call: Call, deadline: Deadline, *, source: str) -> Admitted | Refused:
+        """Decide `call`, record the verdict durably, and give the way to make the call if it is allowed.
+
+        Raises:
+            UnavailableError: the verdict could not be recorded, so nothing is allowed.
+        """
+        recorded = await self._decide_and_record(bearer, call, deadline, source)
+        match recorded.verdict:
+            case Allow():
+                permit = self.permits.issue(verdict_id=recorded.verdict_id, principal_id=bearer.principal_id, call=call)
+                # A withdrawal that came after the record step is either seen here, or finds the permit in the ledger.
+                stopped = refusal(self.live, bearer, self.live.systems.get(call.system), at=self.clock.now())
+                if stopped is not None:
+                    self.permits.discard(permit)
+                messages = self._forward(permit, bearer, call, deadline, recorded)
+                return Admitted(recorded.verdict_id, recorded.index, messages)
+            case Deny() | Escalate() as verdict:
+                return Refused(recorded.verdict_id, verdict, recorded.approval_id)
+
+    def visible(
+        self, bearer: Bearer, system: str, tools: Sequence[ToolDefinition]
+    ) -> tuple[list[ToolDefinition], str | None]:
+        """Return the tools this principal could be allowed to call, and why there are none if so."""
+        at = self.clock.now()
+        record = self.live.systems.get(system)
+        stopped = refusal(self.live, bearer, record, at=at)
+        principal = self.live.principals.get(bearer.principal_id)
+        if stopped is not None or principal is None or record is None:
+            return [], stopped.text if stopped else f"there is no system `{system}`"
+        try:
+            granted = self.slices.of(principal).actions_on(system)
+        except CharterError as err:
+            return [], err.detail
+        pins = {a.tool: a.pin for name, a in record.system.actions.items() if name in granted}
+        shown = [tool for tool in tools if pins.get(tool.name) == tool.digest]
+        if shown:
+            return shown, None
+        if not granted:
+            return [], f"the charter of `{principal.name}` grants nothing on `{system}`"
+        return (
+            [],
+            f"the tools `{principal.name}` is granted on `{system}` are held: their definitions were not accepted",
+        )
+
+    @contextmanager
+    def admit_stream(self, bearer: Bearer, system: str | None = None) -> Iterator[OpenStream]:
+        """Register a stream of `bearer`; its `closed` event is set as soon as it may not go on.
+
+        A withdrawal closes it at once. Whatever else ends authority (a charter's expiry, a token or system taken back)
+        is found by asking again every second; the first time at once, for what happened since the token was verified.
+        """
+        with self.streams.open(bearer.principal_id) as stream:
+            look = _Look(self, bearer, system, stream)
+            look()
+            try:
+                yield stream
+            finally:
+                look.stop()
+
+    def withdrawn(self, principal_id: str, why: str) -> tuple[int, int]:
+        """End all a principal has under way; return how many streams and unspent permits that were.
+
+        Permits first: a stream that opens after the streams were closed then finds its permit gone.
+        """
+        permits = self.permits.withdraw(principal_id)
+        return self.streams.close(principal_id, why), permits
+
+    async def settled(self) -> None:
+        """Wait until every outcome under way is recorded."""
+        while self._closing:
+            await asyncio.gather(*self._closing, return_exceptions=True)
+
+    async def _decide_and_record(self, bearer: Bearer, call: Call, deadline: Deadline, source: str) -> Recorded:
+        for _ in range(MAX_READINGS):
+            if deadline.is_past:
+                break
+            started = self.clock.monotonic()
+            facts = resolve(self.live, self.slices, bearer, call, self.clock.now())
+            verdict = facts if isinstance(facts, Deny) else decide(facts.slice, facts.request, self.evaluator)
+            timing = {"decide": round((self.clock.monotonic() - started) * 1e6)}
+            ticket = Ticket(self.entropy.identifier("vrd"), self.entropy.identifier("apr"), source, timing)
+            recorded = await self.writer.awrite(_work(bearer, call, facts, verdict, ticket))
+            if recorded is not None:
+                return recorded
+        raise UnavailableError(
+            ErrorCode.STALE, "what the decision rests on kept changing, or time ran out", help="try again"
+        )
+
+    async def _forward(
+        self, permit: Permit, bearer: Bearer, call: Call, deadline: Deadline, recorded: Recorded
+    ) -> AsyncIterator[Message]:
+        """Yield what the upstream says, and close the verdict with an outcome however it ends."""
+        outcome = Outcome(self.clock.monotonic())
+        try:
+            with self.admit_stream(bearer, call.system) as stream:
+                async for message in stream.guard(self.upstream.call(permit, call, deadline)):
+                    outcome.see(message)
+                    yield message
+                if stream.why is not None:
+                    outcome.end("withdrawn", sent=True)
+                    yield withdrawn_message(stream.why)
+        except UpstreamError as err:
+            outcome.end("failed", sent=err.sent)
+            raise
+        except CharterError:
+            outcome.end("failed", sent=False)
+            raise
+        finally:
+            self.permits.discard(permit)
+            self._record_outcome(outcome, bearer, call, recorded)
+
+    def _record_outcome(self, outcome: Outcome, bearer: Bearer, call: Call, recorded: Recorded) -> None:
+        """Record how the call ended, and give limits back if it surely did not happen, without making anyone wait."""
+        body = outcome.to_json(self.clock.monotonic()) | {
+            "verdict_id": recorded.verdict_id,
+            "principal": bearer.principal_name,
+            "system": call.system,
+            "tool": call.tool,
+        }
+        draft = Draft(EntryKind.OUTCOME, bearer.principal_id, bearer.principal_id, body)
+        give_back = () if outcome.sent else recorded.reserved
+
+        def work(tx: GatewayWork) -> None:
+            if give_back:
+                tx.limits.add(bearer.principal_id, [(key, start, -amount) for key, start, amount in give_back])
+            tx.record(draft)
+
+        task = asyncio.ensure_future(self.writer.awrite(work))
+        self._closing.add(task)
+        task.add_done_callback(self._closed)
+
+    def _closed(self, task: asyncio.Task[None]) -> None:
+        self._closing.discard(task)
+        if not task.cancelled():
+            task.exception()  # a store that fails has stopped the node from allowing anything; there is no one to tell
+
+
+class _Look:
+    """Asks every second whether a stream may go on, and closes it if not."""
+
+    def __init__(self, pipeline: Pipeline, bearer: Bearer, system: str | None, stream: OpenStream) -> None:
+        self._pipeline, self._bearer, self._system, self._stream = pipeline, bearer, system, stream
+        self._next: asyncio.TimerHandle | None = None
+
+    def __call__(self) -> None:
+        """Look now, and again in a second."""
+        live, at = self._pipeline.live, self._pipeline.clock.now()
+        record = live.systems.get(self._system) if self._system is not None else None
+        stopped = refusal(live, self._bearer, record, at=at)
+        if stopped is not None:
+            self._stream.close_soon(stopped.text)
+        else:
+            self._next = asyncio.get_running_loop().call_later(LOOK_SECONDS, self)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._next is not None:
+            self._next.cancel()
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How an admitted call goes on, gathered while it is under way."""
+
+    started: float
+    word: str = "cancelled"  # what stands if nobody waits for the end
+    sent: bool = True
+    bytes: int = 0
+    digest: str | None = None
+
+    def see(self, message: Message) -> None:
+        """Take note of one message from the upstream."""
+        if "method" in message:
+            return
+        data = msgspec.json.encode(message)
+        self.bytes += len(data)
+        self.digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        result = message.get("result")
+        is_ok = isinstance(result, dict) and not result.get("isError", False)
+        self.word = "ok" if is_ok else "tool-error"
+
+    def end(self, word: str, *, sent: bool) -> None:
+        """Say that the call ended otherwise than by an answer."""
+        self.word, self.sent = word, sent
+
+    def to_json(self, now: float) -> dict[str, Any]:
+        """Return what the outcome's evidence entry says of it."""
+        return {
+            "outcome": self.word,
+            "sent": self.sent,
+            "bytes": self.bytes,
+            "result_digest": self.digest,
+            "duration_ms": round((now - self.started) * 1000),
+        }
+
+
+def withdrawn_message(why: str) -> Message:
+    """Return the last message of a stream whose principal's authority was withdrawn."""
+    return {"error": {"code": int(RpcCode.DENIED), "message": why, "data": {"layer": "standing"}}}
+
+
+def _work(
+    bearer: Bearer, call: Call, facts: Facts | Deny, verdict: Verdict, ticket: Ticket
+) -> Callable[[GatewayWork], Recorded | None]:
+    if isinstance(facts, Deny):
+        return lambda tx: record_denial(tx, bearer, call, facts, ticket)
+    return lambda tx: settle_and_record(tx, bearer, call, facts, verdict, ticket)

@@ -1,0 +1,276 @@
+"""Settle and record: carry out what an allow still asks for, and make the verdict durable, in one transaction.
+
+INVARIANT: limits are reserved, an approval is spent, and the verdict is written together or not at all.
+INVARIANT: the facts are compared with the live estate inside the writer, where nothing can change meanwhile; facts that
+no longer hold yield None and the pipeline reads again.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from charter.core.canonical import canonical
+from charter.core.clock import rfc3339
+from charter.core.work import Transaction
+from charter.evidence.entry import Draft, EntryKind
+from charter.gateway.call import Bearer, Call
+from charter.gateway.facts import Facts
+from charter.policy.verdict import Allow, Deny, Escalate, Layer, LimitDue, Reason, Verdict, word
+from charter.registry.approval import WAITING_HOURS, Approval, ApprovalState
+from charter.registry.principal import LiveEstate
+
+MAX_WAITING_PER_PRINCIPAL = 100
+MAX_SHOWN_ARGUMENTS = 16_384  # bytes of canonical JSON an approver is shown
+_PERIOD_SECONDS = {"minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
+_FIRST_MONDAY = 4 * 86_400  # 1970-01-05: weeks begin on Monday
+
+
+class LimitStore(Protocol):
+    """The counters of limits."""
+
+    def used(self, principal_id: str, windows: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """Return what is used of each (key, window start); nothing used is absent."""
+        ...
+
+    def add(self, principal_id: str, amounts: Sequence[tuple[str, int, int]]) -> None:
+        """Add each (key, window start, amount); a negative amount gives back."""
+        ...
+
+
+class ApprovalStore(Protocol):
+    """The approvals kept."""
+
+    def add(self, approval: Approval) -> None:
+        """Keep a new one."""
+        ...
+
+    def update(self, approval: Approval) -> None:
+        """Replace the one with the same id."""
+        ...
+
+    def waiting_count(self, principal_id: str) -> int:
+        """Return how many of a principal's wait."""
+        ...
+
+
+class GatewayWork(Transaction, Protocol):
+    """The slice of the work that the gateway needs."""
+
+    @property
+    def live(self) -> LiveEstate:
+        """The estate in memory."""
+        ...
+
+    @property
+    def limits(self) -> LimitStore:
+        """The counters."""
+        ...
+
+    @property
+    def approvals(self) -> ApprovalStore:
+        """The approvals."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What one attempt is recorded under, made before the transaction so that it may run twice."""
+
+    verdict_id: str
+    approval_id: str
+    source: str  # which door it came in by
+    timing_us: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A verdict that is durable, with its place in the log."""
+
+    verdict_id: str
+    verdict: Verdict
+    index: int
+    approval_id: str | None = None
+    reserved: tuple[tuple[str, int, int], ...] = ()  # (key, window start, amount): what can be given back
+
+
+def window_start(per: str, at: dt.datetime) -> int:
+    """Return the start of the window `per` that `at` lies in, in seconds since 1970, aligned to UTC."""
+    now, period = int(at.timestamp()), _PERIOD_SECONDS[per]
+    if per == "week":
+        return (now - _FIRST_MONDAY) // period * period + _FIRST_MONDAY
+    return now // period * period
+
+
+def settle_and_record(
+    tx: GatewayWork, bearer: Bearer, call: Call, facts: Facts, verdict: Verdict, ticket: Ticket
+) -> Recorded | None:
+    """Reserve, spend or ask; record the verdict; return it, or None if the facts no longer hold."""
+    if not facts.still_hold(tx.live, call.digest):
+        return None
+    reserved: tuple[tuple[str, int, int], ...] = ()
+    approval_id = facts.approval.id if facts.approval else None
+    if isinstance(verdict, Allow):
+        outcome = _reserve_first(tx, facts, verdict)
+        if isinstance(outcome, Deny):
+            verdict = outcome
+        else:
+            reserved = outcome
+            if verdict.approvals_used and facts.approval:
+                _spend(tx, facts.approval, ticket)
+    elif isinstance(verdict, Escalate):
+        asked = _ask(tx, call, facts, verdict, ticket)
+        if isinstance(asked, Deny):
+            verdict = asked
+        else:
+            approval_id = asked
+    body = verdict_body(bearer, call, facts, verdict, ticket) | {"approval": approval_id}
+    index = tx.record(Draft(EntryKind.VERDICT, facts.principal.id, facts.principal.id, body))
+    return Recorded(ticket.verdict_id, verdict, index, approval_id, reserved)
+
+
+def record_denial(tx: GatewayWork, bearer: Bearer, call: Call, denial: Deny, ticket: Ticket) -> Recorded:
+    """Record a denial that needed no policy: the call is told as far as it is known."""
+    principal = tx.live.principals.get(bearer.principal_id)
+    body = _call_body(bearer, call, ticket) | {
+        "verdict": "deny",
+        "team": principal.owner_team if principal else None,
+        "kind": principal.kind.value if principal else None,
+        "environment": principal.environment.value if principal else None,
+        "charter": {"version": principal.version, "digest": principal.digest} if principal else None,
+        "action": None,
+        "effect": None,
+        "object": None,
+        "data": [],
+        "sensitive": False,
+        "reasons": [reason.to_json() for reason in denial.reasons],
+        "slice": None,
+        "approval": None,
+    }
+    index = tx.record(Draft(EntryKind.VERDICT, bearer.principal_id, bearer.principal_id, body))
+    return Recorded(ticket.verdict_id, denial, index)
+
+
+def verdict_body(bearer: Bearer, call: Call, facts: Facts, verdict: Verdict, ticket: Ticket) -> dict[str, Any]:
+    """Return what a verdict's evidence entry says."""
+    principal, request = facts.principal, facts.request
+    return _call_body(bearer, call, ticket) | {
+        "verdict": word(verdict),
+        "team": principal.owner_team,
+        "kind": principal.kind.value,
+        "environment": principal.environment.value,
+        "charter": {"version": principal.version, "digest": principal.digest},
+        "action": facts.action,
+        "effect": request.effect.value,
+        "object": request.object,
+        "data": list(request.data),
+        "sensitive": request.sensitive,
+        "reasons": [reason.to_json() for reason in verdict.reasons],
+        "slice": facts.slice.digest,
+    }
+
+
+def _call_body(bearer: Bearer, call: Call, ticket: Ticket) -> dict[str, Any]:
+    return {
+        "verdict_id": ticket.verdict_id,
+        "principal": bearer.principal_name,
+        "system": call.system,
+        "tool": call.tool,
+        "call_digest": call.digest,
+        "session": call.session,
+        "token": bearer.token_id,
+        "token_charter": bearer.charter_digest,
+        "door": ticket.source,
+        "timing_us": ticket.timing_us,
+    }
+
+
+def _reserve_first(tx: GatewayWork, facts: Facts, verdict: Allow) -> tuple[tuple[str, int, int], ...] | Deny:
+    """Count the call against the limits of the first allowing grant that has room; the denial is the first one's."""
+    first = _reserve(tx, facts, verdict.limits)
+    if not isinstance(first, Deny):
+        return first
+    others = (_reserve(tx, facts, limits) for limits in verdict.alternatives)
+    return next((found for found in others if not isinstance(found, Deny)), first)
+
+
+def _reserve(tx: GatewayWork, facts: Facts, limits: Sequence[LimitDue]) -> tuple[tuple[str, int, int], ...] | Deny:
+    """Count the call against its limits, or say which has no room."""
+    if not limits:
+        return ()
+    at = facts.request.at
+    due = [(limit, (limit.key, window_start(limit.per, at))) for limit in limits]
+    used = tx.limits.used(facts.principal.id, [window for _, window in due])
+    for limit, window in due:
+        if used.get(window, 0) + limit.amount > limit.ceiling:
+            ends = dt.datetime.fromtimestamp(window[1] + _PERIOD_SECONDS[limit.per], dt.UTC)
+            text = f"the limit of {limit.text} for `{facts.principal.name}` on `{facts.record.name}` is used up"
+            mend = f"wait until {ends:%Y-%m-%d %H:%M} UTC, or raise the limit through plan and apply"
+            return Deny((Reason(Layer.LIMIT, limit.key, text, mend, facts.principal.name, limit.source),))
+    amounts = tuple((window[0], window[1], limit.amount) for limit, window in due)
+    tx.limits.add(facts.principal.id, amounts)
+    return amounts
+
+
+def _spend(tx: GatewayWork, approval: Approval, ticket: Ticket) -> None:
+    """Spend an approval on the verdict that rests on it."""
+    tx.approvals.update(replace(approval, state=ApprovalState.SPENT))
+    body = {"approval": approval.id, "verdict_id": ticket.verdict_id, "given": approval.given}
+    tx.record(Draft(EntryKind.APPROVAL_SPENT, approval.principal_id, approval.principal_id, body))
+    key = (approval.principal_id, approval.call_digest)
+
+    def forget() -> None:
+        tx.live.approvals.pop(key, None)
+
+    tx.after_commit(forget)
+
+
+def _ask(tx: GatewayWork, call: Call, facts: Facts, verdict: Escalate, ticket: Ticket) -> str | Deny:
+    """Return the id of the approval that waits for this call, asking people if none does yet."""
+    if facts.approval and set(verdict.approvers) <= set(facts.approval.roles):
+        return facts.approval.id
+    if tx.approvals.waiting_count(facts.principal.id) >= MAX_WAITING_PER_PRINCIPAL:
+        return _too_much(facts, f"`{facts.principal.name}` has {MAX_WAITING_PER_PRINCIPAL} questions waiting already")
+    if len(canonical(call.arguments)) > MAX_SHOWN_ARGUMENTS:
+        return _too_much(facts, "the arguments are too large for a person to judge")
+    at = facts.request.at
+    approval = Approval(
+        id=ticket.approval_id,
+        principal_id=facts.principal.id,
+        call_digest=call.digest,
+        call={
+            "principal": facts.principal.name,
+            "system": call.system,
+            "tool": call.tool,
+            "action": facts.action,
+            "effect": facts.request.effect.value,
+            "object": facts.request.object,
+            "arguments": call.arguments,
+            "why": [reason.text for reason in verdict.reasons],
+        },
+        roles=verdict.approvers,
+        given={},
+        state=ApprovalState.WAITING,
+        asked_at=at,
+        expires_at=at + dt.timedelta(hours=WAITING_HOURS),
+        verdict_id=ticket.verdict_id,
+    )
+    tx.approvals.add(approval)
+    body = {
+        "approval": approval.id,
+        "roles": list(approval.roles),
+        "call_digest": call.digest,
+        "verdict_id": ticket.verdict_id,
+        "expires_at": rfc3339(approval.expires_at),
+    }
+    tx.record(Draft(EntryKind.APPROVAL_ASKED, facts.principal.id, facts.principal.id, body))
+    key = (approval.principal_id, approval.call_digest)
+    tx.after_commit(lambda: tx.live.approvals.__setitem__(key, approval))
+    return approval.id
+
+
+def _too_much(facts: Facts, text: str) -> Deny:
+    mend = "answer or refuse what waits: charter approvals ls"
+    return Deny((Reason(Layer.APPROVAL, "built-in/approvals", text, mend, facts.principal.name),))

@@ -1,0 +1,1 @@
+"""Identities and the credentials that prove them: clients, tokens, signing keys."""

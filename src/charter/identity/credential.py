@@ -1,0 +1,173 @@
+"""Credentials: the public keys that principals prove themselves with. Many over time, each of exactly one principal.
+
+INVARIANT: one key, one principal. The same key offered for a second principal is refused, and that it was offered is a
+finding, committed although the registration is not: the refusal is a value here and an error at the edge (`required`).
+INVARIANT: registering or revoking a key changes nothing of the identity: id, SPIFFE ID, epoch and charter stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from charter.core.canonical import digest_of
+from charter.core.entropy import Entropy
+from charter.core.errors import AbsentError, ConflictError, DeniedError, ErrorCode, MalformedError
+from charter.evidence.entry import Draft, EntryKind
+from charter.identity.authority import refusal
+from charter.identity.jose import PublicKey, parse_public_jwk
+from charter.identity.work import IdentityWork
+from charter.registry.charter import CredentialType
+from charter.registry.principal import ClientKey, Principal
+from charter.registry.record import Finding, FindingState
+from charter.registry.standing import Standing
+
+MAX_KEYS = 10  # active ones of one principal: enough to roll over a fleet, few enough to try each
+SHARED = "shared-credential"
+FEED_KIND = "key"
+
+
+@dataclass(frozen=True, slots=True)
+class SharedKey:
+    """The refusal of a key that another principal has: the finding is kept."""
+
+    thumbprint: str
+    offered_for: str
+    holder: str
+    finding_id: str
+
+
+Registration = ClientKey | SharedKey
+
+
+def register_key(
+    tx: IdentityWork, principal: Principal, jwk: object, *, actor: str, reason: str, entropy: Entropy
+) -> Registration:
+    """Register the public key `jwk` for `principal`; the same key again is the same registration. A work.
+
+    Raises:
+        MalformedError: it is no public key that fits.
+        DeniedError: the principal may not act.
+        ConflictError: the key was revoked, or the principal has too many.
+    """
+    public = parse_public_jwk(jwk)
+    stopped = refusal(tx.live, principal.id, None, at=tx.at)
+    if stopped is not None:
+        raise DeniedError(ErrorCode.NOT_STANDING, stopped.text, help=stopped.mend)
+    known = tx.identity.key_by_thumbprint(public.thumbprint)
+    if known is not None and known.principal_id != principal.id:
+        return _shared(tx, principal, known, actor=actor, entropy=entropy)
+    if known is not None:
+        if known.standing is not Standing.ACTIVE:
+            raise ConflictError(
+                ErrorCode.BAD_MOVE, f"the key `{known.id}` of `{principal.name}` was revoked", help="make a new key"
+            )
+        return known
+    _check_room(tx, principal)
+    key = ClientKey(entropy.identifier("crd"), principal.id, public.thumbprint, public.jwk, Standing.ACTIVE, tx.at)
+    tx.identity.add_key(key)
+    body = {"principal": principal.name, "key": key.id, "thumbprint": key.thumbprint, "type": _type_of(public)}
+    tx.record(Draft(EntryKind.CREDENTIAL_REGISTERED, actor, principal.id, body | {"reason": reason}))
+    _show(tx, key, actor, reason)
+    return key
+
+
+def revoke_key(tx: IdentityWork, principal: Principal, key_id: str, *, actor: str, reason: str) -> ClientKey:
+    """Revoke one key of `principal`, by id or thumbprint: tokens it obtained are dead at once. A work.
+
+    Raises:
+        AbsentError: the principal has no such key.
+        ConflictError: it is revoked already.
+    """
+    key = next((k for k in tx.live.keys_of(principal.id) if key_id in (k.id, k.thumbprint)), None)
+    if key is None:
+        raise AbsentError(
+            ErrorCode.UNKNOWN_KEY,
+            f"`{principal.name}` has no key {key_id[:64]!a}",
+            help=f"charter show {principal.name}",
+        )
+    if key.standing is Standing.REVOKED:
+        raise ConflictError(ErrorCode.BAD_MOVE, f"the key `{key.id}` is revoked already", help="nothing is left to do")
+    revoked = replace(key, standing=Standing.REVOKED)
+    tx.identity.update_key(revoked)
+    body = {"principal": principal.name, "key": key.id, "thumbprint": key.thumbprint, "reason": reason}
+    tx.record(Draft(EntryKind.CREDENTIAL_REVOKED, actor, principal.id, body))
+    _show(tx, revoked, actor, reason)
+    return revoked
+
+
+def required(registration: Registration) -> ClientKey:
+    """Return the registered key: for the edge, once the work is committed.
+
+    Raises:
+        ConflictError: the key was refused, because another principal has it.
+    """
+    match registration:
+        case ClientKey():
+            return registration
+        case SharedKey():
+            raise ConflictError(
+                ErrorCode.SHARED_CREDENTIAL,
+                f"this key is `{registration.holder}`'s and cannot be `{registration.offered_for}`'s too",
+                help=f"make one of its own for `{registration.offered_for}`; see the finding {registration.finding_id}",
+            )
+
+
+def key_of(key: ClientKey) -> PublicKey:
+    """Return a registered key, ready to verify with.
+
+    Raises:
+        MalformedError: the row was altered into something that is no key, or another one.
+    """
+    public = parse_public_jwk(key.jwk)
+    if public.thumbprint != key.thumbprint:
+        raise MalformedError(ErrorCode.KEY_BROKEN, f"the key `{key.id}` is not the one that was registered")
+    return public
+
+
+def _shared(tx: IdentityWork, principal: Principal, known: ClientKey, *, actor: str, entropy: Entropy) -> SharedKey:
+    """Keep the finding that one key was offered for two principals."""
+    holder = tx.live.principals[known.principal_id]
+    both = sorted([principal.id, holder.id])
+    body = {
+        "thumbprint": known.thumbprint,
+        "holder": holder.name,
+        "offered_for": principal.name,
+        "offered_by": actor,
+        "principals": both,
+    }
+    finding = Finding(
+        id=entropy.identifier("fnd"),
+        kind=SHARED,
+        fingerprint=digest_of({"kind": SHARED, "thumbprint": known.thumbprint, "principals": both}),
+        state=FindingState.OPEN,
+        title=f"the key of {holder.name} was offered for {principal.name} too",
+        body=body,
+        principal_id=holder.id,
+        opened_at=tx.at,
+        changed_at=tx.at,
+    )
+    kept, is_new = tx.registry.findings.open(finding)
+    if is_new:
+        said = {"finding": kept.id, "kind": SHARED, "title": kept.title, "fingerprint": kept.fingerprint}
+        tx.record(Draft(EntryKind.FINDING_OPENED, actor, holder.id, said | body))
+        tx.changed("finding", kept.id, actor=actor, reason=kept.title)
+    return SharedKey(known.thumbprint, principal.name, holder.name, kept.id)
+
+
+def _check_room(tx: IdentityWork, principal: Principal) -> None:
+    active = sum(key.standing is Standing.ACTIVE for key in tx.live.keys_of(principal.id))
+    if active >= MAX_KEYS:
+        raise ConflictError(
+            ErrorCode.TOO_MANY,
+            f"`{principal.name}` has {active} active keys already",
+            help=f"revoke those no longer used: charter show {principal.name}",
+        )
+
+
+def _show(tx: IdentityWork, key: ClientKey, actor: str, reason: str) -> None:
+    tx.changed(FEED_KIND, key.id, actor=actor, reason=reason)
+    tx.after_commit(lambda: tx.live.put_key(key))
+
+
+def _type_of(public: PublicKey) -> str:
+    return f"{CredentialType.PRIVATE_KEY_JWT.value} {public.algorithms[0]}"

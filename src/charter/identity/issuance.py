@@ -1,0 +1,153 @@
+"""Issuing a token: one work that asks every question again, where nothing can change meanwhile.
+
+INVARIANT: the assertion is remembered, the decision made, and the evidence of it written together or not at all. What
+will be signed is recorded, by digest, before the signer sees it; a token leaves only after that is durable.
+INVARIANT: a refusal is a value, so that its evidence is committed with it. A replayed assertion proves nobody, so it is
+no entry of its own (strangers could grow the log) but counted by the edge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from charter.core.canonical import digest_of
+from charter.core.errors import CharterError, DeniedError, ErrorCode, UnauthenticatedError
+from charter.evidence.entry import Draft, EntryKind
+from charter.identity.authority import refusal
+from charter.identity.bearer import Client
+from charter.identity.tokens import TOKEN_SECONDS
+from charter.identity.work import IdentityWork
+from charter.registry.principal import LiveEstate, Principal, SystemRecord
+
+RESOURCE_PATH = "/mcp/"
+MAX_RESOURCE = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """What an authenticated client asks for, and what its charter was found to say of it."""
+
+    client: Client
+    resource: str
+    token_id: str  # of the token to be
+    source: str  # where the request came from
+    granted: bool  # whether the charter has a grant on the system
+    charter_digest: str  # of the version that was looked at
+    bound_to: str | None = None  # thumbprint of the key the token shall be bound to
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A token recorded and yet to be signed."""
+
+    claims: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No token; the error to be raised at the edge."""
+
+    error: CharterError
+
+
+def resource_of(issuer: str, system: str) -> str:
+    """Return the resource indicator (RFC 8707) of a system: its MCP endpoint."""
+    return f"{issuer}{RESOURCE_PATH}{system}"
+
+
+def system_at(live: LiveEstate, issuer: str, resource: str) -> SystemRecord | None:
+    """Return the registered system whose resource indicator is exactly `resource`."""
+    name = resource.removeprefix(issuer + RESOURCE_PATH)
+    record = live.systems.get(name)
+    return record if record is not None and resource == resource_of(issuer, name) else None
+
+
+def issue(tx: IdentityWork, asked: TokenRequest, issuer: str) -> Issued | Refused | None:
+    """Return the claims to sign, or why there is no token; None if the charter changed since it was looked at.
+
+    A work.
+    """
+    principal = tx.live.principals.get(asked.client.principal_id)
+    if principal is None or principal.digest != asked.charter_digest:
+        return None
+    if not use_assertion(tx, asked.client):
+        return Refused(replayed())
+    error = _refusal_of(tx, asked, principal, issuer)
+    body: dict[str, Any] = {
+        "method": "private_key_jwt",
+        "principal": principal.name,
+        "key": asked.client.key_thumbprint,
+        "resource": asked.resource,
+        "source": asked.source,
+        "charter": {"version": principal.version, "digest": principal.digest},
+        "epoch": principal.epoch,
+    }
+    if error is not None:
+        body |= {"outcome": "refused", "why": error.detail, "code": error.code.value}
+        tx.record(Draft(EntryKind.AUTHENTICATION, principal.id, principal.id, body))
+        return Refused(error)
+    claims = claims_of(principal, asked, issuer, int(tx.at.timestamp()))
+    body |= {"outcome": "issued", "token": asked.token_id, "expires": claims["exp"], "bound_to": asked.bound_to}
+    tx.record(Draft(EntryKind.AUTHENTICATION, principal.id, principal.id, body | {"claims": digest_of(claims)}))
+    return Issued(claims)
+
+
+def use_assertion(tx: IdentityWork, client: Client) -> bool:
+    """Remember a client's assertion; return False if it was used before. A work."""
+    return tx.identity.remember_assertion(client.key_thumbprint, client.assertion_digest, client.remember_until)
+
+
+def replayed() -> UnauthenticatedError:
+    """Return the error of an assertion that was used before."""
+    return UnauthenticatedError(
+        ErrorCode.ASSERTION_REPLAYED,
+        "this client assertion was used before",
+        help="sign a fresh one, with a `jti` of its own, for each request",
+    )
+
+
+def claims_of(principal: Principal, asked: TokenRequest, issuer: str, now: int) -> dict[str, Any]:
+    """Return the claims of a token (RFC 9068 section 2.2); it never outlives the charter."""
+    ends = principal.subject.expires
+    life = TOKEN_SECONDS if ends is None else min(TOKEN_SECONDS, int(ends.timestamp()) - now)
+    claims: dict[str, Any] = {
+        "iss": issuer,
+        "sub": principal.id,
+        "aud": asked.resource,
+        "client_id": principal.id,
+        "exp": now + life,
+        "iat": now,
+        "jti": asked.token_id,
+        "name": principal.name,
+        "spiffe": principal.spiffe_id,
+        "epoch": principal.epoch,
+        "charter": {"version": principal.version, "digest": principal.digest},
+        "crd": asked.client.key_thumbprint,
+    }
+    return claims | ({"cnf": {"jkt": asked.bound_to}} if asked.bound_to else {})
+
+
+def _refusal_of(tx: IdentityWork, asked: TokenRequest, principal: Principal, issuer: str) -> CharterError | None:
+    """Return why the client gets no token: itself first, then what it asks for."""
+    stopped = refusal(tx.live, asked.client, None, at=tx.at)
+    if stopped is not None:
+        return DeniedError(ErrorCode.NOT_STANDING, stopped.text, help=stopped.mend)
+    record = system_at(tx.live, issuer, asked.resource)
+    if record is None:
+        return _bad_target(
+            f"no system is at {asked.resource[:200]!a}", f"name one as {resource_of(issuer, 'SYSTEM')}, in full"
+        )
+    stopped = refusal(tx.live, asked.client, record, at=tx.at)
+    if stopped is not None:
+        return _bad_target(stopped.text, stopped.mend)
+    if not asked.granted:
+        return _bad_target(
+            f"the charter of `{principal.name}` grants nothing on `{record.name}`",
+            "its owner can add a grant, then charter plan and apply",
+        )
+    return None
+
+
+def _bad_target(text: str, mend: str) -> DeniedError:
+    return DeniedError(ErrorCode.BAD_TARGET, text, help=mend)

@@ -1,0 +1,74 @@
+"""Asking about one token, and taking one back (RFC 7662, RFC 7009).
+
+A token is an answer's matter for the client that got it: to anyone else it is simply not active, and cannot be taken
+back. Everything of a principal is withdrawn at once by its epoch (lifecycle/emergency.py), not here.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from charter.core.errors import DeniedError, ErrorCode, UnauthenticatedError
+from charter.evidence.entry import Draft, EntryKind
+from charter.identity.authority import refusal
+from charter.identity.bearer import Client
+from charter.identity.issuance import system_at
+from charter.identity.tokens import AccessTokens, Verified
+from charter.identity.work import IdentityWork
+from charter.registry.principal import LiveEstate
+
+INACTIVE: dict[str, Any] = {"active": False}
+_SHOWN = ("iss", "sub", "aud", "client_id", "exp", "iat", "jti", "name", "spiffe", "epoch", "charter", "crd", "cnf")
+
+
+def introspect(
+    live: LiveEstate, tokens: AccessTokens, token: str, client: Client, *, issuer: str, at: dt.datetime
+) -> dict[str, Any]:
+    """Return what `client` may know of `token` (RFC 7662 section 2.2): its state now, not when it was issued."""
+    try:
+        found = tokens.read(token, at=at)
+    except UnauthenticatedError:
+        return INACTIVE
+    record = system_at(live, issuer, found.audience)
+    is_own = found.bearer.principal_id == client.principal_id
+    if not is_own or record is None or refusal(live, client, None, at=at) is not None:
+        return INACTIVE
+    if refusal(live, found.bearer, record, at=at) is not None:
+        return INACTIVE
+    kind = "DPoP" if found.bearer.bound_to else "Bearer"
+    return {"active": True, "token_type": kind} | {name: found.claims[name] for name in _SHOWN if name in found.claims}
+
+
+def revoke(tx: IdentityWork, found: Verified, client: Client, *, source: str) -> DeniedError | None:
+    """Take a token back; return the error if it is not the client's own. A work.
+
+    This grants nothing, so that a suspended client may do it too.
+    """
+    bearer = found.bearer
+    if bearer.principal_id != client.principal_id:
+        return DeniedError(
+            ErrorCode.BAD_GRANT,
+            "the token was issued to another client",
+            help="only the client that got a token can revoke it; an operator can suspend or kill a principal",
+        )
+    if tx.identity.revoke_token(bearer.token_id, bearer.principal_id, bearer.expires_at):
+        body = {"principal": bearer.principal_name, "token": bearer.token_id, "source": source, "outcome": "revoked"}
+        tx.record(Draft(EntryKind.AUTHENTICATION, bearer.principal_id, bearer.principal_id, body))
+        tx.changed("token", bearer.token_id, actor=bearer.principal_id, reason="revoked by its client")
+        tx.after_commit(lambda: tx.live.revoked_tokens.__setitem__(bearer.token_id, bearer.expires_at))
+    return None
+
+
+def forget_expired(tx: IdentityWork) -> int:
+    """Forget assertions and revoked tokens that nobody could use any more; return how many rows. A work."""
+    now = int(tx.at.timestamp())
+    gone = [token for token, expires in tx.live.revoked_tokens.items() if expires < now]
+
+    def show() -> None:
+        for token in gone:
+            tx.live.revoked_tokens.pop(token, None)
+
+    if gone:
+        tx.after_commit(show)
+    return tx.identity.forget_expired(now)

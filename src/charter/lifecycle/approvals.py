@@ -1,0 +1,126 @@
+"""Answering approvals: who may say yes, and what their yes does.
+
+INVARIANT: only a person who holds a missing role in teams.yaml can approve, never the owner of the principal that asks,
+and never for a principal or system that may not act: approving is a path that grants, so it asks like every other.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from charter.core.clock import rfc3339
+from charter.core.errors import DeniedError, ErrorCode
+from charter.core.work import Transaction
+from charter.evidence.entry import Draft, EntryKind
+from charter.identity.authority import refusal
+from charter.registry.approval import Approval, ApprovalState
+from charter.registry.principal import LiveEstate, Principal
+from charter.registry.system import Teams
+
+OWNER = "owner"  # the role asked for a restrained principal's changes: anyone else of the team that owns it
+
+
+class Approvals(Protocol):
+    """The approvals kept."""
+
+    def get(self, approval_id: str) -> Approval:
+        """Return the approval, or raise AbsentError."""
+        ...
+
+    def update(self, approval: Approval) -> None:
+        """Replace the one with the same id."""
+        ...
+
+
+class HasTeams(Protocol):
+    """The registry, as far as answering reads it."""
+
+    def teams(self) -> Teams:
+        """Return teams.yaml as applied."""
+        ...
+
+
+class ApprovalWork(Transaction, Protocol):
+    """The slice of the work that answering needs."""
+
+    @property
+    def live(self) -> LiveEstate:
+        """The estate in memory."""
+        ...
+
+    @property
+    def approvals(self) -> Approvals:
+        """The approvals."""
+        ...
+
+    @property
+    def registry(self) -> HasTeams:
+        """Where teams.yaml is kept."""
+        ...
+
+
+def approve(tx: ApprovalWork, approval_id: str, *, person: str, reason: str) -> Approval:
+    """Record `person`'s yes; return the approval as it stands now.
+
+    Raises:
+        AbsentError: no such approval.
+        ConflictError: it is not waiting any more.
+        DeniedError: the person may not approve it, or the principal may not act.
+    """
+    approval = tx.approvals.get(approval_id)
+    principal = tx.live.principals[approval.principal_id]
+    stopped = refusal(tx.live, principal.id, tx.live.systems.get(str(approval.call.get("system"))), at=tx.at)
+    if stopped is not None:
+        raise DeniedError(ErrorCode.NOT_STANDING, stopped.text, help=stopped.mend)
+    if person == principal.owner_person:
+        raise DeniedError(
+            ErrorCode.POLICY_DENIED,
+            f"`{person}` owns `{principal.name}` and cannot approve its calls",
+            help="someone else who holds the role must approve",
+        )
+    answered = approval.approved_by(person, roles_held(tx.registry.teams(), person, principal), tx.at)
+    _keep(tx, answered, EntryKind.APPROVAL_GIVEN, person, reason)
+    return answered
+
+
+def roles_held(teams: Teams, person: str, principal: Principal) -> frozenset[str]:
+    """Return the roles in which `person` can answer for `principal`."""
+    held = {role for role, people in teams.roles.items() if person in people}
+    team = teams.teams.get(principal.owner_team)
+    if team is not None and person in (team.lead, *team.members):
+        held.add(OWNER)
+    return frozenset(held)
+
+
+def refuse(tx: ApprovalWork, approval_id: str, *, person: str, reason: str) -> Approval:
+    """Record `person`'s no. Anyone named may refuse: a no takes nothing from anybody.
+
+    Raises:
+        AbsentError: no such approval.
+        ConflictError: it is not waiting any more.
+    """
+    answered = tx.approvals.get(approval_id).refused(tx.at)
+    _keep(tx, answered, EntryKind.APPROVAL_REFUSED, person, reason)
+    return answered
+
+
+def _keep(tx: ApprovalWork, approval: Approval, kind: EntryKind, person: str, reason: str) -> None:
+    tx.approvals.update(approval)
+    body = {
+        "approval": approval.id,
+        "state": approval.state.value,
+        "call_digest": approval.call_digest,
+        "given": approval.given,
+        "expires_at": rfc3339(approval.expires_at),
+        "reason": reason,
+    }
+    tx.record(Draft(kind, person, approval.principal_id, body))
+    key = (approval.principal_id, approval.call_digest)
+
+    def show() -> None:
+        if approval.state in (ApprovalState.WAITING, ApprovalState.APPROVED):
+            tx.live.approvals[key] = approval
+        else:
+            tx.live.approvals.pop(key, None)
+
+    tx.after_commit(show)

@@ -1,0 +1,1 @@
+"""Policy: grants compiled to Cedar, guardrails, slices, decisions and their reasons."""

@@ -1,0 +1,176 @@
+"""Everything about an estate that only policy can be wrong about, for `charter validate`.
+
+Each file of guardrails is parsed; every word in it that names a system, an action, a principal, a kind, an environment
+or a role must be one; every charter's slice must bind, so that no policy error waits for the first call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from charter.core.errors import CharterError
+from charter.core.values import Source
+from charter.policy.builtin import BUILT_IN
+from charter.policy.engine import Engine
+from charter.policy.guardrail import Guardrail, parse_guardrails
+from charter.policy.object_path import template_fault
+from charter.policy.slice import Slice, bind_slice
+from charter.policy.vocabulary import GROUPS, action_id, schema_text
+from charter.registry.charter import Environment, Kind
+from charter.registry.estate import Estate, GuardrailFile
+from charter.registry.problem import EstateError, Problem, suggestion
+from charter.registry.system import System
+
+_CASES = {
+    ("principal", "kind"): tuple(kind.value for kind in Kind),
+    ("principal", "environment"): tuple(each.value for each in Environment),
+    ("resource", "environment"): tuple(each.value for each in Environment),
+}
+
+
+def check_estate(estate: Estate, engine: Engine) -> tuple[Problem, ...]:
+    """Return every problem of policy in `estate`, each at its place; none if every slice binds."""
+    guardrails, problems = read_guardrails(estate.guardrails, engine)
+    problems += [problem for each in guardrails for problem in _unknown_words(each, estate)]
+    problems += _same_ids(guardrails)
+    problems += _templates(estate)
+    if not problems:
+        problems += [problem for name in estate.charters for problem in _unbound(name, estate, guardrails, engine)]
+    return tuple(sorted(set(problems)))
+
+
+def read_guardrails(files: Sequence[GuardrailFile], engine: Engine) -> tuple[list[Guardrail], list[Problem]]:
+    """Return the guardrails of all files that can be read, and the problems of those that cannot."""
+    guardrails: list[Guardrail] = []
+    problems: list[Problem] = []
+    for file in files:
+        try:
+            guardrails += parse_guardrails(file.path, file.text, engine)
+        except EstateError as err:
+            problems += err.problems
+    return guardrails, problems
+
+
+def systems_of(estate: Estate) -> dict[str, System]:
+    """Return the estate's systems by name."""
+    return {name: part.value for name, part in estate.systems.items()}
+
+
+def bind_slices(estate: Estate, engine: Engine) -> dict[str, Slice]:
+    """Return the slice of every principal.
+
+    Raises:
+        EstateError: something in the estate cannot be bound.
+    """
+    guardrails, problems = read_guardrails(estate.guardrails, engine)
+    if problems:
+        raise EstateError(problems)
+    systems = systems_of(estate)
+    return {
+        name: bind_slice(part.value, part.sources, systems, guardrails, engine)
+        for name, part in estate.charters.items()
+    }
+
+
+def estate_schema(estate: Estate, engine: Engine) -> str:
+    """Return the Cedar schema of the whole estate: its actions, and the zones and arguments that its policies name.
+
+    Raises:
+        EstateError: something in the estate cannot be bound.
+    """
+    slices = bind_slices(estate, engine).values()
+    guardrails, _ = read_guardrails(estate.guardrails, engine)
+    actions = {
+        action_id(name, action): it.effect.value
+        for name, system in systems_of(estate).items()
+        for action, it in system.actions.items()
+    }
+    zones = {zone for each in slices for zone in each.zones} | {z for each in guardrails for z in each.mentions.zones}
+    arguments = {name for each in slices for name in each.arguments}
+    return schema_text(actions, zones, arguments | {name for each in guardrails for name in each.mentions.arguments})
+
+
+def _unbound(name: str, estate: Estate, guardrails: Sequence[Guardrail], engine: Engine) -> list[Problem]:
+    part = estate.charters[name]
+    try:
+        bind_slice(part.value, part.sources, systems_of(estate), guardrails, engine)
+    except EstateError as err:
+        return list(err.problems)
+    except CharterError as err:
+        return [Problem.at(part.source_of("grants"), f"the grants of `{name}` cannot be bound: {err.detail}", err.help)]
+    return []
+
+
+def _same_ids(guardrails: Sequence[Guardrail]) -> Iterator[Problem]:
+    first: dict[str, Guardrail] = {}
+    for each in guardrails:
+        other = first.setdefault(each.id, each)
+        if other is not each:
+            yield Problem.at(
+                each.source, f"the id of `{each.id}` is taken", f"by the one at {other.source}; choose another"
+            )
+
+
+def _templates(estate: Estate) -> Iterator[Problem]:
+    for part in estate.systems.values():
+        for name, action in part.value.actions.items():
+            fault = template_fault(action.object)
+            if fault:
+                where = part.source_of(f"actions.{name}.object")
+                yield Problem.at(
+                    where, f"the object `{action.object[:80]}` {fault}", "write as in `charge/{charge_id}`"
+                )
+
+
+def _unknown_words(guardrail: Guardrail, estate: Estate) -> Iterator[Problem]:
+    """Yield a problem for each word that names nothing: such a guardrail would guard nothing."""
+    systems = systems_of(estate)
+    for kind, name in sorted(guardrail.mentions.entities):
+        yield from _unknown_entity(guardrail, kind, name, systems, estate)
+    known = dict(_CASES) | {
+        ("resource", "system"): tuple(systems),
+        ("principal", "name"): tuple(estate.charters),
+        ("principal", "team"): tuple(estate.teams.value.teams),
+    }
+    for variable, attribute, text in sorted(guardrail.mentions.comparisons):
+        words = known.get((variable, attribute))
+        if words is not None and text not in words:
+            said = f"`{text[:80]}` is no {attribute} that `{variable}` can have"
+            yield Problem.at(_source(guardrail, text), said, suggestion(text, words))
+    for role in sorted(guardrail.roles - estate.teams.value.roles.keys()):
+        said = f"there is no role `{role[:80]}` in teams.yaml"
+        yield Problem.at(_source(guardrail, role), said, suggestion(role, estate.teams.value.roles))
+
+
+def _unknown_entity(
+    guardrail: Guardrail, kind: str, name: str, systems: Mapping[str, System], estate: Estate
+) -> Iterator[Problem]:
+    where = _source(guardrail, name)
+    system, _, action = name.partition("/")
+    match kind:
+        case "Charter::System" if name not in systems:
+            yield Problem.at(where, f"there is no system `{name[:80]}`", suggestion(name, systems))
+        case "Charter::Principal" if name not in estate.charters:
+            yield Problem.at(where, f"there is no principal `{name[:80]}`", suggestion(name, estate.charters))
+        case "Charter::Object" if system not in systems:
+            yield Problem.at(where, f"there is no system `{system[:80]}`", suggestion(system, systems))
+        case "Charter::Action" if system not in systems:
+            if name not in GROUPS:
+                words = [*GROUPS, *(action_id(each, one) for each, it in systems.items() for one in it.actions)]
+                yield Problem.at(where, f"there is no action `{name[:80]}`", suggestion(name, words))
+        case "Charter::Action" if action not in systems[system].actions:
+            near = suggestion(action, systems[system].actions)
+            yield Problem.at(where, f"`{action[:80]}` is no action of the system `{system}`", near)
+        case _:
+            pass
+
+
+def _source(guardrail: Guardrail, word: str) -> Source:
+    token = guardrail.statement.find(word)
+    return guardrail.statement.source_of(token) if token else guardrail.source
+
+
+def rules_of(slices: Mapping[str, Slice], guardrails: Sequence[Guardrail]) -> tuple[str, ...]:
+    """Return the ids of all rules an author wrote, guardrails first."""
+    grants = [grant.id for bound in slices.values() for grant in bound.grants]
+    return tuple(rule for rule in (*(each.id for each in guardrails), *grants) if rule not in BUILT_IN)

@@ -1,0 +1,349 @@
+"""The conditions of a grant, each in two tongues: as Cedar text, and as a question about one call.
+
+Decisions are made by the Cedar text alone. The other tongue serves explanations, which must name the condition that
+failed; property tests hold the two equal.
+
+INVARIANT: `holds` and its text are true only of what is surely so. An argument that is missing, of another form, in
+another unit or not an exact decimal satisfies nothing.
+INVARIANT: `fails` and its text are true only of what is surely not so: an approval falls away only when its condition
+surely does not hold.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from fnmatch import translate
+from functools import lru_cache
+from typing import Any, Literal
+
+from charter.core.values import Source
+from charter.policy.cedar_text import any_of, attribute, decimal, entity, is_identifier, key, pattern, quoted, strings
+from charter.policy.vocabulary import Argument, Question, action_id
+from charter.registry.charter import DAYS, ArgumentCondition, Hours, Quantity, Scalar
+
+Bound = Literal["max", "min", "over", "under"]
+_METHODS: dict[Bound, str] = {
+    "max": "lessThanOrEqual",
+    "min": "greaterThanOrEqual",
+    "over": "greaterThan",
+    "under": "lessThan",
+}
+_OPPOSITES: dict[Bound, Bound] = {"max": "over", "min": "under", "over": "max", "under": "min"}
+
+
+@lru_cache(maxsize=4096)
+def _like(text: str) -> re.Pattern[str]:
+    escaped = text.replace("[", "[[]").replace("?", "[?]")
+    return re.compile(translate(escaped))
+
+
+def is_like(text: str, wanted: str) -> bool:
+    """Whether `text` matches a pattern in which `*` stands for any run of characters."""
+    return _like(wanted).match(text) is not None
+
+
+def _form_path(name: str, form: str) -> tuple[str, str]:
+    """Return the guard that an argument has a form, and the path to it."""
+    base = attribute("context.arguments", name)
+    if is_identifier(name):
+        return f"context.arguments has {name}.{form}", f"{base}.{form}"
+    return f"context.arguments has {key(name)} && {base} has {form}", f"{base}.{form}"
+
+
+@dataclass(frozen=True, slots=True)
+class QuantityTest:
+    """An argument compared with a quantity: `amount: {max: 200 EUR}`."""
+
+    argument: str
+    bound: Bound
+    limit: Quantity
+    source: Source | None = None
+
+    def holds(self, argument: Argument) -> bool:
+        """Whether `argument` surely satisfies the test."""
+        return self._is_comparable(argument) and _compare(self.bound, argument.quantity, self.limit)
+
+    def fails(self, argument: Argument) -> bool:
+        """Whether `argument` surely does not satisfy the test."""
+        return self._is_comparable(argument) and not _compare(self.bound, argument.quantity, self.limit)
+
+    def holds_text(self) -> str:
+        """Return `holds` in Cedar."""
+        return self._text(self.bound)
+
+    def fails_text(self) -> str:
+        """Return `fails` in Cedar."""
+        return self._text(_OPPOSITES[self.bound])
+
+    def _text(self, bound: Bound) -> str:
+        guard, path = _form_path(self.argument, "quantity")
+        unit = f"{path}.unit == {quoted(self.limit.unit or '')}"
+        return f"{guard} && {unit} && {path}.value.{_METHODS[bound]}({decimal(self.limit.value)})"
+
+    def _is_comparable(self, argument: Argument) -> bool:
+        return argument.quantity is not None and argument.quantity[1] == (self.limit.unit or "")
+
+
+def _compare(bound: Bound, quantity: tuple[Decimal, str] | None, limit: Quantity) -> bool:
+    if quantity is None:
+        return False
+    value = quantity[0]
+    match bound:
+        case "max":
+            return value <= limit.value
+        case "min":
+            return value >= limit.value
+        case "over":
+            return value > limit.value
+        case "under":
+            return value < limit.value
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceTest:
+    """An argument that must be one of some values: `equals` is one of one."""
+
+    argument: str
+    choices: tuple[Scalar, ...]
+    source: Source | None = None
+
+    def holds(self, argument: Argument) -> bool:
+        """Whether `argument` surely is one of the choices."""
+        return any(argument.form(form) in values for form, values in self._by_form())
+
+    def fails(self, argument: Argument) -> bool:
+        """Whether `argument` surely is none of the choices: it has the form of each, and the value of none."""
+        return all(
+            argument.form(form) is not None and argument.form(form) not in values for form, values in self._by_form()
+        )
+
+    def holds_text(self) -> str:
+        """Return `holds` in Cedar."""
+        terms = []
+        for form, values in self._by_form():
+            guard, path = _form_path(self.argument, form)
+            terms.append(f"{guard} && {_is_among(path, values)}")
+        return " || ".join(f"({term})" for term in terms) if len(terms) > 1 else terms[0]
+
+    def fails_text(self) -> str:
+        """Return `fails` in Cedar."""
+        terms = []
+        for form, values in self._by_form():
+            guard, path = _form_path(self.argument, form)
+            terms.append(f"{guard} && !({_is_among(path, values)})")
+        return " && ".join(terms)
+
+    def _by_form(self) -> list[tuple[str, list[Any]]]:
+        """Return the choices under the form of argument they can equal."""
+        forms: dict[str, list[Any]] = {}
+        for choice in self.choices:
+            form = "flag" if isinstance(choice, bool) else "text" if isinstance(choice, str) else "number"
+            forms.setdefault(form, []).append(choice)
+        return list(forms.items())
+
+
+def _is_among(path: str, values: Sequence[Scalar]) -> str:
+    literals = [_literal(value) for value in values]
+    return f"{path} == {literals[0]}" if len(literals) == 1 else f"[{', '.join(literals)}].contains({path})"
+
+
+def _literal(value: Scalar) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return quoted(value) if isinstance(value, str) else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class LikeTest:
+    """An argument whose text must match a pattern."""
+
+    argument: str
+    pattern: str
+    source: Source | None = None
+
+    def holds(self, argument: Argument) -> bool:
+        """Whether `argument` surely matches."""
+        return argument.text is not None and is_like(argument.text, self.pattern)
+
+    def fails(self, argument: Argument) -> bool:
+        """Whether `argument` surely does not match."""
+        return argument.text is not None and not is_like(argument.text, self.pattern)
+
+    def holds_text(self) -> str:
+        """Return `holds` in Cedar."""
+        guard, path = _form_path(self.argument, "text")
+        return f"{guard} && {path} like {pattern(self.pattern)}"
+
+    def fails_text(self) -> str:
+        """Return `fails` in Cedar."""
+        guard, path = _form_path(self.argument, "text")
+        return f"{guard} && !({path} like {pattern(self.pattern)})"
+
+
+Test = QuantityTest | ChoiceTest | LikeTest
+
+
+def tests_of(argument: str, condition: ArgumentCondition, places: dict[str, Source | None]) -> tuple[Test, ...]:
+    """Return the tests that `condition` puts `argument` to, each with its place; all must hold."""
+    tests: list[Test] = []
+    for bound in _METHODS:
+        limit: Quantity | None = getattr(condition, bound)
+        if limit is not None:
+            tests.append(QuantityTest(argument, bound, limit, places.get(bound)))
+    if condition.equals is not None:
+        tests.append(ChoiceTest(argument, (condition.equals,), places.get("equals")))
+    if condition.one_of is not None:
+        tests.append(ChoiceTest(argument, condition.one_of, places.get("one_of")))
+    if condition.like is not None:
+        tests.append(LikeTest(argument, condition.like, places.get("like")))
+    return tuple(tests)
+
+
+@dataclass(frozen=True, slots=True)
+class ArgumentRule:
+    """A test with the actions that are free of it: those that read and have no such amount (see grant.py)."""
+
+    test: Test
+    free: tuple[str, ...] = ()  # action ids
+
+    def is_free(self, question: Question) -> bool:
+        """Whether the test says nothing about this call."""
+        return question.action in self.free and self.test.argument not in question.arguments
+
+    def holds(self, question: Question) -> bool:
+        """Whether the call surely satisfies the test, or is free of it."""
+        argument = question.arguments.get(self.test.argument)
+        return self.is_free(question) or (argument is not None and self.test.holds(argument))
+
+    def surely_not(self, question: Question) -> bool:
+        """Whether the call surely does not satisfy the test, or is free of it."""
+        argument = question.arguments.get(self.test.argument)
+        return self.is_free(question) or (argument is not None and self.test.fails(argument))
+
+    def clauses(self) -> list[str]:
+        """Return `holds` as the terms of a disjunction."""
+        return self._with_free(self.test.holds_text())
+
+    def surely_not_terms(self) -> list[str]:
+        """Return `surely_not` as the terms of a disjunction."""
+        return self._with_free(self.test.fails_text())
+
+    def _with_free(self, text: str) -> list[str]:
+        return [free_text(self.free, self.test.argument), f"({text})"] if self.free else [text]
+
+
+def free_text(free: Sequence[str], argument: str) -> str:
+    """Return, in Cedar, that the action is one of `free` and the call does not bring `argument`."""
+    actions = ", ".join(entity("Action", action) for action in free)
+    return f"(action in [{actions}] && !(context.arguments has {key(argument)}))"
+
+
+@dataclass(frozen=True, slots=True)
+class SumRule:
+    """What a limit on a sum needs: an amount in its unit, not below zero, or it could not be counted."""
+
+    argument: str
+    unit: str
+    free: tuple[str, ...] = ()
+    source: Source | None = None
+
+    def holds(self, question: Question) -> bool:
+        """Whether the call can be counted, or is free of it."""
+        argument = question.arguments.get(self.argument)
+        if argument is None:
+            return question.action in self.free
+        return argument.quantity is not None and argument.quantity[1] == self.unit and argument.quantity[0] >= 0
+
+    def clauses(self) -> list[str]:
+        """Return `holds` as the terms of a disjunction."""
+        guard, path = _form_path(self.argument, "quantity")
+        floor = f"{path}.value.greaterThanOrEqual({decimal(Decimal(0))})"
+        text = f"{guard} && {path}.unit == {quoted(self.unit)} && {floor}"
+        return [free_text(self.free, self.argument), f"({text})"] if self.free else [text]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRule:
+    """The call's object must match one of some patterns."""
+
+    patterns: tuple[str, ...]
+    source: Source | None = None
+
+    def holds(self, question: Question) -> bool:
+        """Whether the call's object matches."""
+        return any(is_like(question.path, each) for each in self.patterns)
+
+    def clauses(self) -> list[str]:
+        """Return `holds` as the terms of a disjunction."""
+        return [f"resource.path like {pattern(each)}" for each in self.patterns]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRule:
+    """When the call may be made: hours of the day, days of the week, or both.
+
+    A window that crosses midnight belongs to the day it opens on: `22:00-06:00` on `fri` ends on Saturday at six.
+    Days without hours are days in UTC.
+    """
+
+    hours: Hours | None
+    days: tuple[str, ...] | None
+    hours_source: Source | None = None
+    days_source: Source | None = None
+
+    @property
+    def zone(self) -> str:
+        """The time zone the window is told in."""
+        return self.hours.zone if self.hours else "UTC"
+
+    def holds(self, question: Question) -> bool:
+        """Whether the call's time lies in the window."""
+        return self.covers(*question.local[self.zone])
+
+    def covers(self, minute: int, day: str) -> bool:
+        """Whether a local time lies in the window."""
+        today = self.days is None or day in self.days
+        if self.hours is None:
+            return today
+        if self.hours.start < self.hours.end:
+            return today and self.hours.start <= minute < self.hours.end
+        since_yesterday = self.days is None or day in following(self.days)
+        return (today and minute >= self.hours.start) or (since_yesterday and minute < self.hours.end)
+
+    def conditions(self) -> list[str]:
+        """Return `holds` in Cedar, as texts that must all hold."""
+        local = attribute("context.local", self.zone)
+        days = None if self.days is None else f"{strings(self.days)}.contains({local}.day)"
+        if self.hours is None:
+            return [days] if days else []
+        start, end = f"{local}.minute >= {self.hours.start}", f"{local}.minute < {self.hours.end}"
+        if self.hours.start < self.hours.end:
+            return [f"{start} && {end}", *([days] if days else [])]
+        if self.days is None or days is None:
+            return [f"{start} || {end}"]
+        next_days = f"{strings(following(self.days))}.contains({local}.day)"
+        return [f"({start} && {days}) || ({end} && {next_days})"]
+
+
+def following(days: Sequence[str]) -> tuple[str, ...]:
+    """Return the days after `days`, in the week's order."""
+    after = {DAYS[(DAYS.index(day) + 1) % len(DAYS)] for day in days}
+    return tuple(day for day in DAYS if day in after)
+
+
+Condition = ObjectRule | WindowRule | ArgumentRule | SumRule
+
+
+def texts_of(condition: Condition) -> list[str]:
+    """Return `condition` in Cedar, as texts that must all hold."""
+    if isinstance(condition, WindowRule):
+        return condition.conditions()
+    return [any_of(condition.clauses())]
+
+
+def action_ids(system: str, actions: Sequence[str]) -> tuple[str, ...]:
+    """Return the ids of a system's actions."""
+    return tuple(action_id(system, action) for action in actions)

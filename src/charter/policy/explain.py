@@ -1,0 +1,246 @@
+"""Reasons a person understands: which rule decided, where it stands, whose authority lacked, what would mend it.
+
+Nothing here decides. Where no grant allowed a call, the nearest one is told of: the one that covers the action and has
+the fewest conditions that the call does not satisfy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from charter.policy.builtin import DATA, ENVIRONMENT, RESTRAINED, RESTRAINED_ROLE
+from charter.policy.condition import ArgumentRule, Condition, SumRule
+from charter.policy.grant import SCALE, ApprovalNeed, GrantRule
+from charter.policy.guardrail import UNREADABLE
+from charter.policy.phrase import amount_text, asked, given, phrase_of, widened, words
+from charter.policy.request import Request
+from charter.policy.slice import Slice
+from charter.policy.verdict import Layer, LimitDue, Reason
+from charter.policy.vocabulary import Question
+from charter.registry.problem import nearest
+
+MAX_REASONS = 8  # of one grant
+_THROUGH = "through plan and apply"
+_ORDER = (ENVIRONMENT, DATA)  # of built-in rules, before guardrails; the restraint comes last
+
+
+# --- no policy to ask -------------------------------------------------------------------------------------------------
+
+
+def no_policy(principal: str) -> Reason:
+    """Tell that no policy is loaded."""
+    text = f"no policy is loaded for {principal}, so nothing is allowed"
+    return Reason(Layer.POLICY_ERROR, "built-in/policy", text, "apply an estate that holds its charter", principal)
+
+
+def other_policy(principal: str, found: str) -> Reason:
+    """Tell that the policy at hand is not the asker's."""
+    text = f"the policy loaded for {principal} is that of {found}, or of another charter, so nothing is allowed"
+    return Reason(Layer.POLICY_ERROR, "built-in/policy", text, "apply the estate again", principal)
+
+
+def policy_error(bound: Slice, rule: str, said: str) -> Reason:
+    """Tell that a policy could not be evaluated."""
+    grant, guardrail = bound.grant(rule), bound.guardrail(rule)
+    source = grant.source if grant else guardrail.source if guardrail else None
+    which = f"the policy `{rule}`" if rule != "?" else f"the policies of {bound.principal}"
+    text = f"{which} could not be evaluated ({_one_line(said)}), so nothing is allowed"
+    mend = f"mend it at {source}: charter validate tells how" if source else "charter validate tells how to mend it"
+    rule_id = rule if rule != "?" else "built-in/policy"
+    return Reason(Layer.POLICY_ERROR, rule_id, text, mend, bound.principal, source)
+
+
+def _one_line(said: str) -> str:
+    return " ".join(said.split())[:160]
+
+
+def not_granted(bound: Slice, request: Request) -> Reason:
+    """Tell that no grant names the action, with the nearest one that does."""
+    who, system, action = bound.principal, request.system, request.action
+    source = bound.place("grants")
+    where = f"to {source}" if source else "to its charter"
+    if system not in bound.systems:
+        near = nearest(system, bound.systems)
+        text = f"{who} has no grant on `{system}`"
+        mend = f"add a grant for `{system}` {where} {_THROUGH}"
+    else:
+        actions = bound.actions_on(system)
+        near = nearest(action, sorted(actions))
+        source = next(bound.place(f"{grant.place}.actions") for grant in bound.grants if grant.system == system)
+        where = f"to `actions` at {source}" if source else "to its charter"
+        text = f"{who} has no grant for `{action}` on `{system}`"
+        mend = f"add `{action}` {where} {_THROUGH}"
+    rule = f"{who}/grants"
+    return Reason(Layer.CHARTER, rule, text, f"did you mean `{near}`? Or {mend}" if near else mend, who, source)
+
+
+# --- allowed ----------------------------------------------------------------------------------------------------------
+
+
+def allowed(bound: Slice, grant: GrantRule) -> Reason:
+    """Tell which grant allows."""
+    where = f" ({grant.source})" if grant.source else ""
+    text = f"allowed by {grant.id}{where}"
+    return Reason(Layer.CHARTER, grant.id, text, "nothing more is needed", bound.principal, grant.source)
+
+
+def over_limit(bound: Slice, request: Request, grant: GrantRule, due: LimitDue) -> Reason:
+    """Tell that one call alone is more than a limit holds."""
+    asks, most = amount_text(due.amount, SCALE, due.text), amount_text(due.ceiling, SCALE, due.text)
+    text = f"{_may(bound, grant, request)} within {due.text}; this call alone asks {asks}"
+    mend = f"ask for at most {most}, or {widened('raise', 'max', due.source)}"
+    return Reason(Layer.LIMIT, due.key, text, mend, bound.principal, due.source)
+
+
+# --- denied -----------------------------------------------------------------------------------------------------------
+
+
+def denied(
+    bound: Slice,
+    request: Request,
+    question: Question,
+    rules: Sequence[str],
+) -> tuple[Reason, ...]:
+    """Return why the call is denied, the firmest reason first.
+
+    That is: the rules that forbid it and that nothing lifts, then what the nearest grant lacks if none would allow it,
+    then the rules that a person's yes would lift.
+    """
+    fired = [rule for rule in rules if bound.grant(rule) is None]
+    told = [rule for rule in fired if not (rule.endswith(UNREADABLE) and rule.removesuffix(UNREADABLE) in fired)]
+    firm = [rule for rule in told if not bound.roles_lifting(rule)]
+    liftable = [rule for rule in told if rule not in firm]
+    reasons = [_forbidden(bound, request, rule) for rule in sorted(firm, key=_rank)]
+    reasons += _nearest_grant(bound, request, question)
+    reasons += [_forbidden(bound, request, rule) for rule in sorted(liftable, key=_rank)]
+    if not reasons:
+        return (policy_error(bound, "?", "it denied the call by no rule that is known"),)
+    return tuple(reasons)
+
+
+def _rank(rule: str) -> tuple[int, str]:
+    if rule in _ORDER:
+        return (_ORDER.index(rule), rule)
+    return (len(_ORDER) + (rule == RESTRAINED), rule)
+
+
+def _forbidden(bound: Slice, request: Request, rule: str) -> Reason:
+    who = bound.principal
+    if rule == ENVIRONMENT:
+        here, there = bound.environment.value, request.system_environment.value
+        text = f"{who} runs in `{here}` and `{request.system}` is in `{there}`; environments are kept apart"
+        mend = f"use a system in `{here}`, or a principal of its own in `{there}`"
+        return Reason(Layer.GUARDRAIL, rule, text, mend, who, bound.place("environment"))
+    if rule == DATA:
+        return _outside_data(bound, request)
+    if rule == RESTRAINED:
+        return _restrained(bound)
+    return _guarded(bound, rule)
+
+
+def _outside_data(bound: Slice, request: Request) -> Reason:
+    missing = words([each for each in request.data if each not in bound.data], last=" and ")
+    source = bound.place("data")
+    what = f"`{request.action}` on `{request.system}`"
+    text = f"{what} touches {missing}, which the charter of {bound.principal} does not cover"
+    mend = f"add {missing} to `data` {f'at {source}' if source else 'in its charter'} {_THROUGH}"
+    return Reason(Layer.CHARTER, DATA, text, mend, bound.principal, source)
+
+
+def _restrained(bound: Slice) -> Reason:
+    who = bound.principal
+    text = f"{who} is restrained, so each call that changes something needs the yes of `{RESTRAINED_ROLE}`"
+    mend = f"someone with the role `{RESTRAINED_ROLE}` can approve exactly this call, or run: charter resume {who}"
+    return Reason(Layer.APPROVAL, RESTRAINED, text, mend, who)
+
+
+def _guarded(bound: Slice, rule: str) -> Reason:
+    guardrail = bound.guardrail(rule)
+    if guardrail is None:
+        return policy_error(bound, rule, "it forbade the call, and is not known")
+    if rule.endswith(UNREADABLE):
+        names = words([name for name, forms in sorted(guardrail.mentions.arguments.items()) if forms], last=" or ")
+        text = f"`{guardrail.id}` reads {names}, and this call gives it in a form that cannot be compared"
+        mend = f"send {names} as plain text, a number with at most 4 decimals, true or false"
+        return Reason(Layer.GUARDRAIL, rule, text, mend, bound.principal, guardrail.source)
+    return Reason(Layer.GUARDRAIL, rule, guardrail.reason, guardrail.mend, bound.principal, guardrail.source)
+
+
+def _nearest_grant(bound: Slice, request: Request, question: Question) -> list[Reason]:
+    """Return what the call lacks for the nearest grant; nothing if some grant has all it asks."""
+    candidates = [
+        (grant, grant.failures(question), _missing_role(grant, request, question))
+        for grant in bound.covering(request.system, request.action)
+    ]
+    grant, failures, need = min(candidates, key=lambda each: (len(each[1]), each[2] is not None))
+    if failures or need is None:
+        return [_failed(bound, grant, each, (request, question)) for each in _distinct(failures)[:MAX_REASONS]]
+    return [_unapproved(bound, grant, need, (request, question))]
+
+
+def _missing_role(grant: GrantRule, request: Request, question: Question) -> ApprovalNeed | None:
+    need = grant.approval
+    return need if need and need.role not in request.approvals and need.is_needed(question) else None
+
+
+def _distinct(failures: Sequence[Condition]) -> list[Condition]:
+    """Return the failures, less those of sums whose argument has failed another condition."""
+    failed = {each.test.argument for each in failures if isinstance(each, ArgumentRule)}
+    return [each for each in failures if not (isinstance(each, SumRule) and each.argument in failed)]
+
+
+def _failed(bound: Slice, grant: GrantRule, condition: Condition, call: tuple[Request, Question]) -> Reason:
+    phrase = phrase_of(condition, *call)
+    text = f"{_may(bound, grant, call[0])} {phrase.allowed}; {phrase.given}"
+    return Reason(Layer.CHARTER, grant.id, text, phrase.mend, bound.principal, phrase.source or grant.source)
+
+
+def _may(bound: Slice, grant: GrantRule, request: Request) -> str:
+    return f"{bound.principal} may do `{request.action}` on `{grant.system}`"
+
+
+# --- held for approval ------------------------------------------------------------------------------------------------
+
+
+def held(
+    bound: Slice,
+    request: Request,
+    question: Question,
+    decided: tuple[Sequence[str], Sequence[GrantRule], frozenset[str]],
+) -> tuple[Reason, ...]:
+    """Return whom the call waits for and why.
+
+    `decided`: the rules that forbade it, the grants that allow it once approved, and the roles that must say yes.
+    """
+    fired, grants, roles = decided
+    reasons = []
+    for grant in grants:
+        need = grant.approval
+        if need and need.role in roles and need.is_needed(question):
+            reasons.append(_unapproved(bound, grant, need, (request, question)))
+    guards = [_restrained(bound) if rule == RESTRAINED else _guarded_until(bound, rule, roles) for rule in fired]
+    return (*reasons, *guards)
+
+
+def _unapproved(
+    bound: Slice,
+    grant: GrantRule,
+    need: ApprovalNeed,
+    call: tuple[Request, Question],
+) -> Reason:
+    request, question = call
+    rules = [rule for rule in need.rules if not rule.is_free(question)]
+    under = " and ".join(asked(rule.test) for rule in rules)
+    conditions = f" with {under}" if under else ""
+    seen = "; " + given(rules[0].test, question.arguments.get(rules[0].test.argument)) if rules else ""
+    text = f"{_may(bound, grant, request)}{conditions} only once `{need.role}` says yes{seen}"
+    mend = f"someone with the role `{need.role}` can approve exactly this call"
+    return Reason(Layer.APPROVAL, grant.id, text, mend, bound.principal, need.source or grant.source)
+
+
+def _guarded_until(bound: Slice, rule: str, roles: frozenset[str]) -> Reason:
+    reason = _guarded(bound, rule)
+    guardrail = bound.guardrail(rule)
+    who = words(sorted(roles & guardrail.roles if guardrail else roles), last=" and ")
+    mend = f"someone with the role {who} can approve exactly this call"
+    return Reason(Layer.APPROVAL, rule, reason.text, mend, bound.principal, reason.source)

@@ -1,0 +1,243 @@
+"""Grants compiled to Cedar: for each one readable, stable `permit`, with its id and its place in the file.
+
+    @id("refund-agent/grant-1")
+    @source("principals/refund-agent.yaml:13:5")
+    permit (principal == …, action in […], resource in Charter::System::"payments")
+    when { resource.path like "charge/*" }
+    when { … };
+
+INVARIANT: an argument that is missing or cannot be read exactly satisfies no condition. One thing alone is free of a
+condition on an amount: an action that only reads and has no such amount in its system's file, where another action of
+the same grant has it, and the call does not bring it anyway. So `[charge.read, refund.create]` with `amount: {max: 200
+EUR}` lets charges be read, and refunds of at most 200 EUR be made.
+INVARIANT: an approval falls away only where its condition surely does not hold: an amount that is missing, in another
+unit or not exact needs the approval.
+INVARIANT: a limit on a sum is a condition too: what cannot be counted is not allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from charter.core.values import Source
+from charter.policy.cedar_text import annotation, any_of, entity, quoted
+from charter.policy.condition import (
+    ArgumentRule,
+    Condition,
+    ObjectRule,
+    SumRule,
+    WindowRule,
+    action_ids,
+    tests_of,
+    texts_of,
+)
+from charter.policy.verdict import LimitDue
+from charter.policy.vocabulary import Question
+from charter.registry.charter import EVERY_ACTION, ArgumentCondition, Charter, Effect, Grant, Limit
+from charter.registry.system import System
+
+Sources = Mapping[str, Source]
+SCALE = 10_000  # sums are counted in 1/10,000 of the unit
+
+
+def place(sources: Sources, dotted: str) -> Source | None:
+    """Return where `dotted` stands, or the nearest thing around it that does; None if nothing is known."""
+    while dotted and dotted not in sources:
+        dotted = dotted.rpartition(".")[0]
+    return sources.get(dotted)
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalNeed:
+    """The role that must say yes, unless one of the rules surely does not hold. Without rules, always."""
+
+    role: str
+    rules: tuple[ArgumentRule, ...] = ()
+    source: Source | None = None
+
+    def is_needed(self, question: Question) -> bool:
+        """Whether the call needs the approval."""
+        return not any(rule.surely_not(question) for rule in self.rules)
+
+    def text(self) -> str:
+        """Return, in Cedar, that the approval is given or not needed."""
+        free = [term for rule in self.rules for term in rule.surely_not_terms()]
+        bracketed = [term if term.startswith("(") else f"({term})" for term in free]
+        return any_of([*bracketed, f"context.approvals.contains({quoted(self.role)})"])
+
+
+@dataclass(frozen=True, slots=True)
+class LimitRule:
+    """One limit of a grant, with the key of its counter."""
+
+    key: str
+    limit: Limit
+    source: Source | None = None
+
+    def due(self, question: Question) -> LimitDue | None:
+        """Return what an allowed call must be counted as; None if it has no such amount."""
+        limit = self.limit
+        if limit.count is not None:
+            text = f"{limit.count} call{'s' if limit.count != 1 else ''} per {limit.per.value}"
+            return LimitDue(self.key, limit.per.value, 1, limit.count, text, self.source)
+        argument = question.arguments.get(limit.sum or "")
+        if limit.max is None or argument is None or argument.quantity is None:
+            return None
+        text = f"{limit.max} of `{limit.sum}` per {limit.per.value}"
+        amount, ceiling = _scaled(argument.quantity[0]), _scaled(limit.max.value)
+        return LimitDue(self.key, limit.per.value, amount, ceiling, text, self.source)
+
+
+def _scaled(value: Decimal) -> int:
+    return int(value * SCALE)
+
+
+@dataclass(frozen=True, slots=True)
+class GrantRule:
+    """One compiled grant."""
+
+    id: str  # `refund-agent/grant-1`
+    system: str
+    actions: tuple[str, ...]  # those the system has
+    conditions: tuple[Condition, ...]
+    approval: ApprovalNeed | None
+    limits: tuple[LimitRule, ...]
+    text: str  # Cedar
+    place: str  # `grants.0`
+    source: Source | None
+
+    @property
+    def zones(self) -> frozenset[str]:
+        """The time zones its conditions are told in."""
+        return frozenset(each.zone for each in self.conditions if isinstance(each, WindowRule))
+
+    @property
+    def arguments(self) -> frozenset[str]:
+        """The arguments its conditions, approval and limits read."""
+        rules = [each for each in self.conditions if isinstance(each, ArgumentRule)]
+        rules += self.approval.rules if self.approval else ()
+        sums = {each.argument for each in self.conditions if isinstance(each, SumRule)}
+        return frozenset({rule.test.argument for rule in rules} | sums)
+
+    def failures(self, question: Question) -> tuple[Condition, ...]:
+        """Return the conditions the call does not satisfy, the approval apart."""
+        return tuple(each for each in self.conditions if not each.holds(question))
+
+    def dues(self, question: Question) -> tuple[LimitDue, ...]:
+        """Return what an allowed call must be counted against."""
+        return tuple(due for each in self.limits if (due := each.due(question)) is not None)
+
+
+def compile_grants(charter: Charter, sources: Sources, systems: Mapping[str, System]) -> tuple[GrantRule, ...]:
+    """Return the charter's grants compiled, in its order; one that covers no action of its system is left out.
+
+    `systems` holds each system that a grant names.
+    """
+    rules = []
+    for index, grant in enumerate(charter.grants):
+        system = systems[grant.system]
+        if system.granted(grant):
+            rules.append(_compile(charter.principal, index, grant, sources, system))
+    return tuple(rules)
+
+
+def _compile(principal: str, index: int, grant: Grant, sources: Sources, system: System) -> GrantRule:
+    rule_id, dotted = f"{principal}/grant-{index + 1}", f"grants.{index}"
+    conditions = _conditions(grant, dotted, sources, system)
+    approval = _approval(grant, dotted, sources, system)
+    source = place(sources, dotted)
+    return GrantRule(
+        id=rule_id,
+        system=system.system,
+        actions=system.granted(grant),
+        conditions=conditions,
+        approval=approval,
+        limits=tuple(
+            LimitRule(f"{rule_id}/limit-{number}", limit, place(sources, f"{dotted}.limit.{number - 1}"))
+            for number, limit in enumerate(grant.limit, start=1)
+        ),
+        text=_permit(rule_id, principal, grant, system, (conditions, approval, source)),
+        place=dotted,
+        source=source,
+    )
+
+
+def _conditions(grant: Grant, dotted: str, sources: Sources, system: System) -> tuple[Condition, ...]:
+    found: list[Condition] = []
+    if "*" not in grant.objects:
+        found.append(ObjectRule(grant.objects, place(sources, f"{dotted}.objects")))
+    when = grant.when
+    if when and (when.hours or when.days):
+        hours, days = place(sources, f"{dotted}.when.hours"), place(sources, f"{dotted}.when.days")
+        found.append(WindowRule(when.hours, when.days, hours, days))
+    for name, condition in (when.arguments if when else {}).items():
+        found += _argument_rules(name, condition, f"{dotted}.when", sources, (grant, system))
+    for number, limit in enumerate(grant.limit):
+        if limit.sum is not None and limit.max is not None:
+            free = free_actions(grant, system, limit.sum)
+            found.append(SumRule(limit.sum, limit.max.unit or "", free, place(sources, f"{dotted}.limit.{number}")))
+    return tuple(found)
+
+
+def _argument_rules(
+    name: str, condition: ArgumentCondition, dotted: str, sources: Sources, of: tuple[Grant, System]
+) -> list[ArgumentRule]:
+    inner = f"{dotted}.arguments.{name}" if f"{dotted}.arguments.{name}" in sources else f"{dotted}.{name}"
+    places = {field: place(sources, f"{inner}.{field}") for field in ArgumentCondition.model_fields}
+    free = free_actions(*of, name)
+    return [ArgumentRule(test, free) for test in tests_of(name, condition, places)]
+
+
+def _approval(grant: Grant, dotted: str, sources: Sources, system: System) -> ApprovalNeed | None:
+    if grant.approval is None:
+        return None
+    rules = [
+        rule
+        for name, condition in grant.approval.when.items()
+        for rule in _argument_rules(name, condition, f"{dotted}.approval.when", sources, (grant, system))
+    ]
+    return ApprovalNeed(grant.approval.by, tuple(rules), place(sources, f"{dotted}.approval"))
+
+
+def free_actions(grant: Grant, system: System, amount: str) -> tuple[str, ...]:
+    """Return the ids of the grant's actions that a condition on `amount` says nothing about."""
+    granted = system.granted(grant)
+    has_amount = {name for name in granted if amount in system.actions[name].amounts}
+    if not has_amount:
+        return ()
+    free = [name for name in granted if name not in has_amount and system.actions[name].effect is Effect.READ]
+    return action_ids(system.system, free)
+
+
+def _permit(
+    rule_id: str,
+    principal: str,
+    grant: Grant,
+    system: System,
+    parts: tuple[tuple[Condition, ...], ApprovalNeed | None, Source | None],
+) -> str:
+    conditions, approval, source = parts
+    lines = [annotation("id", rule_id)]
+    if source:
+        lines.append(annotation("source", str(source)))
+    if approval:
+        lines.append(annotation("approval", approval.role))
+    is_every = grant.actions == (EVERY_ACTION,)
+    lines += [
+        "permit (",
+        f"  principal == {entity('Principal', principal)},",
+        "  action," if is_every else f"  {_action_scope(system, grant)},",
+        f"  resource in {entity('System', system.system)}",
+        ")",
+    ]
+    texts = [text for condition in conditions for text in texts_of(condition)]
+    if approval:
+        texts.append(approval.text())
+    return "\n".join([*lines, *(f"when {{ {text} }}" for text in dict.fromkeys(texts))]) + ";\n"
+
+
+def _action_scope(system: System, grant: Grant) -> str:
+    actions = [entity("Action", each) for each in action_ids(system.system, system.granted(grant))]
+    return f"action == {actions[0]}" if len(actions) == 1 else f"action in [{', '.join(actions)}]"

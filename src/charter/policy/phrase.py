@@ -1,0 +1,228 @@
+"""What a condition asks, what a call gives instead, and what would mend it, each as part of a sentence.
+
+Numbers, days and objects are told. The text of an argument is not: it may hold what does not belong in a log.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from charter.core.values import Source
+from charter.policy.condition import (
+    ArgumentRule,
+    Bound,
+    ChoiceTest,
+    Condition,
+    LikeTest,
+    ObjectRule,
+    QuantityTest,
+    SumRule,
+    Test,
+    WindowRule,
+)
+from charter.policy.request import Request
+from charter.policy.vocabulary import Argument, Question
+from charter.registry.charter import DAYS, Quantity, Scalar
+
+MAX_SHOWN = 8  # of a list
+MAX_OBJECT = 120  # characters of an object's path
+_ASKS: dict[Bound, str] = {"max": "up to", "min": "of at least", "over": "over", "under": "under"}
+_MENDS: dict[Bound, tuple[str, str]] = {
+    "max": ("at most", "raise"),
+    "min": ("at least", "lower"),
+    "over": ("more than", "lower"),
+    "under": ("less than", "raise"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """Why one condition failed."""
+
+    allowed: str  # follows "may do … on …": "with `amount` up to 200 EUR"
+    given: str  # "this call asks 350 EUR"
+    mend: str
+    source: Source | None
+
+
+def words(values: Sequence[str], *, last: str = ", ") -> str:
+    """Return values in backticks, the first MAX_SHOWN of them."""
+    shown = [f"`{value}`" for value in values[:MAX_SHOWN]]
+    if len(values) > MAX_SHOWN:
+        return ", ".join(shown) + " …"
+    return last.join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else shown[0]
+
+
+def widened(verb: str, field: str, source: Source | None) -> str:
+    """Return how a person widens a field of the charter: "raise `max` at file:3:4 through plan and apply"."""
+    where = f"at {source}" if source else "in its charter"
+    return f"{verb} `{field}` {where} through plan and apply"
+
+
+def phrase_of(condition: Condition, request: Request, question: Question) -> Phrase:
+    """Return why `condition`, which the call does not satisfy, failed."""
+    match condition:
+        case ObjectRule():
+            return _object_phrase(condition, question)
+        case WindowRule():
+            return _window_phrase(condition, request.at)
+        case ArgumentRule():
+            test = condition.test
+            argument = question.arguments.get(test.argument)
+            return Phrase(f"with {asked(test)}", given(test, argument), _mend(test, argument), test.source)
+        case SumRule():
+            return _sum_phrase(condition, question.arguments.get(condition.argument))
+
+
+def _object_phrase(rule: ObjectRule, question: Question) -> Phrase:
+    wanted = words(rule.patterns, last=" or ")
+    shown = question.path if len(question.path) <= MAX_OBJECT else question.path[:MAX_OBJECT] + "…"
+    return Phrase(
+        f"only for objects like {wanted}",
+        f"this call is for `{shown}`",
+        f"ask for an object like {wanted}, or {widened('widen', 'objects', rule.source)}",
+        rule.source,
+    )
+
+
+# --- arguments --------------------------------------------------------------------------------------------------------
+
+
+def asked(test: Test) -> str:
+    """Return what `test` asks: "`amount` up to 200 EUR"."""
+    match test:
+        case QuantityTest():
+            return f"`{test.argument}` {_ASKS[test.bound]} {test.limit}"
+        case ChoiceTest(choices=(choice,)):
+            return f"`{test.argument}` equal to {_show(choice)}"
+        case ChoiceTest():
+            return f"`{test.argument}` one of {words([_bare(each) for each in test.choices])}"
+        case LikeTest():
+            return f"`{test.argument}` like `{test.pattern}`"
+
+
+def given(test: Test, argument: Argument | None) -> str:
+    """Return what the call gives in place of what `test` asks."""
+    if argument is None:
+        return f"this call gives no `{test.argument}`"
+    match test:
+        case QuantityTest():
+            return _given_quantity(test.argument, argument)
+        case ChoiceTest():
+            shown = argument.flag if argument.flag is not None else argument.number
+            if shown is not None:
+                return f"this call gives {_show(shown)}"
+            return (
+                f"this call's `{test.argument}` is another" if argument.text is not None else _formless(test.argument)
+            )
+        case LikeTest():
+            return f"this call's `{test.argument}` is not" if argument.text is not None else _formless(test.argument)
+
+
+def _given_quantity(name: str, argument: Argument) -> str:
+    if argument.quantity is None:
+        return f"this call's `{name}` is no exact amount"
+    value, unit = argument.quantity
+    return f"this call asks {Quantity(value=value, unit=unit or None)}{'' if unit else ' without a unit'}"
+
+
+def _formless(name: str) -> str:
+    return f"this call's `{name}` is not in a form that can be compared"
+
+
+def _mend(test: Test, argument: Argument | None) -> str:
+    match test:
+        case QuantityTest():
+            return _quantity_mend(test, argument)
+        case ChoiceTest():
+            field = "equals" if len(test.choices) == 1 else "one_of"
+            wanted = words([_bare(each) for each in test.choices], last=" or ")
+            return f"send {wanted} as `{test.argument}`, or {widened('widen', field, test.source)}"
+        case LikeTest():
+            return f"send `{test.argument}` like `{test.pattern}`, or {widened('widen', 'like', test.source)}"
+
+
+def _quantity_mend(test: QuantityTest, argument: Argument | None) -> str:
+    most, verb = _MENDS[test.bound]
+    wanted = f"{most} {test.limit}"
+    if argument is None:
+        return f"send `{test.argument}`, {wanted}"
+    if argument.quantity is None:
+        return f"send `{test.argument}` as a number with at most 4 decimals and its unit, {wanted}"
+    if argument.quantity[1] != (test.limit.unit or ""):
+        return f"ask in {test.limit.unit}, for {wanted}" if test.limit.unit else f"ask without a unit, for {wanted}"
+    return f"ask for {wanted}, or {widened(verb, test.bound, test.source)}"
+
+
+def _sum_phrase(rule: SumRule, argument: Argument | None) -> Phrase:
+    unit = f" in {rule.unit}" if rule.unit else " without a unit"
+    got = f"this call gives no `{rule.argument}`" if argument is None else _given_quantity(rule.argument, argument)
+    return Phrase(
+        f"with `{rule.argument}`{unit}, not below zero, which its limit counts",
+        got,
+        f"send `{rule.argument}`{unit}",
+        rule.source,
+    )
+
+
+def _bare(value: Scalar) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _show(value: Scalar) -> str:
+    return f"`{_bare(value)}`"
+
+
+def amount_text(scaled: int, scale: int, text: str) -> str:
+    """Return a limit's amount, kept in parts of its unit, in the unit that `text` (`2000 EUR of …`) is told in."""
+    unit = text.split(" of ", maxsplit=1)[0].partition(" ")[2]
+    return str(Quantity(value=Decimal(scaled) / scale, unit=unit or None))
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+
+def days_text(days: Sequence[str]) -> str:
+    """Return days as charters write them: `mon-fri`, `sat, sun`."""
+    indices = [DAYS.index(day) for day in days]
+    is_run = len(indices) > 2 and indices == list(range(indices[0], indices[-1] + 1))  # noqa: PLR2004 - two are a list
+    return f"{days[0]}-{days[-1]}" if is_run else ", ".join(days)
+
+
+def _window_phrase(rule: WindowRule, at: dt.datetime) -> Phrase:
+    here = at.astimezone(ZoneInfo(rule.zone))
+    minute, day = here.hour * 60 + here.minute, DAYS[here.weekday()]
+    hours = f"{rule.hours}" if rule.hours else ""
+    on = f"on {days_text(rule.days)}" if rule.days is not None else ""
+    zone = "" if rule.hours else " (UTC)"
+    is_day_wrong = rule.days is not None and WindowRule(rule.hours, None).covers(minute, day)
+    source = rule.days_source if is_day_wrong or rule.hours is None else rule.hours_source
+    field = "days" if is_day_wrong or rule.hours is None else "hours"
+    opening = next_opening(rule, at)
+    wait = f"wait until {opening:%a %Y-%m-%d %H:%M} there, or " if opening else ""
+    return Phrase(
+        f"only {' '.join(part for part in (hours, on) if part)}{zone}",
+        f"it is {here:%a %H:%M} there",
+        wait + widened("widen", field, source),
+        source,
+    )
+
+
+def next_opening(rule: WindowRule, at: dt.datetime) -> dt.datetime | None:
+    """Return when the window next opens after `at`, in its own zone; None if it has no days."""
+    zone = ZoneInfo(rule.zone)
+    here = at.astimezone(zone)
+    start = dt.timedelta(minutes=rule.hours.start if rule.hours else 0)
+    for ahead in range(-1, 9):  # yesterday too: a start of 24:00 is today's midnight
+        date = here.date() + dt.timedelta(days=ahead)
+        if rule.days is None or DAYS[date.weekday()] in rule.days:
+            opening = (dt.datetime.combine(date, dt.time()) + start).replace(tzinfo=zone)
+            if opening > here:
+                return opening
+    return None

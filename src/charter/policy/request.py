@@ -1,0 +1,116 @@
+"""What a decision is asked about: one call, with every fact the policies may read, and nothing else."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from charter.core.errors import ErrorCode, MalformedError
+from charter.policy.amount import Amount, amount_text, exact_decimal, unit_of
+from charter.policy.object_path import fill_template
+from charter.registry.charter import Effect, Environment
+from charter.registry.system import AmountOf, System
+
+MAX_ARGUMENTS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """The principal whose authority is asked, as one link of the chain."""
+
+    id: str
+    name: str
+    kind: str
+    environment: Environment
+    team: str
+    restrained: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call as policy sees it. Equal requests get equal decisions."""
+
+    asker: Asker
+    system: str
+    system_environment: Environment
+    action: str
+    effect: Effect
+    object: str  # the object's path within the system, from the action's template
+    data: tuple[str, ...]
+    arguments: dict[str, Any]
+    at: dt.datetime
+    amounts: dict[str, Amount] = field(default_factory=dict)  # argument -> (decimal text, unit)
+    approvals: frozenset[str] = frozenset()  # roles that have approved this exact call
+    sensitive: bool = False
+    unread: frozenset[str] = frozenset()  # amounts of the system's file that the call gives, but not as exact amounts
+
+    def gives(self, argument: str) -> bool:
+        """Whether the call carries `argument`, be it readable or not."""
+        return argument in self.arguments or argument in self.amounts or argument in self.unread
+
+
+def build_request(  # noqa: PLR0913 - a call is what it is: who, where, what, with what, when, approved by whom
+    asker: Asker,
+    record: System,
+    action: str,
+    arguments: Mapping[str, Any],
+    at: dt.datetime,
+    approvals: frozenset[str] = frozenset(),
+    *,
+    object: str | None = None,  # noqa: A002 - the domain's word, here as in Request
+) -> Request:
+    """Return the call as policy sees it: its object filled in, its amounts read exactly or not at all.
+
+    `object` stands for what the action's template would make of the arguments.
+
+    Raises:
+        MalformedError: the system has no such action, the arguments are too many, or one that names the object is
+        missing, no scalar, or hides another path.
+    """
+    known = record.actions.get(action)
+    if known is None:
+        raise MalformedError(ErrorCode.BAD_REQUEST, f"`{record.system}` has no action `{action[:128]}`")
+    if len(arguments) > MAX_ARGUMENTS:
+        raise MalformedError(
+            ErrorCode.TOO_LARGE, f"the call has more than {MAX_ARGUMENTS} arguments", help="send fewer"
+        )
+    amounts, unread = _amounts(known.amounts, arguments)
+    return Request(
+        asker=asker,
+        system=record.system,
+        system_environment=record.environment,
+        action=action,
+        effect=known.effect,
+        object=fill_template(known.object, arguments) if object is None else object,
+        data=record.data_of(action),
+        arguments=dict(arguments),
+        at=at,
+        amounts=amounts,
+        approvals=approvals,
+        sensitive=record.sensitive,
+        unread=unread,
+    )
+
+
+def _amounts(
+    declared: Mapping[str, AmountOf], arguments: Mapping[str, Any]
+) -> tuple[dict[str, Amount], frozenset[str]]:
+    """Return the call's exact amounts, and the declared ones that it gives but that cannot be read."""
+    amounts: dict[str, Amount] = {}
+    for name, value in arguments.items():
+        number = exact_decimal(value)
+        if number is not None and name not in declared:
+            amounts[name] = (amount_text(number), None)
+    unread: set[str] = set()
+    for name, where in declared.items():
+        if where.value not in arguments:
+            continue
+        number = exact_decimal(arguments[where.value])
+        unit = unit_of(arguments.get(where.unit)) if where.unit else None
+        if number is None or (where.unit and unit is None):
+            unread.add(name)
+        else:
+            amounts[name] = (amount_text(number), unit)
+    return amounts, frozenset(unread)

@@ -1,0 +1,215 @@
+"""The policy slice of one principal: its grants, the built-in rules and the guardrails that concern it, bound together.
+
+A decision never sees the whole estate. A guardrail is left out of a slice only if its scope shows that it can never
+forbid anything that the slice's grants allow.
+
+INVARIANT: a slice exists only if every policy in it parsed, kept its id and validated strictly. What cannot be bound
+raises, and the caller denies.
+INVARIANT: the digest changes exactly when the charter, a policy or the schema does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from charter.core.canonical import digest_of
+from charter.core.errors import ErrorCode, IntegrityError
+from charter.core.values import Source
+from charter.policy.builtin import BUILT_IN, RESTRAINED, RESTRAINED_ROLE
+from charter.policy.engine import Asked, Engine, Json
+from charter.policy.grant import GrantRule, Sources, compile_grants, place
+from charter.policy.guardrail import UNREADABLE, Guardrail
+from charter.policy.vocabulary import action_id, schema_text
+from charter.registry.charter import Charter, Environment
+from charter.registry.problem import EstateError, Problem, suggestion
+from charter.registry.system import System
+
+_NOWHERE = Source("?", 1)
+_JSON_ESCAPES = frozenset({"__extn", "__entity", "__expr"})  # Cedar's JSON gives these keys a meaning of their own
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One principal's policies, bound. `program` is what the engine that bound them evaluates."""
+
+    principal: str
+    kind: str
+    environment: Environment
+    team: str
+    data: tuple[str, ...]
+    grants: tuple[GrantRule, ...]
+    guardrails: Mapping[str, Guardrail]  # by id
+    granted: frozenset[str]  # action ids
+    zones: tuple[str, ...]
+    arguments: tuple[str, ...]
+    schema: str
+    digest: str
+    program: object = field(repr=False, compare=False)
+    sources: Sources = field(repr=False, compare=False, default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """All policies as Cedar text, in a stable order."""
+        return policy_text(self.grants, self.guardrails.values())
+
+    @property
+    def systems(self) -> tuple[str, ...]:
+        """The systems its grants cover, in their order."""
+        return tuple(dict.fromkeys(grant.system for grant in self.grants))
+
+    def actions_on(self, system: str) -> frozenset[str]:
+        """Return the names of the actions that some grant covers on `system`."""
+        return frozenset(action for grant in self.grants if grant.system == system for action in grant.actions)
+
+    def covering(self, system: str, action: str) -> tuple[GrantRule, ...]:
+        """Return the grants that name `action` on `system`, in the charter's order."""
+        return tuple(grant for grant in self.grants if grant.system == system and action in grant.actions)
+
+    def grant(self, rule: str) -> GrantRule | None:
+        """Return the grant with the id `rule`."""
+        return next((grant for grant in self.grants if grant.id == rule), None)
+
+    def guardrail(self, rule: str) -> Guardrail | None:
+        """Return the guardrail with the id `rule`, or whose companion it is."""
+        return self.guardrails.get(rule.removesuffix(UNREADABLE))
+
+    def roles_lifting(self, rule: str) -> frozenset[str]:
+        """Return the roles whose yes a forbidding rule accepts; none if nothing lifts it."""
+        if rule == RESTRAINED:
+            return frozenset({RESTRAINED_ROLE})
+        found = self.guardrails.get(rule)
+        return found.roles if found else frozenset()
+
+    def place(self, dotted: str) -> Source | None:
+        """Return where a part of the charter stands."""
+        return place(self.sources, dotted)
+
+
+def policy_text(grants: Iterable[GrantRule], guardrails: Iterable[Guardrail]) -> str:
+    """Return policies as one Cedar text: built-in rules, guardrails, grants."""
+    return "\n".join([*BUILT_IN.values(), *(each.text for each in guardrails), *(each.text for each in grants)])
+
+
+def bind_slice(
+    charter: Charter,
+    sources: Sources,
+    systems: Mapping[str, System],
+    guardrails: Sequence[Guardrail],
+    engine: Engine,
+) -> Slice:
+    """Return the slice of `charter`'s principal.
+
+    Args:
+        charter: the version it acts under.
+        sources: where the parts of the charter stand, by dotted path; may be empty.
+        systems: all systems of the estate, by name.
+        guardrails: all guardrails of the estate.
+        engine: what parses, validates and binds.
+
+    Raises:
+        EstateError: a grant names an unknown system, or a policy does not validate.
+        PolicyTextError: Cedar cannot read or bind a policy.
+    """
+    _check_systems(charter, sources, systems)
+    grants = compile_grants(charter, sources, systems)
+    granted = _groups((action_id(g.system, action) for g in grants for action in g.actions), systems)
+    concerned = {each.id: each for each in guardrails if each.concerns(charter.principal, granted)}
+    if len(concerned) != sum(each.concerns(charter.principal, granted) for each in guardrails):
+        raise EstateError([Problem.at(_NOWHERE, "two guardrails share an id", "give each its own")])
+    groups = _groups((name for each in concerned.values() for name in each.mentions.actions), systems) | granted
+    zones = {zone for each in grants for zone in each.zones} | _all(each.mentions.zones for each in concerned.values())
+    arguments = _all(each.arguments for each in grants) | _all(each.mentions.arguments for each in concerned.values())
+    _check_arguments(arguments, place(sources, "grants"))
+    schema, text = schema_text(groups, zones, arguments), policy_text(grants, concerned.values())
+    policies = _policies(engine, grants, concerned)
+    _check_faults(engine.faults(text, schema), list(policies), grants, concerned)
+    attributes: Json = {
+        "name": charter.principal,
+        "kind": charter.kind.value,
+        "environment": charter.environment.value,
+        "team": charter.owner.team,
+        "data": sorted(charter.data),
+    }
+    return Slice(
+        principal=charter.principal,
+        kind=charter.kind.value,
+        environment=charter.environment,
+        team=charter.owner.team,
+        data=charter.data,
+        grants=grants,
+        guardrails=concerned,
+        granted=frozenset(granted),
+        zones=tuple(sorted(zones)),
+        arguments=tuple(sorted(arguments)),
+        schema=schema,
+        digest=digest_of({"charter": charter.digest, "policies": text, "schema": schema}),
+        program=engine.bind(policies, Asked(charter.principal, attributes, groups)),
+        sources=sources,
+    )
+
+
+def _all(sets: Iterable[Iterable[str]]) -> set[str]:
+    return {each for some in sets for each in some}
+
+
+def _groups(actions: Iterable[str], systems: Mapping[str, System]) -> dict[str, str]:
+    """Return each action with its group. One that no system has (check_estate tells of it) can never be asked."""
+    groups: dict[str, str] = {}
+    for name in actions:
+        system, _, action = name.partition("/")
+        known = systems[system].actions.get(action) if system in systems else None
+        groups[name] = known.effect.value if known else "write"
+    return groups
+
+
+def _policies(engine: Engine, grants: Sequence[GrantRule], guardrails: Mapping[str, Guardrail]) -> dict[str, Json]:
+    """Return every policy under its id, in the order of `policy_text`."""
+    policies = dict(zip(BUILT_IN, engine.parse("\n".join(BUILT_IN.values())), strict=True))
+    for each in guardrails.values():
+        policies |= each.policies
+    parsed = engine.parse("\n".join(grant.text for grant in grants)) if grants else []
+    for grant, policy in zip(grants, parsed, strict=True):
+        if policy["effect"] != "permit" or policy["annotations"].get("id") != grant.id:
+            raise IntegrityError(ErrorCode.BAD_ESTATE, f"`{grant.id}` did not read back as it was written")
+        policies[grant.id] = policy
+    return policies
+
+
+def _check_systems(charter: Charter, sources: Sources, systems: Mapping[str, System]) -> None:
+    problems = [
+        Problem.at(
+            place(sources, f"grants.{index}.system") or _NOWHERE,
+            f"there is no system `{grant.system}`",
+            suggestion(grant.system, systems),
+        )
+        for index, grant in enumerate(charter.grants)
+        if grant.system not in systems
+    ]
+    if problems:
+        raise EstateError(problems)
+
+
+def _check_arguments(arguments: Iterable[str], source: Source | None) -> None:
+    reserved = sorted(_JSON_ESCAPES.intersection(arguments))
+    if reserved:
+        text = f"no condition can be put on an argument called `{reserved[0]}`"
+        raise EstateError([Problem.at(source or _NOWHERE, text, "have the system's file call it otherwise")])
+
+
+def _check_faults(
+    faults: Iterable[tuple[int, str]],
+    ids: Sequence[str],
+    grants: Sequence[GrantRule],
+    guardrails: Mapping[str, Guardrail],
+) -> None:
+    """Raise the validator's faults at the place of the policies they are in."""
+    places: dict[str, Source | None] = {each.id: each.source for each in grants}
+    places |= {each.id: each.source for each in guardrails.values()}
+    problems = []
+    for index, said in faults:
+        rule = ids[index] if index < len(ids) else "?"
+        source = places.get(rule.removesuffix(UNREADABLE)) or _NOWHERE
+        problems.append(Problem.at(source, f"the policy `{rule}` does not validate: {said[:300]}"))
+    if problems:
+        raise EstateError(problems)

@@ -1,0 +1,103 @@
+"""Verdicts: what was decided about one call, and why, in words a person understands.
+
+`Verdict` is a closed union. A denial is a fact to be recorded and not an exception; only the edges turn it into an
+error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from charter.core.values import Source
+
+
+class Layer(StrEnum):
+    """Which layer of control decided. Every denial says which."""
+
+    STANDING = "standing"  # principal, credential, system or link may not act at all
+    SYSTEM = "system"  # the system or tool is unknown, or its definition is held
+    GUARDRAIL = "guardrail"  # a central policy no grant can exceed
+    CHARTER = "charter"  # the principal's own grants
+    LIMIT = "limit"  # a count or sum over a window
+    APPROVAL = "approval"  # a person must say yes first
+    POLICY_ERROR = "policy-error"  # a policy could not be evaluated, so nothing is allowed
+    FRESHNESS = "freshness"  # the node cannot be sure that what it knows is current
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One reason: the rule that decided, where it stands, whose authority lacked, and what would make it allowed."""
+
+    layer: Layer
+    rule: str  # the policy's id: `refund-agent/grant-1`, `guardrail/no-night-writes`, `built-in/environment`
+    text: str  # one sentence
+    mend: str  # one sentence: what would make it allowed
+    link: str  # the name of the link of the chain that lacked (or held) the right
+    source: Source | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the reason as it stands in evidence and answers."""
+        return {
+            "layer": self.layer.value,
+            "rule": self.rule,
+            "text": self.text,
+            "mend": self.mend,
+            "link": self.link,
+            "source": str(self.source) if self.source else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LimitDue:
+    """A limit an allowed call must be counted against: `key` names the counter, `amount` what to add.
+
+    Counts are calls; sums are in 1/10,000 of the unit.
+    """
+
+    key: str  # `<rule>/limit-1`
+    per: str  # minute, hour, day, week
+    amount: int
+    ceiling: int
+    text: str  # `50 calls per day`
+    source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """The call is allowed by these rules, if the limits have room: all of `limits`, or else all of one alternative."""
+
+    reasons: tuple[Reason, ...]
+    limits: tuple[LimitDue, ...] = ()
+    approvals_used: tuple[str, ...] = ()  # roles whose approval the allow rests on
+    alternatives: tuple[tuple[LimitDue, ...], ...] = ()  # limits of the other rules that allow it, to be tried in order
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """The call is denied."""
+
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Escalate:
+    """The call would be allowed once a person of each role in `approvers` says yes."""
+
+    reasons: tuple[Reason, ...]
+    approvers: tuple[str, ...]
+
+
+Verdict = Allow | Deny | Escalate
+
+
+def word(verdict: Verdict) -> str:
+    """Return `allow`, `deny` or `escalate`."""
+    match verdict:
+        case Allow():
+            return "allow"
+        case Deny():
+            return "deny"
+        case Escalate():
+            return "escalate"

@@ -1,0 +1,94 @@
+"""Approvals: a person's yes to one exact call, good for once.
+
+INVARIANT: an approval is bound to one principal and the digest of one exact call (system, tool, arguments). Whoever
+changes an argument has another digest and asks again. It is spent by the verdict that rests on it, in the same
+transaction.
+INVARIANT: states move waiting -> approved -> spent; waiting -> refused; waiting or approved -> expired | cancelled;
+never back.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from charter.core.errors import ConflictError, DeniedError, ErrorCode
+
+WAITING_HOURS = 24  # an unanswered question goes stale
+APPROVED_MINUTES = 15  # and so does a yes that nobody uses
+
+
+class ApprovalState(StrEnum):
+    """Where an approval stands."""
+
+    WAITING = "waiting"
+    APPROVED = "approved"
+    REFUSED = "refused"
+    SPENT = "spent"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """One question to people: may this principal make this call, once?"""
+
+    id: str  # apr_…
+    principal_id: str
+    call_digest: str
+    call: dict[str, Any]  # what the approver sees: system, tool, action, object, arguments, why
+    roles: tuple[str, ...]  # each must say yes
+    given: dict[str, str]  # role -> who said yes
+    state: ApprovalState
+    asked_at: dt.datetime
+    expires_at: dt.datetime
+    verdict_id: str
+
+    def is_open(self, at: dt.datetime) -> bool:
+        """Whether it can still be answered or spent at `at`."""
+        return self.state in (ApprovalState.WAITING, ApprovalState.APPROVED) and at < self.expires_at
+
+    def missing(self) -> tuple[str, ...]:
+        """Return the roles that have not said yes."""
+        return tuple(role for role in self.roles if role not in self.given)
+
+    def approved_by(self, person: str, roles: frozenset[str], at: dt.datetime) -> Approval:
+        """Return the approval with `person`'s yes, in the first missing role among the `roles` they hold.
+
+        Raises:
+            ConflictError: it is not waiting any more.
+            DeniedError: the person holds none of the missing roles.
+        """
+        self._must_wait(at)
+        role = next((r for r in self.missing() if r in roles), None)
+        if role is None:
+            raise DeniedError(
+                ErrorCode.POLICY_DENIED,
+                f"`{person}` does not hold the role {' or '.join(f'`{r}`' for r in self.missing())}",
+                help="someone who holds it in teams.yaml must approve",
+            )
+        given = self.given | {role: person}
+        if set(self.roles) <= set(given):
+            expires = at + dt.timedelta(minutes=APPROVED_MINUTES)
+            return replace(self, given=given, state=ApprovalState.APPROVED, expires_at=expires)
+        return replace(self, given=given)
+
+    def refused(self, at: dt.datetime) -> Approval:
+        """Return the approval, refused.
+
+        Raises:
+            ConflictError: it is not waiting any more.
+        """
+        self._must_wait(at)
+        return replace(self, state=ApprovalState.REFUSED)
+
+    def _must_wait(self, at: dt.datetime) -> None:
+        if self.state is not ApprovalState.WAITING or at >= self.expires_at:
+            state = "expired" if self.state is ApprovalState.WAITING else self.state.value
+            raise ConflictError(
+                ErrorCode.BAD_MOVE,
+                f"the approval `{self.id}` is {state}",
+                help="the principal can ask again by calling",
+            )

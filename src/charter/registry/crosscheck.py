@@ -1,0 +1,227 @@
+"""What no file can be wrong about alone: names that other files must know, and pairs that must not meet.
+
+A *problem* would make a charter mean something else than it says, so the estate is refused. A *warning* is worth a
+look and true of estates in use: people leave teams, charters run out, grants reach what the charter's data do not.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from charter.core.values import Source
+from charter.registry.charter import EVERY_ACTION, ArgumentCondition, Charter, Grant
+from charter.registry.estate import Sourced
+from charter.registry.problem import Problem, nearest, suggestion
+from charter.registry.system import System, Teams
+from charter.registry.trial import TrialCase
+
+TEAMS = "teams.yaml"
+OWNER_ROLE = "owner"  # who says yes to the calls of a restrained principal
+HUMANS = "humans"  # in `delegation.from`: any person; every other word there names a principal
+_FEW = 2000  # people among whom a misspelt one is looked for: a warning must not cost seconds
+_TEMPLATE = re.compile(r"(?:[^{}]|\{[^{}]+\})*")
+
+
+@dataclass(slots=True)
+class CrossCheck:
+    """Checks the parts of an estate against each other and gathers what it finds."""
+
+    charters: Mapping[str, Sourced[Charter]]
+    systems: Mapping[str, Sourced[System]]
+    teams: Sourced[Teams]
+    trials: Iterable[Sourced[TrialCase]]
+    broken: frozenset[str]  # files that could not be read: what only they could tell is not complained about
+    today: dt.date | None  # None: nothing is said about expiry
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    _people: frozenset[str] = frozenset()
+    _data: frozenset[str] = frozenset()
+
+    def run(self) -> None:
+        """Check everything."""
+        self._people = self.teams.value.people
+        self._data = frozenset(name for part in self.systems.values() for name in _data_of(part.value))
+        self._check_teams()
+        for system in self.systems.values():
+            self._check_system(system)
+        for charter in self.charters.values():
+            self._check_charter(charter)
+        for trial in self.trials:
+            self._check_trial(trial)
+
+    # --- teams.yaml and systems ---
+
+    def _check_teams(self) -> None:
+        if TEAMS not in self.broken and not self.teams.value.roles.get(OWNER_ROLE):
+            text = f"nobody holds the role `{OWNER_ROLE}`, who answers for the calls of restrained principals"
+            self._warn(self.teams.source_of("roles"), text, f"name a person: `{OWNER_ROLE}: [sam@example.com]`")
+        for role, people in self.teams.value.roles.items():
+            for index, person in enumerate(people):
+                self._check_person(person, self.teams.source_of(f"roles.{role}.{index}"))
+
+    def _check_system(self, part: Sourced[System]) -> None:
+        system = part.value
+        self._check_team(part, system.owner.team)
+        self._check_person(system.owner.person, part.source_of("owner.person"))
+        for name, action in system.actions.items():
+            if not _TEMPLATE.fullmatch(action.object):
+                where = part.source_of(f"actions.{name}.object")
+                self._problem(where, f"`{action.object}` is no object", "braces take an argument: `charge/{charge_id}`")
+
+    # --- charters ---
+
+    def _check_charter(self, part: Sourced[Charter]) -> None:
+        charter = part.value
+        self._check_team(part, charter.owner.team)
+        self._check_role(part, "approved.role", charter.approved.role)
+        self._check_people(part)
+        for index, name in enumerate(charter.data if not self._broken_folder("systems") else ()):
+            self._known(part, f"data.{index}", name, self._data, "data class of any system")
+        for index, name in enumerate(charter.delegation.source if charter.delegation else ()):
+            if name not in self.charters and name != HUMANS and not self._is_broken("principals", name):
+                known = [HUMANS, *self.charters]
+                self._known(part, f"delegation.from.{index}", name, known, f"principal, and not `{HUMANS}`")
+        if self.today is not None and charter.expires < self.today:
+            text = f"`{charter.principal}` expired on {charter.expires.isoformat()}, so it cannot act"
+            self._warn(part.source_of("expires"), text, "set a later date once its owner has reviewed it")
+        for index, grant in enumerate(charter.grants):
+            self._check_grant(part, grant, f"grants.{index}")
+
+    def _check_people(self, part: Sourced[Charter]) -> None:
+        charter, approved = part.value, part.value.approved
+        self._check_person(charter.owner.person, part.source_of("owner.person"))
+        self._check_person(approved.by, part.source_of("approved.by"))
+        if approved.by == charter.owner.person:
+            text = f"`{approved.by}` owns `{charter.principal}` and cannot approve its charter too"
+            self._problem(part.source_of("approved.by"), text, "someone else who holds the role must approve it")
+        holders = self.teams.value.roles.get(approved.role, (approved.by,))
+        if approved.by not in holders:
+            text = f"`{approved.by}` does not hold the role `{approved.role}` in teams.yaml"
+            self._warn(part.source_of("approved.by"), text, "let someone who does approve the next version")
+
+    def _check_grant(self, part: Sourced[Charter], grant: Grant, at: str) -> None:
+        if grant.approval is not None:
+            self._check_role(part, f"{at}.approval.by", grant.approval.by)
+        if grant.system not in self.systems:
+            self._check_system_name(part, f"{at}.system", grant.system)
+            return
+        system = self.systems[grant.system].value
+        unknown = [each for each in enumerate(grant.actions) if each[1] not in (EVERY_ACTION, *system.actions)]
+        for index, name in unknown:
+            what = f"action of the system `{grant.system}`"
+            self._known(part, f"{at}.actions.{index}", name, system.actions, what)
+        if not unknown:
+            self._check_amounts(part, grant, system, at)
+            self._check_reach(part, grant, system, at)
+
+    def _check_reach(self, part: Sourced[Charter], grant: Grant, system: System, at: str) -> None:
+        """Warn of a grant that cannot be used: across environments, or on data the charter does not name."""
+        charter = part.value
+        if system.environment is not charter.environment:
+            text = (
+                f"`{charter.principal}` runs in {charter.environment.value} and `{system.system}` "
+                f"in {system.environment.value}, so its calls are denied"
+            )
+            self._warn(part.source_of(f"{at}.system"), text, "environments are kept apart; grant its counterpart")
+        touched = {name for action in system.granted(grant) for name in system.data_of(action)}
+        for name in sorted(touched - set(charter.data)):
+            text = f"this touches `{name}`, which is not in the charter's `data`, so such calls are denied"
+            self._warn(part.source_of(f"{at}.actions"), text, f"add `{name}` to `data` if it is meant to")
+
+    def _check_amounts(self, part: Sourced[Charter], grant: Grant, system: System, at: str) -> None:
+        """Check that every amount with a unit is one that an action of the grant has, in the grant's conditions."""
+        amounts = {name for action in system.granted(grant) for name in system.actions[action].amounts}
+        for where, name, has_unit in _amounts_used(grant, at):
+            if name in amounts or (not has_unit and not nearest(name, amounts)):
+                continue
+            text = f"no action of this grant has an amount `{name}`"
+            self._problem(part.source_of(where), text, _help_for_amount(name, amounts, system))
+
+    # --- tests ---
+
+    def _check_trial(self, part: Sourced[TrialCase]) -> None:
+        case = part.value
+        if not self._is_broken("principals", case.principal):
+            self._known(part, "principal", case.principal, self.charters, "principal")
+        for index, role in enumerate(case.approvals):
+            self._check_role(part, f"approvals.{index}", role)
+        if case.system not in self.systems:
+            self._check_system_name(part, "system", case.system)
+            return
+        actions = self.systems[case.system].value.actions
+        self._known(part, "action", case.action, actions, f"action of the system `{case.system}`")
+
+    # --- what all checks share ---
+
+    def _check_system_name(self, part: Sourced[Any], at: str, name: str) -> None:
+        if not self._is_broken("systems", name):
+            self._known(part, at, name, self.systems, "system")
+
+    def _check_team(self, part: Sourced[Any], team: str) -> None:
+        if TEAMS not in self.broken:
+            self._known(part, "owner.team", team, self.teams.value.teams, "team in teams.yaml")
+
+    def _check_role(self, part: Sourced[Any], at: str, role: str) -> None:
+        if TEAMS in self.broken:
+            return
+        roles = self.teams.value.roles
+        self._known(part, at, role, roles, "role in teams.yaml")
+        if role in roles and not roles[role]:
+            self._warn(part.source_of(at), f"nobody holds the role `{role}`", "name a person in teams.yaml")
+
+    def _check_person(self, person: str, where: Source) -> None:
+        if person not in self._people and TEAMS not in self.broken:
+            near = suggestion(person, self._people, few=True) if len(self._people) <= _FEW else ""
+            self._warn(where, f"`{person}` is in no team", near or None)
+
+    def _is_broken(self, folder: str, name: str) -> bool:
+        return f"{folder}/{name}.yaml" in self.broken
+
+    def _broken_folder(self, folder: str) -> bool:
+        return any(path.startswith(f"{folder}/") for path in self.broken)
+
+    def _known(self, part: Sourced[Any], at: str, word: str, valid: Iterable[str], what: str) -> None:
+        if word not in valid:
+            self._problem(part.source_of(at), f"`{word}` is no {what}", suggestion(word, valid))
+
+    def _problem(self, where: Source, text: str, help: str | None) -> None:
+        self.problems.append(Problem.at(where, text, help))
+
+    def _warn(self, where: Source, text: str, help: str | None) -> None:
+        self.warnings.append(Problem.at(where, text, help))
+
+
+def _data_of(system: System) -> set[str]:
+    return set(system.data) | {name for action in system.actions.values() for name in action.data or ()}
+
+
+def _amounts_used(grant: Grant, at: str) -> Iterator[tuple[str, str, bool]]:
+    """Yield (dotted path, argument, whether a unit is written) for every quantity that `grant` compares."""
+    conditions = [(f"{at}.when", grant.when.arguments if grant.when else {})]
+    conditions.append((f"{at}.approval.when", grant.approval.when if grant.approval else {}))
+    for where, arguments in conditions:
+        for name, condition in arguments.items():
+            if _is_numeric(condition):
+                yield f"{where}.{name}", name, _has_unit(condition)
+    for index, limit in enumerate(grant.limit):
+        if limit.sum is not None and limit.max is not None:
+            yield f"{at}.limit.{index}.sum", limit.sum, limit.max.unit is not None
+
+
+def _help_for_amount(name: str, amounts: set[str], system: System) -> str:
+    elsewhere = next((action for action, each in system.actions.items() if name in each.amounts), None)
+    if elsewhere:
+        return f"it is one of `{elsewhere}`, which this grant does not name"
+    return suggestion(name, amounts) if amounts else f"declare it in systems/{system.system}.yaml"
+
+
+def _is_numeric(condition: ArgumentCondition) -> bool:
+    return any(q is not None for q in (condition.max, condition.min, condition.over, condition.under))
+
+
+def _has_unit(condition: ArgumentCondition) -> bool:
+    return any(q is not None and q.unit for q in (condition.max, condition.min, condition.over, condition.under))

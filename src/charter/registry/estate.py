@@ -1,0 +1,82 @@
+"""An estate as a value: all that an organisation's files say, each part with its place in them.
+
+An estate is what `manifest.load_estate` returns: complete, cross-checked and immutable. Its digest changes exactly when
+one of its parts changes its meaning, whatever the files' layout, comments and order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from charter.core.canonical import digest, digest_of
+from charter.core.values import Source
+from charter.registry.charter import Charter
+from charter.registry.pattern import CharterPattern
+from charter.registry.problem import Problem
+from charter.registry.system import System, Teams
+from charter.registry.trial import TrialCase
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Sourced(Generic[T]):
+    """A value and where each piece of it stands: `sources["grants.0.when.hours"]`; `""` is the whole."""
+
+    value: T
+    sources: Mapping[str, Source]
+
+    @property
+    def path(self) -> str:
+        """The file, relative to the estate."""
+        return self.sources[""].path
+
+    def source_of(self, dotted: str) -> Source:
+        """Return where `dotted` stands, or the nearest thing around it that does."""
+        while dotted and dotted not in self.sources:
+            dotted = dotted.rpartition(".")[0]
+        return self.sources[dotted]
+
+
+@dataclass(frozen=True, slots=True)
+class GuardrailFile:
+    """One file of `guardrails/`: its path relative to the estate and its Cedar text, line ends as LF."""
+
+    path: str
+    text: str
+
+    @property
+    def digest(self) -> str:
+        """The digest of the text."""
+        return digest(self.text.encode())
+
+
+NO_TEAMS = Sourced(Teams(charter="v1"), {"": Source("teams.yaml", 1)})
+
+
+@dataclass(frozen=True, slots=True)
+class Estate:
+    """Everything the files of an estate say."""
+
+    charters: Mapping[str, Sourced[Charter]] = field(default_factory=dict)  # by principal
+    systems: Mapping[str, Sourced[System]] = field(default_factory=dict)  # by name
+    guardrails: tuple[GuardrailFile, ...] = ()  # by path
+    patterns: Mapping[str, Sourced[CharterPattern]] = field(default_factory=dict)  # by name
+    teams: Sourced[Teams] = NO_TEAMS
+    trials: tuple[Sourced[TrialCase], ...] = ()  # in the files' order
+    warnings: tuple[Problem, ...] = ()  # worth a look, yet no reason to refuse
+
+    @property
+    def digest(self) -> str:
+        """The digest of all that can be applied; tests and warnings are not part of it."""
+        return digest_of(
+            {
+                "charters": {name: part.value.digest for name, part in self.charters.items()},
+                "systems": {name: part.value.digest for name, part in self.systems.items()},
+                "guardrails": {part.path: part.digest for part in self.guardrails},
+                "patterns": {name: part.value.digest for name, part in self.patterns.items()},
+                "teams": digest_of(self.teams.value.model_dump(mode="json")),
+            }
+        )

@@ -1,0 +1,264 @@
+"""Estate files -> an estate: read, parse, model, cross-check. All problems of all files are reported together.
+
+    principals/NAME.yaml  systems/NAME.yaml  guardrails/*.cedar  patterns/NAME.yaml  teams.yaml  tests/*.yaml
+
+A file is named for what it holds, so one name cannot stand in two files. A file in one of these folders that would be
+passed over in silence (`agent.yml`, a subfolder) is a problem: someone believes that it counts. Nothing outside the
+estate is read, whatever a link says.
+
+INVARIANT: an estate is returned whole and cross-checked, or EstateError is raised; there is no estate in part.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from charter.core.values import Source
+from charter.registry.charter import Charter, Model
+from charter.registry.crosscheck import CrossCheck
+from charter.registry.document import MAX_FILE_BYTES, Document, read_document, read_text
+from charter.registry.estate import NO_TEAMS, Estate, GuardrailFile, Sourced
+from charter.registry.fault import problems_in
+from charter.registry.pattern import CharterPattern, problems_of_template
+from charter.registry.problem import EstateError, Problem
+from charter.registry.system import System, Teams
+from charter.registry.trial import TrialCase, TrialFile
+
+M = TypeVar("M", bound=Model)
+
+MAX_FILES = 20_000
+MAX_ESTATE_CHARACTERS = 256 * 1024 * 1024
+TEAMS = "teams.yaml"
+FOLDERS = {"principals": ".yaml", "systems": ".yaml", "guardrails": ".cedar", "patterns": ".yaml", "tests": ".yaml"}
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_PASSED_OVER = (".md", ".txt")  # notes beside the files
+
+
+def load_estate(root: Path, *, today: dt.date | None = None) -> Estate:
+    """Return the estate in the folder `root`; with `today`, warn of charters that have run out.
+
+    Raises:
+        EstateError: files are wrong; `problems` holds all that could be told, in the files' order.
+    """
+    files, problems = _read(root)
+    return _parse(files, today, problems)
+
+
+def read_files(root: Path) -> dict[str, str]:
+    """Return the text of an estate's files by their path in it, read once, so that what is planned can be applied.
+
+    Raises:
+        EstateError: a file cannot be read, is too large, is no UTF-8 or leads out of the estate.
+    """
+    files, problems = _read(root)
+    if problems:
+        raise EstateError(problems)
+    return files
+
+
+def parse_estate(files: Mapping[str, str], *, today: dt.date | None = None) -> Estate:
+    """Return the estate that `files` (path in the estate -> text) make.
+
+    Raises:
+        EstateError: they make none.
+    """
+    return _parse(files, today, [])
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def _read(root: Path) -> tuple[dict[str, str], list[Problem]]:
+    """Return the texts of the files of `root`, and what is wrong with files that could not be read."""
+    files: dict[str, str] = {}
+    problems: list[Problem] = []
+    if not root.is_dir():
+        raise EstateError([Problem(str(root), 1, 1, "there is no estate here", "begin one: charter init")])
+    inside = root.resolve()
+    for count, path in enumerate(_candidates(root, problems)):
+        if count >= MAX_FILES:
+            problem = Problem(path, 1, 1, f"the estate has more than {MAX_FILES:,} files", "split it in two")
+            raise EstateError([*problems, problem])
+        try:
+            files[path] = read_text(_bytes_of(root / path, inside, path), path)
+        except EstateError as err:
+            problems.extend(err.problems)
+    return files, problems
+
+
+def _candidates(root: Path, problems: list[Problem]) -> Iterator[str]:
+    """Yield the paths of the files that make the estate, in order; note those that someone may believe to count."""
+    if (root / TEAMS).exists():
+        yield TEAMS
+    for folder, suffix in FOLDERS.items():
+        if not (root / folder).is_dir():
+            continue
+        for entry in sorted(each.name for each in (root / folder).iterdir()):
+            path = f"{folder}/{entry}"
+            if entry.startswith(".") or entry.endswith(_PASSED_OVER):
+                continue
+            problem = _misplaced(path, suffix, is_folder=(root / path).is_dir())
+            if problem:
+                problems.append(problem)
+            else:
+                yield path
+
+
+def _misplaced(path: str, suffix: str, *, is_folder: bool) -> Problem | None:
+    """Return why the file at `path` would not count, if so."""
+    folder, _, name = path.partition("/")
+    if is_folder:
+        return Problem(path, 1, 1, "folders inside are not read", f"put the files into {folder}/ itself")
+    if not name.endswith(suffix):
+        return Problem(path, 1, 1, f"only files that end in {suffix} are read", "rename it, or move it elsewhere")
+    if not _FILE_NAME.fullmatch(name):
+        return Problem(path, 1, 1, "the file's name holds a character that is not allowed", "use a-z, 0-9 and hyphens")
+    return None
+
+
+def _bytes_of(file: Path, inside: Path, path: str) -> bytes:
+    """Return at most one byte more than a file may have.
+
+    Raises:
+        EstateError: it leads out of the estate, is no plain file, or cannot be read.
+    """
+    try:
+        real = file.resolve(strict=True)
+        if not real.is_relative_to(inside):
+            raise EstateError([Problem(path, 1, 1, "this link leads out of the estate", "put the file itself here")])
+        handle = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not make us wait
+        with os.fdopen(handle, "rb") as opened:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise EstateError([Problem(path, 1, 1, "this is no plain file", "remove it")])
+            return opened.read(MAX_FILE_BYTES + 1)
+    except (OSError, RuntimeError) as err:  # RuntimeError: a loop of links
+        why = getattr(err, "strerror", None) or "its links go round in circles"
+        raise EstateError([Problem(path, 1, 1, f"the file cannot be read: {why}", "mend it or remove it")]) from err
+
+
+# --- parsing ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Parts:
+    """What has been parsed so far, and what was wrong."""
+
+    problems: list[Problem]
+    charters: dict[str, Sourced[Charter]] = field(default_factory=dict)
+    systems: dict[str, Sourced[System]] = field(default_factory=dict)
+    guardrails: list[GuardrailFile] = field(default_factory=list)
+    patterns: dict[str, Sourced[CharterPattern]] = field(default_factory=dict)
+    teams: Sourced[Teams] = NO_TEAMS
+    trials: list[Sourced[TrialCase]] = field(default_factory=list)
+
+    def take(self, path: str, data: bytes) -> None:
+        """Take the file at `path` in.
+
+        Raises:
+            EstateError: it is wrong.
+        """
+        folder, _, name = path.rpartition("/")
+        match folder:
+            case "principals":
+                self.charters[name.removesuffix(".yaml")] = _named(path, data, Charter, "principal")
+            case "systems":
+                self.systems[name.removesuffix(".yaml")] = _named(path, data, System, "system")
+            case "patterns":
+                self.patterns[name.removesuffix(".yaml")] = _pattern(path, data)
+            case "tests":
+                self.trials.extend(_trials(path, data))
+            case "guardrails":
+                self.guardrails.append(GuardrailFile(path, read_text(data, path)))
+            case _:
+                document = read_document(data, path)
+                self.teams = Sourced(_modelled(document, Teams), document.sources())
+
+
+def _parse(files: Mapping[str, str], today: dt.date | None, problems: list[Problem]) -> Estate:
+    """Return the estate, or raise EstateError with `problems` and all those found here."""
+    if len(files) > MAX_FILES or sum(map(len, files.values())) > MAX_ESTATE_CHARACTERS:
+        raise EstateError([Problem(TEAMS, 1, 1, "the estate is too large", f"at most {MAX_FILES:,} files, 256 MiB")])
+    parts = _Parts(problems)
+    for path in sorted(files):
+        try:
+            _check_path(path)
+            parts.take(path, files[path].encode("utf-8", "surrogatepass"))
+        except EstateError as err:
+            parts.problems.extend(err.problems)
+    broken = frozenset(problem.path for problem in parts.problems)
+    if TEAMS not in files and TEAMS not in broken:
+        parts.problems.append(Problem(TEAMS, 1, 1, "the estate has no teams.yaml", "begin one: charter init"))
+        broken |= {TEAMS}
+    checks = CrossCheck(parts.charters, parts.systems, parts.teams, parts.trials, broken, today)
+    checks.run()
+    if parts.problems or checks.problems:
+        raise EstateError([*parts.problems, *checks.problems])
+    return Estate(
+        charters=parts.charters,
+        systems=parts.systems,
+        guardrails=tuple(parts.guardrails),
+        patterns=parts.patterns,
+        teams=parts.teams,
+        trials=tuple(parts.trials),
+        warnings=tuple(sorted(set(checks.warnings), key=lambda w: (w.path, w.line, w.column, w.text))),
+    )
+
+
+def _check_path(path: str) -> None:
+    folder, _, name = path.rpartition("/")
+    if path == TEAMS:
+        return
+    if folder not in FOLDERS or not _FILE_NAME.fullmatch(name) or not name.endswith(FOLDERS[folder]):
+        raise EstateError([Problem(path, 1, 1, "this is no file of an estate", "see charter init for what is")])
+
+
+def _modelled(document: Document, model: type[M]) -> M:
+    try:
+        return model.model_validate(document.value)
+    except ValidationError as err:
+        raise EstateError(problems_in(err, document, model)) from err
+
+
+def _named(path: str, data: bytes, model: type[M], field_name: str) -> Sourced[M]:
+    """Return the file's value, which must be called what the file is called."""
+    document = read_document(data, path)
+    value = _modelled(document, model)
+    name = getattr(value, field_name)
+    if path.rpartition("/")[2] != f"{name}.yaml":
+        text = f"the file of `{name}` must be called {name}.yaml"
+        raise EstateError([Problem.at(document.source((field_name,)), text, "rename the file or what it holds")])
+    return Sourced(value, document.sources())
+
+
+def _pattern(path: str, data: bytes) -> Sourced[CharterPattern]:
+    part = _named(path, data, CharterPattern, "pattern")
+    problems = problems_of_template(part.value, read_document(data, path))
+    if problems:
+        raise EstateError(problems)
+    return part
+
+
+def _trials(path: str, data: bytes) -> Iterator[Sourced[TrialCase]]:
+    document = read_document(data, path)
+    cases = _modelled(document, TrialFile).tests
+    sources = document.sources_of_entries("tests")
+    first: dict[str, Source] = {}
+    problems: list[Problem] = []
+    for index, case in enumerate(cases):
+        where = sources[index].get("name", sources[index][""])
+        if case.name in first:
+            text = f"two tests are called `{case.name}`"
+            problems.append(Problem.at(where, text, f"the first is in line {first[case.name].line}; rename one"))
+        first.setdefault(case.name, where)
+    if problems:
+        raise EstateError(problems)
+    return (Sourced(case, sources[index]) for index, case in enumerate(cases))

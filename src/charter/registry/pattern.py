@@ -1,0 +1,206 @@
+"""Patterns: approved charters with parameters, from which `charter new` writes a principal's file.
+
+A pattern's template is a charter in which texts hold `${parameter}`. Values are put into the parsed tree and never into
+YAML text, so no value can add a field: whatever a person types stays one text. What is rendered is held to the same
+model as any charter before it is shown. Nor may a value hold `*`, which would widen what was approved.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+from charter.core.canonical import digest_of
+from charter.core.errors import ErrorCode, MalformedError
+from charter.registry.charter import Charter, Model, Name, Text
+from charter.registry.document import Document, Path
+from charter.registry.fault import problems_in, typed_problems_in
+from charter.registry.problem import PlacedError, Problem, suggestion
+
+_PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_FLOW_WIDTH = 100  # a list or mapping of scalars that fits this many characters is written on one line
+
+ParameterName = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+ParameterValue = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=500)]
+
+
+class Parameter(Model):
+    """One thing a person fills in."""
+
+    description: Text
+    default: ParameterValue | None = None
+
+
+class CharterPattern(Model):
+    """One file of `patterns/`."""
+
+    charter: Literal["v1"]
+    pattern: Name
+    title: Text
+    parameters: Annotated[dict[ParameterName, Parameter], Field(max_length=40)] = Field(default_factory=dict)
+    template: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _parameters_exist(self) -> CharterPattern:
+        for path, name in placeholders(self.template):
+            if name not in self.parameters:
+                help = suggestion(name, self.parameters)
+                text = f"the template uses `{name}`, which is no parameter; {help}"
+                raise PlacedError(("template", *path), text)
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the pattern as plain JSON, in the shape of its file; decimals as text."""
+        body = self.model_dump(mode="json", exclude={"template"}, exclude_none=True)
+        return body | {"template": _plain(self.template)}
+
+    @property
+    def digest(self) -> str:
+        """The digest of the canonical JSON."""
+        return digest_of(self.to_json())
+
+
+def placeholders(template: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:  # noqa: ANN401 - any YAML value
+    """Yield where `${…}` stands in the template's values, and the name in it."""
+    match template:
+        case str():
+            yield from ((path, name) for name in _PLACEHOLDER.findall(template))
+        case dict():
+            for key, item in template.items():
+                yield from placeholders(item, (*path, key))
+        case list():
+            for index, item in enumerate(template):
+                yield from placeholders(item, (*path, index))
+        case _:
+            return
+
+
+def render(pattern: CharterPattern, values: Mapping[str, str]) -> str:
+    """Return the YAML text of the charter that `pattern` makes with `values`; defaults fill the rest.
+
+    Raises:
+        MalformedError: a parameter is missing or unknown, or the outcome would be no charter.
+    """
+    filled = _filled(pattern.template, _complete(pattern, values))
+    try:
+        Charter.model_validate(filled)
+    except ValidationError as err:
+        first = problems_in(err, Document("", filled, {}, {}), Charter)[0]
+        raise MalformedError(
+            ErrorCode.BAD_VALUE,
+            f"the pattern `{pattern.pattern}` makes no charter with these values: {first.text}",
+            help=first.help or "give other values, or mend the pattern",
+        ) from err
+    return f"# From the pattern {pattern.pattern}: {pattern.title}\n{write_yaml(filled)}"
+
+
+def problems_of_template(pattern: CharterPattern, document: Document) -> list[Problem]:
+    """Return what no value of a parameter could mend: unknown fields of the template, and missing ones.
+
+    `document` is the pattern's own file.
+    """
+    sample = _filled(pattern.template, dict.fromkeys(pattern.parameters, "x"))
+    try:
+        Charter.model_validate(sample)
+    except ValidationError as err:
+        found = typed_problems_in(err, document, Charter, ("template",))
+        return [problem for kind, problem in found if kind in ("missing", "extra_forbidden")]
+    return []
+
+
+def _complete(pattern: CharterPattern, values: Mapping[str, str]) -> dict[str, str]:
+    for name, value in values.items():
+        if name not in pattern.parameters:
+            raise MalformedError(
+                ErrorCode.BAD_VALUE,
+                f"the pattern `{pattern.pattern}` has no parameter {name[:40]!a}",
+                help=suggestion(name, pattern.parameters),
+            )
+        if "*" in value:  # what was approved for one thing must not be had for all of them
+            raise MalformedError(
+                ErrorCode.BAD_VALUE, f"the value of `{name}` holds a `*`", help="name the one thing that is meant"
+            )
+    complete = {name: each.default for name, each in pattern.parameters.items() if each.default is not None}
+    complete |= values
+    missing = [name for name in pattern.parameters if name not in complete]
+    if missing:
+        told = "; ".join(f"{name}: {pattern.parameters[name].description}" for name in missing)
+        raise MalformedError(
+            ErrorCode.BAD_VALUE,
+            f"the pattern `{pattern.pattern}` needs {', '.join(f'`{name}`' for name in missing)}",
+            help=f"give it as name=value ({told})",
+        )
+    return complete
+
+
+def _filled(template: Any, values: Mapping[str, str]) -> Any:  # noqa: ANN401
+    match template:
+        case str():
+            return _PLACEHOLDER.sub(lambda found: values[found[1]], template)
+        case dict():
+            return {key: _filled(item, values) for key, item in template.items()}
+        case list():
+            return [_filled(item, values) for item in template]
+        case _:
+            return template
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    """Return a parsed YAML value as JSON that has a canonical form."""
+    match value:
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case list():
+            return [_plain(item) for item in value]
+        case None | bool() | int() | str():
+            return value
+        case _:
+            return str(value)
+
+
+def write_yaml(value: Mapping[str, Any]) -> str:
+    """Return `value` as YAML 1.2 in the given order, short lists and mappings on one line."""
+    writer = YAML()
+    writer.width = 120
+    writer.indent(mapping=2, sequence=4, offset=2)
+    stream = io.StringIO()
+    writer.dump(_laid_out(dict(value), 0), stream)
+    return stream.getvalue()
+
+
+def _laid_out(value: Any, depth: int) -> Any:  # noqa: ANN401
+    """Return `value` with the layout a person would choose; dates stay unquoted."""
+    match value:
+        case dict():
+            mapping = CommentedMap((key, _laid_out(item, depth + 1)) for key, item in value.items())
+            if depth and _is_short(value):
+                mapping.fa.set_flow_style()
+            return mapping
+        case list():
+            sequence = CommentedSeq(_laid_out(item, depth + 1) for item in value)
+            if _is_short(value) and not any(isinstance(item, dict) for item in value):
+                sequence.fa.set_flow_style()
+            return sequence
+        case str() if _DATE.fullmatch(value):
+            return _date_or_text(value)
+        case _:
+            return value
+
+
+def _date_or_text(text: str) -> dt.date | str:
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        return text
+
+
+def _is_short(value: dict[str, Any] | list[Any]) -> bool:
+    return len(str(value)) <= _FLOW_WIDTH and "\n" not in str(value)

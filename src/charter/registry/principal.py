@@ -1,0 +1,97 @@
+"""Principals, systems and credentials as the registry keeps them, and the estate in memory that decisions read."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+
+from charter.registry.approval import Approval
+from charter.registry.charter import Environment, Kind
+from charter.registry.standing import Standing, Subject
+from charter.registry.system import System
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A registered principal: its permanent identity and the charter version it acts under."""
+
+    id: str  # prn_…
+    name: str
+    spiffe_id: str
+    kind: Kind
+    environment: Environment
+    owner_person: str
+    owner_team: str
+    standing: Standing
+    epoch: int  # rises when authority is withdrawn; tokens from an earlier epoch are dead
+    version: int  # of its charter, from 1
+    digest: str  # of that version
+    expires: dt.date  # the charter holds to the end of this day, UTC
+
+    @property
+    def subject(self) -> Subject:
+        """The principal as `may_act` asks about it."""
+        end = dt.datetime.combine(self.expires, dt.time(), dt.UTC) + dt.timedelta(days=1)
+        return Subject(self.name, self.standing, end, self.epoch)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientKey:
+    """A registered public key of exactly one principal. `thumbprint` is RFC 7638, SHA-256, base64url."""
+
+    id: str  # crd_…
+    principal_id: str
+    thumbprint: str
+    jwk: dict[str, str]  # public members only
+    standing: Standing
+    registered_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SystemRecord:
+    """A registered system at one version."""
+
+    name: str
+    version: int
+    digest: str
+    standing: Standing
+    system: System
+
+    @property
+    def subject(self) -> Subject:
+        """The system as `may_act` asks about it."""
+        return Subject(self.name, self.standing)
+
+
+@dataclass(slots=True)
+class LiveEstate:
+    """The estate in memory: what decisions read. Only the database writer changes it, after its commit.
+
+    Records are immutable and replaced whole, so a reader that holds one holds one consistent reading of it.
+    """
+
+    principals: dict[str, Principal] = field(default_factory=dict)  # by id
+    ids: dict[str, str] = field(default_factory=dict)  # name -> id
+    keys: dict[str, ClientKey] = field(default_factory=dict)  # by thumbprint
+    thumbprints: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of a principal's keys, by its id
+    revoked_tokens: dict[str, int] = field(default_factory=dict)  # token id -> when it expires, seconds since 1970
+    systems: dict[str, SystemRecord] = field(default_factory=dict)  # by name
+    approvals: dict[tuple[str, str], Approval] = field(default_factory=dict)  # open ones, by principal id, call digest
+    policy_generation: int = 0  # rises whenever systems or guardrails change: bound slices are then stale
+    sequence: int = 0  # of the last change seen
+
+    def put_key(self, key: ClientKey) -> None:
+        """Show a client key, new or changed."""
+        known = self.thumbprints.get(key.principal_id, ())
+        if key.thumbprint not in known:
+            self.thumbprints[key.principal_id] = (*known, key.thumbprint)
+        self.keys[key.thumbprint] = key
+
+    def keys_of(self, principal_id: str) -> tuple[ClientKey, ...]:
+        """Return a principal's keys, whatever their standing, in the order they were registered."""
+        return tuple(self.keys[each] for each in self.thumbprints.get(principal_id, ()))
+
+    def principal_named(self, name: str) -> Principal | None:
+        """Return the principal called `name`, if there is one."""
+        found = self.ids.get(name)
+        return self.principals.get(found) if found else None

@@ -1,0 +1,123 @@
+"""JSON Schemas (draft 2020-12) of an estate's files, so that editors complete and check them while one types.
+
+They are made from the models that judge the files, and say what people write: `200 EUR`, `90d`, `08:00-18:00
+Europe/Berlin`. What a schema cannot say (a zone exists, a system has the action) `charter validate` checks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from charter.registry.charter import Charter
+from charter.registry.fault import EXAMPLES
+from charter.registry.pattern import CharterPattern
+from charter.registry.system import System, Teams
+from charter.registry.trial import TrialFile
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+FOLDER = ".schema"
+_FILES: dict[str, type[BaseModel]] = {
+    "principal.json": Charter,
+    "system.json": System,
+    "teams.json": Teams,
+    "pattern.json": CharterPattern,
+    "tests.json": TrialFile,
+}
+_QUANTITY = r"^-?[0-9]{1,12}(\.[0-9]{1,4})?( [A-Za-z%][A-Za-z0-9/%]{0,15})?$"
+_DAY = "(mon|tue|wed|thu|fri|sat|sun)"
+_DAYS = rf"^{_DAY}(-{_DAY})?(, *{_DAY}(-{_DAY})?)*$"
+_HOURS = r"^([01][0-9]|2[0-4]):[0-5][0-9]-([01][0-9]|2[0-4]):[0-5][0-9] [A-Za-z][A-Za-z0-9_+/-]{1,48}$"
+
+# Definitions whose written form differs from the model's fields.
+_WRITTEN: dict[str, dict[str, Any]] = {
+    "Quantity": {
+        "description": "A number with at most 4 decimals, and perhaps a unit.",
+        "anyOf": [{"type": "string", "pattern": _QUANTITY}, {"type": "number"}],
+        "examples": ["200 EUR", 10, "5 MB"],
+    },
+    "Hours": {
+        "description": "A daily window with its time zone; start included, end not. It may cross midnight.",
+        "type": "string",
+        "pattern": _HOURS,
+        "examples": ["08:00-18:00 Europe/Berlin"],
+    },
+    "When": {
+        "description": "Conditions that must all hold: hours, days, and conditions on arguments by their names.",
+        "type": "object",
+        "properties": {
+            "hours": {"$ref": "#/$defs/Hours"},
+            "days": {"$ref": "#/$defs/Days"},
+            "arguments": {
+                "description": "Conditions on arguments whose names are hours, days or arguments.",
+                "type": "object",
+                "additionalProperties": {"$ref": "#/$defs/ArgumentCondition"},
+            },
+        },
+        "additionalProperties": {"$ref": "#/$defs/ArgumentCondition"},
+    },
+    "Days": {
+        "description": "Days of the week in the window's time zone, or in UTC.",
+        "anyOf": [
+            {"type": "string", "pattern": _DAYS},
+            {"type": "array", "minItems": 1, "items": {"type": "string", "pattern": rf"^{_DAY}(-{_DAY})?$"}},
+        ],
+        "examples": ["mon-fri", "sat,sun"],
+    },
+}
+_TOLD = {
+    "purpose": "What it is for, in one sentence that a reviewer can hold it to.",
+    "owner": "The person and team who answer for it.",
+    "data": "The classes of data it may touch.",
+    "approved": "Who approved this charter, in which role, and when. Not its owner.",
+    "credential": "How its identity is proved. private-key-jwt obtains tokens from Charter.",
+    "grants": "What it may do, one system at a time. What is not granted is denied.",
+    "delegation": "What authority others may lend it.",
+    "review": "How often a person must decide whether it keeps its authority.",
+    "expires": "The last day on which it may act, UTC.",
+    "objects": "Paths within the system; `*` matches any run of characters.",
+    "limit": "How much per window, aligned to UTC.",
+    "approval": "Calls for which a person must say yes first.",
+    "sensitive": "Whether guardrails and reviews treat it with more care.",
+    "effect": "What the action does to the world. write can be undone, irreversible cannot.",
+    "pin": "The digest of the accepted tool definition; charter systems import writes it.",
+    "amounts": "Arguments that are quantities: where the value and its unit stand in the call.",
+    "roles": "Who holds each human role. Approvals are given in a role.",
+    "because": "Text that must occur in the reasons.",
+    "rule": "The id of the rule that must have decided.",
+    "at": "When the call is made: date, time and zone.",
+}
+
+
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """Return the schemas by file name, as `charter init` writes them into `.schema/`."""
+    return {name: _schema(name, model) for name, model in _FILES.items()}
+
+
+def _schema(name: str, model: type[BaseModel]) -> dict[str, Any]:
+    schema = model.model_json_schema(by_alias=True, mode="validation")
+    defs: dict[str, Any] = schema.setdefault("$defs", {})
+    if "When" in defs:
+        defs["Days"] = {}
+    for written, form in _WRITTEN.items():
+        if written in defs:
+            defs[written] = form
+    for each in (schema, *defs.values()):
+        _explain(each)
+    return {"$schema": DIALECT, "$id": f"https://charter.invalid/schema/v1/{name}"} | schema
+
+
+def _explain(definition: dict[str, Any]) -> None:
+    """Add what editors show beside a field, and drop what pydantic says only to itself."""
+    definition.pop("title", None)
+    for name, field in definition.get("properties", {}).items():
+        field.pop("title", None)
+        if field.get("default", ...) is None or str(field.get("default")).startswith("PT"):
+            del field["default"]  # nothing, or a duration as ISO 8601 has it, which nobody writes here
+        if name in _TOLD:
+            field["description"] = _TOLD[name]
+        example = EXAMPLES.get(name, "").partition(": ")[2]
+        is_written_so = example and not example.startswith(("{", "[")) and name != "by"  # a person here, a role there
+        if is_written_so and "$ref" not in field:
+            field.setdefault("examples", [example])

@@ -1,0 +1,179 @@
+"""Systems: what a principal reaches. A system has an environment, actions with their effects, objects and data classes.
+
+A tool that no action names is unknown and denied. An action carries the pin, the digest of the tool definition that was
+accepted at import; a tool whose definition no longer has that digest is held until someone accepts the change.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StrictBool, StringConstraints, model_validator
+
+from charter.core.canonical import digest_of
+from charter.registry.charter import (
+    EVERY_ACTION,
+    ActionName,
+    DataClass,
+    Effect,
+    Email,
+    Environment,
+    Grant,
+    Model,
+    Name,
+    Owner,
+    Pattern,
+    SystemName,
+    Text,
+)
+from charter.registry.problem import PlacedError
+
+
+class SystemKind(StrEnum):
+    """What protocol a system speaks."""
+
+    MCP = "mcp"
+    HTTP = "http"
+    MODEL = "model"
+    DATABASE = "database"
+
+
+# What credentials look like: model and cloud keys, tokens, private keys, passwords within URLs.
+_SECRET = re.compile(
+    r"\bsk-[A-Za-z0-9_-]{16,}|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{20,}|\bhf_[A-Za-z0-9]{20,}"
+    r"|\bxox[abprs]-[A-Za-z0-9-]{10,}|\bA[KS]IA[A-Z0-9]{16}\b|\bAIza[\w-]{30,}|\beyJ[\w-]{10,}\.eyJ|PRIVATE KEY-----"
+    r"|://[^/\s:@]+:[^/\s@]+@"
+)
+
+
+def _refuse_secret(text: str, path: tuple[str | int, ...], help: str) -> None:
+    """Refuse what looks like a credential: an estate is read by many, kept in git and shown in plans."""
+    if _SECRET.search(text):
+        raise PlacedError(path, f"this looks like a secret, which an estate must not hold; {help}")
+
+
+class StdioUpstream(Model):
+    """An MCP server that Charter starts as a child and speaks to over its standard streams.
+
+    `command` words may hold `${estate}`, the estate's folder. `pass_env` names variables of Charter's own environment
+    that the child receives; of the rest it gets PATH, HOME, LANG and TMPDIR alone.
+    """
+
+    transport: Literal["stdio"]
+    command: Annotated[tuple[str, ...], Field(min_length=1, max_length=64)]
+    cwd: str | None = None
+    env: dict[str, str] = Field(default_factory=dict)
+    pass_env: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _without_secrets(self) -> StdioUpstream:
+        for name, value in self.env.items():
+            _refuse_secret(value, ("env", name), f"set it where Charter runs, and write `pass_env: [{name}]`")
+        for index, value in enumerate(self.command):
+            _refuse_secret(value, ("command", index), "hand it over in a variable that `pass_env` names")
+        return self
+
+
+class HttpUpstream(Model):
+    """An MCP server reached by streamable HTTP. `token_env` names the variable that holds its bearer token, if any."""
+
+    transport: Literal["http"]
+    url: Annotated[str, StringConstraints(strict=True, pattern=r"^https?://[^\s]+$", max_length=2048)]
+    token_env: str | None = None
+
+    @model_validator(mode="after")
+    def _without_secrets(self) -> HttpUpstream:
+        _refuse_secret(self.url, ("url",), "name the variable that holds its token in `token_env`")
+        return self
+
+
+Upstream = Annotated[StdioUpstream | HttpUpstream, Field(discriminator="transport")]
+
+
+class AmountOf(Model):
+    """Where an argument's unit stands: `{value: amount, unit: currency}` reads two arguments as one quantity."""
+
+    value: str
+    unit: str | None = None
+
+
+class Action(Model):
+    """One thing that can be done on a system: the tool that does it, its effect, and the object it touches."""
+
+    tool: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=128)]
+    effect: Effect
+    object: Pattern = "*"  # `charge/{charge_id}`: braces take an argument of the call
+    data: tuple[DataClass, ...] | None = None  # None: the system's
+    amounts: dict[str, AmountOf] = Field(default_factory=dict)
+    pin: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
+
+
+class System(Model):
+    """One system, version 1 of the format."""
+
+    charter: Literal["v1"]
+    system: SystemName
+    kind: SystemKind
+    environment: Environment
+    owner: Owner
+    title: Text | None = None
+    sensitive: StrictBool = False
+    data: tuple[DataClass, ...] = ()
+    upstream: Upstream | None = None
+    actions: dict[ActionName, Action] = Field(default_factory=dict, max_length=1000)
+
+    @model_validator(mode="after")
+    def _one_action_per_tool(self) -> System:
+        seen: dict[str, str] = {}
+        for name, action in self.actions.items():
+            if action.tool in seen:
+                text = f"the tool `{action.tool}` serves both `{seen[action.tool]}` and `{name}`"
+                raise PlacedError(("actions", name, "tool"), text)
+            seen[action.tool] = name
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the system as plain JSON, in the shape of its file."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    @property
+    def digest(self) -> str:
+        """The digest of the canonical JSON."""
+        return digest_of(self.to_json())
+
+    def action_of_tool(self, tool: str) -> str | None:
+        """Return the name of the action that `tool` performs, if the system knows it."""
+        return next((name for name, action in self.actions.items() if action.tool == tool), None)
+
+    def granted(self, grant: Grant) -> tuple[str, ...]:
+        """Return the actions of this system that `grant` names; `*` names each it has, in the file's order."""
+        if grant.actions == (EVERY_ACTION,):
+            return tuple(self.actions)
+        return tuple(name for name in grant.actions if name in self.actions)
+
+    def data_of(self, action: str) -> tuple[str, ...]:
+        """Return the data classes that `action` touches."""
+        own = self.actions[action].data
+        return self.data if own is None else own
+
+
+class Team(Model):
+    """A team: who leads it and who belongs to it."""
+
+    lead: Email
+    members: tuple[Email, ...] = ()
+
+
+class Teams(Model):
+    """`teams.yaml`: the organisation's teams and the people who hold each human role."""
+
+    charter: Literal["v1"]
+    teams: dict[Name, Team] = Field(default_factory=dict)
+    roles: dict[Name, tuple[Email, ...]] = Field(default_factory=dict)
+
+    @property
+    def people(self) -> frozenset[str]:
+        """Everyone who leads or belongs to a team."""
+        return frozenset(person for team in self.teams.values() for person in (team.lead, *team.members))

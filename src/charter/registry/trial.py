@@ -1,0 +1,96 @@
+"""Table tests of an estate: what a principal asks, and what must come of it.
+
+A test file is `{charter: v1, tests: [...]}`. The cases are data; policy/trial.py runs them through the same decision as
+the gateway. A case says as much of the answer as it cares about: the verdict always, and if it likes a piece of the
+reasons' text, the rule that must have decided, and the layer of control.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
+
+from charter.core.clock import parse_rfc3339
+from charter.registry.charter import ActionName, Model, Name, Pattern, Role, SystemName, Text
+
+MAX_ARGUMENTS = 64
+
+
+class Expect(StrEnum):
+    """The verdict a case expects."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+    ESCALATE = "escalate"
+
+
+class TrialLayer(StrEnum):
+    """The layers of control a case can name: those of policy/verdict.py (a test holds the two equal)."""
+
+    STANDING = "standing"
+    SYSTEM = "system"
+    GUARDRAIL = "guardrail"
+    CHARTER = "charter"
+    LIMIT = "limit"
+    APPROVAL = "approval"
+    POLICY_ERROR = "policy-error"
+    FRESHNESS = "freshness"
+
+
+def _moment(value: object) -> dt.datetime:
+    """Return the moment that RFC 3339 text with a zone names."""
+    if isinstance(value, dt.datetime) and value.tzinfo is not None:
+        return value.astimezone(dt.UTC)
+    try:
+        return parse_rfc3339(value) if isinstance(value, str) else parse_rfc3339("")
+    except ValueError as err:
+        raise ValueError(f"`{value}` is no moment; write date, time and zone, as in 2026-11-24T10:00:00+01:00") from err
+
+
+def _as_on_the_wire(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return `value` with decimals as the floats that a JSON reader would have made of them."""
+    match value:
+        case Decimal():
+            return float(value)
+        case dict():
+            return {key: _as_on_the_wire(item) for key, item in value.items()}
+        case list():
+            return [_as_on_the_wire(item) for item in value]
+        case _:
+            return value
+
+
+Moment = Annotated[
+    dt.datetime,
+    BeforeValidator(_moment),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-24T10:00:00+01:00"]}),
+]
+Arguments = Annotated[dict[str, Any], Field(max_length=MAX_ARGUMENTS), AfterValidator(_as_on_the_wire)]
+
+
+class TrialCase(Model):
+    """One call and the verdict it must get. Without `at`, the runner takes a fixed working hour and says so."""
+
+    name: Text
+    principal: Name
+    system: SystemName
+    action: ActionName
+    arguments: Arguments = Field(default_factory=dict)
+    object: Pattern | None = None  # the object's path; None: what the action's template makes of the arguments
+    at: Moment | None = None
+    approvals: tuple[Role, ...] = ()  # roles that have approved exactly this call
+    expect: Expect
+    because: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=500)] | None = None
+    rule: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200)] | None = None
+    layer: TrialLayer | None = None
+
+
+class TrialFile(Model):
+    """One file of `tests/`."""
+
+    charter: Literal["v1"]
+    tests: Annotated[tuple[TrialCase, ...], Field(min_length=1, max_length=5000)]

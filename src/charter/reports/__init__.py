@@ -1,0 +1,1 @@
+"""The review questions, answered from the evidence."""

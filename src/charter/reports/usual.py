@@ -1,0 +1,104 @@
+"""Outside the usual pattern: a principal compared with its own earlier days, by rules anyone can check by hand.
+
+Two kinds of signs. *Busy*: a day's calls lie three standard deviations above the mean of the principal's earlier active
+days. *New*: a system, action, hour of the day (UTC) or place (an object's folder) seen for the first time. Neither is
+said of a principal with fewer than seven earlier active days, and a place is new only to who knows few: one that works
+through a thousand folders meets new ones all the time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import ibis
+from ibis import _
+
+from charter.reports.facts import Facts, bounds
+from charter.reports.words import said, tenths
+
+if TYPE_CHECKING:
+    from ibis.expr.types import Table
+
+LEAST_DAYS = 7  # earlier active days
+DEVIATIONS = 3.0
+LEAST_CALLS = 10  # in a busy day: below, chance looks like a pattern
+FEW_PLACES = 20
+
+_COLUMNS = ("principal", "sign", "what", "first", "calls", "sentence")
+
+
+def outside_the_pattern(facts: Facts) -> Table:
+    """What was unlike a principal's earlier days: newest first, each with why it is told."""
+    signs = [_busy_days(facts)]
+    for sign, column in (
+        ("new system", _.system),
+        ("new action", _.system + "/" + _.action),
+        ("new hour", _hour()),
+        ("new place", _.system + "/" + _place()),
+    ):
+        signs.append(_first_times(facts, sign, column))
+    return ibis.union(*signs).order_by([ibis.desc("first"), "principal", "sign", "what"])
+
+
+def _days(facts: Facts) -> Table:
+    """Return each principal's active days with their calls and what its earlier ones were like."""
+    days = facts.verdicts.group_by(["principal", _.time.date().name("day")]).agg(calls=_.count())
+    earlier = ibis.window(group_by="principal", order_by="day", rows=(None, -1))
+    return days.mutate(
+        known=_.calls.count().over(earlier),
+        mean=_.calls.mean().over(earlier),
+        deviation=_.calls.std(how="sample").over(earlier),
+    )
+
+
+def _busy_days(facts: Facts) -> Table:
+    """Days far above the mean. A day's calls scatter by their root at least, however alike the earlier days were."""
+    since, _until = bounds(facts)
+    return (
+        _days(facts)
+        .filter((_.known >= LEAST_DAYS) & (_.day >= since.date()) & (_.calls >= LEAST_CALLS))
+        .mutate(scatter=ibis.greatest(_.deviation, _.mean.sqrt(), 1.0))
+        .filter(_.calls > _.mean + _.scatter * DEVIATIONS)
+        .mutate(
+            sign=ibis.literal("busy day"),
+            what=_.day.cast("string"),
+            first=_.day.cast("timestamp(6)"),
+            sentence=said(_.principal, " made ", _.calls, " calls on ", _.day, "; on its ", _.known)
+            + said(" earlier days it made " + tenths(_.mean), " a day, give or take ", tenths(_.scatter)),
+        )
+        .select(*_COLUMNS)
+    )
+
+
+def _first_times(facts: Facts, sign: str, column: Any) -> Table:  # noqa: ANN401 - Ibis has no public types for values
+    """What a principal did for the first time in the period, after enough days without it."""
+    since, _until = bounds(facts)
+    seen = (
+        facts.verdicts.mutate(what=column)
+        .group_by(["principal", "what"])
+        .agg(first=_.time.min(), calls=_.count())
+        .mutate(known=ibis.row_number().over(ibis.window(group_by="principal", order_by=["first", "what"])))
+    )
+    limit = FEW_PLACES if sign == "new place" else 1_000_000
+    days = _days(facts).select("principal", day="day", days="known")
+    return (
+        seen.filter((_.first >= since) & (_.known >= 1) & (_.known <= limit))
+        .mutate(day=_.first.date())
+        .join(days, ["principal", "day"])
+        .filter(_.days >= LEAST_DAYS)
+        .mutate(
+            sign=ibis.literal(sign),
+            sentence=said(_.principal, f": {sign} ", _.what, ", ", _.calls, " calls; not once on its ", _.days)
+            + said(" earlier days, which show " + _.known.cast("string"), " others"),
+        )
+        .select(*_COLUMNS)
+    )
+
+
+def _hour() -> Any:  # noqa: ANN401
+    return _.time.hour().cast("string").lpad(2, "0") + ":00 UTC"
+
+
+def _place() -> Any:  # noqa: ANN401
+    """An object's folder: `charge/ch_1` is in `charge/*`; what has no folder is its own place."""
+    return _.object.re_replace("/[^/]*$", "/*")

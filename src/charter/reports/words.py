@@ -1,0 +1,18 @@
+"""Sentences as Ibis expressions: texts and columns, one after the other."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import add
+from typing import Any
+
+
+def said(*parts: Any) -> Any:  # noqa: ANN401 - Ibis has no public types for values
+    """Return one text of texts and columns; the first part is a column."""
+    return reduce(add, (part if isinstance(part, str) else part.cast("string") for part in parts))
+
+
+def tenths(value: Any) -> Any:  # noqa: ANN401
+    """Return a number as text with one decimal, the same on every engine: tenths are divided as integers."""
+    whole = (value * 10 + 0.5).floor().cast("int64")
+    return said(whole // 10, ".", whole % 10)

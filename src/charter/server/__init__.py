@@ -1,0 +1,1 @@
+"""HTTP: OAuth, the gateways' endpoints, the control API."""

@@ -1,0 +1,297 @@
+"""The control API: what the CLI, the console and other programs ask and tell. Translate, call once, translate back.
+
+It is served on a unix socket that only the operator's own account can open (mode 0600 in a 0700 folder), or in the
+CLI's own process. Whoever reaches it is the operator; the name of the person is what their settings say, and stands in
+the evidence.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, FastAPI, Query, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from charter.bootstrap import authority, discovery, inventory
+from charter.bootstrap import estate as estates
+from charter.bootstrap import evidence as log
+from charter.bootstrap import review as reviews
+from charter.bootstrap.house import House
+from charter.console.signin import SignIn
+from charter.core.errors import CharterError, ErrorCode, UnavailableError
+from charter.registry.standing import Move
+from charter.server.problems import problem_of
+
+MAX_FILES = 20_000
+Person = Annotated[str, Field(min_length=1, max_length=254)]
+Reason = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class Command(BaseModel):
+    """The base of every body: closed to unknown fields."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Files(Command):
+    """An estate's files as text, by their path in it."""
+
+    files: Annotated[dict[str, str], Field(max_length=MAX_FILES)]
+
+
+class Apply(Files):
+    """Apply these files, if the plan still has this digest."""
+
+    plan: str | None = None
+    reason: Reason
+    actor: Person
+
+
+class MoveTo(Command):
+    """Change a principal's standing."""
+
+    move: Move
+    reason: Reason
+    actor: Person
+
+
+class Answer(Command):
+    """A person's yes or no."""
+
+    person: Person
+    reason: Annotated[str, Field(max_length=1000)] = ""
+
+
+class NewKey(Command):
+    """Register a public key."""
+
+    jwk: dict[str, Any]
+    actor: Person
+    reason: Annotated[str, Field(max_length=1000)] = "first use"
+
+
+class Rotate(Command):
+    """Rotate a signing key."""
+
+    use: Annotated[str, Field(pattern="^(token|evidence|charter)$")]
+    actor: Person
+
+
+class Found(Command):
+    """Findings of a scan, to be kept."""
+
+    findings: Annotated[list[dict[str, Any]], Field(max_length=10_000)]
+    actor: Person
+
+
+class ExportTo(Command):
+    """Where to write a pack, on the machine of the server."""
+
+    path: Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+def control_app(house: House, signin: SignIn | None = None) -> FastAPI:
+    """Return the control API of `house`; `signin` is the console's, where one is served."""
+    app = FastAPI(title="Charter control API", version="1", docs_url=None, redoc_url=None)
+    app.state.house = house
+    app.state.signin = signin
+    for router in (principals, estate, approvals, evidence, operations):
+        app.include_router(router, prefix="/v1")
+
+    @app.exception_handler(CharterError)
+    async def _tell(_request: Request, error: CharterError) -> JSONResponse:
+        status, body = problem_of(error)
+        return JSONResponse(body, status, media_type="application/problem+json")
+
+    return app
+
+
+def _house(request: Request) -> House:
+    house = request.app.state.house
+    assert isinstance(house, House)  # noqa: S101 - set three lines above, where the app is made
+    return house
+
+
+principals = APIRouter()
+
+
+@principals.get("/principals")
+async def list_principals(
+    request: Request,
+    team: str | None = None,
+    kind: str | None = None,
+    environment: str | None = None,
+    standing: str | None = None,
+) -> dict[str, Any]:
+    """The inventory."""
+    wanted = {"team": team, "kind": kind, "environment": environment, "standing": standing}
+    found = inventory.listing(_house(request), {k: v for k, v in wanted.items() if v})
+    return {"total": len(found), "principals": found}
+
+
+@principals.get("/principals/{name}")
+async def show_principal(request: Request, name: str) -> dict[str, Any]:
+    """One principal, whole."""
+    return inventory.dossier(_house(request), name)
+
+
+@principals.post("/principals/{name}/move")
+async def move_principal(request: Request, name: str, body: MoveTo) -> dict[str, Any]:
+    """Restrain, suspend, resume, kill or retire."""
+    return await authority.move(_house(request), name, body.move, actor=body.actor, reason=body.reason)
+
+
+@principals.post("/principals/{name}/keys")
+async def register_key(request: Request, name: str, body: NewKey) -> dict[str, Any]:
+    """Register the public half of a key made on the client's side."""
+    return await authority.register_key(_house(request), name, body.jwk, actor=body.actor, reason=body.reason)
+
+
+@principals.delete("/principals/{name}/keys/{key_id}")
+async def revoke_key(request: Request, name: str, key_id: str, body: Annotated[Answer, Body()]) -> dict[str, Any]:
+    """Revoke one key; the identity stays."""
+    return await authority.revoke_key(_house(request), name, key_id, actor=body.person, reason=body.reason)
+
+
+@principals.get("/systems")
+async def list_systems(request: Request) -> dict[str, Any]:
+    """The systems principals may reach."""
+    return {"systems": inventory.systems(_house(request))}
+
+
+estate = APIRouter()
+
+
+@estate.post("/plan")
+async def plan(request: Request, body: Files) -> dict[str, Any]:
+    """What apply would change."""
+    return estates.plan(_house(request), body.files)
+
+
+@estate.post("/apply")
+async def apply(request: Request, body: Apply) -> dict[str, Any]:
+    """Make the registry match the files: all of it or nothing."""
+    return await estates.apply(_house(request), body.files, plan_digest=body.plan, actor=body.actor, reason=body.reason)
+
+
+approvals = APIRouter()
+
+
+@approvals.get("/approvals")
+async def list_approvals(request: Request, *, all: bool = False) -> dict[str, Any]:  # noqa: A002 - the query's word
+    """What waits for a person."""
+    return {"approvals": [inventory.approval_view(a) for a in inventory.approvals(_house(request), every=all)]}
+
+
+@approvals.get("/approvals/{approval_id}")
+async def show_approval(request: Request, approval_id: str) -> dict[str, Any]:
+    """One question, with the exact call."""
+    return inventory.approval_view(inventory.approval(_house(request), approval_id))
+
+
+@approvals.post("/approvals/{approval_id}/approve")
+async def approve(request: Request, approval_id: str, body: Answer) -> dict[str, Any]:
+    """Say yes."""
+    return await authority.answer(_house(request), approval_id, yes=True, person=body.person, reason=body.reason)
+
+
+@approvals.post("/approvals/{approval_id}/refuse")
+async def refuse(request: Request, approval_id: str, body: Answer) -> dict[str, Any]:
+    """Say no."""
+    return await authority.answer(_house(request), approval_id, yes=False, person=body.person, reason=body.reason)
+
+
+evidence = APIRouter()
+
+
+@evidence.get("/evidence")
+async def query_evidence(
+    request: Request,
+    principal: str | None = None,
+    kind: str | None = None,
+    verdict: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    text: Annotated[str | None, Query(max_length=200)] = None,
+    after: Annotated[int | None, Query(ge=-1)] = None,
+    newest: Annotated[int | None, Query(ge=1, le=1000)] = None,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
+) -> dict[str, Any]:
+    """Entries that match, in the log's order."""
+    wanted = {"principal": principal, "kind": kind, "verdict": verdict, "since": since, "until": until, "text": text}
+    return log.listing(_house(request), wanted, after=after, newest=newest, limit=limit)
+
+
+@evidence.get("/evidence/{index}/proof")
+async def prove(request: Request, index: int) -> dict[str, Any]:
+    """The inclusion proof of one entry."""
+    return log.proof(_house(request), index)
+
+
+@evidence.post("/evidence/verify")
+async def verify(request: Request) -> dict[str, Any]:
+    """Check the whole log."""
+    return await log.verify(_house(request))
+
+
+@evidence.post("/evidence/export")
+async def export(request: Request, body: ExportTo) -> dict[str, Any]:
+    """Write the log to a pack."""
+    return await log.export(_house(request), Path(body.path))
+
+
+@evidence.get("/verdicts/{verdict_id}")
+async def story(request: Request, verdict_id: str) -> dict[str, Any]:
+    """The whole story of one verdict."""
+    return log.story(_house(request), verdict_id)
+
+
+@evidence.get("/review")
+async def review(
+    request: Request,
+    since: str | None = None,
+    until: str | None = None,
+    team: str | None = None,
+    kind: str | None = None,
+    system: str | None = None,
+) -> dict[str, Any]:
+    """The five questions."""
+    return await reviews.answers(_house(request), since=since, until=until, team=team, kind=kind, system=system)
+
+
+operations = APIRouter()
+
+
+@operations.get("/status")
+async def status(request: Request) -> dict[str, Any]:
+    """Whether the node is well, and what it holds."""
+    return inventory.status(_house(request))
+
+
+@operations.post("/keys/rotate")
+async def rotate(request: Request, body: Rotate) -> dict[str, Any]:
+    """Rotate a signing key."""
+    return await authority.rotate(_house(request), body.use, actor=body.actor)
+
+
+@operations.get("/findings")
+async def findings(request: Request) -> dict[str, Any]:
+    """What was found or noticed."""
+    return {"findings": discovery.listing(_house(request))}
+
+
+@operations.post("/findings")
+async def keep_findings(request: Request, body: Found) -> dict[str, Any]:
+    """Keep the findings of a scan."""
+    return {"kept": await discovery.keep(_house(request), body.findings, actor=body.actor)}
+
+
+@operations.post("/console/link")
+async def console_link(request: Request) -> dict[str, Any]:
+    """A new one-time link that signs the operator in to the console."""
+    signin = request.app.state.signin
+    if signin is None:
+        raise UnavailableError(ErrorCode.NOT_RUNNING, "no server runs on this estate", help="start it: charter up")
+    return {"url": str(signin.link())}

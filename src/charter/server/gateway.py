@@ -1,0 +1,318 @@
+"""The MCP gateway's endpoint: `/mcp/<system>`, and the metadata that tells clients where to get a token for it.
+
+Each system is a protected resource of its own: a token must be made out to `<issuer>/mcp/<system>` and is good for
+nothing else (RFC 8707, RFC 9728; MCP 2026-07-28 basic/authorization). The order of the checks is the order of the code:
+path, host, origin, method, token, body; a stranger costs no more than a look at the head.
+
+INVARIANT: the caller's token goes to the pipeline's `authenticate` and nowhere else.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol, Self
+from urllib.parse import urlsplit
+
+from charter.core.clock import Clock
+from charter.core.entropy import Entropy
+from charter.core.errors import (
+    AbsentError,
+    CharterError,
+    DeniedError,
+    ErrorCode,
+    MalformedError,
+    ThrottledError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+from charter.core.values import parse_name
+from charter.gateway.call import Bearer
+from charter.gateway.mcp import Frame, check_mirrors, check_modern, is_modern, parse_frame
+from charter.gateway.mcp_answers import WireError, error_message, error_of, result_message
+from charter.gateway.mcp_protocol import SESSION_HEADER, RpcCode
+from charter.gateway.mcp_sessions import Session, Sessions
+from charter.registry.principal import LiveEstate
+from charter.server.gateway_http import (
+    Head,
+    HttpRefusal,
+    Receive,
+    Reply,
+    Scope,
+    Send,
+    accepts,
+    check_json,
+    read_body,
+    read_head,
+    send_empty,
+    send_json,
+)
+from charter.server.gateway_mcp import Asked, Decider, McpMethods, Tools, negotiated
+
+PREFIX = "/mcp/"
+METADATA_PREFIX = "/.well-known/oauth-protected-resource/mcp/"
+MAX_TOKEN = 8192
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1
+_METHODS = (b"allow", b"GET, POST, DELETE")
+_log = logging.getLogger("charter.gateway")
+
+
+class Door(Decider, Protocol):
+    """The pipeline, with the check of tokens."""
+
+    def authenticate(
+        self, token: str, *, audience: str, at: datetime, method: str = "POST", proof: str | None = None
+    ) -> Bearer:
+        """Return whose token it is, or raise UnauthenticatedError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """What the endpoint is told."""
+
+    issuer: str
+    hosts: frozenset[str]  # values of `Host` that are ours, in lower case, without a default port
+    origins: frozenset[str] = frozenset()  # web origins that may call, besides the issuer's own
+    call_seconds: float = 60.0
+    max_body_bytes: int = 4 * 1024 * 1024
+
+    @classmethod
+    def at(cls, issuer: str, port: int, **given: Any) -> Self:  # noqa: ANN401 - the other fields
+        """Return the settings of an endpoint seen at `issuer` that listens on `port`: under its own names too."""
+        local = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
+        return cls(issuer, frozenset({_host_of(issuer), *local}), **given)
+
+
+class House(Protocol):
+    """What the gateway takes from the house."""
+
+    settings: Any
+    pipeline: Any
+    upstreams: Any
+    failures: Any
+    live: LiveEstate
+    clock: Clock
+    entropy: Entropy
+
+
+@dataclass(slots=True)
+class GatewayApp:
+    """The ASGI application."""
+
+    settings: GatewaySettings
+    pipeline: Door
+    upstream: Tools
+    live: LiveEstate
+    clock: Clock
+    entropy: Entropy
+    failed: Callable[[str, ErrorCode], None] | None = None  # told of each token that proved nothing, by source address
+    _methods: McpMethods = field(init=False)
+    _sessions: Sessions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._methods = McpMethods(self.pipeline, self.upstream, self.live, self.clock, self.settings.call_seconds)
+        self._sessions = Sessions(self.clock, self.entropy)
+
+    @classmethod
+    def of(cls, house: House) -> Self:
+        """Return the gateway of a house."""
+        told = house.settings
+        settings = GatewaySettings.at(
+            told.issuer, told.port, call_seconds=told.call_seconds, max_body_bytes=told.max_body_bytes
+        )
+        return cls(
+            settings,
+            house.pipeline,
+            house.upstreams,
+            house.live,
+            house.clock,
+            house.entropy,
+            failed=house.failures.failed,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":  # no websockets here; the lifespan is the server's
+            return
+        reply: Reply | None = None
+        try:
+            head = read_head(scope)
+            if head.path.startswith(METADATA_PREFIX):
+                await self._metadata(head, send)
+                return
+            system = self._system(head, PREFIX)
+            self._check_head(head)
+            bearer = self._authenticate(head, system)
+            reply = Reply(receive, send)
+            await self._serve(head, system, bearer, receive, send, reply)
+        except HttpRefusal as refusal:
+            body = error_message(None, {"code": refusal.rpc_code, "message": refusal.detail})
+            await send_json(send, refusal.status, body, *refusal.headers)
+        except WireError as err:
+            await send_json(send, err.status, error_message(err.request_id, error_of(err)))
+        except CharterError as err:
+            status, after = _status_of(err)
+            await send_json(send, status, error_message(None, error_of(err)), *after)
+        except Exception:  # noqa: BLE001 - the edge of a request: a bug becomes a bare 500
+            _log.exception("a request to the gateway failed")
+            if reply is None or not (reply.streaming or reply.finished):
+                error = {"code": int(RpcCode.INTERNAL_ERROR), "message": "the gateway failed"}
+                await send_json(send, 500, error_message(None, error))
+
+    async def _serve(self, head: Head, system: str, bearer: Bearer, receive: Receive, send: Send, reply: Reply) -> None:
+        match head.method:
+            case "POST":
+                check_json(head)
+                frame = parse_frame(await read_body(head, receive, self.settings.max_body_bytes))
+                await self._post(Asked(bearer, system, frame, head, None), send, reply)
+            case "GET":
+                session = self._session(head, bearer, system)
+                if not accepts(head, "text/event-stream"):
+                    raise HttpRefusal(406, "the header `Accept` must list `text/event-stream`")
+                await self._methods.listen(Asked(bearer, system, Frame(None, "", {}), head, session), reply)
+            case _:  # DELETE
+                self._sessions.end(self._session(head, bearer, system))
+                await send_empty(send, 204)
+
+    async def _post(self, asked: Asked, send: Send, reply: Reply) -> None:
+        """Answer one message in its caller's era."""
+        frame, head = asked.frame, asked.head
+        if is_modern(frame, head.headers):
+            if frame.id is None:  # this era has no notifications from clients; they are taken and dropped
+                await send_empty(send, 202)
+                return
+            check_modern(frame, head.headers)
+            await self._methods.answer(asked, reply)
+            return
+        check_mirrors(frame, head.headers)
+        if frame.method == "initialize" and frame.id is not None:
+            await self._initialize(asked, send)
+            return
+        session = self._session(head, asked.bearer, asked.system)
+        if frame.id is None:
+            if frame.method == "notifications/cancelled":
+                session.cancel(frame.params.get("requestId"))
+            await send_empty(send, 202)
+            return
+        await self._methods.answer(Asked(asked.bearer, asked.system, frame, head, session), reply)
+
+    async def _initialize(self, asked: Asked, send: Send) -> None:
+        """Open a session for the caller and this system, and for no one else."""
+        version = negotiated(asked.frame.params.get("protocolVersion"))
+        session = self._sessions.open(asked.bearer.principal_id, asked.system, version)
+        assert asked.frame.id is not None  # noqa: S101 - looked at by the caller
+        body = result_message(asked.frame.id, self._methods.initialize(asked, version))
+        await send_json(send, 200, body, (SESSION_HEADER.encode(), session.id.encode()))
+
+    def _session(self, head: Head, bearer: Bearer, system: str) -> Session:
+        if head.method == "GET" and SESSION_HEADER not in head.headers:
+            raise HttpRefusal(
+                405, "a stream is opened with a session, or by `subscriptions/listen`", headers=[_METHODS]
+            )
+        if SESSION_HEADER not in head.headers:
+            raise HttpRefusal(400, "the header `Mcp-Session-Id` is missing: send `initialize` first")
+        try:
+            return self._sessions.get(head.headers[SESSION_HEADER], bearer.principal_id, system)
+        except AbsentError as err:
+            raise HttpRefusal(404, f"{err.detail}; {err.help}") from err
+
+    def _system(self, head: Head, prefix: str) -> str:
+        try:
+            return parse_name(head.path.removeprefix(prefix), "system")
+        except MalformedError as err:
+            raise HttpRefusal(404, "there is nothing here: a system's endpoint is /mcp/NAME") from err
+
+    def _check_head(self, head: Head) -> None:
+        """Refuse what did not mean to come here: a rebound name, a foreign web page, a token in the URL."""
+        host = head.headers.get("host", "").lower()
+        if _without_default_port(host, self.settings.issuer) not in self.settings.hosts:
+            raise HttpRefusal(421, "the header `Host` names another server")
+        origin = head.headers.get("origin")
+        if origin is not None and origin.lower() not in {_origin_of(self.settings.issuer), *self.settings.origins}:
+            raise HttpRefusal(403, "web pages of another origin may not call this server")
+        if head.method not in ("GET", "POST", "DELETE"):
+            raise HttpRefusal(405, "the methods here are GET, POST and DELETE", headers=[_METHODS])
+        if b"access_token" in head.query.lower():
+            raise HttpRefusal(400, "a token belongs in the header `Authorization`, never in the URL")
+
+    def _authenticate(self, head: Head, system: str) -> Bearer:
+        """Return who calls.
+
+        Raises:
+            HttpRefusal: 401 with where to get a token, or 403 if this one does not reach.
+        """
+        scheme, _, token = head.headers.get("authorization", "").partition(" ")
+        token = token.strip()
+        if not token:
+            raise self._challenge(401, system, "a token is needed: charter token shows how to get one", None)
+        try:
+            proof = head.headers.get("dpop") if scheme.lower() == "dpop" else None
+            if scheme.lower() not in ("bearer", "dpop") or len(token) > MAX_TOKEN or not _TOKEN.fullmatch(token):
+                raise UnauthenticatedError(ErrorCode.BAD_TOKEN, "the header `Authorization` holds no bearer token")  # noqa: TRY301 - counted like the others
+            return self.pipeline.authenticate(
+                token, audience=self._resource(system), at=self.clock.now(), method=head.method, proof=proof
+            )
+        except UnauthenticatedError as err:
+            if self.failed is not None:
+                self.failed(head.source, err.code)
+            raise self._challenge(401, system, _words(err), "invalid_token") from err
+        except DeniedError as err:
+            raise self._challenge(403, system, _words(err), "insufficient_scope") from err
+
+    def _challenge(self, status: int, system: str, detail: str, error: str | None) -> HttpRefusal:
+        """Return the refusal that tells a client where tokens for this system are given out (RFC 9728 section 5.1)."""
+        value = f'Bearer resource_metadata="{self.settings.issuer}{METADATA_PREFIX}{system}"'
+        if error is not None:
+            said = "".join(ch for ch in detail if " " <= ch <= "~" and ch not in '"\\')  # RFC 6750 section 3
+            value += f', error="{error}", error_description="{said[:300]}"'
+        header = (b"www-authenticate", value.encode())
+        code = RpcCode.UNAUTHENTICATED if status == 401 else RpcCode.DENIED  # noqa: PLR2004
+        return HttpRefusal(status, detail, headers=[header], rpc_code=int(code))
+
+    def _resource(self, system: str) -> str:
+        return f"{self.settings.issuer}{PREFIX}{system}"
+
+    async def _metadata(self, head: Head, send: Send) -> None:
+        """Serve RFC 9728 metadata, for any name, so that strangers learn nothing of which systems there are."""
+        system = self._system(head, METADATA_PREFIX)
+        if head.method != "GET":
+            raise HttpRefusal(405, "metadata is read by GET", headers=[(b"allow", b"GET")])
+        body = {
+            "resource": self._resource(system),
+            "authorization_servers": [self.settings.issuer],
+            "bearer_methods_supported": ["header"],
+            "resource_name": f"{system}, governed by Charter",
+        }
+        await send_json(send, 200, body)
+
+
+def _status_of(err: CharterError) -> tuple[int, tuple[tuple[bytes, bytes], ...]]:
+    """Return the HTTP status, and headers, of an error from before the message was understood."""
+    match err:
+        case UnavailableError():
+            return 503, ((b"retry-after", str(err.retry_after_seconds).encode()),)
+        case ThrottledError():
+            return 429, ((b"retry-after", str(err.retry_after_seconds).encode()),)
+        case _:
+            return 500, ()
+
+
+def _words(err: CharterError) -> str:
+    return f"{err.detail}; {err.help}" if err.help else err.detail
+
+
+def _host_of(url: str) -> str:
+    return _without_default_port(urlsplit(url).netloc.lower(), url)
+
+
+def _origin_of(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{_host_of(url)}"
+
+
+def _without_default_port(host: str, url: str) -> str:
+    return host.removesuffix(":443" if url.startswith("https:") else ":80")

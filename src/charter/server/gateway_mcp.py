@@ -1,0 +1,359 @@
+"""The MCP methods that the gateway answers: initialize, discover, ping, tools, subscriptions. It decides nothing.
+
+Resources, prompts and completions are not offered yet: they are not advertised, and asking for them is answered with
+"method not found".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from charter.core.clock import Clock, Deadline
+from charter.core.errors import CharterError, ErrorCode, ThrottledError
+from charter.gateway.call import Bearer, Call
+from charter.gateway.mcp import Frame, check_params, make_call, tool_call
+from charter.gateway.mcp_answers import (
+    SERVER_INFO,
+    Message,
+    WireError,
+    complete,
+    error_message,
+    error_of,
+    refusal_result,
+    result_message,
+    tool_result,
+)
+from charter.gateway.mcp_protocol import LEGACY_VERSIONS, SUBSCRIPTION_KEY, SUPPORTED_VERSIONS, WHY_KEY, RpcCode
+from charter.gateway.mcp_sessions import Session
+from charter.gateway.pins import ToolDefinition, UpstreamError
+from charter.gateway.pipeline import Admitted, Refused
+from charter.registry.principal import LiveEstate, SystemRecord
+from charter.registry.standing import may_act
+from charter.server.gateway_http import Head, Reply
+
+LIST_TTL_MS = 5_000  # a list is the caller's own view of its authority: kept briefly, and never shared
+PAGE_TOOLS = 250
+MAX_CALLS_PER_PRINCIPAL = 256
+MAX_STREAMS_PER_PRINCIPAL = 32
+WRITE_GRACE_SECONDS = 10.0  # beyond a call's deadline, for a slow reader to take the answer
+LOOK_SECONDS = 1.0  # how often a listening stream looks whether its caller's tools changed
+_CHANGED = "notifications/tools/list_changed"
+
+
+class Decider(Protocol):
+    """The pipeline, as far as this wire needs it."""
+
+    async def submit(self, bearer: Bearer, call: Call, deadline: Deadline, *, source: str) -> Admitted | Refused:
+        """Decide and record a call."""
+        ...
+
+    def visible(
+        self, bearer: Bearer, system: str, tools: Sequence[ToolDefinition]
+    ) -> tuple[list[ToolDefinition], str | None]:
+        """Return the tools a caller may see, and why there are none if so."""
+        ...
+
+    def admit_stream(self, bearer: Bearer) -> AbstractContextManager[Any]:
+        """Register a long stream; its `closed` event is set when authority is withdrawn."""
+        ...
+
+
+class Tools(Protocol):
+    """Where live tool definitions come from."""
+
+    async def tools(self, record: SystemRecord, deadline: Deadline) -> tuple[ToolDefinition, ...]:
+        """Return the tools a system has right now."""
+        ...
+
+    def known(self, record: SystemRecord) -> tuple[ToolDefinition, ...] | None:
+        """Return those last read."""
+        ...
+
+    def edition(self, record: SystemRecord) -> tuple[object, int]:
+        """Return what changes when they may have."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request, whose caller is known."""
+
+    bearer: Bearer
+    system: str
+    frame: Frame
+    head: Head
+    session: Session | None  # None: the caller speaks the stateless version
+
+    @property
+    def modern(self) -> bool:
+        """Whether the caller speaks the stateless version."""
+        return self.session is None
+
+
+@dataclass(slots=True)
+class McpMethods:
+    """Answers requests, method by method."""
+
+    pipeline: Decider
+    upstream: Tools
+    live: LiveEstate
+    clock: Clock
+    call_seconds: float
+    page_tools: int = PAGE_TOOLS
+    _calls: Counter[str] = field(default_factory=Counter)
+    _streams: Counter[str] = field(default_factory=Counter)
+
+    async def answer(self, asked: Asked, reply: Reply) -> None:
+        """Answer one request; errors of the family become its JSON-RPC error."""
+        try:
+            await self._dispatch(asked, reply)
+        except CharterError as err:
+            if reply.finished:
+                return
+            status = err.status if isinstance(err, WireError) and asked.modern else 200
+            await reply.finish(error_message(asked.frame.id, error_of(err)), status)
+
+    async def _dispatch(self, asked: Asked, reply: Reply) -> None:
+        match asked.frame.method:
+            case "tools/call":
+                await self._call(asked, reply)
+            case "tools/list":
+                await self._finish(asked, reply, await self._list(asked))
+            case "server/discover" if asked.modern:
+                await self._finish(asked, reply, self._discover(asked))
+            case "subscriptions/listen" if asked.modern:
+                await self._subscribe(asked, reply)
+            case "ping" if not asked.modern:
+                await self._finish(asked, reply, {})
+            case method:
+                text = f"the method {method[:80]!a} is not offered here"
+                raise WireError(RpcCode.METHOD_NOT_FOUND, text, status=404, request_id=asked.frame.id)
+
+    async def _finish(self, asked: Asked, reply: Reply, result: dict[str, Any]) -> None:
+        await reply.finish(result_message(asked.frame.id, complete(result, modern=asked.modern)))
+
+    def initialize(self, asked: Asked, version: str) -> dict[str, Any]:
+        """Return the result of `initialize` for a session that was just opened."""
+        return {
+            "protocolVersion": version,
+            "capabilities": {"tools": {"listChanged": True}},
+            "serverInfo": SERVER_INFO,
+            "instructions": self._instructions(asked),
+        }
+
+    def _discover(self, asked: Asked) -> dict[str, Any]:
+        return {
+            "supportedVersions": list(SUPPORTED_VERSIONS),
+            "capabilities": {"tools": {"listChanged": True}},
+            "instructions": self._instructions(asked),
+            "ttlMs": LIST_TTL_MS,
+            "cacheScope": "private",
+        }
+
+    def _instructions(self, asked: Asked) -> str:
+        text = (
+            f"Charter stands before `{asked.system}` and lets through what the charter of "
+            f"`{asked.bearer.principal_name}` allows. A call that is refused says why, and what would make it allowed."
+        )
+        record = self.live.systems.get(asked.system)
+        known = self.upstream.known(record) if record is not None else None
+        if known is None:
+            return text
+        _, why = self.pipeline.visible(asked.bearer, asked.system, known)
+        return f"{text} No tool is to be seen now: {why}." if why else text
+
+    async def _list(self, asked: Asked) -> dict[str, Any]:
+        """Return one page of the tools this caller may see; an empty list says why in `_meta`."""
+        deadline = Deadline.after(self.clock, self.call_seconds)
+        live = await self._definitions(asked.system, deadline)
+        tools, why = self.pipeline.visible(asked.bearer, asked.system, live)
+        page, following = self._page(asked, tools)
+        shown = [tool.definition if asked.modern else _before_2026(tool.definition) for tool in page]
+        result: dict[str, Any] = {"tools": shown}
+        if following is not None:
+            result["nextCursor"] = following
+        if why is not None:
+            result["_meta"] = {WHY_KEY: why}
+        return result | {"ttlMs": LIST_TTL_MS, "cacheScope": "private"} if asked.modern else result
+
+    def _page(self, asked: Asked, tools: list[ToolDefinition]) -> tuple[list[ToolDefinition], str | None]:
+        """Return the page that the cursor asks for, and the cursor of the next. A cursor is good for one exact list."""
+        mark = hashlib.sha256("".join(tool.digest for tool in tools).encode()).hexdigest()[:16]
+        cursor, start = asked.frame.params.get("cursor"), 0
+        if cursor is not None:
+            place, _, of = cursor.partition(".") if isinstance(cursor, str) else ("", "", "")
+            if of != mark or not (place.isascii() and place.isdigit() and len(place) < 5):  # noqa: PLR2004 - below 10,000
+                text = "the cursor is none of this list's: list again from the start"
+                raise WireError(RpcCode.INVALID_PARAMS, text, request_id=asked.frame.id)
+            start = int(place)
+        end = start + self.page_tools
+        return tools[start:end], f"{end}.{mark}" if end < len(tools) else None
+
+    async def _definitions(self, system: str, deadline: Deadline) -> tuple[ToolDefinition, ...]:
+        """Return the live tools of a system; of one that may not be used, none, and it is not touched."""
+        record = self.live.systems.get(system)
+        if record is None or may_act(record.subject, at=self.clock.now()) is not None:
+            return ()
+        return await self.upstream.tools(record, deadline)
+
+    async def _live_tool(self, system: str, name: str, deadline: Deadline) -> ToolDefinition | None:
+        """Return a tool's live definition; a tool that nobody accepted is not asked for."""
+        record = self.live.systems.get(system)
+        if record is None or record.system.action_of_tool(name) is None:
+            return None
+        return next((tool for tool in await self._definitions(system, deadline) if tool.name == name), None)
+
+    async def _call(self, asked: Asked, reply: Reply) -> None:
+        frame, wanted = asked.frame, tool_call(asked.frame)
+        deadline = Deadline.after(self.clock, self.call_seconds)
+        with _Place(self._calls, asked.bearer, MAX_CALLS_PER_PRINCIPAL, "calls"):
+            tool = await self._live_tool(asked.system, wanted.tool, deadline)
+            if tool is not None and asked.modern and tool.params:
+                check_params(frame, wanted, tool, asked.head.headers)
+            label = asked.session.label if asked.session is not None else None
+            call = make_call(frame, wanted, asked.system, tool=tool, session=label)
+            answer = await self.pipeline.submit(asked.bearer, call, deadline, source="mcp")
+            if isinstance(answer, Admitted):
+                await self._forward(asked, reply, answer, deadline)
+            else:
+                await self._finish(asked, reply, refusal_result(answer, modern=asked.modern))
+
+    async def _forward(self, asked: Asked, reply: Reply, admitted: Admitted, deadline: Deadline) -> None:
+        """Pass on what the upstream says. The caller's going away, or its word, cancels the call.
+
+        Before 2026-07-28 a lost connection was no cancellation (2025-11-25 basic/transports): there the call goes on.
+        """
+        stop = _Stop()
+        late = asyncio.get_running_loop().call_later(deadline.remaining() + WRITE_GRACE_SECONDS, stop)
+        reply.watch(stop if asked.modern else None)
+        running = asked.session.running if asked.session is not None else {}
+        running[asked.frame.id] = stop
+        try:
+            await self._pass_on(asked, reply, admitted)
+        except asyncio.CancelledError:
+            if not stop.is_mine():
+                raise
+            await reply.end()
+        finally:
+            late.cancel()
+            reply.close()
+            if running.get(asked.frame.id) is stop:
+                del running[asked.frame.id]
+
+    async def _pass_on(self, asked: Asked, reply: Reply, admitted: Admitted) -> None:
+        request_id, token = asked.frame.id, asked.frame.progress_token
+        async for message in admitted.messages:
+            if "method" in message:
+                if token is not None:
+                    note = message["params"] | {"progressToken": token}
+                    await reply.event({"jsonrpc": "2.0", "method": message["method"], "params": note})
+            elif "error" in message:
+                await reply.finish(error_message(request_id, message["error"]))
+            else:
+                result = tool_result(message["result"], admitted.verdict_id, modern=asked.modern)
+                await reply.finish(result_message(request_id, result))
+        if not reply.finished:
+            raise UpstreamError(ErrorCode.UPSTREAM_FAILED, "the upstream gave no answer", sent=True)
+
+    async def _subscribe(self, asked: Asked, reply: Reply) -> None:
+        """Serve a `subscriptions/listen` stream (2026-07-28 basic/patterns/subscriptions)."""
+        wanted = asked.frame.params.get("notifications")
+        if not isinstance(wanted, dict):
+            text = "`notifications` must say what to listen for"
+            raise WireError(RpcCode.INVALID_PARAMS, text, request_id=asked.frame.id)
+        honoured = {"toolsListChanged": True} if wanted.get("toolsListChanged") is True else {}
+        meta = {SUBSCRIPTION_KEY: asked.frame.id}
+        params = {"_meta": meta, "notifications": honoured}
+        acknowledged = {"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": params}
+        changed = {"jsonrpc": "2.0", "method": _CHANGED, "params": {"_meta": meta}} if honoured else None
+        with _Place(self._streams, asked.bearer, MAX_STREAMS_PER_PRINCIPAL, "streams"):
+            await reply.event(acknowledged)
+            await self._watch_tools(asked, reply, changed)
+        await self._finish(asked, reply, {"_meta": meta})
+
+    async def listen(self, asked: Asked, reply: Reply) -> None:
+        """Serve the GET stream of a session (2025-11-25 basic/transports)."""
+        with _Place(self._streams, asked.bearer, MAX_STREAMS_PER_PRINCIPAL, "streams"):
+            await self._watch_tools(asked, reply, {"jsonrpc": "2.0", "method": _CHANGED})
+        await reply.end()
+
+    async def _watch_tools(self, asked: Asked, reply: Reply, changed: Message | None) -> None:
+        """Tell of changes until the caller goes, its session or token ends, or its authority is withdrawn."""
+        reply.watch(None, after=0)
+        with self.pipeline.admit_stream(asked.bearer) as stream:
+            ends = [stream.closed, reply.gone] + ([asked.session.ended] if asked.session is not None else [])
+            waits = [asyncio.ensure_future(end.wait()) for end in ends]
+            seen = self._edition(asked)
+            try:
+                while self.clock.now().timestamp() < asked.bearer.expires_at:
+                    if (await asyncio.wait(waits, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED))[0]:
+                        return
+                    now = self._edition(asked)
+                    if changed is not None and any(old is not new for old, new in zip(seen, now, strict=True)):
+                        await reply.event(changed)
+                    seen = now
+            finally:
+                for wait in waits:
+                    wait.cancel()
+
+    def _edition(self, asked: Asked) -> tuple[object, ...]:
+        """Return what is no longer the same, item by item, once the caller's list of tools may have changed."""
+        record = self.live.systems.get(asked.system)
+        tools, changes = self.upstream.edition(record) if record is not None else (None, 0)
+        return self.live.principals.get(asked.bearer.principal_id), record, tools, changes
+
+
+class _Stop:
+    """Cancels the task it was made in, once, and tells that cancellation from any other."""
+
+    def __init__(self) -> None:
+        self._task = asyncio.current_task()
+        self._called = False
+
+    def __call__(self) -> None:
+        if not self._called and self._task is not None:
+            self._called = True
+            self._task.cancel()
+
+    def is_mine(self) -> bool:
+        """Whether the cancellation that was just caught is this one's, and the only one."""
+        return self._called and self._task is not None and self._task.uncancel() == 0
+
+
+class _Place:
+    """One of the places a principal may take at a time, so that none takes all there are."""
+
+    __slots__ = ("_counts", "_who")
+
+    def __init__(self, counts: Counter[str], bearer: Bearer, most: int, what: str) -> None:
+        self._counts, self._who = counts, bearer.principal_id
+        if counts[self._who] >= most:
+            text = f"`{bearer.principal_name}` has {most} {what} under way"
+            raise ThrottledError(ErrorCode.TOO_MANY, text, help="wait for some to end")
+
+    def __enter__(self) -> None:
+        self._counts[self._who] += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._counts[self._who] -= 1
+        if not self._counts[self._who]:
+            del self._counts[self._who]
+
+
+def negotiated(asked: object) -> str:
+    """Return the version to speak with a caller whose `initialize` asks for `asked`."""
+    return asked if isinstance(asked, str) and asked in LEGACY_VERSIONS else LEGACY_VERSIONS[0]
+
+
+def _before_2026(definition: dict[str, Any]) -> dict[str, Any]:
+    """Return a definition as older clients can read it: outputs had to be objects."""
+    output = definition.get("outputSchema")
+    if output is None or output.get("type") == "object":
+        return definition
+    return {key: value for key, value in definition.items() if key != "outputSchema"}

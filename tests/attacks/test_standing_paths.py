@@ -1,0 +1,340 @@
+"""Every path that could grant anything, walked with authority withdrawn in every way: none gives anything.
+
+Peers shipped disable buttons that stopped nothing, because one path asked another question. `PATHS` is the registry of
+ours: whoever adds a way to get something adds a row, says what it rests on, and gets every withdrawal tried on it.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import datetime as dt
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import charter
+from charter.bootstrap import authority
+from charter.core.clock import Deadline
+from charter.core.errors import CharterError, ConflictError
+from charter.gateway import pipeline as pipeline_module
+from charter.gateway.call import Bearer
+from charter.gateway.pins import ToolDefinition
+from charter.gateway.pipeline import Admitted, Refused
+from charter.registry.principal import Principal
+from charter.registry.standing import Move, Standing
+from charter.server.oauth import OAuthApp
+from houses import PIN, Stage, a_house
+from identity_stage import PAYMENTS, ClientKeyPair
+from oauth_door import Door, Grants
+
+AGENT = "refund-agent"
+WAITING = {"charge_id": "ch_1", "amount": 150, "currency": "EUR"}
+APPROVED = {"charge_id": "ch_2", "amount": 150, "currency": "EUR"}
+
+
+@dataclass
+class World:
+    """A principal with everything it could have: a key, a token, a question that waits, a yes not yet used."""
+
+    stage: Stage
+    door: Door
+    pair: ClientKeyPair
+    token: str
+    bearer: Bearer
+    waiting: str
+    approved: str
+
+    def assertion(self) -> str:
+        return self.pair.assertion(self.stage.clock.now())
+
+    def submit(self, tool: str, arguments: dict[str, Any]) -> Admitted | Refused:
+        return self.stage.submit(self.bearer, self.stage.make(tool, arguments))[0]
+
+    def move(self, to: Move, name: str = AGENT) -> None:
+        asyncio.run(authority.move(self.stage.house, name, to, actor="pia@example.com", reason="a test"))
+
+    @property
+    def principal(self) -> Principal:
+        return self.stage.house.principal(AGENT)
+
+
+@contextmanager
+def a_world(folder: Path) -> Iterator[World]:
+    with a_house(folder) as stage:
+        house = stage.house
+        pair = ClientKeyPair.fresh(house.principal(AGENT).id)
+        asyncio.run(authority.register_key(house, AGENT, pair.jwk, actor="maria@example.com", reason="first use"))
+        door = Door(OAuthApp.of(house), Grants())
+        token = door.token(pair.assertion(stage.clock.now()), PAYMENTS).body["access_token"]
+        bearer = house.pipeline.authenticate(token, audience=PAYMENTS, at=stage.clock.now())
+        ids = []
+        for arguments in (WAITING, APPROVED):
+            held, _ = stage.submit(bearer, stage.make("create_refund", arguments))
+            assert isinstance(held, Refused)
+            ids.append(str(held.approval_id))
+        world = World(stage, door, pair, token, bearer, *ids)
+        assert approve(world, world.approved)
+        yield world
+
+
+def approve(world: World, approval_id: str) -> bool:
+    deed = authority.answer(world.stage.house, approval_id, yes=True, person="lena@example.com", reason="seen")
+    return bool(asyncio.run(deed)["state"] == "approved")
+
+
+# --- the paths: each returns whether anything was granted ---
+
+
+def token_endpoint(world: World) -> bool:
+    return world.door.token(world.assertion(), PAYMENTS).status == 200
+
+
+def introspection(world: World) -> bool:
+    answer = world.door.post("/oauth/introspect", token=world.token, **world.door.client(world.assertion()))
+    return answer.body.get("active", False) is True
+
+
+def key_registration(world: World) -> bool:
+    jwk = ClientKeyPair.fresh("x").jwk
+    deed = authority.register_key(world.stage.house, AGENT, jwk, actor="maria@example.com", reason="another")
+    return bool(asyncio.run(deed)["key"])
+
+
+def gateway_door(world: World) -> bool:
+    at = world.stage.clock.now()
+    return world.stage.house.pipeline.authenticate(world.token, audience=PAYMENTS, at=at) == world.bearer
+
+
+def decision(world: World) -> bool:
+    return isinstance(world.submit("get_charge", {"charge_id": "ch_1"}), Admitted)
+
+
+def tools_list(world: World) -> bool:
+    tools = [ToolDefinition("get_charge", {"name": "get_charge"}, PIN)]
+    return bool(world.stage.house.pipeline.visible(world.bearer, "payments", tools)[0])
+
+
+def new_stream(world: World) -> bool:
+    async def opened() -> bool:
+        with world.stage.house.pipeline.admit_stream(world.bearer) as stream:
+            await asyncio.sleep(0.01)
+            return not stream.closed.is_set()
+
+    return asyncio.run(opened())
+
+
+def approval_given(world: World) -> bool:
+    return approve(world, world.waiting)
+
+
+def approval_spent(world: World) -> bool:
+    return isinstance(world.submit("create_refund", APPROVED), Admitted)
+
+
+@dataclass(frozen=True)
+class WayIn:
+    """One path, and what it rests on: withdraw any of that, and it must give nothing."""
+
+    attempt: Callable[[World], bool]
+    rests_on: frozenset[str]
+
+
+PATHS = {
+    "token endpoint": WayIn(token_endpoint, frozenset({"principal", "key", "system"})),
+    "introspection": WayIn(introspection, frozenset({"principal", "key", "token", "system"})),
+    "key registration": WayIn(key_registration, frozenset({"principal"})),
+    "gateway door": WayIn(gateway_door, frozenset({"principal", "key", "token"})),
+    "decision": WayIn(decision, frozenset({"principal", "key", "token", "system"})),
+    "tools/list": WayIn(tools_list, frozenset({"principal", "key", "token", "system"})),
+    "new stream": WayIn(new_stream, frozenset({"principal", "key", "token"})),
+    "approval given": WayIn(approval_given, frozenset({"principal", "system"})),
+    "approval spent": WayIn(approval_spent, frozenset({"principal", "key", "token", "system"})),
+}
+
+
+# --- the withdrawals ---
+
+
+def kill(world: World) -> None:
+    world.move(Move.KILL)
+
+
+def suspend(world: World) -> None:
+    world.move(Move.SUSPEND)
+
+
+def retire(world: World) -> None:
+    world.move(Move.RETIRE)
+
+
+def suspend_and_resume(world: World) -> None:
+    world.move(Move.SUSPEND)
+    world.move(Move.RESUME)
+
+
+def let_expire(world: World) -> None:
+    end = dt.datetime.combine(world.principal.expires, dt.time(), dt.UTC) + dt.timedelta(days=1)
+    world.stage.clock.at = end
+
+
+def revoke_key(world: World) -> None:
+    deed = authority.revoke_key(
+        world.stage.house, AGENT, world.pair.thumbprint, actor="maria@example.com", reason="laptop lost"
+    )
+    asyncio.run(deed)
+
+
+def revoke_token(world: World) -> None:
+    answer = world.door.post("/oauth/revoke", token=world.token, **world.door.client(world.assertion()))
+    assert answer.status == 200
+
+
+def suspend_system(world: World) -> None:
+    from dataclasses import replace
+
+    systems = world.stage.house.live.systems
+    systems["payments"] = replace(systems["payments"], standing=Standing.SUSPENDED)
+
+
+WITHDRAWALS: dict[str, tuple[Callable[[World], None], str]] = {
+    "killed": (kill, "principal"),
+    "suspended": (suspend, "principal"),
+    "retired": (retire, "principal"),
+    "expired": (let_expire, "principal"),
+    "resumed, with a token from before": (suspend_and_resume, "token"),
+    "key revoked": (revoke_key, "key"),
+    "token revoked": (revoke_token, "token"),
+    "system suspended": (suspend_system, "system"),
+}
+
+
+def gives(path: WayIn, world: World) -> bool:
+    """Return whether a path gives anything; a clear refusal of any kind is nothing."""
+    try:
+        return path.attempt(world)
+    except CharterError:
+        return False
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_principal_in_good_standing_gets_what_each_path_gives(tmp_path: Path, name: str) -> None:
+    """Else the tests below would pass for paths that give nothing to anyone."""
+    with a_world(tmp_path) as world:
+        assert PATHS[name].attempt(world)
+
+
+@pytest.mark.parametrize("name", WITHDRAWALS)
+def test_no_path_gives_anything_once_what_it_rests_on_is_withdrawn(tmp_path: Path, name: str) -> None:
+    withdraw, what = WITHDRAWALS[name]
+    with a_world(tmp_path) as world:
+        withdraw(world)
+        found = {path: gives(way, world) for path, way in PATHS.items() if what in way.rests_on}
+        assert found == dict.fromkeys(found, False)
+        assert world.stage.upstream.calls == []
+
+
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(Move), max_size=5))
+def test_no_order_of_moves_leaves_a_path_open(tmp_path_factory: pytest.TempPathFactory, moves: list[Move]) -> None:
+    """Whatever was moved in whatever order: what rests on the principal or on the old token follows its standing."""
+    with a_world(tmp_path_factory.mktemp("world")) as world:
+        for to in moves:
+            try:
+                world.move(to)
+            except ConflictError:
+                continue
+            may = world.principal.standing in (Standing.ACTIVE, Standing.RESTRAINED)
+            is_fresh = world.principal.epoch == world.bearer.epoch
+            for name, way in PATHS.items():
+                if not may or ("token" in way.rests_on and not is_fresh):
+                    assert not gives(way, world), name
+            assert gives(PATHS["token endpoint"], world) == may
+            assert gives(PATHS["decision"], world) == (may and is_fresh)
+
+
+@pytest.mark.parametrize("name", WITHDRAWALS)
+def test_an_open_stream_ends_whatever_was_withdrawn(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    withdraw, _ = WITHDRAWALS[name]
+    monkeypatch.setattr(pipeline_module, "LOOK_SECONDS", 0.02)
+
+    async def listen(world: World) -> str | None:
+        with world.stage.house.pipeline.admit_stream(world.bearer, "payments") as stream:
+            await asyncio.sleep(0.05)
+            assert not stream.closed.is_set()
+            await asyncio.to_thread(withdraw, world)
+            await asyncio.wait_for(stream.closed.wait(), 5)
+            return stream.why
+
+    with a_world(tmp_path) as world:
+        assert asyncio.run(listen(world))
+
+
+@pytest.mark.parametrize("name", ["killed", "expired", "token revoked", "system suspended"])
+def test_a_call_under_way_ends_whatever_was_withdrawn(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    withdraw, _ = WITHDRAWALS[name]
+    monkeypatch.setattr(pipeline_module, "LOOK_SECONDS", 0.02)
+
+    async def call(world: World) -> list[dict[str, Any]]:
+        house = world.stage.house
+        world.stage.upstream.gate = asyncio.Event()
+        made = world.stage.make("get_charge", {"charge_id": "ch_1"})
+        found = await house.pipeline.submit(world.bearer, made, Deadline.after(world.stage.clock, 5), source="test")
+        assert isinstance(found, Admitted)
+        messages = aiter(found.messages)
+        first = await anext(messages)
+        await asyncio.to_thread(withdraw, world)
+        rest = [message async for message in _within(messages, 5)]
+        await house.pipeline.settled()
+        return [first, *rest]
+
+    with a_world(tmp_path) as world:
+        first, last = asyncio.run(call(world))
+        assert "method" in first
+        assert last["error"]["data"] == {"layer": "standing"}
+        assert world.stage.entries("outcome")[-1]["body"]["outcome"] == "withdrawn"
+
+
+async def _within(source: AsyncIterator[Any], seconds: float) -> AsyncIterator[Any]:
+    async with asyncio.timeout(seconds):
+        async for item in source:
+            yield item
+
+
+def test_a_kill_leaves_every_other_principal_alone(tmp_path: Path) -> None:
+    with a_world(tmp_path) as world:
+        stage, other = world.stage, "charge-reader"
+        before = stage.house.principal(other)
+        bearer = stage.bearer(other)
+        world.move(Move.KILL)
+        answered, messages = stage.submit(bearer, stage.make("get_charge", {"charge_id": "ch_1"}))
+        assert stage.house.principal(other) is before
+        assert isinstance(answered, Admitted)
+        assert messages[-1]["result"]["content"][0]["text"] == "done"
+
+
+def test_nobody_grants_by_a_question_of_their_own() -> None:
+    """`may_act` is put by the one question alone; whoever looks at a standing to grant something is found here."""
+    root = Path(charter.__file__).parent
+    allowed = {
+        "registry/standing.py",  # defines it
+        "identity/authority.py",  # the one question
+        "server/gateway_mcp.py",  # asks it of a system before its upstream is asked for tools: no principal involved
+    }
+    callers = {
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
+        if any(
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "may_act"
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        )
+    }
+    assert callers <= allowed

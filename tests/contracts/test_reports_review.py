@@ -1,0 +1,107 @@
+"""The review of a whole house: real calls through the pipeline, real charters, both in the database."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builders import REFUND_CHARTER
+from charter.bootstrap import review
+from charter.core.canonical import canonical
+from houses import Stage, a_house, estate_files
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    with a_house(tmp_path) as found:
+        yield found
+
+
+def reviewed(stage: Stage, **asked: Any) -> dict[str, list[dict[str, Any]]]:
+    """Return each answer's rows by the question's name, a moment after the last call."""
+    stage.clock.advance(seconds=1)
+    answer = asyncio.run(review.answers(stage.house, **asked))
+    return {q["name"]: [dict(zip(q["columns"], row, strict=True)) for row in q["rows"]] for q in answer["questions"]}
+
+
+def call(stage: Stage, tool: str, name: str = "refund-agent", **arguments: Any) -> None:
+    stage.submit(stage.bearer(name), stage.make(tool, arguments))
+
+
+def test_calls_through_the_pipeline_are_what_the_review_counts(stage: Stage) -> None:
+    call(stage, "get_charge", charge_id="ch_1")
+    call(stage, "get_charge", charge_id="ch_2")
+    call(stage, "get_charge", "charge-reader", charge_id="ch_1")
+    for _ in range(3):
+        call(stage, "drop_everything")
+
+    found = reviewed(stage)
+
+    assert [(r["principal"], r["calls"], r["denied"], r["failed"]) for r in found["most-active"]] == [
+        ("refund-agent", 5, 3, 0),
+        ("charge-reader", 1, 0, 0),
+    ]
+    assert found["most-active"][0]["bytes"] > 0
+    assert [(r["principal"], r["objects"], r["data"]) for r in found["sensitive"]] == [
+        ("refund-agent", 2, "customer-pii"),
+        ("charge-reader", 1, "customer-pii"),
+    ]
+    assert [(r["principal"], r["refused"], r["layer"]) for r in found["refused"]] == [("refund-agent", 3, "system")]
+    assert found["unusual"] == []
+
+
+def test_what_a_charter_grants_and_nobody_used_is_told_until_it_is_used(stage: Stage) -> None:
+    before = {(r["principal"], r["action"]) for r in reviewed(stage)["unused"]}
+    call(stage, "get_charge", charge_id="ch_1")
+    after = {(r["principal"], r["action"]) for r in reviewed(stage)["unused"]}
+
+    assert before == {
+        ("refund-agent", "charge.read"), ("refund-agent", "refund.create"), ("charge-reader", "charge.read"),
+    }  # fmt: skip
+    assert before - after == {("refund-agent", "charge.read")}
+
+
+def test_a_permission_is_as_old_as_its_unbroken_run_of_charter_versions(stage: Stage) -> None:
+    stage.clock.advance(days=10)
+    stage.apply(estate_files(purpose="Refund disputed charges"))
+    stage.clock.advance(days=5)
+
+    days = {(r["principal"], r["action"]): r["days"] for r in reviewed(stage)["unused"]}
+
+    assert days["refund-agent", "refund.create"] == 15
+
+
+def test_a_narrower_charter_drops_out_of_the_unused(stage: Stage) -> None:
+    reading = {"system": "payments", "actions": ["charge.read"]}
+    narrowed = canonical(REFUND_CHARTER | {"grants": [reading]}).decode()
+    stage.apply(estate_files() | {"principals/refund-agent.yaml": narrowed})
+
+    assert {(r["principal"], r["action"]) for r in reviewed(stage)["unused"]} == {
+        ("refund-agent", "charge.read"),
+        ("charge-reader", "charge.read"),
+    }
+
+
+def test_a_month_of_habit_makes_a_night_call_unusual(stage: Stage) -> None:
+    for _ in range(8):
+        stage.clock.advance(days=1)
+        call(stage, "get_charge", charge_id="ch_1")
+    stage.clock.at = stage.clock.at.replace(hour=3) + dt.timedelta(days=1)
+    call(stage, "get_charge", charge_id="ch_1")
+
+    (row,) = reviewed(stage, since="7d")["unusual"]
+
+    assert (row["principal"], row["sign"], row["what"]) == ("refund-agent", "new hour", "03:00 UTC")
+    assert "not once on its 8 earlier days" in row["sentence"]
+
+
+def test_a_review_narrows_to_one_team(stage: Stage) -> None:
+    call(stage, "get_charge", charge_id="ch_1")
+
+    assert reviewed(stage, team="platform")["most-active"] == []
+    assert len(reviewed(stage, team="payments-ops")["most-active"]) == 1

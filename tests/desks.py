@@ -1,0 +1,413 @@
+"""A desk with an estate on it: what the console is tested against, in the shapes the house itself answers in."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import datetime as dt
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import httpx
+
+from charter.console.pages import console_app
+from charter.console.signin import SignIn
+from charter.core.clock import rfc3339
+from charter.core.errors import AbsentError, ConflictError, DeniedError, ErrorCode
+from charter.registry.standing import Move, Standing, moved
+from fakes import CountingEntropy, FixedClock
+
+START = dt.datetime(2026, 11, 24, 9, 30, tzinfo=dt.UTC)
+Json = dict[str, Any]
+
+_ROWS = (
+    # name kind environment person team provider model; purpose;
+    # (data, systems, changes state, irreversibly, role, credential);
+    # (standing, approved on, review, expires)
+    (
+        "refund-agent agent production maria@example.com payments-ops anthropic claude-*",
+        "Refund small disputed card charges",
+        (["customer-pii"], ["payments", "ledger"], True, True, "payments-risk", "private-key-jwt"),
+        ("active", "2026-11-02", "90d", "2027-11-02"),
+    ),
+    (
+        "repo-helper developer-assistant production rita@example.com platform anthropic claude-*",
+        "Answer questions about the disputes repository and prepare branches",
+        ([], ["git"], True, False, "platform-lead", "private-key-jwt"),
+        ("restrained", "2026-09-01", "90d", "2026-12-10"),
+    ),
+    (
+        "support-copilot copilot production jon@example.com support openai gpt-*",
+        "Draft answers to customers for a person to send",
+        (["customer-pii", "contract-terms"], ["crm", "knowledge-base"], False, False, "support-lead", "federated"),
+        ("active", "2026-06-01", "26w", "2027-06-01"),
+    ),
+    (
+        "invoice-workflow workflow staging ana@example.com finance mistral mistral-large",
+        "Read supplier invoices and prepare bookings",
+        (["supplier-data"], ["erp"], True, False, "finance-controller", "private-key-jwt"),
+        ("suspended", "2026-08-15", "90d", "2027-02-01"),
+    ),
+    (
+        "notes-summaries saas-feature production jon@example.com support vendor built-in",
+        "Summarise meeting notes inside the notes service",
+        (["internal"], ["notes"], False, False, "support-lead", "vendor-managed"),
+        ("active", "2026-10-10", "180d", "2027-10-10"),
+    ),
+    (
+        "price-watch browser-agent sandbox ana@example.com finance anthropic claude-*",
+        "Compare public price lists once a day",
+        ([], ["web"], False, False, "finance-controller", "private-key-jwt"),
+        ("revoked", "2026-03-01", "90d", "2026-10-01"),
+    ),
+    (
+        "fraud-scoring model-integration production maria@example.com payments-ops internal fraud-v7",
+        "Score card charges for the disputes team",
+        (["customer-pii"], ["payments"], False, False, "payments-risk", "mutual-tls"),
+        ("active", "2026-11-20", "90d", "2027-11-20"),
+    ),
+)
+
+
+def _principal(number: int, row: tuple[Any, ...]) -> Json:
+    name, kind, environment, person, team, provider, model = row[0].split()
+    data, systems, changes, irreversible, role, credential = row[2]
+    standing, approved, review, expires = row[3]
+    return {
+        "name": name,
+        "id": f"prn_{number:026d}",
+        "kind": kind,
+        "environment": environment,
+        "owner": {"person": person, "team": team},
+        "purpose": row[1],
+        "model": {"provider": provider, "name": model},
+        "data": data,
+        "systems": systems,
+        "state_changing": changes,
+        "irreversible": irreversible,
+        "approved": {"by": "alex@example.com", "role": role, "on": approved},
+        "credential": credential,
+        "review": review,
+        "expires": expires,
+        "standing": standing,
+        "version": 3,
+        "digest": f"sha256:{number:064x}",
+        "spiffe_id": f"spiffe://charter.local/{environment}/{kind}/{name}",
+    }
+
+
+GRANTS: list[Json] = [
+    {
+        "system": "payments",
+        "actions": ["charge.read", "refund.create"],
+        "objects": ["charge/*"],
+        "when": {
+            "hours": "08:00-18:00 Europe/Berlin",
+            "days": ["mon", "tue", "wed", "thu", "fri"],
+            "amount": {"max": "200 EUR"},
+        },
+        "limit": [{"count": 50, "per": "day"}, {"sum": "amount", "max": "2000 EUR", "per": "day"}],
+        "approval": {"when": {"amount": {"over": "100 EUR"}}, "by": "payments-lead"},
+    },
+    {"system": "ledger", "actions": ["rows.read"], "objects": ["*"], "when": {"query": {"like": "SELECT *"}}},
+]
+POLICY = """// refund-agent/grant-1
+permit (
+  principal == Charter::Principal::"refund-agent",
+  action in [Charter::Action::"payments/charge.read", Charter::Action::"payments/refund.create"],
+  resource
+) when { context.amount.value.lessThanOrEqual(decimal("200.0")) };
+"""
+WHY = {
+    "allow": ("grant 1 of refund-agent allows it", "", "refund-agent/grant-1", "charter"),
+    "deny": (
+        "guardrail no-night-writes forbids writes between 22:00 and 06:00",
+        "repeat the call after 06:00",
+        "guardrail/no-night-writes",
+        "guardrail",
+    ),
+    "escalate": (
+        "a refund over 100 EUR needs a yes of payments-lead",
+        "someone who holds payments-lead can approve it",
+        "refund-agent/grant-1",
+        "approval",
+    ),
+}
+
+
+def an_approval(number: int = 1, **changed: Any) -> Json:
+    """Return a call that waits, with some top-level fields changed."""
+    return {
+        "id": f"apr_{number:026d}",
+        "state": "waiting",
+        "call": {
+            "principal": "refund-agent",
+            "system": "payments",
+            "tool": "create_refund",
+            "action": "refund.create",
+            "effect": "irreversible",
+            "object": "charge/ch_3RkA",
+            "arguments": {
+                "charge_id": "ch_3RkA",
+                "amount": 150,
+                "currency": "EUR",
+                "note": "double charge\nsee ticket 8812",
+            },
+            "why": ["a refund over 100 EUR needs a yes of payments-lead"],
+        },
+        "roles": ["payments-lead"],
+        "given": {},
+        "missing": ["payments-lead"],
+        "asked_at": rfc3339(START - dt.timedelta(minutes=4)),
+        "expires_at": rfc3339(START + dt.timedelta(hours=24)),
+        "verdict_id": "vrd_00000000000000000000000003",
+    } | changed
+
+
+class FakeDesk:
+    """An estate in memory. `asked` lists the deeds that were done, `broken` is raised by every read when set."""
+
+    def __init__(self) -> None:
+        self.principals = {row[0].split()[0]: _principal(n, row) for n, row in enumerate(_ROWS, 1)}
+        self.kept: list[Json] = []
+        self.waiting = {a["id"]: a for a in (an_approval(),)}
+        self.people = {"payments-lead": ("lena@example.com",)}
+        self.asked: list[tuple[Any, ...]] = []
+        self.signins: list[tuple[str, str]] = []
+        self.broken: Exception | None = None
+        self.unrecorded: Exception | None = None
+        self.healthy = True
+        self.most = 5000  # how many the inventory lists
+        for number, word in enumerate(("allow", "allow", "escalate", "deny", "allow")):
+            self.add_verdict(word, system="payments", tool=("get_charge", "create_refund")[number % 2])
+
+    def add_verdict(self, word: str = "allow", **changed: Any) -> Json:
+        """Append a verdict to the log; two other entries stand between it and the one before."""
+        place = len(self.kept)
+        why, mend, rule, layer = WHY[word]
+        entry = {
+            "index": place * 3,
+            "time": rfc3339(START + dt.timedelta(seconds=place)),
+            "principal": "refund-agent",
+            "verdict": word,
+            "system": "payments",
+            "tool": "create_refund",
+            "action": "refund.create",
+            "object": "charge/ch_3RkA",
+            "why": why,
+            "mend": mend,
+            "rule": rule,
+            "source": "principals/refund-agent.yaml:12:5",
+            "layer": layer,
+            "verdict_id": f"vrd_{place + 1:026d}",
+        } | changed
+        self.kept.append(entry)
+        return entry
+
+    def inventory(self, filters: Mapping[str, str]) -> list[Json]:
+        self._read()
+        fitting = [
+            p
+            for _, p in sorted(self.principals.items())
+            if all((p["owner"]["team"] if key == "team" else p[key]) == value for key, value in filters.items())
+        ]
+        return copy.deepcopy(fitting[: self.most])
+
+    def dossier(self, name: str) -> Json:
+        self._read()
+        p = copy.deepcopy(self._principal(name))
+        grants = GRANTS if name == "refund-agent" else []
+        charter = {"charter": "v1", "principal": name, "grants": grants, "review": p["review"], "expires": p["expires"]}
+        if name == "refund-agent":
+            charter["delegation"] = {
+                "from": ["humans"],
+                "purposes": ["dispute-handling"],
+                "max_ttl": "1h",
+                "max_depth": 2,
+            }
+        key = {"id": "crd_1", "thumbprint": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k", "standing": "active"}
+        return p | {
+            "charter": charter,
+            "policy": POLICY,
+            "keys": [key | {"registered_at": rfc3339(START)}] if grants else [],
+            "recent": [copy.deepcopy(v) for v in self.kept[::-1] if v["principal"] == name],
+            "waiting": [a for a in self.approvals(every=False) if a["call"]["principal"] == name],
+        }
+
+    async def move(self, name: str, move: Move, *, actor: str, reason: str) -> Json:
+        p = self._principal(name)
+        before = Standing(p["standing"])
+        p["standing"] = moved(before, move, name).value
+        self.asked.append((name, move, actor, reason))
+        steps = [(0.41, "standing and epoch changed, durably"), (0.52, "2 tokens dead"), (0.77, "1 open stream ended")]
+        return {
+            "before": before.value,
+            "after": p["standing"],
+            "steps": [{"ms": ms, "what": what} for ms, what in steps],
+        }
+
+    def verdicts(
+        self, after: int | None, limit: int, *, principal: str | None = None, verdict: str | None = None
+    ) -> Json:
+        self._read()
+        fitting = [
+            v
+            for v in self.kept
+            if (not principal or v["principal"] == principal)
+            and (not verdict or v["verdict"] == verdict)
+            and (after is None or v["index"] > after)
+        ]
+        chosen = fitting[-limit:] if after is None else fitting[:limit]
+        complete = after is None or len(fitting) <= limit
+        last = self.kept[-1]["index"] if self.kept else -1
+        return {"entries": copy.deepcopy(chosen), "next": last if complete else chosen[-1]["index"]}
+
+    def story(self, verdict_id: str) -> Json:
+        self._read()
+        found = next((v for v in self.kept if v["verdict_id"] == verdict_id), None)
+        if found is None:
+            raise AbsentError(
+                ErrorCode.UNKNOWN_ENTRY, f"there is no verdict `{verdict_id}`", help="charter evidence query"
+            )
+        lines = [f"{found['verdict']}: {found['why']}", f"rule {found['rule']}", f"tool {found['tool']}"]
+        return {
+            "entries": [
+                {"time": found["time"], "index": found["index"], "kind": "verdict", "lines": lines},
+                {"time": found["time"], "index": found["index"] + 1, "kind": "outcome", "lines": ["answered in 12 ms"]},
+            ]
+        }
+
+    def approvals(self, every: bool) -> list[Json]:
+        self._read()
+        return [copy.deepcopy(a) for a in self.waiting.values() if every or a["state"] == "waiting"]
+
+    async def answer(self, approval_id: str, yes: bool, *, person: str, reason: str) -> Json:
+        found = self.waiting.get(approval_id)
+        if found is None:
+            raise AbsentError(ErrorCode.UNKNOWN_APPROVAL, f"there is no approval `{approval_id}`")
+        if found["state"] != "waiting":
+            raise ConflictError(
+                ErrorCode.BAD_MOVE, f"the approval `{approval_id}` is {found['state']}", help="ask again"
+            )
+        if yes and person not in self.people["payments-lead"]:
+            raise DeniedError(
+                ErrorCode.POLICY_DENIED,
+                f"`{person}` does not hold the role `payments-lead`",
+                help="someone who holds it in teams.yaml must approve",
+            )
+        self.asked.append((approval_id, yes, person, reason))
+        found["state"] = "approved" if yes else "refused"
+        if yes:
+            found |= {"given": {"payments-lead": person}, "missing": []}
+        return copy.deepcopy(found)
+
+    async def review(self) -> Json:
+        self._read()
+        names = (
+            "Which AI systems are most active?",
+            "Which touch sensitive systems?",
+            "Which are repeatedly denied or escalated?",
+            "Which permissions are broader than their use?",
+            "Which act outside their usual pattern?",
+        )
+        rows = [
+            ["refund-agent", "payments-ops", 412, 7, "2026-11-24"],
+            ["repo-helper", "platform", 96, 0, "2026-11-23"],
+        ]
+        return {
+            "since": rfc3339(START - dt.timedelta(days=90)),
+            "until": rfc3339(START),
+            "questions": [
+                {
+                    "question": name,
+                    "columns": ["principal", "team", "calls", "refused", "last call"],
+                    "rows": rows if n != 2 else [],
+                    "sentence": "2 of 7 principals acted; refund-agent made 81 % of the calls.",
+                    "sql": "SELECT principal, team, count(*) AS calls\nFROM verdicts\nGROUP BY 1, 2\nORDER BY 3 DESC",
+                }
+                for n, name in enumerate(names)
+            ],
+        }
+
+    def status(self) -> Json:
+        self._read()
+        return {
+            "version": "0.1.0",
+            "node": "nod_00000000000000000000000001",
+            "issuer": "http://127.0.0.1:8420",
+            "principals": len(self.principals),
+            "systems": 4,
+            "healthy": self.healthy,
+            "log_size": len(self.kept) * 3,
+        }
+
+    async def signed_in(self, *, person: str, source: str) -> None:
+        if self.unrecorded:
+            raise self.unrecorded
+        self.signins.append((person, source))
+
+    def _principal(self, name: str) -> Json:
+        if name not in self.principals:
+            raise AbsentError(
+                ErrorCode.UNKNOWN_PRINCIPAL, f"there is no principal `{name}`", help="charter ls shows all of them"
+            )
+        return self.principals[name]
+
+    def _read(self) -> None:
+        if self.broken:
+            raise self.broken
+
+
+class Caller:
+    """A browser's half of the conversation, without a browser: keeps the cookie, fills in the form token."""
+
+    def __init__(self, desk: FakeDesk | None = None, *, issuer: str = "http://127.0.0.1:8420") -> None:
+        self.desk = desk or FakeDesk()
+        self.clock = FixedClock(START)
+        self.signin = SignIn(self.clock, CountingEntropy(), "maria@example.com", issuer=issuer)
+        self.app = console_app(self.desk, self.signin)
+        self.cookie: str | None = None
+        self.source = "127.0.0.1"
+
+    def send(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, body: Any = None
+    ) -> httpx.Response:
+        """Send exactly this, with the session's cookie if there is one and `headers` name none."""
+        sent = dict(headers or {})
+        if self.cookie and "cookie" not in sent:
+            sent["cookie"] = f"{self.signin.address.cookie}={self.cookie}"
+
+        async def run() -> httpx.Response:
+            wire = httpx.ASGITransport(app=self.app, raise_app_exceptions=False, client=(self.source, 50_000))
+            async with httpx.AsyncClient(transport=wire, base_url=self.signin.address.origin) as client:
+                return await client.request(method, path, headers=sent, content=body)
+
+        return asyncio.run(run())
+
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        return self.send("GET", path, headers=headers)
+
+    def post(self, path: str, **fields: str) -> httpx.Response:
+        """Send a form as the console's own page would."""
+        if self.cookie and "form_token" not in fields:
+            fields["form_token"] = self.form_token()
+        return self.send("POST", path, headers=self.own_form(), body=urlencode(fields))
+
+    def own_form(self) -> dict[str, str]:
+        """The headers a browser sends with one of our own forms (the page said `no-referrer`, hence the null)."""
+        form = "application/x-www-form-urlencoded"
+        return {"content-type": form, "origin": "null", "sec-fetch-site": "same-origin"}
+
+    def form_token(self) -> str:
+        found = re.search(r'name="form_token" value="([^"]+)"', self.get("/").text)
+        assert found, "the inventory has no form with a token"
+        return found[1]
+
+    def sign_in(self, link: str | None = None) -> Caller:
+        """Redeem a link and keep the cookie; return self."""
+        answer = self.send("POST", urlsplit(link or self.signin.link()).path, headers=self.own_form())
+        assert answer.status_code == 303, answer.text
+        self.cookie = answer.headers["set-cookie"].partition(";")[0].partition("=")[2]
+        return self

@@ -1,0 +1,195 @@
+"""Charters read directly, in plain Python, from what their fields mean: the other opinion that policy is held to.
+
+Nothing here is shared with charter.policy: values are read, compared and matched anew. `verdict_of` gives `allow`,
+`deny` or `escalate`, the grants that allow, and the fewest roles that would have to say yes.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from charter.registry.charter import DAYS, ArgumentCondition, Charter, Effect, Grant, Quantity
+from charter.registry.system import System
+
+TENTHS = Decimal("0.0001")
+
+
+@dataclass(frozen=True)
+class Opinion:
+    word: str
+    grants: frozenset[str]
+    fewest: int
+
+
+@dataclass(frozen=True)
+class Ask:
+    charter: Charter
+    system: System
+    action: str
+    arguments: Mapping[str, Any]
+    path: str
+    at: dt.datetime
+    restrained: bool = False
+
+
+def verdict_of(ask: Ask, approvals: frozenset[str]) -> Opinion:
+    """Return what the charter says of a call."""
+    allowing = allowing_grants(ask, approvals)
+    if allowing:
+        return Opinion("allow", allowing, 0)
+    roles = {grant.approval.by for grant in ask.charter.grants if grant.approval} | {"owner"}
+    for size in range(1, len(roles) + 1):
+        for some in itertools.combinations(sorted(roles), size):
+            if allowing_grants(ask, frozenset(some)):
+                return Opinion("escalate", frozenset(), size)
+    return Opinion("deny", frozenset(), 0)
+
+
+def allowing_grants(ask: Ask, approvals: frozenset[str]) -> frozenset[str]:
+    if ask.charter.environment is not ask.system.environment:
+        return frozenset()
+    if not set(ask.system.data_of(ask.action)) <= set(ask.charter.data):
+        return frozenset()
+    if ask.restrained and ask.system.actions[ask.action].effect is not Effect.READ and "owner" not in approvals:
+        return frozenset()
+    return frozenset(
+        f"{ask.charter.principal}/grant-{number}"
+        for number, grant in enumerate(ask.charter.grants, start=1)
+        if allows(grant, ask, approvals)
+    )
+
+
+def allows(grant: Grant, ask: Ask, approvals: frozenset[str]) -> bool:
+    return covers(grant, ask) and satisfies(grant, ask) and is_approved(grant, ask, approvals)
+
+
+def covers(grant: Grant, ask: Ask) -> bool:
+    if grant.system != ask.system.system or (ask.action not in grant.actions and grant.actions != ("*",)):
+        return False
+    return any(matches(ask.path, pattern) for pattern in grant.objects) and in_window(grant, ask.at)
+
+
+def satisfies(grant: Grant, ask: Ask) -> bool:
+    for name, condition in (grant.when.arguments if grant.when else {}).items():
+        if not is_free(grant, ask, name) and judge(condition, ask, name) is not True:
+            return False
+    for limit in grant.limit:
+        if limit.sum and limit.max and not is_free(grant, ask, limit.sum):
+            amount = quantity(ask, limit.sum)
+            if amount is None or amount[1] != (limit.max.unit or "") or amount[0] < 0:
+                return False
+    return True
+
+
+def is_approved(grant: Grant, ask: Ask, approvals: frozenset[str]) -> bool:
+    if grant.approval is None or grant.approval.by in approvals:
+        return True
+    surely_not = [
+        is_free(grant, ask, name) or judge(condition, ask, name) is False
+        for name, condition in grant.approval.when.items()
+    ]
+    return any(surely_not)
+
+
+def is_free(grant: Grant, ask: Ask, name: str) -> bool:
+    """Reading without the amount, beside an action of the grant that has it."""
+    granted = [each for each in ask.system.actions if each in grant.actions or grant.actions == ("*",)]
+    others_have_it = any(name in ask.system.actions[each].amounts for each in granted)
+    own = ask.system.actions[ask.action]
+    return others_have_it and own.effect is Effect.READ and name not in own.amounts and name not in ask.arguments
+
+
+def judge(condition: ArgumentCondition, ask: Ask, name: str) -> bool | None:
+    """Return whether the argument satisfies the condition; None where that is not sure."""
+    sure: list[bool | None] = []
+    for bound, compare in (
+        ("max", Decimal.__le__),
+        ("min", Decimal.__ge__),
+        ("over", Decimal.__gt__),
+        ("under", Decimal.__lt__),
+    ):
+        limit: Quantity | None = getattr(condition, bound)
+        if limit is not None:
+            amount = quantity(ask, name)
+            fits = amount is not None and amount[1] == (limit.unit or "")
+            sure.append(compare(amount[0], limit.value) if fits and amount else None)
+    choices = () if condition.equals is None else (condition.equals,)
+    sure += [chosen(ask.arguments.get(name), some) for some in (choices, condition.one_of or ()) if some]
+    if condition.like is not None:
+        value = ask.arguments.get(name)
+        sure.append(matches(value, condition.like) if isinstance(value, str) and is_unicode(value) else None)
+    if False in sure:
+        return False
+    return None if None in sure else True
+
+
+def chosen(value: Any, choices: tuple[Any, ...]) -> bool | None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, str | int) or (isinstance(value, str) and not is_unicode(value)):
+        return None
+    if any(type(value) is type(choice) and value == choice for choice in choices):
+        return True
+    return False if all(type(value) is type(choice) for choice in choices) else None
+
+
+def is_unicode(text: str) -> bool:
+    """Half a surrogate pair is no character: such a text is nothing surely, and not another text surely either."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def quantity(ask: Ask, name: str) -> tuple[Decimal, str] | None:
+    declared = ask.system.actions[ask.action].amounts.get(name)
+    if declared is None:
+        number = exact(ask.arguments.get(name))
+        return None if number is None else (number, "")
+    number = exact(ask.arguments.get(declared.value))
+    if number is None:
+        return None
+    if declared.unit is None:
+        return (number, "")
+    unit = ask.arguments.get(declared.unit)
+    return (number, unit) if isinstance(unit, str) and unit.isalpha() else None
+
+
+def exact(value: Any) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, str) and not value.removeprefix("-").replace(".", "", 1).isdigit():
+        return None
+    number = Decimal(str(value))
+    return number if number.is_finite() and abs(number) < 10**12 and number.quantize(TENTHS) == number else None
+
+
+def in_window(grant: Grant, at: dt.datetime) -> bool:
+    when = grant.when
+    if when is None:
+        return True
+    if when.hours is None:
+        return when.days is None or DAYS[at.astimezone(dt.UTC).weekday()] in when.days
+    here = at.astimezone(ZoneInfo(when.hours.zone)).replace(tzinfo=None)
+    length = (when.hours.end - when.hours.start) % 1440 or 1440
+    for back in (0, 1):  # the window that opened today, or the one that opened yesterday
+        day = here.date() - dt.timedelta(days=back)
+        opens = dt.datetime.combine(day, dt.time()) + dt.timedelta(minutes=when.hours.start)
+        is_open = opens <= here < opens + dt.timedelta(minutes=length)
+        if is_open and (when.days is None or DAYS[day.weekday()] in when.days):
+            return True
+    return False
+
+
+def matches(text: str, pattern: str) -> bool:
+    """Glob with `*` alone, by the table of prefixes."""
+    reach = {0}
+    for char in pattern:
+        if char == "*":
+            reach = set(range(min(reach), len(text) + 1)) if reach else set()
+        else:
+            reach = {at + 1 for at in reach if at < len(text) and text[at] == char}
+    return len(text) in reach

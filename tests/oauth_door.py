@@ -1,0 +1,131 @@
+"""The OAuth endpoints of a stage, spoken to as ASGI: requests in, answers out, no socket between."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from charter.identity.dpop import ProofMemory
+from charter.registry.principal import Principal
+from charter.server.oauth import ASSERTION_TYPE, OAuthApp
+from identity_stage import ISSUER, Stage
+
+GRANTS = {"refund-agent": {"payments"}, "ledger-agent": {"ledger"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What one principal is granted."""
+
+    systems: set[str]
+
+    def actions_on(self, system: str) -> set[str]:
+        return {"any.action"} & {"any.action" for each in self.systems if each == system}
+
+
+@dataclass(slots=True)
+class Grants:
+    """Who is granted which systems; counts how often it was asked."""
+
+    systems: dict[str, set[str]] = field(default_factory=lambda: {name: set(s) for name, s in GRANTS.items()})
+
+    def of(self, principal: Principal) -> Policy:
+        return Policy(self.systems.get(principal.name, set()))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an endpoint answered."""
+
+    status: int
+    headers: dict[str, str]
+    raw: bytes
+
+    @property
+    def body(self) -> dict[str, Any]:
+        return dict(json.loads(self.raw))
+
+
+@dataclass(slots=True)
+class Door:
+    """The endpoints of one stage."""
+
+    app: OAuthApp
+    grants: Grants
+    source: str = "192.0.2.7"
+
+    def request(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
+        return asyncio.run(self.arequest(method, path, body, headers))
+
+    async def arequest(
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        where, _, query = path.partition("?")
+        raw = [(k.replace("_", "-").lower().encode(), v.encode()) for k, v in (headers or {}).items()]
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": where,
+            "raw_path": where.encode(),
+            "query_string": query.encode(),
+            "headers": raw,
+            "client": (self.source, 50_000),
+        }
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Any) -> None:
+            sent.append(dict(message))
+
+        await self.app(scope, receive, send)
+        told = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+        return Answer(sent[0]["status"], told, b"".join(part.get("body", b"") for part in sent[1:]))
+
+    def post(self, path: str, *, dpop: str | None = None, **form: str) -> Answer:
+        return asyncio.run(self.apost(path, dpop=dpop, **form))
+
+    async def apost(self, path: str, *, dpop: str | None = None, **form: str) -> Answer:
+        headers = {"content-type": "application/x-www-form-urlencoded"} | ({"dpop": dpop} if dpop else {})
+        return await self.arequest("POST", path, urlencode(form).encode(), headers)
+
+    def client(self, assertion: str) -> dict[str, str]:
+        """Return the parameters by which a client authenticates."""
+        return {"client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion}
+
+    def token(self, assertion: str, resource: str, *, dpop: str | None = None, **more: str) -> Answer:
+        return asyncio.run(self.atoken(assertion, resource, dpop=dpop, **more))
+
+    async def atoken(self, assertion: str, resource: str, *, dpop: str | None = None, **more: str) -> Answer:
+        form = {"grant_type": "client_credentials", "resource": resource} | self.client(assertion) | more
+        return await self.apost("/oauth/token", dpop=dpop, **form)
+
+    @staticmethod
+    def payload(token: str) -> bytes:
+        part = token.split(".")[1]
+        return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+
+
+def a_door(stage: Stage) -> Door:
+    """Return the endpoints of `stage`."""
+    grants = Grants()
+    app = OAuthApp(
+        issuer=ISSUER,
+        live=stage.live,
+        ring=stage.ring,
+        tokens=stage.tokens,
+        clients=stage.clients,
+        failures=stage.failures,
+        proofs=ProofMemory(),
+        writer=stage.database,
+        slices=grants,
+        clock=stage.clock,
+        entropy=stage.entropy,
+    )
+    return Door(app, grants)

@@ -1,0 +1,141 @@
+"""Prepare a machine for Charter's two commands, with nothing but Python's standard library.
+
+    python3 tools/prepare.py demo     runtime, the demo's public MCP servers (and the npm one where node is present)
+    python3 tools/prepare.py test     runtime, test tools, the same servers, Chromium
+
+Each part is done once: a stamp holds the digest of the lock it was made from, so a second run only compares digests.
+System packages come from Debian (python3-venv, chromium) and are installed only when missing; as an ordinary user that
+takes sudo.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MINIMUM = (3, 11)
+VENVS = {
+    ".venv": {"demo": ("build", "runtime"), "test": ("build", "dev")},
+    ".venv-servers": {"demo": ("servers",), "test": ("servers",)},
+    ".venv-servers-v1": {"demo": ("servers-v1",), "test": ("servers-v1",)},
+}
+
+
+def say(text: str) -> None:
+    print(f"prepare: {text}", flush=True)
+
+
+def run(*command: str | Path, cwd: Path = ROOT) -> None:
+    """Run a command; show its last lines and stop if it fails."""
+    done = subprocess.run(
+        [str(c) for c in command], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if done.returncode:
+        print("\n".join(done.stdout.splitlines()[-30:]), file=sys.stderr)
+        sys.exit(f"prepare: `{' '.join(str(c) for c in command)}` failed with exit code {done.returncode}")
+
+
+def install_debian(*packages: str) -> None:
+    """Install Debian packages, as root or through sudo."""
+    if not shutil.which("apt-get"):
+        sys.exit(f"prepare: please install {', '.join(packages)} with your system's package tool, then run this again")
+    root = [] if os.geteuid() == 0 else ["sudo"]
+    if root and not shutil.which("sudo"):
+        sys.exit(f"prepare: please run as root: apt-get install {' '.join(packages)}")
+    say(f"installing Debian packages: {' '.join(packages)}")
+    run(*root, "apt-get", "update", "-q")
+    run(
+        *root,
+        "env",
+        "DEBIAN_FRONTEND=noninteractive",
+        "apt-get",
+        "install",
+        "-y",
+        "-q",
+        "--no-install-recommends",
+        *packages,
+    )
+
+
+def digest_of(paths: list[Path]) -> str:
+    parts = [sys.version, sysconfig.get_platform(), *(p.read_text() for p in paths)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def is_current(stamp: Path, digest: str) -> bool:
+    return stamp.is_file() and stamp.read_text() == digest
+
+
+def make_venv(folder: Path) -> None:
+    """Create a virtual environment, installing Debian's python3-venv if this Python lacks it."""
+    if (folder / "bin" / "python").exists():
+        return
+    done = subprocess.run([sys.executable, "-m", "venv", str(folder)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        shutil.rmtree(folder, ignore_errors=True)
+        install_debian("python3-venv", f"python{sys.version_info[0]}.{sys.version_info[1]}-venv")
+        run(sys.executable, "-m", "venv", folder)
+
+
+def fill_venv(name: str, locks: tuple[str, ...]) -> None:
+    """Install the locked packages, by hash, into one virtual environment."""
+    folder = ROOT / name
+    files = [ROOT / "requirements" / f"{lock}.txt" for lock in locks]
+    own = [ROOT / "pyproject.toml"] if name == ".venv" else []
+    digest = digest_of([*files, *own])
+    stamp = folder / f".prepared-{'-'.join(locks)}"
+    if is_current(stamp, digest):
+        return
+    started = time.monotonic()
+    say(f"{name}: installing {', '.join(f.name for f in files)} (by hash)")
+    make_venv(folder)
+    pip = [folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "-q", "--no-input"]
+    for file in files:
+        run(*pip, "--require-hashes", "--no-deps", "-r", file)  # a lock is whole: nothing is resolved here
+    if own:
+        run(*pip, "--no-deps", "--no-build-isolation", "-e", ".")
+    stamp.write_text(digest)
+    say(f"{name}: ready in {time.monotonic() - started:.0f} s")
+
+
+def fill_npm() -> None:
+    """Install the filesystem MCP server from npm, where node is present; the demo says so when it is not."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        say("node is not present: the demo runs without the filesystem server from npm")
+        return
+    source = ROOT / "tools" / "npm"
+    digest = digest_of([source / "package-lock.json"])
+    target = ROOT / ".venv-servers" / "npm"
+    stamp = target / ".prepared"
+    if is_current(stamp, digest):
+        return
+    say("installing the filesystem MCP server from npm")
+    target.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(source / name, target / name)
+    run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", cwd=target)
+    stamp.write_text(digest)
+
+
+def main() -> None:
+    goal = sys.argv[1] if len(sys.argv) > 1 else ""
+    if goal not in ("demo", "test"):
+        sys.exit("usage: python3 tools/prepare.py demo|test")
+    if sys.version_info < MINIMUM:
+        sys.exit(f"prepare: Python {MINIMUM[0]}.{MINIMUM[1]} or newer is needed; this is {sys.version.split()[0]}")
+    for name, locks in VENVS.items():
+        fill_venv(name, locks[goal])
+    fill_npm()
+    if goal == "test" and not (shutil.which("chromium") or shutil.which("chromium-browser")):
+        install_debian("chromium")
+
+
+if __name__ == "__main__":
+    main()
