@@ -4,7 +4,7 @@
     python3 tools/prepare.py test     runtime, test tools, the same servers, Chromium
 
 Each part is done once: a stamp holds the digest of the lock it was made from, so a second run only compares digests.
-System packages come from Debian (python3-venv, chromium) and are installed only when missing; as an ordinary user that
+System packages come from Debian (python3-venv, chromium, softhsm2) and are installed only when missing; as an ordinary user that
 takes sudo.
 """
 
@@ -124,6 +124,14 @@ def fill_npm() -> None:
     stamp.write_text(digest)
 
 
+def install_missing_tools() -> None:
+    """Install the system programs that the tests drive, if they are missing."""
+    missing = [] if shutil.which("chromium") or shutil.which("chromium-browser") else ["chromium"]
+    missing += [] if shutil.which("softhsm2-util") else ["softhsm2"]
+    if missing:
+        install_debian(*missing)
+
+
 def main() -> None:
     goal = sys.argv[1] if len(sys.argv) > 1 else ""
     if goal not in ("demo", "test"):
@@ -133,8 +141,8 @@ def main() -> None:
     for name, locks in VENVS.items():
         fill_venv(name, locks[goal])
     fill_npm()
-    if goal == "test" and not (shutil.which("chromium") or shutil.which("chromium-browser")):
-        install_debian("chromium")
+    if goal == "test":
+        install_missing_tools()
 
 
 if __name__ == "__main__":
