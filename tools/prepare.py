@@ -4,8 +4,8 @@
     python3 tools/prepare.py test     runtime, test tools, the same servers, Chromium
 
 Each part is done once: a stamp holds the digest of the lock it was made from, so a second run only compares digests.
-System packages come from Debian (python3-venv, chromium, softhsm2) and are installed only when missing; as an ordinary user that
-takes sudo.
+System packages come from Debian (python3-venv, chromium, softhsm2) and are installed only when missing; as an ordinary
+user that takes sudo.
 """
 
 from __future__ import annotations
