@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 from charter.identity.dpop import ProofMemory
 from charter.registry.principal import Principal
 from charter.server.oauth import ASSERTION_TYPE, OAuthApp
+from charter.server.oauth_parts import Parts
 from identity_stage import ISSUER, Stage
 
 GRANTS = {"refund-agent": {"payments"}, "ledger-agent": {"ledger"}}
@@ -115,12 +116,11 @@ class Door:
 def a_door(stage: Stage) -> Door:
     """Return the endpoints of `stage`."""
     grants = Grants()
-    app = OAuthApp(
+    parts = Parts(
         issuer=ISSUER,
         live=stage.live,
         ring=stage.ring,
         tokens=stage.tokens,
-        clients=stage.clients,
         failures=stage.failures,
         proofs=ProofMemory(),
         writer=stage.database,
@@ -128,4 +128,4 @@ def a_door(stage: Stage) -> Door:
         clock=stage.clock,
         entropy=stage.entropy,
     )
-    return Door(app, grants)
+    return Door(OAuthApp.at(parts), grants)

@@ -15,10 +15,12 @@ import pytest
 
 from charter.core.canonical import canonical, digest_of
 from charter.core.errors import ErrorCode, IntegrityError, UnavailableError
+from charter.identity.bearer import Binding, Confirmation
 from charter.identity.failures import PER_CLIENT, PER_SOURCE
 from charter.identity.jose import encode_base64url
 from charter.identity.revocation import forget_expired
 from charter.registry.standing import Standing
+from charter.server.oauth import OAuthApp
 from identity_stage import ISSUER, LEDGER, PAYMENTS, TOKEN_ENDPOINT, ClientKeyPair, Stage, a_stage
 from oauth_door import Answer, Door, a_door
 
@@ -59,7 +61,7 @@ def test_a_client_gets_a_token_for_a_system_it_is_granted(stage: Stage, algorith
     assert (answer.status, answer.body["token_type"], answer.body["expires_in"]) == (200, "Bearer", 300)
     assert (answer.headers["cache-control"], answer.headers["pragma"]) == ("no-store", "no-cache")
     bearer = stage.tokens.verify(answer.body["access_token"], audience=PAYMENTS, at=NOW)
-    assert (bearer.principal_id, bearer.key_thumbprint) == ("prn_refund-agent", pair.thumbprint)
+    assert (bearer.principal_id, bearer.credential) == ("prn_refund-agent", pair.thumbprint)
 
 
 def test_what_is_signed_is_what_was_recorded(stage: Stage) -> None:
@@ -237,14 +239,14 @@ def test_a_charter_that_changes_meanwhile_is_looked_at_again(local: Stage) -> No
                 local.show(replace(local.live.principals[principal.id], digest=f"sha256:{next(pair.serial):064d}"))
             return real(principal)
 
-    door.app.slices = Changing()
+    door.app.parts.slices = Changing()
     assert door.token(pair.assertion(NOW), PAYMENTS).status == 200
     assert len(local.entries("authentication")) == 1
 
 
 def test_a_charter_that_keeps_changing_is_given_up_and_costs_no_assertion(local: Stage) -> None:
     door, pair = a_door(local), local.client("refund-agent")
-    real = door.app.slices
+    real = door.app.parts.slices
 
     class Changing:
         def of(self, principal: Any) -> Any:
@@ -252,9 +254,9 @@ def test_a_charter_that_keeps_changing_is_given_up_and_costs_no_assertion(local:
             return real.of(principal)
 
     assertion = pair.assertion(NOW)
-    door.app.slices = Changing()
+    door.app.parts.slices = Changing()
     given_up = door.token(assertion, PAYMENTS)
-    door.app.slices = real
+    door.app.parts.slices = real
     assert (given_up.status, given_up.body["error"]) == (503, "temporarily_unavailable")
     assert door.token(assertion, PAYMENTS).status == 200
 
@@ -265,7 +267,7 @@ def test_a_policy_that_cannot_be_bound_grants_nothing(local: Stage) -> None:
             raise IntegrityError(ErrorCode.EVIDENCE_BROKEN, "a guardrail was altered")
 
     door, pair = a_door(local), local.client("refund-agent")
-    door.app.slices = Broken()
+    door.app.parts.slices = Broken()
     answer = door.token(pair.assertion(NOW), PAYMENTS)
     assert (answer.status, answer.body["error"]) == (400, "invalid_target")
 
@@ -285,7 +287,7 @@ def test_where_nothing_can_be_recorded_no_token_is_given(local: Stage) -> None:
             raise UnavailableError(ErrorCode.STORE_FAILED, "the disk is full", retry_after_seconds=3)
 
     door, pair = a_door(local), local.client("refund-agent")
-    door.app.writer = Full()  # type: ignore[assignment]  # only what the endpoint calls
+    door.app.parts.writer = Full()  # type: ignore[assignment]  # only what the endpoint calls
     answer = door.token(pair.assertion(NOW), PAYMENTS)
     assert (answer.status, answer.body["error"]) == (503, "temporarily_unavailable")
     assert answer.headers["retry-after"] == "3"
@@ -297,7 +299,7 @@ def test_a_bug_is_a_bare_500(local: Stage, caplog: pytest.LogCaptureFixture) -> 
             raise ZeroDivisionError("a detail for the log alone")
 
     door, pair = a_door(local), local.client("refund-agent")
-    door.app.writer = Buggy()  # type: ignore[assignment]  # only what the endpoint calls
+    door.app.parts.writer = Buggy()  # type: ignore[assignment]  # only what the endpoint calls
     answer = door.token(pair.assertion(NOW), PAYMENTS)
     assert (answer.status, answer.body) == (
         500,
@@ -316,7 +318,7 @@ def test_a_proof_binds_the_token_to_its_key(stage: Stage) -> None:
     token = answer.body["access_token"]
     (entry,) = stage.entries("authentication")
     assert answer.body["token_type"] == "DPoP"
-    assert stage.tokens.read(token, at=NOW).bearer.bound_to == pair.thumbprint
+    assert stage.tokens.read(token, at=NOW).bearer.bound_to == Confirmation(Binding.JKT, pair.thumbprint)
     assert entry["body"]["bound_to"] == pair.thumbprint
 
 
@@ -343,7 +345,7 @@ def test_strangers_proofs_are_not_remembered(local: Stage) -> None:
     for _ in range(5):
         answer = door.token(stranger.assertion(NOW), PAYMENTS, dpop=a_proof(stranger, NOW))
         assert answer.body["error"] == "invalid_client"
-    assert len(door.app.proofs._now) == 0
+    assert len(door.app.parts.proofs._now) == 0
 
 
 # --- introspection and revocation ---
@@ -453,21 +455,8 @@ def test_the_metadata_says_what_there_is(local: Stage) -> None:
 
 
 def test_an_issuer_with_a_path_has_its_metadata_behind_the_well_known_one(local: Stage) -> None:
-    app = a_door(local).app
     door = a_door(local)
-    door.app = type(app)(
-        issuer="https://ai.example/charter",
-        live=app.live,
-        ring=app.ring,
-        tokens=app.tokens,
-        clients=app.clients,
-        failures=app.failures,
-        proofs=app.proofs,
-        writer=app.writer,
-        slices=app.slices,
-        clock=app.clock,
-        entropy=app.entropy,
-    )
+    door.app = OAuthApp.at(replace(door.app.parts, issuer="https://ai.example/charter"))
     assert door.request("GET", "/.well-known/oauth-authorization-server/charter").status == 200
     assert door.request("GET", "/.well-known/oauth-authorization-server").status == 404
 

@@ -11,20 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charter.core.errors import ErrorCode, UnauthenticatedError
-from charter.identity.bearer import Client
-from charter.identity.issuance import TokenRequest, claims_of, resource_of, system_at
+from charter.identity.bearer import Binding, Confirmation
+from charter.identity.claims import TokenContent, claims_of
+from charter.identity.issuance import resource_of, system_at
 from charter.identity.keys import OVERLAP, KeyUse
 from charter.identity.tokens import AccessTokens
 from charter.registry.principal import LiveEstate
 from identity_stage import ISSUER, LEDGER, PAYMENTS, Stage, a_principal, a_record, a_stage
 
-CLIENT = Client("prn_refund-agent", "thumbprint-of-the-client-key", "sha256:x", 0)
+CREDENTIAL = "thumbprint-of-the-client-key"
 
 
 def a_token(stage: Stage, **changed: Any) -> str:
     """Return a token signed by the stage's own key; None leaves a claim out."""
-    asked = TokenRequest(CLIENT, PAYMENTS, "tok_1", "192.0.2.7", True, a_principal().digest)
-    claims = claims_of(a_principal(), asked, ISSUER, int(stage.clock.now().timestamp()))
+    content = TokenContent(a_principal(), PAYMENTS, "tok_1", CREDENTIAL)
+    claims = claims_of(content, issuer=ISSUER, now=int(stage.clock.now().timestamp()))
     return stage.tokens.sign({name: value for name, value in (claims | changed).items() if value is not None})
 
 
@@ -37,7 +38,7 @@ def test_a_token_says_who_by_which_key_under_which_charter(tmp_path: Path) -> No
         bearer = verified(stage, a_token(stage))
         found = stage.tokens.read(a_token(stage), at=stage.clock.now())
     assert bearer.principal_id == "prn_refund-agent"
-    assert bearer.key_thumbprint == "thumbprint-of-the-client-key"
+    assert bearer.credential == "thumbprint-of-the-client-key"
     assert (bearer.epoch, bearer.charter_digest) == (0, a_principal().digest)
     assert found.claims["spiffe"] == "spiffe://charter.local/production/agent/refund-agent"
     assert found.claims["exp"] - found.claims["iat"] == 300
@@ -46,9 +47,9 @@ def test_a_token_says_who_by_which_key_under_which_charter(tmp_path: Path) -> No
 def test_a_token_never_outlives_the_charter(tmp_path: Path) -> None:
     with a_stage(tmp_path) as stage:
         last = a_principal(expires=stage.clock.now().date())
-        asked = TokenRequest(CLIENT, PAYMENTS, "tok_1", "192.0.2.7", True, last.digest)
+        content = TokenContent(last, PAYMENTS, "tok_1", CREDENTIAL)
         late = dt.datetime(2026, 11, 24, 23, 59, tzinfo=dt.UTC)
-        claims = claims_of(last, asked, ISSUER, int(late.timestamp()))
+        claims = claims_of(content, issuer=ISSUER, now=int(late.timestamp()))
     assert claims["exp"] == int(dt.datetime(2026, 11, 25, tzinfo=dt.UTC).timestamp())
 
 
@@ -109,7 +110,7 @@ def test_a_token_with_a_claim_missing_or_wrong_proves_nothing(
 def test_a_bound_token_needs_its_key_and_a_plain_one_none(tmp_path: Path) -> None:
     with a_stage(tmp_path) as stage:
         bound, plain = a_token(stage, cnf={"jkt": "key-1"}), a_token(stage)
-        assert verified(stage, bound, shown_key="key-1").bound_to == "key-1"
+        assert verified(stage, bound, shown_key="key-1").bound_to == Confirmation(Binding.JKT, "key-1")
         for token, shown in ((bound, None), (bound, "key-2"), (plain, "key-1")):
             with pytest.raises(UnauthenticatedError) as caught:
                 verified(stage, token, shown_key=shown)

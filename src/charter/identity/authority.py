@@ -40,7 +40,7 @@ def refusal(live: LiveEstate, holder: Holder, system: SystemRecord | None, *, at
 
 
 def _credential_refusal(live: LiveEstate, holder: Bearer | Client, name: str, at: dt.datetime) -> Refusal | None:
-    key = live.keys.get(holder.key_thumbprint)
+    key = live.keys.get(holder.credential)
     if key is None or key.principal_id != holder.principal_id:
         return Refusal(
             name, f"the key behind this is not one of `{name}`", f"register one: charter token {name} SYSTEM"

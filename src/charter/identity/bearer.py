@@ -1,12 +1,32 @@
 """Who presents a call, and who asks for a token: what verification yields and everything later rests on.
 
-Both name a principal and the key that proved it, so that standing can be asked of both. Only `identity/tokens.py` makes
-a `Bearer` and only `identity/clients.py` makes a `Client`.
+Both name a principal and the credential that proved it, so that standing can be asked of both. Only
+`identity/tokens.py` makes a `Bearer`; only a method of client authentication makes a `Client`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Binding(StrEnum):
+    """The kinds of key that a token can be bound to, by their names in `cnf` (RFC 7800)."""
+
+    JKT = "jkt"  # the JWK thumbprint of a DPoP key (RFC 9449 section 6.1)
+    X5T = "x5t#S256"  # the SHA-256 of a client certificate in DER (RFC 8705 section 3.1)
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """The key that must be shown together with a token. `thumbprint` is a SHA-256 in base64url."""
+
+    binding: Binding
+    thumbprint: str
+
+    def to_json(self) -> dict[str, str]:
+        """Return the claim `cnf`."""
+        return {self.binding.value: self.thumbprint}
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +38,24 @@ class Bearer:
     epoch: int
     charter_digest: str  # the version the token was issued under
     token_id: str  # jti
-    key_thumbprint: str  # of the client key that obtained it
+    credential: str  # thumbprint of the credential that obtained it
     expires_at: int  # seconds since 1970
-    bound_to: str | None = None  # thumbprint of the key whose proof was shown with it (RFC 9449); None: a plain bearer
+    bound_to: Confirmation | None = None  # the key that was shown with it; None: a plain bearer
+
+
+@dataclass(frozen=True, slots=True)
+class UsedAssertion:
+    """What is kept of an assertion, so that it is not accepted again."""
+
+    digest: str  # of its jti
+    remember_until: int  # seconds since 1970
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A client that proved itself by an assertion (RFC 7523), which is not yet remembered as used."""
+    """A client that proved itself. Its assertion, if it did so by one, is not yet remembered as used."""
 
     principal_id: str
-    key_thumbprint: str
-    assertion_digest: str  # of the assertion's jti
-    remember_until: int  # seconds since 1970: until then the assertion must not be accepted again
+    method: str  # how it proved itself, by its name in OAuth: private_key_jwt
+    credential: str  # thumbprint of the credential that proved it
+    assertion: UsedAssertion | None = None

@@ -22,12 +22,13 @@ from typing import Any, NoReturn
 
 from charter.core.canonical import digest
 from charter.core.errors import CharterError, ErrorCode, UnauthenticatedError
-from charter.identity.bearer import Client
+from charter.identity.bearer import Client, UsedAssertion
 from charter.identity.credential import key_of
 from charter.identity.jose import Compact, PublicKey, parse_compact, verify_compact
 from charter.registry.principal import ClientKey, LiveEstate, Principal
 from charter.registry.standing import Standing
 
+METHOD = "private_key_jwt"
 MAX_ASSERTION_SECONDS = 300
 SKEW_SECONDS = 30
 ALGORITHMS = ("ES256", "EdDSA", "Ed25519")
@@ -65,7 +66,7 @@ class ClientAuthenticator:
             _refuse("the parameter `client_id` names another client than the assertion")
         jti = parts.claims["jti"]
         until = int(parts.claims["exp"]) + SKEW_SECONDS + 1
-        return Client(principal.id, key.thumbprint, digest(jti.encode()), until)
+        return Client(principal.id, METHOD, key.thumbprint, UsedAssertion(digest(jti.encode()), until))
 
     def claimed(self, assertion: str) -> str:
         """Return the id of the known principal that an unverified assertion claims to be, or nothing."""

@@ -1,5 +1,8 @@
 """Issuing a token: one work that asks every question again, where nothing can change meanwhile.
 
+Every flow issues by `issue`: it says what it asks for in a `TokenRequest`, and puts questions of its own, which are
+asked in the same work after the ones that every flow has to pass.
+
 INVARIANT: the assertion is remembered, the decision made, and the evidence of it written together or not at all. What
 will be signed is recorded, by digest, before the signer sees it; a token leaves only after that is durable.
 INVARIANT: a refusal is a value, so that its evidence is committed with it. A replayed assertion proves nobody, so it is
@@ -8,20 +11,22 @@ no entry of its own (strangers could grow the log) but counted by the edge.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from charter.core.canonical import digest_of
 from charter.core.errors import CharterError, DeniedError, ErrorCode, UnauthenticatedError
 from charter.evidence.entry import Draft, EntryKind
 from charter.identity.authority import refusal
-from charter.identity.bearer import Client
-from charter.identity.tokens import TOKEN_SECONDS
+from charter.identity.bearer import Client, Confirmation
+from charter.identity.claims import Detail, TokenContent, claims_of
 from charter.identity.work import IdentityWork
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
 
 RESOURCE_PATH = "/mcp/"
 MAX_RESOURCE = 2048
+Question = Callable[[IdentityWork], CharterError | None]  # asked inside the work; an error is the refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,13 @@ class TokenRequest:
     source: str  # where the request came from
     granted: bool  # whether the charter has a grant on the system
     charter_digest: str  # of the version that was looked at
-    bound_to: str | None = None  # thumbprint of the key the token shall be bound to
+    bound_to: Confirmation | None = None  # the key the token shall be bound to
+    subject: str | None = None  # whose authority it is, if not the client's own
+    actors: Mapping[str, Any] | None = None  # `act`
+    authorization_details: tuple[Detail, ...] = ()
+    not_after: int | None = None  # seconds since 1970
+    questions: tuple[Question, ...] = ()  # the flow's own
+    said: Mapping[str, Any] = field(default_factory=dict)  # what the flow adds to the evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,28 +85,21 @@ def issue(tx: IdentityWork, asked: TokenRequest, issuer: str) -> Issued | Refuse
     if not use_assertion(tx, asked.client):
         return Refused(replayed())
     error = _refusal_of(tx, asked, principal, issuer)
-    body: dict[str, Any] = {
-        "method": "private_key_jwt",
-        "principal": principal.name,
-        "key": asked.client.key_thumbprint,
-        "resource": asked.resource,
-        "source": asked.source,
-        "charter": {"version": principal.version, "digest": principal.digest},
-        "epoch": principal.epoch,
-    }
+    body = _body(principal, asked)
     if error is not None:
         body |= {"outcome": "refused", "why": error.detail, "code": error.code.value}
         tx.record(Draft(EntryKind.AUTHENTICATION, principal.id, principal.id, body))
         return Refused(error)
-    claims = claims_of(principal, asked, issuer, int(tx.at.timestamp()))
-    body |= {"outcome": "issued", "token": asked.token_id, "expires": claims["exp"], "bound_to": asked.bound_to}
+    claims = claims_of(_content(principal, asked), issuer=issuer, now=int(tx.at.timestamp()))
+    body |= {"outcome": "issued", "token": asked.token_id, "expires": claims["exp"], "bound_to": _binding(asked)}
     tx.record(Draft(EntryKind.AUTHENTICATION, principal.id, principal.id, body | {"claims": digest_of(claims)}))
     return Issued(claims)
 
 
 def use_assertion(tx: IdentityWork, client: Client) -> bool:
-    """Remember a client's assertion; return False if it was used before. A work."""
-    return tx.identity.remember_assertion(client.key_thumbprint, client.assertion_digest, client.remember_until)
+    """Remember a client's assertion, if it proved itself by one; return False if that was used before. A work."""
+    used = client.assertion
+    return used is None or tx.identity.remember_assertion(client.credential, used.digest, used.remember_until)
 
 
 def replayed() -> UnauthenticatedError:
@@ -107,29 +111,38 @@ def replayed() -> UnauthenticatedError:
     )
 
 
-def claims_of(principal: Principal, asked: TokenRequest, issuer: str, now: int) -> dict[str, Any]:
-    """Return the claims of a token (RFC 9068 section 2.2); it never outlives the charter."""
-    ends = principal.subject.expires
-    life = TOKEN_SECONDS if ends is None else min(TOKEN_SECONDS, int(ends.timestamp()) - now)
-    claims: dict[str, Any] = {
-        "iss": issuer,
-        "sub": principal.id,
-        "aud": asked.resource,
-        "client_id": principal.id,
-        "exp": now + life,
-        "iat": now,
-        "jti": asked.token_id,
-        "name": principal.name,
-        "spiffe": principal.spiffe_id,
-        "epoch": principal.epoch,
+def _content(principal: Principal, asked: TokenRequest) -> TokenContent:
+    return TokenContent(
+        principal=principal,
+        audience=asked.resource,
+        token_id=asked.token_id,
+        credential=asked.client.credential,
+        confirmation=asked.bound_to,
+        subject=asked.subject,
+        actors=asked.actors,
+        authorization_details=asked.authorization_details,
+        not_after=asked.not_after,
+    )
+
+
+def _body(principal: Principal, asked: TokenRequest) -> dict[str, Any]:
+    return {
+        "method": asked.client.method,
+        "principal": principal.name,
+        "key": asked.client.credential,
+        "resource": asked.resource,
+        "source": asked.source,
         "charter": {"version": principal.version, "digest": principal.digest},
-        "crd": asked.client.key_thumbprint,
-    }
-    return claims | ({"cnf": {"jkt": asked.bound_to}} if asked.bound_to else {})
+        "epoch": principal.epoch,
+    } | dict(asked.said)
+
+
+def _binding(asked: TokenRequest) -> str | None:
+    return asked.bound_to.thumbprint if asked.bound_to else None
 
 
 def _refusal_of(tx: IdentityWork, asked: TokenRequest, principal: Principal, issuer: str) -> CharterError | None:
-    """Return why the client gets no token: itself first, then what it asks for."""
+    """Return why the client gets no token: itself first, then what it asks for, then what the flow has to ask."""
     stopped = refusal(tx.live, asked.client, None, at=tx.at)
     if stopped is not None:
         return DeniedError(ErrorCode.NOT_STANDING, stopped.text, help=stopped.mend)
@@ -146,7 +159,8 @@ def _refusal_of(tx: IdentityWork, asked: TokenRequest, principal: Principal, iss
             f"the charter of `{principal.name}` grants nothing on `{record.name}`",
             "its owner can add a grant, then charter plan and apply",
         )
-    return None
+    answers = (question(tx) for question in asked.questions)
+    return next((error for error in answers if error is not None), None)
 
 
 def _bad_target(text: str, mend: str) -> DeniedError:

@@ -12,7 +12,7 @@ from typing import Any
 from charter.core.errors import DeniedError, ErrorCode, UnauthenticatedError
 from charter.evidence.entry import Draft, EntryKind
 from charter.identity.authority import refusal
-from charter.identity.bearer import Client
+from charter.identity.bearer import Binding, Client, Confirmation
 from charter.identity.issuance import system_at
 from charter.identity.tokens import AccessTokens, Verified
 from charter.identity.work import IdentityWork
@@ -36,8 +36,14 @@ def introspect(
         return INACTIVE
     if refusal(live, found.bearer, record, at=at) is not None:
         return INACTIVE
-    kind = "DPoP" if found.bearer.bound_to else "Bearer"
-    return {"active": True, "token_type": kind} | {name: found.claims[name] for name in _SHOWN if name in found.claims}
+    return {"active": True, "token_type": token_type(found.bearer.bound_to)} | {
+        name: found.claims[name] for name in _SHOWN if name in found.claims
+    }
+
+
+def token_type(bound_to: Confirmation | None) -> str:
+    """Return the type of a token bound to that key; one bound to a certificate is of the type Bearer (RFC 8705)."""
+    return "DPoP" if bound_to is not None and bound_to.binding is Binding.JKT else "Bearer"
 
 
 def revoke(tx: IdentityWork, found: Verified, client: Client, *, source: str) -> DeniedError | None:

@@ -24,11 +24,10 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from charter.core.errors import CharterError, ErrorCode, UnauthenticatedError
-from charter.identity.bearer import Bearer
+from charter.identity.bearer import Bearer, Binding, Confirmation
 from charter.identity.jose import Compact, parse_compact, sign_compact, verify_compact
 from charter.identity.keys import KeyRing
 
-TOKEN_SECONDS = 300
 MAX_TOKEN = 8192  # characters
 SKEW_SECONDS = 5  # between nodes of one Charter; expiry is exact
 MAX_CACHED = 10_000
@@ -83,7 +82,7 @@ class AccessTokens:
                 "the access token is made out to another system",
                 help=f"ask for a token with the resource {audience}",
             )
-        if verified.bearer.bound_to != shown_key:
+        if verified.bearer.bound_to != (Confirmation(Binding.JKT, shown_key) if shown_key else None):
             raise UnauthenticatedError(
                 ErrorCode.BAD_PROOF,
                 "the access token is bound to a key, and no proof by that key came with it"
@@ -163,9 +162,9 @@ def _bearer(claims: Mapping[str, Any]) -> Bearer:
         epoch=_whole(claims["epoch"]),
         charter_digest=_text(claims["charter"]["digest"]),
         token_id=_text(claims["jti"]),
-        key_thumbprint=_text(claims["crd"]),
+        credential=_text(claims["crd"]),
         expires_at=_whole(claims["exp"]),
-        bound_to=None if confirmation is None else _text(confirmation["jkt"]),
+        bound_to=None if confirmation is None else Confirmation(Binding.JKT, _text(confirmation["jkt"])),
     )
 
 

@@ -1,0 +1,64 @@
+"""What an access token says (RFC 9068 section 2.2): one function, whichever flow the token comes from.
+
+INVARIANT: no flow can make a token that lives longer than `TOKEN_SECONDS`, than the charter of who acts, or than the
+flow's own cap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from charter.identity.bearer import Confirmation
+from charter.registry.principal import Principal
+
+TOKEN_SECONDS = 300
+Detail = Mapping[str, Any]  # one of `authorization_details` (RFC 9396)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenContent:
+    """What is particular to one token."""
+
+    principal: Principal  # who acts with it: the client it is issued to
+    audience: str  # the one resource it is for (RFC 8707)
+    token_id: str  # jti
+    credential: str  # thumbprint of the credential that obtained it
+    confirmation: Confirmation | None = None  # the key it is bound to
+    subject: str | None = None  # whose authority it is, if not the principal's own (RFC 8693)
+    actors: Mapping[str, Any] | None = None  # `act`: the chain of who acts for the subject
+    authorization_details: tuple[Detail, ...] = ()  # what it is narrowed to
+    not_after: int | None = None  # seconds since 1970: a cap on its life beyond the usual ones
+
+
+def claims_of(content: TokenContent, *, issuer: str, now: int) -> dict[str, Any]:
+    """Return the claims of a token issued at `now`, in seconds since 1970."""
+    principal = content.principal
+    claims: dict[str, Any] = {
+        "iss": issuer,
+        "sub": content.subject or principal.id,
+        "aud": content.audience,
+        "client_id": principal.id,
+        "exp": _expiry(content, now),
+        "iat": now,
+        "jti": content.token_id,
+        "name": principal.name,
+        "spiffe": principal.spiffe_id,
+        "epoch": principal.epoch,
+        "charter": {"version": principal.version, "digest": principal.digest},
+        "crd": content.credential,
+    }
+    if content.confirmation is not None:
+        claims["cnf"] = content.confirmation.to_json()
+    if content.actors is not None:
+        claims["act"] = dict(content.actors)
+    if content.authorization_details:
+        claims["authorization_details"] = [dict(detail) for detail in content.authorization_details]
+    return claims
+
+
+def _expiry(content: TokenContent, now: int) -> int:
+    ends = content.principal.subject.expires
+    caps = [now + TOKEN_SECONDS, content.not_after, int(ends.timestamp()) if ends else None]
+    return min(cap for cap in caps if cap is not None)

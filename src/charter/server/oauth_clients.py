@@ -1,0 +1,160 @@
+"""Who asks: the ways in which a client can prove itself at the token, introspection and revocation endpoints.
+
+A `ClientMethod` is one way. `Clients` holds those that are installed, finds the one that a request uses, and yields the
+client with the key that its token shall be bound to.
+
+INVARIANT: too many failures of one source, or of one client there, are answered by 429 before any method looks at the
+request; what a stranger gets wrong is counted, not written.
+INVARIANT: a request proves its client in one way or not at all (RFC 6749 section 2.3).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from charter.core.errors import ErrorCode, MalformedError, UnauthenticatedError
+from charter.identity.bearer import Binding, Client, Confirmation
+from charter.identity.clients import METHOD, ClientAuthenticator
+from charter.identity.dpop import read_proof
+from charter.identity.issuance import replayed, use_assertion
+from charter.server.gateway_http import Head
+from charter.server.oauth_form import Form
+from charter.server.oauth_parts import TOKEN_PATH, Parts
+
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+class Asked(NamedTuple):
+    """A request, as far as a client can prove itself by it."""
+
+    head: Head
+    form: Form
+
+
+class ClientMethod(Protocol):
+    """One way to prove who a client is."""
+
+    name: str  # its name in the metadata: private_key_jwt
+    signing_algorithms: tuple[str, ...]  # if it is done by a signature
+
+    def fits(self, asked: Asked) -> bool:
+        """Return whether the request tries this way."""
+        ...
+
+    def claimed(self, asked: Asked) -> str:
+        """Return the id of the known principal that the request claims to be, unverified, or nothing."""
+        ...
+
+    async def authenticate(self, asked: Asked) -> Client:
+        """Return the client that the request proves.
+
+        Raises:
+            UnauthenticatedError: it proves none.
+        """
+        ...
+
+
+class Authenticated(NamedTuple):
+    """A client, and the key whose proof came with its request, if one did: its token is bound to that."""
+
+    client: Client
+    bound_to: Confirmation | None
+
+
+class Clients:
+    """The installed methods, in the order of the metadata."""
+
+    def __init__(self, parts: Parts, methods: tuple[ClientMethod, ...]) -> None:
+        self.methods = methods
+        self._parts = parts
+
+    async def authenticated(self, head: Head, form: Form) -> Authenticated:
+        """Return the client of a request. Its assertion is yet to be remembered as used.
+
+        Raises:
+            UnauthenticatedError: it proves none; that is counted.
+            ThrottledError: too many failed from there.
+        """
+        asked = Asked(head, form)
+        method = next((method for method in self.methods if method.fits(asked)), None)
+        claimed = method.claimed(asked) if method else ""
+        self._parts.failures.check(head.source, claimed)
+        try:
+            self._check_single(asked)
+            if method is None:
+                raise _unproven(asked)
+            client = await method.authenticate(asked)
+            return Authenticated(client, self._bound_to(head))
+        except UnauthenticatedError as err:
+            self._parts.failures.failed(head.source, err.code, claimed)
+            raise
+
+    async def used(self, head: Head, form: Form) -> Client:
+        """Return the client of a request, its assertion remembered as used: for what is no issuance.
+
+        Raises:
+            UnauthenticatedError: it proves none; that is counted.
+            ThrottledError: too many failed from there.
+        """
+        client, _ = await self.authenticated(head, form)
+        if not await self._parts.writer.awrite(lambda tx: use_assertion(tx, client)):
+            self._parts.failures.failed(head.source, ErrorCode.ASSERTION_REPLAYED, client.principal_id)
+            raise replayed()
+        return client
+
+    def _check_single(self, asked: Asked) -> None:
+        if sum(method.fits(asked) for method in self.methods) > 1:
+            raise MalformedError(
+                ErrorCode.BAD_REQUEST, "the client authenticates in more than one way", help="use one (RFC 6749)"
+            )
+
+    def _bound_to(self, head: Head) -> Confirmation | None:
+        if "dpop" not in head.headers:
+            return None
+        parts, at = self._parts, self._parts.clock.now()
+        proof = read_proof(head.headers["dpop"], method=head.method, url=parts.issuer + head.path, at=at)
+        parts.proofs.use(proof, at=at)
+        return Confirmation(Binding.JKT, proof.key)
+
+
+class PrivateKeyJwt:
+    """`private_key_jwt`: an assertion signed with a registered key (RFC 7523)."""
+
+    name = METHOD
+    signing_algorithms: tuple[str, ...] = ("ES256", "EdDSA")
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._assertions = ClientAuthenticator(parts.live, parts.issuer, parts.issuer + TOKEN_PATH)
+
+    def fits(self, asked: Asked) -> bool:
+        """Return whether the request has an assertion, and no secret."""
+        is_typed = asked.form.get("client_assertion_type") == ASSERTION_TYPE
+        return "client_assertion" in asked.form and is_typed and not _has_secret(asked)
+
+    def claimed(self, asked: Asked) -> str:
+        """Return whose assertion it says it is."""
+        return self._assertions.claimed(asked.form.get("client_assertion", ""))
+
+    async def authenticate(self, asked: Asked) -> Client:
+        """Return the client whose assertion it is."""
+        return self._assertions.authenticate(
+            asked.form["client_assertion"], client_id=asked.form.get("client_id"), at=self._parts.clock.now()
+        )
+
+
+def _has_secret(asked: Asked) -> bool:
+    return "client_secret" in asked.form or "authorization" in asked.head.headers
+
+
+def _unproven(asked: Asked) -> UnauthenticatedError:
+    """Return the error of a request that tries none of the ways."""
+    if _has_secret(asked):
+        return UnauthenticatedError(
+            ErrorCode.BAD_CLIENT, "client secrets are not accepted", help="use private_key_jwt (RFC 7523)"
+        )
+    return UnauthenticatedError(
+        ErrorCode.BAD_CLIENT,
+        "the client did not authenticate",
+        help=f"send client_assertion, and client_assertion_type={ASSERTION_TYPE}",
+    )

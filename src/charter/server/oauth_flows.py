@@ -1,0 +1,152 @@
+"""The flows of the token endpoint (OAuth calls them grant types): each answers one `grant_type` and knows no other.
+
+A flow reads what is particular to it, and leaves the rest to `Issuing`: to look at the charter, to ask and record in
+one work, and to sign what was recorded.
+
+INVARIANT: a token is signed after the fact that it was issued is durable, and says exactly what was recorded.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from typing import Protocol
+
+from charter.core.errors import CharterError, ConflictError, ErrorCode, MalformedError, UnavailableError
+from charter.identity.issuance import Issued, Refused, TokenRequest, issue, system_at
+from charter.identity.revocation import token_type
+from charter.registry.principal import Principal
+from charter.server.gateway_http import Head
+from charter.server.oauth_clients import Authenticated, Clients
+from charter.server.oauth_form import Form, needed
+from charter.server.oauth_http import Body
+from charter.server.oauth_parts import Parts
+
+MAX_TRIES = 4  # a charter that changes while its token is made is looked at again
+_log = logging.getLogger("charter.oauth")
+
+
+class Flow(Protocol):
+    """One way to a token."""
+
+    grant_type: str
+
+    async def answer(self, head: Head, form: Form) -> Body:
+        """Return the answer to a token request of this grant type (RFC 6749 section 5.1).
+
+        Raises:
+            CharterError: there is no token; the edge says so in OAuth's words.
+        """
+        ...
+
+
+class Flows:
+    """The installed flows, by grant type."""
+
+    def __init__(self, flows: Iterable[Flow]) -> None:
+        self._flows = {flow.grant_type: flow for flow in flows}
+
+    @property
+    def grant_types(self) -> list[str]:
+        """The grant types supported, in the order they were installed."""
+        return list(self._flows)
+
+    def of(self, form: Form) -> Flow:
+        """Return the flow that a token request asks for.
+
+        Raises:
+            MalformedError: it names none, or one that is not installed.
+        """
+        flow = self._flows.get(needed(form, "grant_type"))
+        if flow is None:
+            known = " or ".join(f"grant_type={name}" for name in self._flows)
+            raise MalformedError(ErrorCode.UNSUPPORTED, "the grant type is not supported", help=f"use {known}")
+        return flow
+
+
+class Issuing:
+    """From a flow's request to a signed token."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def asked(self, who: Authenticated, resource: str, head: Head) -> TokenRequest:
+        """Return the request of `who` for a token for `resource`, with what its charter says of that now.
+
+        A flow adds what is its own by `dataclasses.replace`.
+        """
+        parts = self._parts
+        principal = parts.live.principals[who.client.principal_id]
+        record = system_at(parts.live, parts.issuer, resource)
+        return TokenRequest(
+            client=who.client,
+            resource=resource,
+            token_id=parts.entropy.identifier("tok"),
+            source=head.source,
+            granted=record is not None and self._grants(principal, record.name),
+            charter_digest=principal.digest,
+            bound_to=who.bound_to,
+        )
+
+    async def answer(self, who: Authenticated, asked: TokenRequest, head: Head) -> Body:
+        """Issue the token that `asked` describes, and return the answer that holds it.
+
+        Raises:
+            CharterError: it is refused; that is recorded, and counted as a failure.
+        """
+        parts = self._parts
+        for _ in range(MAX_TRIES):
+            match await parts.writer.awrite(partial(issue, asked=asked, issuer=parts.issuer)):
+                case Issued(claims):
+                    return {
+                        "access_token": parts.tokens.sign(claims),
+                        "token_type": token_type(asked.bound_to),
+                        "expires_in": claims["exp"] - claims["iat"],
+                    }
+                case Refused(error):
+                    parts.failures.failed(head.source, error.code, who.client.principal_id)
+                    raise error
+                case None:
+                    seen = self.asked(who, asked.resource, head)
+                    asked = replace(asked, granted=seen.granted, charter_digest=seen.charter_digest)
+        raise ConflictError(ErrorCode.STALE, "the charter changed while the token was made", help="ask again")
+
+    def _grants(self, principal: Principal, system: str) -> bool:
+        """Return whether the charter grants anything on `system`; one that cannot be bound grants nothing."""
+        try:
+            return bool(self._parts.slices.of(principal).actions_on(system))
+        except UnavailableError:
+            raise
+        except CharterError as err:
+            _log.warning("the policy of %s cannot be bound: %s", principal.name, err.detail)
+            return False
+
+
+class ClientCredentials:
+    """A client asks for itself (OAuth 2.1 section 4.2), for one system (RFC 8707)."""
+
+    grant_type = "client_credentials"
+
+    def __init__(self, clients: Clients, issuing: Issuing) -> None:
+        self._clients, self._issuing = clients, issuing
+
+    async def answer(self, head: Head, form: Form) -> Body:
+        """Return the answer with the client's token."""
+        who = await self._clients.authenticated(head, form)
+        check_no_scope(form)
+        resource = needed(form, "resource", ErrorCode.BAD_TARGET)
+        return await self._issuing.answer(who, self._issuing.asked(who, resource, head), head)
+
+
+def check_no_scope(form: Form) -> None:
+    """Check that a request has no `scope`.
+
+    Raises:
+        MalformedError: it has one.
+    """
+    if "scope" in form:
+        raise MalformedError(
+            ErrorCode.BAD_SCOPE, "there are no scopes here", help="name the system as `resource`; grants say the rest"
+        )

@@ -1,0 +1,85 @@
+"""What the OAuth endpoints, their client authentication and their flows share of the house."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+from charter.core.clock import Clock
+from charter.core.entropy import Entropy
+from charter.core.work import Writer
+from charter.identity.dpop import ProofMemory
+from charter.identity.failures import Failures
+from charter.identity.keys import KeyRing
+from charter.identity.tokens import AccessTokens
+from charter.identity.work import IdentityWork
+from charter.registry.principal import LiveEstate, Principal
+
+TOKEN_PATH = "/oauth/token"  # noqa: S105 - a path
+
+
+class BoundSlice(Protocol):
+    """A principal's policy, as far as issuing asks it."""
+
+    def actions_on(self, system: str) -> object:
+        """Return the actions it grants on `system`; nothing if it grants none."""
+        ...
+
+
+class Slices(Protocol):
+    """Where principals' policies come from."""
+
+    def of(self, principal: Principal) -> BoundSlice:
+        """Return the policy of the charter version `principal` acts under.
+
+        Raises:
+            CharterError: it cannot be bound.
+        """
+        ...
+
+
+class House(Protocol):
+    """The house, as far as the endpoints know it."""
+
+    settings: Any
+    live: LiveEstate
+    ring: KeyRing
+    tokens: AccessTokens
+    failures: Failures
+    proofs: ProofMemory
+    database: Any
+    slices: Any
+    clock: Clock
+    entropy: Entropy
+
+
+@dataclass(slots=True)
+class Parts:
+    """What each of them is built on. `issuer` comes from the settings alone."""
+
+    issuer: str
+    live: LiveEstate
+    ring: KeyRing
+    tokens: AccessTokens
+    failures: Failures
+    proofs: ProofMemory
+    writer: Writer[IdentityWork]
+    slices: Slices
+    clock: Clock
+    entropy: Entropy
+
+    @classmethod
+    def of(cls, house: House) -> Self:
+        """Return the parts of a house."""
+        return cls(
+            issuer=house.settings.issuer,
+            live=house.live,
+            ring=house.ring,
+            tokens=house.tokens,
+            failures=house.failures,
+            proofs=house.proofs,
+            writer=house.database,
+            slices=house.slices,
+            clock=house.clock,
+            entropy=house.entropy,
+        )
