@@ -27,6 +27,7 @@ from charter.core.errors import AbsentError, ErrorCode
 from charter.core.values import Source
 from charter.registry.approval import ApprovalState
 from charter.registry.estate import Estate, GuardrailFile
+from charter.registry.issuer import Issuers
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
 from charter.registry.record import (
     CharterVersion,
@@ -199,6 +200,15 @@ class RegistryStore:
         found = self.parts(PartKind.TEAMS)
         return Teams.model_validate_json(rows.intact(found[0]).body) if found else Teams(charter="v1")
 
+    def issuers(self) -> Issuers:
+        """Return issuers.yaml as applied; without one, nobody's tokens are trusted.
+
+        Raises:
+            IntegrityError: it is not what its digest says.
+        """
+        found = self.parts(PartKind.ISSUERS)
+        return Issuers.model_validate_json(rows.intact(found[0]).body) if found else Issuers(charter="v1")
+
     def roles(self) -> Mapping[str, tuple[str, ...]]:
         """Return the people who hold each human role, as applied.
 
@@ -311,6 +321,7 @@ def load_live(connection: sa.Connection) -> LiveEstate:
         live.put_key(rows.key_of(row))
     for token in connection.execute(sa.select(t.revoked_token)):
         live.revoked_tokens[token.id] = token.expires_at
+    live.issuers = store.issuers()
     for record in store.systems():
         live.systems[record.name] = record
     waiting = (ApprovalState.WAITING, ApprovalState.APPROVED)

@@ -39,6 +39,7 @@ class EntryKind(StrEnum):
     SYSTEM_APPLIED = "system.applied"
     GUARDRAILS_APPLIED = "guardrails.applied"
     TEAMS_APPLIED = "teams.applied"
+    ISSUERS_APPLIED = "issuers.applied"
     PATTERN_APPLIED = "pattern.applied"
     STANDING_CHANGED = "standing.changed"
     CREDENTIAL_REGISTERED = "credential.registered"

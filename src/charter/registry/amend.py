@@ -149,6 +149,7 @@ def _check(charter: Charter, known: Principal, tx: AmendWork) -> None:
             if record.standing is not Standing.RETIRED
         },
         teams=Sourced(tx.registry.teams(), places),
+        issuers=Sourced(tx.live.issuers, places),
         trials=(),
         broken=frozenset(f"principals/{name}.yaml" for name in tx.live.ids),  # they are there, and not looked into
         today=tx.at.astimezone(dt.UTC).date(),

@@ -21,6 +21,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    StrictBool,
     StrictInt,
     StringConstraints,
     WithJsonSchema,
@@ -64,7 +65,7 @@ class Effect(StrEnum):
 
 
 class CredentialType(StrEnum):
-    """How a principal's identity is proved. Only `private-key-jwt` obtains tokens from Charter today."""
+    """How a principal's identity is proved. `vendor-managed` obtains no tokens from Charter."""
 
     PRIVATE_KEY_JWT = "private-key-jwt"
     MUTUAL_TLS = "mutual-tls"
@@ -414,10 +415,31 @@ class Approved(Model):
     on: Day
 
 
+ClaimValue = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=512)] | StrictBool | StrictInt
+_ONLY_OF: dict[str, CredentialType] = {  # fields that say something of one type alone
+    "issuer": CredentialType.FEDERATED,
+    "claims": CredentialType.FEDERATED,
+}
+
+
 class Credential(Model):
-    """How the principal's identity is proved."""
+    """How the principal's identity is proved.
+
+    `federated`: by a token of a trusted `issuer` (issuers.yaml) whose claims are exactly `claims`.
+    """
 
     type: CredentialType
+    issuer: Name | None = None
+    claims: Annotated[dict[str, ClaimValue], Field(min_length=1, max_length=16)] | None = None
+
+    @model_validator(mode="after")
+    def _of_its_type(self) -> Credential:
+        for name in self.model_fields_set - {"type"}:
+            if _ONLY_OF[name] is not self.type:
+                raise PlacedError((name,), f"`{name}` belongs to a credential of the type {_ONLY_OF[name].value}")
+        if self.type is CredentialType.FEDERATED and (self.issuer is None) != (self.claims is None):
+            raise PlacedError((), "`issuer` and `claims` go together: whose token, and what it must say")
+        return self
 
 
 class Delegation(Model):

@@ -15,6 +15,8 @@ from typing import Any
 from charter.core.values import Source
 from charter.registry.charter import EVERY_ACTION, ArgumentCondition, Charter, Grant
 from charter.registry.estate import Sourced
+from charter.registry.federated import ISSUERS, problems_of_federated, warnings_of_federated
+from charter.registry.issuer import Issuers
 from charter.registry.problem import Problem, nearest, suggestion
 from charter.registry.system import System, Teams
 from charter.registry.trial import TrialCase
@@ -33,6 +35,7 @@ class CrossCheck:
     charters: Mapping[str, Sourced[Charter]]
     systems: Mapping[str, Sourced[System]]
     teams: Sourced[Teams]
+    issuers: Sourced[Issuers]
     trials: Iterable[Sourced[TrialCase]]
     broken: frozenset[str]  # files that could not be read: what only they could tell is not complained about
     today: dt.date | None  # None: nothing is said about expiry
@@ -50,6 +53,9 @@ class CrossCheck:
             self._check_system(system)
         for charter in self.charters.values():
             self._check_charter(charter)
+        if ISSUERS not in self.broken:
+            self.problems.extend(problems_of_federated(self.charters, self.issuers.value))
+        self.warnings.extend(warnings_of_federated(self.charters))
         for trial in self.trials:
             self._check_trial(trial)
 

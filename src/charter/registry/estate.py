@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from charter.core.canonical import digest, digest_of
 from charter.core.values import Source
 from charter.registry.charter import Charter
+from charter.registry.issuer import Issuers
 from charter.registry.pattern import CharterPattern
 from charter.registry.problem import Problem
 from charter.registry.system import System, Teams
@@ -53,6 +54,7 @@ class GuardrailFile:
         return digest(self.text.encode())
 
 
+NO_ISSUERS = Sourced(Issuers(charter="v1"), {"": Source("issuers.yaml", 1)})
 NO_TEAMS = Sourced(Teams(charter="v1"), {"": Source("teams.yaml", 1)})
 
 
@@ -65,12 +67,14 @@ class Estate:
     guardrails: tuple[GuardrailFile, ...] = ()  # by path
     patterns: Mapping[str, Sourced[CharterPattern]] = field(default_factory=dict)  # by name
     teams: Sourced[Teams] = NO_TEAMS
+    issuers: Sourced[Issuers] = NO_ISSUERS
     trials: tuple[Sourced[TrialCase], ...] = ()  # in the files' order
     warnings: tuple[Problem, ...] = ()  # worth a look, yet no reason to refuse
 
     @property
     def digest(self) -> str:
         """The digest of all that can be applied; tests and warnings are not part of it."""
+        issuers = self.issuers.value
         return digest_of(
             {
                 "charters": {name: part.value.digest for name, part in self.charters.items()},
@@ -79,4 +83,5 @@ class Estate:
                 "patterns": {name: part.value.digest for name, part in self.patterns.items()},
                 "teams": digest_of(self.teams.value.model_dump(mode="json")),
             }
+            | ({"issuers": digest_of(issuers.to_json())} if issuers.issuers else {})
         )

@@ -1,6 +1,7 @@
 """Estate files -> an estate: read, parse, model, cross-check. All problems of all files are reported together.
 
-    principals/NAME.yaml  systems/NAME.yaml  guardrails/*.cedar  patterns/NAME.yaml  teams.yaml  tests/*.yaml
+    principals/NAME.yaml  systems/NAME.yaml  guardrails/*.cedar  patterns/NAME.yaml  teams.yaml
+    issuers.yaml  tests/*.yaml
 
 A file is named for what it holds, so one name cannot stand in two files. A file in one of these folders that would be
 passed over in silence (`agent.yml`, a subfolder) is a problem: someone believes that it counts. Nothing outside the
@@ -26,8 +27,9 @@ from charter.core.values import Source
 from charter.registry.charter import Charter, Model
 from charter.registry.crosscheck import CrossCheck
 from charter.registry.document import MAX_FILE_BYTES, Document, read_document, read_text
-from charter.registry.estate import NO_TEAMS, Estate, GuardrailFile, Sourced
+from charter.registry.estate import NO_ISSUERS, NO_TEAMS, Estate, GuardrailFile, Sourced
 from charter.registry.fault import problems_in
+from charter.registry.issuer import Issuers
 from charter.registry.pattern import CharterPattern, problems_of_template
 from charter.registry.problem import EstateError, Problem
 from charter.registry.system import System, Teams
@@ -38,6 +40,8 @@ M = TypeVar("M", bound=Model)
 MAX_FILES = 20_000
 MAX_ESTATE_CHARACTERS = 256 * 1024 * 1024
 TEAMS = "teams.yaml"
+ISSUERS = "issuers.yaml"
+SINGLE = (ISSUERS, TEAMS)  # files of the estate that stand in no folder
 FOLDERS = {"principals": ".yaml", "systems": ".yaml", "guardrails": ".cedar", "patterns": ".yaml", "tests": ".yaml"}
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PASSED_OVER = (".md", ".txt")  # notes beside the files
@@ -97,8 +101,7 @@ def _read(root: Path) -> tuple[dict[str, str], list[Problem]]:
 
 def _candidates(root: Path, problems: list[Problem]) -> Iterator[str]:
     """Yield the paths of the files that make the estate, in order; note those that someone may believe to count."""
-    if (root / TEAMS).exists():
-        yield TEAMS
+    yield from (name for name in SINGLE if (root / name).exists())
     for folder, suffix in FOLDERS.items():
         if not (root / folder).is_dir():
             continue
@@ -158,6 +161,7 @@ class _Parts:
     guardrails: list[GuardrailFile] = field(default_factory=list)
     patterns: dict[str, Sourced[CharterPattern]] = field(default_factory=dict)
     teams: Sourced[Teams] = NO_TEAMS
+    issuers: Sourced[Issuers] = NO_ISSUERS
     trials: list[Sourced[TrialCase]] = field(default_factory=list)
 
     def take(self, path: str, data: bytes) -> None:
@@ -180,7 +184,10 @@ class _Parts:
                 self.guardrails.append(GuardrailFile(path, read_text(data, path)))
             case _:
                 document = read_document(data, path)
-                self.teams = Sourced(_modelled(document, Teams), document.sources())
+                if name == TEAMS:
+                    self.teams = Sourced(_modelled(document, Teams), document.sources())
+                else:
+                    self.issuers = Sourced(_modelled(document, Issuers), document.sources())
 
 
 def _parse(files: Mapping[str, str], today: dt.date | None, problems: list[Problem]) -> Estate:
@@ -198,7 +205,15 @@ def _parse(files: Mapping[str, str], today: dt.date | None, problems: list[Probl
     if TEAMS not in files and TEAMS not in broken:
         parts.problems.append(Problem(TEAMS, 1, 1, "the estate has no teams.yaml", "begin one: charter init"))
         broken |= {TEAMS}
-    checks = CrossCheck(parts.charters, parts.systems, parts.teams, parts.trials, broken, today)
+    checks = CrossCheck(
+        charters=parts.charters,
+        systems=parts.systems,
+        teams=parts.teams,
+        issuers=parts.issuers,
+        trials=parts.trials,
+        broken=broken,
+        today=today,
+    )
     checks.run()
     if parts.problems or checks.problems:
         raise EstateError([*parts.problems, *checks.problems])
@@ -208,6 +223,7 @@ def _parse(files: Mapping[str, str], today: dt.date | None, problems: list[Probl
         guardrails=tuple(parts.guardrails),
         patterns=parts.patterns,
         teams=parts.teams,
+        issuers=parts.issuers,
         trials=tuple(parts.trials),
         warnings=tuple(sorted(set(checks.warnings), key=lambda w: (w.path, w.line, w.column, w.text))),
     )
@@ -215,7 +231,7 @@ def _parse(files: Mapping[str, str], today: dt.date | None, problems: list[Probl
 
 def _check_path(path: str) -> None:
     folder, _, name = path.rpartition("/")
-    if path == TEAMS:
+    if path in SINGLE:
         return
     if folder not in FOLDERS or not _FILE_NAME.fullmatch(name) or not name.endswith(FOLDERS[folder]):
         raise EstateError([Problem(path, 1, 1, "this is no file of an estate", "see charter init for what is")])

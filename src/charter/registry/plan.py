@@ -42,6 +42,7 @@ class What(StrEnum):
     """What kind of thing it happens to. The order is the order of applying."""
 
     TEAMS = "teams"
+    ISSUERS = "issuers"
     SYSTEM = "system"
     GUARDRAIL = "guardrail"
     PATTERN = "pattern"
@@ -132,6 +133,8 @@ def parts_of(estate: Estate) -> dict[str, EstatePart]:
     bodies += [(part.path, PartKind.PATTERN, canonical(part.value.to_json())) for part in estate.patterns.values()]
     teams = estate.teams
     bodies.append((teams.path, PartKind.TEAMS, canonical(teams.value.model_dump(mode="json"))))
+    if estate.issuers.value.issuers:
+        bodies.append((estate.issuers.path, PartKind.ISSUERS, canonical(estate.issuers.value.to_json())))
     return {path: EstatePart(path, kind, digest(body), body.decode(), digest(body)) for path, kind, body in bodies}
 
 

@@ -32,6 +32,7 @@ class PartKind(StrEnum):
 
     GUARDRAIL = "guardrail"
     TEAMS = "teams"
+    ISSUERS = "issuers"
     PATTERN = "pattern"
 
 

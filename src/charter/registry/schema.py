@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from charter.registry.charter import Charter
 from charter.registry.fault import EXAMPLES
+from charter.registry.issuer import Issuers
 from charter.registry.pattern import CharterPattern
 from charter.registry.system import System, Teams
 from charter.registry.trial import TrialFile
@@ -22,6 +23,7 @@ _FILES: dict[str, type[BaseModel]] = {
     "principal.json": Charter,
     "system.json": System,
     "teams.json": Teams,
+    "issuers.json": Issuers,
     "pattern.json": CharterPattern,
     "tests.json": TrialFile,
 }
@@ -83,6 +85,12 @@ _TOLD = {
     "effect": "What the action does to the world. write can be undone, irreversible cannot.",
     "pin": "The digest of the accepted tool definition; charter systems import writes it.",
     "amounts": "Arguments that are quantities: where the value and its unit stand in the call.",
+    "issuer": "Whose tokens prove it: a name in issuers.yaml; there, the address its tokens say in iss.",
+    "claims": "What such a token must say, exactly: a value each, no patterns.",
+    "platform": "What signs the tokens; it decides which claims must be named.",
+    "audience": "What the tokens must be made out to; without it, this server.",
+    "keys_url": "Where its keys are, if not where OIDC discovery says.",
+    "max_age": "The longest life of a token that is accepted; an hour where nothing is said.",
     "roles": "Who holds each human role. Approvals are given in a role.",
     "because": "Text that must occur in the reasons.",
     "rule": "The id of the rule that must have decided.",
