@@ -313,8 +313,8 @@ class FakeDesk:
             "Which act outside their usual pattern?",
         )
         rows = [
-            ["refund-agent", "payments-ops", 412, 7, "2026-11-24"],
-            ["repo-helper", "platform", 96, 0, "2026-11-23"],
+            ["refund-agent", "payments-ops", 412, 7, "2026-11-24", "refund-agent made 81 % of the calls"],
+            ["repo-helper", "platform", 96, 0, "2026-11-23", "repo-helper made the others"],
         ]
         return {
             "since": rfc3339(START - dt.timedelta(days=90)),
@@ -322,9 +322,11 @@ class FakeDesk:
             "questions": [
                 {
                     "question": name,
-                    "columns": ["principal", "team", "calls", "refused", "last call"],
+                    "columns": ["principal", "team", "calls", "refused", "last call", "sentence"],
                     "rows": rows if n != 2 else [],
-                    "sentence": "2 of 7 principals acted; refund-agent made 81 % of the calls.",
+                    "total": 2 if n != 2 else 0,
+                    "meaning": "calls in the period",
+                    "sentence": "None in this period." if n == 2 else "2 rows. First: refund-agent.",
                     "sql": "SELECT principal, team, count(*) AS calls\nFROM verdicts\nGROUP BY 1, 2\nORDER BY 3 DESC",
                 }
                 for n, name in enumerate(names)

@@ -117,6 +117,19 @@ def test_permissions_not_used_in_the_period_are_told_with_for_how_long() -> None
     ]
 
 
+def test_sentences_count_one_and_many_and_do_not_tell_of_zero_days() -> None:
+    lines = [a_verdict("2026-11-22T22:00", action="charge.list"), a_verdict("2026-10-31T22:00")]
+    found = answers(lines, [a_permission(), a_permission("refund.create", granted="2026-11-23T09:00")])
+
+    assert rows(found["most-active"], "sentence") == [
+        ("refund-agent made 1 call on 1 day: 1 allowed, 0 denied, 0 sent to a person; 0 failed",)
+    ]
+    assert rows(found["unused"], "sentence") == [
+        ("refund-agent may charge.read on payments and last did so 23 days ago",),
+        ("refund-agent may refund.create on payments since today and has not done so yet",),
+    ]
+
+
 def test_the_same_action_by_another_principal_is_no_use_of_a_permission() -> None:
     found = answers([a_verdict("2026-11-10T09:00", principal="other")], [a_permission()])["unused"]
 

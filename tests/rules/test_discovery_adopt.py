@@ -183,3 +183,19 @@ def test_a_finding_survives_its_json() -> None:
 def test_a_finding_of_another_shape_is_refused() -> None:
     with pytest.raises(MalformedError, match="no finding of a scan"):
         finding_from({"id": 3})
+
+
+@pytest.mark.parametrize(
+    ("providers", "models", "told"),
+    [
+        (("anthropic", "openai"), ("gpt-4.1", "claude-3-7-sonnet-latest"), '{provider: openai, name: "gpt-4.1"}'),
+        (("aws-bedrock",), ("claude-3-7-sonnet-latest",), '{provider: aws-bedrock, name: "claude-3-7-sonnet-latest"}'),
+        (("openai",), (), '{provider: openai, name: "*"}'),
+    ],
+    ids=["the maker's own", "a cloud serves it", "none was named"],
+)
+def test_a_draft_names_a_model_beside_the_provider_that_has_it(
+    providers: tuple[str, ...], models: tuple[str, ...], told: str
+) -> None:
+    _, text = draft_charter(a_finding(providers=providers, models=models), teams=TEAMS, systems={})
+    assert f"model: {told}\n" in text

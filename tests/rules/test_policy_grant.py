@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from builders import REFUND_CHARTER, a_charter, a_system
 from charter.core.values import Source
 from charter.policy.cedar_text import any_of, decimal_digits, pattern, quoted
+from charter.policy.decide import decide
 from charter.policy.grant import compile_grants, free_actions, place
+from charter.policy.verdict import Deny
 from charter.policy.vocabulary import schema_text
-from policies import ENGINE, bound
+from policies import ENGINE, a_request, bound, guards
 
 REFUND_GRANT = REFUND_CHARTER["grants"][0]
 TEXT = """\
@@ -224,3 +226,12 @@ def test_a_decimal_is_written_with_one_to_four_digits_after_the_point(value: Any
 def test_compiling_twice_gives_the_same_digest() -> None:
     assert bound().digest == bound().digest
     assert bound(a_charter(expires=dt.date(2027, 1, 1))).digest != bound().digest
+
+
+def test_a_charter_without_grants_is_valid_and_allows_nothing() -> None:
+    night = 'forbid (principal == Charter::Principal::"refund-agent", action, resource);'
+    empty = bound(a_charter(grants=[]), guardrails=guards(night))
+    assert empty.granted == frozenset()
+    verdict = decide(empty, a_request(), ENGINE)
+    assert isinstance(verdict, Deny)
+    assert verdict.reasons[0].text == "refund-agent has no grant on `payments`"

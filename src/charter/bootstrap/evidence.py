@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from charter.bootstrap.transaction import HouseTransaction
 
 MAX_STORY = 200
+_FIRST = ("name", "principal", "use", "change", "reason")  # what a person wants to know of an entry before the rest
 _AGO = re.compile(r"\d{1,6}[smhdw]")
 
 
@@ -220,7 +221,8 @@ def line_of(entry: dict[str, Any]) -> str:
             move = f"{body['principal']}: {body['before']} → {body['after']}"
             return f"{move} by {entry['actor']}: {body.get('reason')}"
         case _:
-            words = [f"{k}={v}" for k, v in body.items() if isinstance(v, str | int) and k != "digest"]
+            telling = {key: body[key] for key in _FIRST if key in body} | body
+            words = [f"{k}={v}" for k, v in telling.items() if isinstance(v, str | int) and k != "digest"]
             return f"by {entry['actor']}: {', '.join(words)[:200]}"
 
 
@@ -229,7 +231,7 @@ def _lines(entry: dict[str, Any]) -> list[str]:
     lines = [line_of(entry)]
     for reason in entry["body"].get("reasons", ()):
         where = f" ({reason['source']})" if reason["source"] else ""
-        lines.append(f"{reason['layer']}: {reason['rule']}{where}")
+        lines.append(f"{reason['layer']}: {reason['rule']}{where}, of the link {reason['link']}")
         if reason["mend"]:
             lines.append(f"to allow it: {reason['mend']}")
     charter = entry["body"].get("charter")

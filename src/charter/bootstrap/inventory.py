@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from charter import __version__
@@ -10,6 +11,7 @@ from charter.core.errors import CharterError
 from charter.evidence.checkpoint import parse_checkpoint
 from charter.evidence.entry import EntryKind
 from charter.evidence.log import MAX_PAGE, Query, Stored, query
+from charter.identity.jose import encode_base64url
 from charter.registry.approval import Approval, ApprovalState
 from charter.registry.inventory import inventory_of
 from charter.registry.principal import Principal
@@ -21,18 +23,25 @@ if TYPE_CHECKING:
 
 RECENT = 25
 MAX_LISTED = 5_000
+_REACHED = frozenset({"provider", "data", "system"})  # filters on what a charter says, and not on who it is of
 
 
 def listing(house: House, wanted: dict[str, str]) -> list[dict[str, Any]]:
-    """Return the principals that `wanted` describes (team, kind, environment, standing), by name."""
-    chosen = sorted((p for p in house.live.principals.values() if _is_wanted(p, wanted)), key=lambda p: p.name)[
-        :MAX_LISTED
-    ]
+    """Return the principals that `wanted` describes, by name.
+
+    Args:
+        house: where they are registered.
+        wanted: any of team, kind, environment, standing, provider, data and system, each with what it must be.
+    """
+    chosen = sorted((p for p in house.live.principals.values() if _is_wanted(p, wanted)), key=lambda p: p.name)
+    if not _REACHED & wanted.keys():  # else each charter must be looked into
+        chosen = chosen[:MAX_LISTED]
 
     def read(tx: HouseTransaction) -> list[CharterVersion]:
         return [tx.registry.charter_version(p.id, p.version) for p in chosen]
 
-    return [_facts(house, p, version) for p, version in zip(chosen, house.database.read(read), strict=True)]
+    told = [_facts(house, p, version) for p, version in zip(chosen, house.database.read(read), strict=True)]
+    return [facts for facts in told if _reaches(facts, wanted)][:MAX_LISTED]
 
 
 def dossier(house: House, name: str) -> dict[str, Any]:
@@ -67,7 +76,19 @@ def dossier(house: House, name: str) -> dict[str, Any]:
         "recent": recent,
         "waiting": [approval_view(a) for a in approvals(house, every=False) if a.principal_id == principal.id],
         "envelope": version.envelope,
+        "signing_keys": _signing_keys(house, version.envelope),
     }
+
+
+def _signing_keys(house: House, envelope: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the public keys (JWK, RFC 8037) that signed a charter's envelope; each stands in the evidence too."""
+    known = house.ring.publics("charter")
+    named = (str(signature["keyid"]) for signature in envelope["signatures"])
+    return [
+        {"kty": "OKP", "crv": "Ed25519", "x": encode_base64url(known[key_id]), "kid": key_id}
+        for key_id in named
+        if key_id in known
+    ]
 
 
 def systems(house: House) -> list[dict[str, Any]]:
@@ -122,7 +143,13 @@ def _is_wanted(principal: Principal, wanted: dict[str, str]) -> bool:
         "environment": principal.environment.value,
         "standing": principal.standing.value,
     }
-    return all(said.get(key) == value for key, value in wanted.items())
+    return all(wanted.get(key, value) == value for key, value in said.items())
+
+
+def _reaches(facts: dict[str, Any], wanted: dict[str, str]) -> bool:
+    """Whether what is derived of a principal is as `wanted` says."""
+    reached = {"provider": [facts["model"]["provider"]], "data": facts["data"], "system": facts["systems"]}
+    return all(wanted[key] in reached[key] for key in _REACHED & wanted.keys())
 
 
 def _facts(house: House, principal: Principal, version: CharterVersion) -> dict[str, Any]:

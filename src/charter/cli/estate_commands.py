@@ -98,7 +98,12 @@ def test(context: typer.Context, as_json: Json = False) -> None:
     failed = [r for r in results if not r.passed]
     if as_json:
         print_json(
-            {"passed": len(results) - len(failed), "failed": len(failed), "results": [r.to_json() for r in results]}
+            {
+                "passed": len(results) - len(failed),
+                "failed": len(failed),
+                "results": [r.to_json() for r in results],
+                "untested": list(untested),
+            }
         )
     else:
         for result in results:
@@ -156,8 +161,10 @@ def apply(
         say("nothing to apply", "green")
         return
     for applied in answer["applied"]:
-        say(f"{applied['what']:<10} {applied['name']:<32} version {applied['version']}  {applied['digest'][:19]}…")
-    say(f"applied {len(answer['applied'])} changes as one", "green")
+        version = f"version {applied['version']}" if applied["version"] else ""  # only principals and systems have any
+        say(f"{applied['what']:<10} {applied['name']:<32} {version:<11}  {applied['digest'][:19]}…")
+    count = len(answer["applied"])
+    say(f"applied {count} change{'' if count == 1 else 's as one'}", "green")
 
 
 def schema(

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import asdict
 from typing import Any, NoReturn
 
 from rich.console import Console
@@ -32,9 +33,11 @@ from charter.core.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
+from charter.registry.problem import EstateError
 
 NO, WRONG_INPUT, NOT_ALLOWED, ABSENT, CONFLICT, UNAVAILABLE, BROKEN = 1, 2, 3, 4, 5, 6, 7
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+MAX_PROBLEMS = 200  # shown of an estate's
 PIPED_WIDTH = 160  # columns of a table that no terminal shows
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -112,11 +115,15 @@ def fail(error: CharterError, *, as_json: bool) -> NoReturn:
     """Tell of `error` and leave with its exit code."""
     code = exit_code(error)
     if as_json:
-        body = {"error": error.code.value, "detail": error.detail, "help": error.help, "exit": code}
+        body: dict[str, Any] = {"error": error.code.value, "detail": error.detail, "help": error.help, "exit": code}
+        if isinstance(error, EstateError):
+            body["problems"] = [asdict(problem) for problem in error.problems]
         sys.stdout.write(json.dumps(body, ensure_ascii=False) + "\n")
     else:
-        err.print(Text(f"error: {clean(error.detail)}", style="red"))
-        for line in getattr(error, "problems", ())[:200]:
+        problems = error.problems if isinstance(error, EstateError) else ()
+        said = f"the estate has {len(problems)} problems" if len(problems) > 1 else error.detail
+        err.print(Text(f"error: {clean(said)}", style="red"))
+        for line in problems[:MAX_PROBLEMS] if len(problems) > 1 else ():
             err.print(Text(f"  {clean(line)}"))
         if error.help:
             err.print(Text(f"  → {clean(error.help)}"))

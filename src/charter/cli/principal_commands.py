@@ -8,6 +8,7 @@ import typer
 
 from charter.cli.context import Json, Reason, context_of
 from charter.cli.output import print_json, say, table
+from charter.registry import prose
 from charter.registry.standing import Move
 
 Name = Annotated[str, typer.Argument(help="The principal's name.")]
@@ -34,37 +35,69 @@ def list_principals(
     kind: Annotated[str | None, typer.Option(help="Only this kind.")] = None,
     environment: Annotated[str | None, typer.Option(help="Only this environment.")] = None,
     standing: Annotated[str | None, typer.Option(help="Only this standing.")] = None,
+    provider: Annotated[str | None, typer.Option(help="Only those that call this provider's models.")] = None,
+    data: Annotated[str | None, typer.Option(help="Only those that touch this class of data.")] = None,
+    system: Annotated[str | None, typer.Option(help="Only those that reach this system.")] = None,
+    wide: Annotated[bool, typer.Option("--wide", "-w", help="Show every field.")] = False,
     as_json: Json = False,
 ) -> None:
     """List the inventory: every AI principal, who owns it, what it touches, and whether it may act.
 
-    Example: charter ls --team payments-ops
+    Example: charter ls --team payments-ops --wide
     """
     query = {"team": team, "kind": kind, "environment": environment, "standing": standing}
+    query |= {"provider": provider, "data": data, "system": system}
     answer = context_of(context).control.get("/v1/principals", **query)
     if as_json:
         print_json(answer)
         return
-    columns = ["name", "kind", "environment", "owner", "team", "systems", "changes state", "standing", "expires"]
-    table(columns, [_inventory_row(p) for p in answer["principals"]])
-    say(f"{answer['total']} principals", "dim")
+    columns, row = (_WIDE, _wide_row) if wide else (_NARROW, _narrow_row)
+    table(columns, [row(p) for p in answer["principals"]])
+    say(f"{answer['total']} principal{'' if answer['total'] == 1 else 's'}", "dim")
 
 
-def _inventory_row(p: dict[str, Any]) -> list[object]:
-    changes = "irreversibly" if p["irreversible"] else "yes" if p["state_changing"] else "no"
+_NARROW = ["name", "kind", "environment", "owner", "team", "systems", "changes state", "standing", "expires"]
+_WIDE = ["name", "owner", "purpose", "model", "data", "systems", "approved", "credential", "due", "standing"]
+
+
+def _narrow_row(p: dict[str, Any]) -> list[object]:
     owner = p["owner"]
-    systems = ", ".join(p["systems"])
     return [
         p["name"],
         p["kind"],
         p["environment"],
         owner["person"],
         owner["team"],
-        systems,
-        changes,
+        ", ".join(p["systems"]),
+        _changes(p),
         p["standing"],
         p["expires"],
     ]
+
+
+def _wide_row(p: dict[str, Any]) -> list[object]:
+    """Return every field of the inventory, some to a cell."""
+    owner, model, approved = p["owner"], p["model"], p["approved"]
+    return [
+        f"{p['name']}\n{p['kind']}\n{p['environment']}",
+        f"{owner['person']}\n{owner['team']}",
+        p["purpose"],
+        f"{model['provider']}\n{model['name']}",
+        "\n".join(p["data"]) or "none",
+        f"{_systems(p)}\nchanges state: {_changes(p)}",
+        f"{approved['by']}\nas {approved['role']}\non {approved['on']}",
+        p["credential"],
+        f"review every {p['review']}\nexpires {p['expires']}",
+        p["standing"],
+    ]
+
+
+def _changes(p: dict[str, Any]) -> str:
+    return "irreversibly" if p["irreversible"] else "yes" if p["state_changing"] else "no"
+
+
+def _systems(p: dict[str, Any]) -> str:
+    return ", ".join(f"{s} (sensitive)" if s in p["sensitive"] else s for s in p["systems"]) or "none"
 
 
 def show(
@@ -92,11 +125,12 @@ def show(
     table(
         ["system", "actions", "objects", "conditions"],
         [
-            [g["system"], ", ".join(g["actions"]), ", ".join(g.get("objects", ["*"])), _conditions(g)]
+            [g["system"], ", ".join(prose.actions(g)), ", ".join(prose.objects(g)), "; ".join(prose.conditions(g))]
             for g in answer["charter"].get("grants", [])
         ],
         title="\nmay do",
     )
+    say(prose.delegation(answer["charter"]))
     table(
         ["time", "verdict", "system", "tool", "why"],
         [[v["time"][:19], v["verdict"], v["system"], v["tool"], v["why"]] for v in answer["recent"]],
@@ -113,8 +147,8 @@ def _show_facts(p: dict[str, Any]) -> None:
         ("purpose", p["purpose"]),
         ("model", f"{p['model']['provider']} {p['model']['name']}"),
         ("data", ", ".join(p["data"]) or "none"),
-        ("systems", ", ".join(p["systems"]) or "none"),
-        ("changes state", "irreversibly" if p["irreversible"] else "yes" if p["state_changing"] else "no"),
+        ("systems", _systems(p)),
+        ("changes state", _changes(p)),
         ("approved", f"by {p['approved']['by']} as {p['approved']['role']} on {p['approved']['on']}"),
         ("credential", f"{p['credential']} ({len(p['keys'])} keys registered)"),
         ("review", f"every {p['review']}"),
@@ -123,21 +157,6 @@ def _show_facts(p: dict[str, Any]) -> None:
     ]
     say(p["name"], "bold")
     table(["", ""], [list(row) for row in rows])
-
-
-def _conditions(grant: dict[str, Any]) -> str:
-    parts = []
-    for key, value in (grant.get("when") or {}).items():
-        words = value if isinstance(value, str) else ",".join(value) if isinstance(value, list) else _argument(value)
-        parts.append(f"{key} {words}")
-    parts += [f"{limit.get('count') or limit.get('max')} per {limit['per']}" for limit in grant.get("limit", [])]
-    if "approval" in grant:
-        parts.append(f"approval by {grant['approval']['by']}")
-    return "; ".join(parts)
-
-
-def _argument(condition: dict[str, Any]) -> str:
-    return " ".join(f"{word} {value}" for word, value in condition.items())
 
 
 def _show_story(story: dict[str, Any], *, as_json: bool) -> None:

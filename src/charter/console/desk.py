@@ -91,7 +91,10 @@ class Desk(Protocol):
         ...
 
     async def review(self) -> Json:
-        """Return since, until, questions [{question, columns [], rows [[]], sentence, sql}]."""
+        """Return since, until, questions [{question, meaning, columns [], rows [[]], total, sentence, sql}].
+
+        Among the columns are `principal` and `sentence`, which says the row and begins with the principal.
+        """
         ...
 
     def status(self) -> Json:

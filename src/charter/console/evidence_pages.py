@@ -24,6 +24,7 @@ from charter.core.values import parse_name
 
 SHOWN = 100  # verdicts on the page at first
 BATCH = 200  # and at most so many at a time later
+FIRST_ROWS = 8  # of one review question, as sentences
 MAX_ROWS = 500  # of one review question; the command line gives all
 VERDICTS = ("allow", "deny", "escalate")
 _VERDICT_ID = re.compile(r"vrd_[0-9a-z]{1,40}")
@@ -79,7 +80,9 @@ async def story(request: Request, verdict_id: str) -> Response:
 async def review(request: Request) -> Response:
     """The five questions, answered from the evidence."""
     found = await console_of(request).desk.review()
-    return await console_of(request).page(request, "review.html", review=found, max_rows=MAX_ROWS)
+    return await console_of(request).page(
+        request, "review.html", review=found, first_rows=FIRST_ROWS, max_rows=MAX_ROWS
+    )
 
 
 def _read(desk: Desk, after: int | None, limit: int, filters: dict[str, str]) -> dict[str, Any]:

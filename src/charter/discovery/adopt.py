@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from charter.core.errors import MalformedError
 from charter.core.values import parse_name
+from charter.discovery.catalogue import provider_of_model
 from charter.discovery.findings import ScanFinding
 from charter.discovery.sighting import Server, clean
 from charter.registry.charter import Effect
@@ -65,11 +66,21 @@ def _model(finding: ScanFinding) -> Iterator[str]:
         seen = f" (seen: {', '.join(names[:_MANY])})" if names else ""
         yield f"# MISSING: model: {{provider: whose model it calls, name: which}}{seen}"
         return
-    others = [*providers[1:], *names[1:]]
+    provider, name = _pair(providers, names)
+    others = [each for each in (*providers, *names) if each not in (provider, name)]
     if others:
         yield f"# Also seen: {', '.join(others[:_MANY])}"
-    name = json.dumps(names[0] if names else "*", ensure_ascii=False)
-    yield f"model: {{provider: {_word(providers[0])}, name: {name}}}"
+    yield f"model: {{provider: {_word(provider)}, name: {json.dumps(name, ensure_ascii=False)}}}"
+
+
+def _pair(providers: Sequence[str], names: Sequence[str]) -> tuple[str, str]:
+    """Return a provider and a model that belong together: the first model that one of the providers makes.
+
+    Where none is, the models of others are served by the first provider, as clouds do.
+    """
+    made = ((provider_of_model(name), name) for name in names)
+    pairs = [(maker, name) for maker, name in made if maker is not None and maker in providers]
+    return pairs[0] if pairs else (providers[0], names[0] if names else "*")
 
 
 def _grants(finding: ScanFinding, systems: Mapping[str, System]) -> Iterator[str]:

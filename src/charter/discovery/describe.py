@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from typing import assert_never
 
 from charter.discovery.findings import ScanFinding
@@ -78,10 +78,14 @@ def _assistant(finding: ScanFinding, path: str, product: str) -> str:
     agents = sum(1 for each in finding.sightings if each.kind is SightingKind.AGENT)
     parts = []
     if finding.servers:
-        parts.append(f"with the MCP servers {listed(tuple(server.name for server in finding.servers))}")
+        parts.append(f"with the MCP server{_s(finding.servers)} {listed(tuple(each.name for each in finding.servers))}")
     if agents:
-        parts.append(f"with {agents} agents of its own")
+        parts.append(f"with {agents} agent{'' if agents == 1 else 's'} of its own")
     return f"{name} works {place}" + (f", {', '.join(parts)}" if parts else "")
+
+
+def _s(many: Sized) -> str:
+    return "" if len(many) == 1 else "s"
 
 
 def _client(finding: ScanFinding, path: str, _: str) -> str:
@@ -122,9 +126,7 @@ def risk_of(finding: ScanFinding, group: list[Sighting]) -> str:
 
 
 def _risks(finding: ScanFinding, group: list[Sighting]) -> Iterator[str]:
-    key = next((each for each in group if each.key), None)
-    if key is not None and key.key is not None:
-        yield f"a key of {key.key.provider} is written into {key.path}:{key.line}: whoever reads the file can use it"
+    yield from _key_risks(group)
     written = tuple(f"{name} of {server.name}" for server in finding.servers for name in server.written_secrets)
     if written:
         yield f"secrets are written into the configuration: {listed(written)}"
@@ -136,6 +138,20 @@ def _risks(finding: ScanFinding, group: list[Sighting]) -> Iterator[str]:
         yield f"it reaches {listed(finding.reaches)}"
     if finding.setting != "code":
         yield f"seen in {finding.setting} only"
+
+
+def _key_risks(group: list[Sighting]) -> Iterator[str]:
+    """Tell of the keys written into files; one that stands in several is one."""
+    keys: dict[str, tuple[str, str]] = {}
+    for each in group:
+        if each.key:
+            keys.setdefault(each.key.digest, (each.key.provider, f"{each.path}:{each.line}"))
+    whose = listed(tuple(dict.fromkeys(provider for provider, _ in keys.values())))
+    where = listed(tuple(place for _, place in keys.values()))
+    if len(keys) == 1:
+        yield f"a key of {whose} is written into {where}: whoever reads the file can use it"
+    elif keys:
+        yield f"{len(keys)} keys of {whose} are written into {where}: whoever reads the files can use them"
 
 
 def _pipeline_risks(group: list[Sighting]) -> Iterator[str]:

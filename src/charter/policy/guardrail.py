@@ -29,12 +29,11 @@ from charter.policy.cedar_text import annotation, any_of, attribute, key
 from charter.policy.engine import Engine, Json, PolicyTextError
 from charter.policy.guardrail_fault import fault_problems, is_zone, zone_problem
 from charter.policy.statement import Statement, split_statements, syntax_problem
-from charter.policy.vocabulary import FORMS, GROUPS, schema_text
+from charter.policy.vocabulary import FORMS, GROUPS, NO_ACTIONS, schema_text
 from charter.registry.problem import EstateError, Problem, nearest
 
 ANNOTATIONS = ("id", "reason", "mend", "approval", "answers")
 UNREADABLE = "/unreadable"
-_PLACEHOLDERS = {f"-/{group}": group for group in GROUPS}  # no system is called `-`: every group has an action to check
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +165,7 @@ def _guardrail(statement: Statement, number: int, engine: Engine) -> Guardrail:
 
 def own_schema(mentions: Mentions) -> str:
     """Return the smallest schema that a policy with these mentions can be validated against, whatever the estate."""
-    actions = _PLACEHOLDERS | dict.fromkeys(mentions.actions, "write")
+    actions = NO_ACTIONS | dict.fromkeys(mentions.actions, "write")
     return schema_text(actions, mentions.zones, mentions.arguments)
 
 

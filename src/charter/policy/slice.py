@@ -20,7 +20,7 @@ from charter.policy.builtin import BUILT_IN, RESTRAINED, RESTRAINED_ROLE
 from charter.policy.engine import Asked, Engine, Json
 from charter.policy.grant import GrantRule, Sources, compile_grants, place
 from charter.policy.guardrail import UNREADABLE, Guardrail
-from charter.policy.vocabulary import action_id, schema_text
+from charter.policy.vocabulary import NO_ACTIONS, action_id, schema_text
 from charter.registry.charter import Charter, Environment
 from charter.registry.problem import EstateError, Problem, suggestion
 from charter.registry.system import System
@@ -121,7 +121,8 @@ def bind_slice(
     zones = {zone for each in grants for zone in each.zones} | _all(each.mentions.zones for each in concerned.values())
     arguments = _all(each.arguments for each in grants) | _all(each.mentions.arguments for each in concerned.values())
     _check_arguments(arguments, place(sources, "grants"))
-    schema, text = schema_text(groups, zones, arguments), policy_text(grants, concerned.values())
+    # a charter without grants is one too: nothing can be asked of it, but its policies are held valid all the same
+    schema, text = schema_text(groups or NO_ACTIONS, zones, arguments), policy_text(grants, concerned.values())
     policies = _policies(engine, grants, concerned)
     _check_faults(engine.faults(text, schema), list(policies), grants, concerned)
     attributes: Json = {

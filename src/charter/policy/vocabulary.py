@@ -35,6 +35,7 @@ LOCAL_ATTRIBUTES = ("minute", "day")
 FORMS = ("text", "number", "flag", "quantity")
 QUANTITY_ATTRIBUTES = ("value", "unit")
 GROUPS = tuple(effect.value for effect in Effect)
+NO_ACTIONS = {f"-/{group}": group for group in GROUPS}  # no system is called `-`: every group has an action to check
 
 _HEAD = """\
 namespace Charter {

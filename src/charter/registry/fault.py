@@ -216,7 +216,10 @@ def _too_many(field: str, _value: Any, context: Mapping[str, Any]) -> _Told:  # 
 
 
 def _too_short(field: str, _value: Any, context: Mapping[str, Any]) -> _Told:  # noqa: ANN401
-    return f"`{field}` is too short", f"write at least {context['min_length']} characters"
+    least = context["min_length"]
+    if least == 1:
+        return f"`{field}` is empty", "write it out"
+    return f"`{field}` is too short", f"write at least {least} characters"
 
 
 def _too_long(field: str, _value: Any, context: Mapping[str, Any]) -> _Told:  # noqa: ANN401

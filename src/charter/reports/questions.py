@@ -15,7 +15,7 @@ from ibis import _
 
 from charter.reports.facts import Facts, bounds
 from charter.reports.usual import outside_the_pattern
-from charter.reports.words import said
+from charter.reports.words import counted, said
 
 if TYPE_CHECKING:
     from ibis.expr.types import Table
@@ -60,7 +60,8 @@ def most_active(facts: Facts) -> Table:
         .mutate(failed=_.failed.fill_null(0), bytes=_.bytes.fill_null(0).cast("int64"))
         .order_by([ibis.desc("calls"), "principal"])
         .mutate(
-            sentence=said(_.principal, " made ", _.calls, " calls on ", _.days, " days: ", _.allowed, " allowed, ")
+            sentence=said(_.principal, " made ", counted(_.calls, "call"), " on ", counted(_.days, "day"), ": ")
+            + said(_.allowed, " allowed, ")
             + said(_.denied, " denied, ", _.escalated, " sent to a person; ", _.failed, " failed")
         )
     )
@@ -87,8 +88,8 @@ def sensitive_systems(facts: Facts) -> Table:
         .mutate(data=_.data.fill_null(""))
         .order_by([ibis.desc("calls"), "principal"])
         .mutate(
-            sentence=said(_.principal, " reached ", _.objects, " objects on ", _.systems, " systems in ", _.calls)
-            + said(" calls, " + _.changes.cast("string"), " of which changed something; data: ")
+            sentence=said(_.principal, " reached ", counted(_.objects, "object"), " on ", counted(_.systems, "system"))
+            + said(" in " + counted(_.calls, "call"), ", ", _.changes, " of which changed something; data: ")
             + (_.data == "").ifelse("none declared", _.data)
         )
     )
@@ -119,8 +120,8 @@ def repeatedly_refused(facts: Facts) -> Table:
         )
         .order_by([ibis.desc("refused"), "principal"])
         .mutate(
-            sentence=said(_.principal, " was refused ", _.refused, " times, ", _.times, " of them by ", _.rule)
-            + said(" (" + _.layer, "): ", _.text)
+            sentence=said(_.principal, " was refused ", counted(_.refused, "time"), ", ", _.times)
+            + said(" of them by " + _.rule, " (", _.layer, "): ", _.text)
         )
     )
 
@@ -142,9 +143,11 @@ def unused_permissions(facts: Facts) -> Table:
         .order_by([ibis.desc("days"), *key])
         .mutate(
             sentence=said(_.principal, " may ", _.action, " on ", _.system)
-            + _.last_used.isnull().ifelse(" and has not done so for ", " and last did so ")
-            + said(_.days, " days")
-            + _.last_used.isnull().ifelse("", " ago"),
+            + ibis.cases(
+                (_.last_used.notnull(), said(" and last did so ", counted(_.days, "day"), " ago")),
+                (_.days == 0, " since today and has not done so yet"),
+                else_=said(" and has not done so for ", counted(_.days, "day")),
+            ),
         )
         .relocate("sentence", after="days")
     )

@@ -14,7 +14,7 @@ import ibis
 from ibis import _
 
 from charter.reports.facts import Facts, bounds
-from charter.reports.words import said, tenths
+from charter.reports.words import counted, said, tenths
 
 if TYPE_CHECKING:
     from ibis.expr.types import Table
@@ -63,7 +63,7 @@ def _busy_days(facts: Facts) -> Table:
             sign=ibis.literal("busy day"),
             what=_.day.cast("string"),
             first=_.day.cast("timestamp(6)"),
-            sentence=said(_.principal, " made ", _.calls, " calls on ", _.day, "; on its ", _.known)
+            sentence=said(_.principal, " made ", counted(_.calls, "call"), " on ", _.day, "; on its ", _.known)
             + said(" earlier days it made " + tenths(_.mean), " a day, give or take ", tenths(_.scatter)),
         )
         .select(*_COLUMNS)
@@ -88,8 +88,8 @@ def _first_times(facts: Facts, sign: str, column: Any) -> Table:  # noqa: ANN401
         .filter(_.days >= LEAST_DAYS)
         .mutate(
             sign=ibis.literal(sign),
-            sentence=said(_.principal, f": {sign} ", _.what, ", ", _.calls, " calls; not once on its ", _.days)
-            + said(" earlier days, which show " + _.known.cast("string"), " others"),
+            sentence=said(_.principal, f": {sign} ", _.what, ", ", counted(_.calls, "call"))
+            + said("; not once on its " + _.days.cast("string"), " earlier days, which show ", _.known, " others"),
         )
         .select(*_COLUMNS)
     )

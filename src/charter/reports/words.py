@@ -12,6 +12,11 @@ def said(*parts: Any) -> Any:  # noqa: ANN401 - Ibis has no public types for val
     return reduce(add, (part if isinstance(part, str) else part.cast("string") for part in parts))
 
 
+def counted(number: Any, word: str) -> Any:  # noqa: ANN401
+    """Return a number column with its word, as in `1 day` and `2 days`."""
+    return said(number, (number == 1).ifelse(f" {word}", f" {word}s"))
+
+
 def tenths(value: Any) -> Any:  # noqa: ANN401
     """Return a number as text with one decimal, the same on every engine: tenths are divided as integers."""
     whole = (value * 10 + 0.5).floor().cast("int64")

@@ -124,9 +124,13 @@ async def list_principals(
     kind: str | None = None,
     environment: str | None = None,
     standing: str | None = None,
+    provider: str | None = None,
+    data: str | None = None,
+    system: str | None = None,
 ) -> dict[str, Any]:
     """The inventory."""
     wanted = {"team": team, "kind": kind, "environment": environment, "standing": standing}
+    wanted |= {"provider": provider, "data": data, "system": system}
     found = inventory.listing(_house(request), {k: v for k, v in wanted.items() if v})
     return {"total": len(found), "principals": found}
 

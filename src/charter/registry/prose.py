@@ -1,0 +1,87 @@
+"""What a charter says, in words: the same for the console, the command line and reports. Reads the charter's JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from charter.registry.charter import DAYS, EVERY_ACTION
+
+_COMPARED = {
+    "max": "at most",
+    "min": "at least",
+    "over": "more than",
+    "under": "less than",
+    "equals": "exactly",
+    "like": "like",
+}
+_DELEGATES = {"humans": "People"}
+
+
+def conditions(grant: Mapping[str, Any]) -> list[str]:
+    """Return what must hold for a call under `grant` (charter JSON), one phrase each; empty if nothing must."""
+    when = dict(grant.get("when") or {})
+    arguments = when.pop("arguments", {})
+    parts = []
+    if hours := when.pop("hours", None):
+        parts.append(
+            f"between {hours.replace('-', ' and ', 1)}" if isinstance(hours, str) else _compared("hours", hours)
+        )
+    if days := when.pop("days", None):
+        parts.append(f"on {_days(days)}" if isinstance(days, list) else _compared("days", days))
+    parts += [_compared(name, condition) for name, condition in (when | arguments).items()]
+    parts += [_limit(limit) for limit in grant.get("limit") or []]
+    if approval := grant.get("approval"):
+        parts.append(_approval(approval))
+    return parts
+
+
+def actions(grant: Mapping[str, Any]) -> list[str]:
+    """Return the actions of `grant` as a person reads them."""
+    return ["every action"] if grant["actions"] == [EVERY_ACTION] else list(grant["actions"])
+
+
+def objects(grant: Mapping[str, Any]) -> list[str]:
+    """Return the objects of `grant` as a person reads them."""
+    found = list(grant.get("objects") or ["*"])
+    return ["any object"] if found == ["*"] else found
+
+
+def _compared(name: str, condition: Any) -> str:  # noqa: ANN401 - JSON
+    if not isinstance(condition, Mapping):
+        return f"{name} {condition}"
+    parts = []
+    for word, value in condition.items():
+        if word == "one_of":
+            parts.append(f"one of {', '.join(map(str, value))}")
+        else:
+            parts.append(f"{_COMPARED.get(word, word)} {value}")
+    return f"{name} {' and '.join(parts)}"
+
+
+def _days(days: list[str]) -> str:
+    """Return `mon` to `fri` as a range where the days follow each other, else as a list."""
+    places = [DAYS.index(day) for day in days if day in DAYS]
+    follow = len(places) == len(days) > 2 and places == list(range(places[0], places[0] + len(places)))  # noqa: PLR2004 - two days are no range
+    return f"{days[0]} to {days[-1]}" if follow else ", ".join(days)
+
+
+def _limit(limit: Mapping[str, Any]) -> str:
+    if "count" in limit:
+        return f"at most {limit['count']} calls per {limit['per']}"
+    return f"{limit['sum']} at most {limit['max']} in all per {limit['per']}"
+
+
+def _approval(approval: Mapping[str, Any]) -> str:
+    when = [_compared(name, condition) for name, condition in (approval.get("when") or {}).items()]
+    return f"approval by {approval['by']}" + (f" if {' and '.join(when)}" if when else " for each call")
+
+
+def delegation(charter: Mapping[str, Any]) -> str:
+    """Return in one sentence who may lend the principal authority, for what and how long."""
+    lent = charter.get("delegation")
+    if not lent:
+        return "Nobody may lend it authority."
+    givers = ", ".join(_DELEGATES.get(giver, giver) for giver in lent["from"])
+    purposes = f" for {', '.join(lent['purposes'])}" if lent.get("purposes") else ""
+    return f"{givers} may lend it authority{purposes}, at most {lent['max_ttl']} at a time, {lent['max_depth']} deep."
