@@ -21,8 +21,9 @@ check: prepared ## style, types, floors
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: prepared ## the benchmarks, side by side with the peers
-	$(BIN)/charter bench $(ARGS)
+bench: ## the benchmarks, side by side with the peers
+	@$(PYTHON) tools/prepare.py bench
+	@$(BIN)/charter bench $(ARGS)
 
 lock: prepared ## resolve the locks again (needs uv)
 	$(PYTHON) tools/lock.py

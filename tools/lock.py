@@ -17,6 +17,7 @@ SOURCES = {
     "build.txt": ["requirements/build.in"],
     "servers.txt": ["requirements/servers.in"],
     "servers-v1.txt": ["requirements/servers-v1.in"],
+    "peers.txt": ["requirements/peers.in"],
 }
 
 

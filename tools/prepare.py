@@ -2,6 +2,7 @@
 
     python3 tools/prepare.py demo     runtime, the demo's public MCP servers (and the npm one where node is present)
     python3 tools/prepare.py test     runtime, test tools, the same servers, Chromium
+    python3 tools/prepare.py bench    what `test` takes, and the peers that benchmarks stand beside
 
 Each part is done once: a stamp holds the digest of the lock it was made from, so a second run only compares digests.
 System packages come from Debian (python3-venv, chromium, softhsm2) and are installed only when missing; as an ordinary
@@ -21,10 +22,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 MINIMUM = (3, 11)
-VENVS = {
+VENVS: dict[str, dict[str, tuple[str, ...]]] = {
     ".venv": {"demo": ("build", "runtime"), "test": ("build", "dev")},
     ".venv-servers": {"demo": ("servers",), "test": ("servers",)},
     ".venv-servers-v1": {"demo": ("servers-v1",), "test": ("servers-v1",)},
+    ".venv-peers": {"bench": ("peers",)},
 }
 
 
@@ -134,14 +136,16 @@ def install_missing_tools() -> None:
 
 def main() -> None:
     goal = sys.argv[1] if len(sys.argv) > 1 else ""
-    if goal not in ("demo", "test"):
-        sys.exit("usage: python3 tools/prepare.py demo|test")
+    if goal not in ("demo", "test", "bench"):
+        sys.exit("usage: python3 tools/prepare.py demo|test|bench")
     if sys.version_info < MINIMUM:
         sys.exit(f"prepare: Python {MINIMUM[0]}.{MINIMUM[1]} or newer is needed; this is {sys.version.split()[0]}")
     for name, locks in VENVS.items():
-        fill_venv(name, locks[goal])
+        for each in ("test", "bench") if goal == "bench" else (goal,):
+            if each in locks:
+                fill_venv(name, locks[each])
     fill_npm()
-    if goal == "test":
+    if goal != "demo":
         install_missing_tools()
 
 

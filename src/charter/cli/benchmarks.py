@@ -1,16 +1,20 @@
 """`charter bench`: run the benchmarks of a checkout and print figures, ratios and spread.
 
-Each file in `benchmarks/` is one benchmark: a `run(seconds) -> dict` that measures Charter and its peer or floor side
-by side, interleaved, and gives `{"title", "columns", "rows", "notes"}`.
+Each file in `benchmarks/` is one benchmark, a program: `python benchmarks/NAME.py SECONDS` measures Charter and its
+peer or floor side by side, interleaved, and prints `{"title", "columns", "rows", "notes"}` as JSON; `"and"` holds
+further tables of that form. Files whose names begin with `_` are what they share.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from charter.cli.output import err, print_json, say, table
 from charter.core.errors import AbsentError, ErrorCode
@@ -34,25 +38,30 @@ def run_benchmarks(*, seconds: float, only: str | None, as_json: bool) -> None:
     for file in files:
         if only in (None, file.stem):
             err.print(f"measuring {file.stem} …", style="dim")
-            results[file.stem] = _load(file).run(seconds)
+            results[file.stem] = _measured(file, seconds)
             if not as_json:
                 _print(results[file.stem])
     if as_json:
         print_json({"machine": _machine(), "results": results})
     else:
-        say(f"{_machine()}", "dim")
+        say(_machine(), "dim")
 
 
-def _load(file: Path) -> Any:  # noqa: ANN401 - a module
-    spec = importlib.util.spec_from_file_location(f"charter_benchmark_{file.stem}", file)
-    if spec is None or spec.loader is None:
-        raise AbsentError(ErrorCode.UNKNOWN_FINDING, f"`{file.name}` cannot be loaded")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def _measured(file: Path, seconds: float) -> Any:  # noqa: ANN401 - any JSON value
+    """Run one benchmark in a process of its own, so that none is measured in what another left behind."""
+    words = [sys.executable, str(file), str(seconds)]
+    done = subprocess.run(words, stdout=subprocess.PIPE, check=False)  # noqa: S603 - a file of this checkout
+    if done.returncode:
+        raise RuntimeError(f"{file.name} ended with exit code {done.returncode}; what it said stands above")
+    return msgspec.json.decode(done.stdout)
 
 
 def _print(result: dict[str, Any]) -> None:
+    for each in (result, *result.get("and", ())):
+        _print_table(each)
+
+
+def _print_table(result: dict[str, Any]) -> None:
     table([str(c) for c in result["columns"]], [list(row) for row in result["rows"]], title=result["title"])
     for note in result.get("notes", ()):
         say(f"  {note}", "dim")
@@ -60,4 +69,8 @@ def _print(result: dict[str, Any]) -> None:
 
 
 def _machine() -> str:
-    return f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    """Say what was measured on, and how busy it was: read ratios within one table, not figures of two runs."""
+    cores, load = os.cpu_count(), os.getloadavg()[0]
+    return (
+        f"{cores} cores (load {load:.1f}), Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    )

@@ -1,20 +1,23 @@
 """`charter up`: one process, one event loop, two doors.
 
 The TCP door leads to the OAuth endpoints and the gateways (raw ASGI: they are the hot path) and to the console. The
-unix socket leads to the control API. Both drain on SIGTERM: no new calls, the ones under way end, outcomes are
-recorded.
+unix socket leads to the control API. Both drain on SIGTERM and SIGINT: no new calls, the ones under way end, outcomes
+are recorded. A second signal waits for no one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
 import stat
-from collections.abc import Awaitable, Callable, MutableMapping
+import threading
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 import uvicorn
+from typing_extensions import override
 
 from charter.bootstrap import House, build
 from charter.config import Settings
@@ -97,6 +100,7 @@ async def serve(
         tcp = _server(public_app(house, signin))
         uds = _server(control_app(house, signin))
         async with house.serving():
+            _stop_on_signals(tcp, uds)
             tasks = [
                 asyncio.create_task(tcp.serve(sockets=[listener])),
                 asyncio.create_task(uds.serve(sockets=[control])),
@@ -119,8 +123,35 @@ async def serve(
             await house.aclose()
 
 
+class _Server(uvicorn.Server):
+    """A server that leaves signals alone.
+
+    uvicorn's own way is to raise a signal again once its server has stopped. With two servers the first to stop would
+    end the process before the other has drained and the house is closed.
+    """
+
+    @override
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _stop_on_signals(*servers: uvicorn.Server) -> None:
+    """Let SIGTERM and SIGINT stop the servers, and a second one not wait for the calls under way."""
+    if threading.current_thread() is not threading.main_thread():
+        return  # only there can signals be heard
+
+    def stop() -> None:
+        for server in servers:
+            server.force_exit = server.should_exit
+            server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
 def _server(app: App) -> uvicorn.Server:
-    return uvicorn.Server(
+    return _Server(
         uvicorn.Config(
             app,
             http=OneWriteProtocol,

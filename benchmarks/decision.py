@@ -1,0 +1,149 @@
+"""One decision, from a raw call to a verdict, with 1, 1,000 and 100,000 principals registered.
+
+A decision is what the pipeline does between the token and the writer: `resolve` (standing, system, tool, slice, the
+call in policy's words) and `decide` (a slice of ten policies; all reasons, all errors). Rows say what each part costs,
+and what an engine costs that is handed the whole estate. All take turns.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from _population import NOON, SYSTEMS, Deciding, bearer_of, calls, deciding
+
+from charter.adapters.cedar import CedarEngine
+from charter.gateway.facts import Facts, resolve
+from charter.policy.builtin import BUILT_IN
+from charter.policy.decide import decide
+from charter.policy.engine import Asked
+from charter.policy.verdict import word
+from charter.policy.vocabulary import question_of
+
+SIZES = (1, 1_000, 100_000)
+ASKED = 500  # principals that take turns: their slices are bound beforehand
+ROUNDS = 7
+
+
+class Stage:
+    """One estate, with the calls that are put to it."""
+
+    def __init__(self, count: int, dice: random.Random) -> None:
+        self.count = count
+        self.house: Deciding = deciding(count, CedarEngine())
+        stream = calls(dice)
+        numbers = range(count) if count <= ASKED else dice.sample(range(count), ASKED)
+        self.asked = [(bearer_of(number), next(stream)) for number in numbers for _ in range(-(-ASKED // len(numbers)))]
+        dice.shuffle(self.asked)
+        self.words: dict[str, int] = {}
+        for bearer, call in self.asked:
+            said = word(self.house.verdict(bearer, call))
+            self.words[said] = self.words.get(said, 0) + 1
+
+    def whole(self) -> list[float]:
+        """Return the microseconds of each decision, raw call to verdict."""
+        return timed([lambda b=bearer, c=call: self.house.verdict(b, c) for bearer, call in self.asked])
+
+    def parts(self) -> dict[str, list[float]]:
+        """Return the microseconds of each part of those decisions that policy is asked about."""
+        house = self.house
+        facts = [resolve(house.live, house.slices, bearer, call, NOON) for bearer, call in self.asked]
+        known = [each for each in facts if isinstance(each, Facts)]
+        questions = [question_of(f.request, zones=f.slice.zones, arguments=f.slice.arguments) for f in known]
+        put = list(zip(known, questions, strict=True))
+        return {
+            "resolve": timed([lambda b=b, c=c: resolve(house.live, house.slices, b, c, NOON) for b, c in self.asked]),
+            "decide": timed([lambda f=f: decide(f.slice, f.request, house.evaluator) for f in known]),
+            "one evaluation of the slice": timed(
+                [lambda f=f, q=q: house.evaluator.evaluate(f.slice.program, q, f.request.approvals) for f, q in put]
+            ),
+        }
+
+
+def timed(samples: list[Callable[[], Any]]) -> list[float]:
+    took = []
+    for sample in samples:
+        started = time.perf_counter_ns()
+        sample()
+        took.append((time.perf_counter_ns() - started) / 1000)
+    return took
+
+
+def binding(count: int, number: int) -> list[float]:
+    """Return the microseconds that the first decision of a principal costs more: its slice is bound then."""
+    house = deciding(count, CedarEngine())
+    principals = list(house.live.principals.values())[:number]
+    house.slices.of(principals[0])
+    return timed([lambda p=p: house.slices.of(p) for p in principals[1:]])
+
+
+class Naive:
+    """What Cedar costs that is handed the policies of a whole estate in place of a slice."""
+
+    def __init__(self, count: int, stage: Stage) -> None:
+        engine, house = CedarEngine(), deciding(count, CedarEngine())
+        slices = [house.slices.of(principal) for principal in house.live.principals.values()]
+        grants = [grant for each in slices for grant in each.grants]
+        policies = dict(zip((each.id for each in grants), engine.parse("\n".join(g.text for g in grants)), strict=True))
+        policies |= dict(zip(BUILT_IN, engine.parse("\n".join(BUILT_IN.values())), strict=True))
+        for guardrail in slices[0].guardrails.values():
+            policies |= guardrail.policies
+        bearer, call = stage.asked[0]
+        facts = resolve(stage.house.live, stage.house.slices, bearer, call, NOON)
+        assert isinstance(facts, Facts)
+        actions = {f"{name}/{action}": "read" for name, it in SYSTEMS.items() for action in it["actions"]}
+        program = engine.bind(policies, Asked("agent-0", {"name": "agent-0"}, actions))
+        question = question_of(facts.request, zones=facts.slice.zones, arguments=facts.slice.arguments)
+        self.policies = len(policies)
+        self.once = lambda: engine.evaluate(program, question, frozenset())
+
+
+def run(seconds: float) -> dict[str, Any]:
+    """Measure for about `seconds`, building the estates apart; return rows of medians over the rounds."""
+    dice = random.Random(7)
+    stages = [Stage(count, dice) for count in SIZES]
+    naive = Naive(1_000, stages[-1])
+    whole_estate = f"naive: cedarpy handed all {naive.policies:,} policies of 1,000 principals"
+    turns: dict[str, list[list[float]]] = {}
+    ends, rounds = time.perf_counter() + seconds, 0
+    while rounds < ROUNDS or time.perf_counter() < ends:
+        rounds += 1
+        for stage in stages:
+            turns.setdefault(f"{stage.count:,} principals", []).append(stage.whole())
+        for name, took in stages[-1].parts().items():
+            turns.setdefault(f"of which: {name}", []).append(took)
+        turns.setdefault(whole_estate, []).append(timed([naive.once] * 20))
+    turns["binding a slice, once per charter"] = [binding(200, 200)]
+    floor = statistics.median(statistics.median(turn) for turn in turns["1 principals"])
+    return {
+        "title": "One decision, from a raw call",
+        "columns": ["what", "p50 us", "lowest - highest", "p99 us", "x 1 principal"],
+        "rows": [row(name.replace("1 principals", "1 principal"), found, floor) for name, found in turns.items()],
+        "notes": [
+            f"a slice of ten policies; {ASKED} principals take turns, their slices bound; {rounds} rounds",
+            "verdicts of the largest estate: " + ", ".join(f"{n} {said}" for said, n in stages[-1].words.items()),
+            "a denial that an approval could lift is put to policy twice",
+        ],
+    }
+
+
+def row(name: str, turns: list[list[float]], floor: float) -> list[Any]:
+    medians = [statistics.median(turn) for turn in turns]
+    every = sorted(one for turn in turns for one in turn)
+    return [
+        name,
+        round(statistics.median(medians), 2),
+        f"{min(medians):.2f} - {max(medians):.2f}",
+        round(every[int(len(every) * 0.99)], 2),
+        round(statistics.median(medians) / floor, 2),
+    ]
+
+
+if __name__ == "__main__":
+    import json
+
+    print(json.dumps(run(float(sys.argv[1]) if len(sys.argv) > 1 else 3.0), indent=1))

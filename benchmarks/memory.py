@@ -1,0 +1,108 @@
+"""What 100,000 principals cost: memory of one process, and the time to be ready to decide.
+
+A database is filled with as many principals and keys as `charter apply` leaves there, and charters are bound from their
+canonical JSON, as the registry gives them. A fresh process then does what `charter up` does, and reads its own resident
+memory after each step: the libraries, the estate in memory, slices bound for each principal in turn.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+COUNT = 100_000
+SLICES = 4_000  # bound where binding each would take minutes
+
+
+def resident() -> float:
+    """Return this process's resident memory in MB."""
+    gc.collect()
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+def fill(file: Path) -> None:
+    """Make the database: principals and their keys."""
+    from _population import NOON, SYSTEMS, key_of, principal_of, system_of
+
+    from charter.adapters.engine import open_engines, sqlite_url
+    from charter.adapters.identity_store import SqlIdentity
+    from charter.adapters.migrations import migrate
+    from charter.adapters.registry_store import RegistryStore
+    from charter.registry.principal import SystemRecord
+    from charter.registry.record import ManagedBy
+    from charter.registry.standing import Standing
+
+    engine, reader = open_engines(sqlite_url(file))
+    migrate(engine)
+    with engine.begin() as connection:
+        store = RegistryStore(connection)
+        store.add_principals([principal_of(number) for number in range(COUNT)], ManagedBy.GIT, NOON)
+        identity = SqlIdentity(connection)
+        for number in range(COUNT):
+            identity.add_key(key_of(number))
+        for name in SYSTEMS:
+            system = system_of(name)
+            store.put_system(SystemRecord(name, 1, system.digest, Standing.ACTIVE, system), {}, ManagedBy.GIT, NOON)
+    engine.dispose()
+    reader.dispose()
+
+
+def child(file: Path) -> dict[str, Any]:
+    """Load, bind and measure, in a fresh process."""
+    from _population import GUARDRAILS, version_of
+
+    from charter.adapters.cedar import CedarEngine
+    from charter.adapters.engine import open_engines, sqlite_url
+    from charter.adapters.registry_store import load_live
+    from charter.bootstrap.slices import SliceCache
+
+    steps = [("libraries", resident(), 0.0, 1)]
+    engine, reader = open_engines(sqlite_url(file))
+    started = time.perf_counter()
+    with reader.connect() as connection:
+        live = load_live(connection)
+    steps.append(("the estate in memory, read from SQLite", resident(), time.perf_counter() - started, COUNT))
+    live.policy_generation = 1
+    slices = SliceCache(live, CedarEngine(), load=version_of, guardrails=lambda: (GUARDRAILS,))
+    started = time.perf_counter()
+    for _, principal in zip(range(SLICES), live.principals.values(), strict=False):
+        slices.of(principal)
+    steps.append((f"{SLICES:,} slices of ten policies bound", resident(), time.perf_counter() - started, SLICES))
+    engine.dispose()
+    reader.dispose()
+    return {"steps": steps}
+
+
+def run(seconds: float) -> dict[str, Any]:  # noqa: ARG001 - it is done once, however long that takes
+    """Measure once, in a fresh process."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "charter.db"
+        fill(file)
+        words = [sys.executable, __file__, "child", str(file)]
+        steps = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)["steps"]
+    rows, before = [], 0.0
+    for name, memory, took, each in steps:
+        grown = memory - before
+        per = f"{grown * 1024 / each:.2f}" if each > 1 else ""
+        rows.append([name, round(memory, 1), round(grown, 1), per, round(took, 2), f"{took / each * 1e6:.0f}"])
+        before = memory
+    return {
+        "title": f"{COUNT:,} principals in memory",
+        "columns": ["step", "resident MB", "grown MB", "kB each", "seconds", "us each"],
+        "rows": rows,
+        "notes": ["one process; each principal has one key and is of one of twenty patterns"],
+    }
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["child"]:
+        print(json.dumps(child(Path(sys.argv[2]))))
+    else:
+        print(json.dumps(run(0), indent=1))
