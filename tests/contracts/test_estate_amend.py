@@ -32,7 +32,9 @@ def by_hand(house: Registry, charter: Charter, **given: Any) -> Principal:
     known = house.live.principal_named(charter.principal)
     expected = given.get("expected") or (known.digest if known else "")
     by = ("pia@example.com", "the queue is long")
-    return house.database.write(lambda tx: amend(charter, tx, expected=expected, signer=SIGNER, by=by))
+    return house.database.write(
+        lambda tx: amend(charter, tx, expected=expected, signer=SIGNER, entropy=house.entropy, by=by)
+    )
 
 
 def test_an_amended_charter_is_in_force_at_once_as_a_signed_version(tmp_path: Path, database_url: str) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charter.registry.estate import Estate
 from charter.registry.issuer import Issuers, TrustedIssuer, faults_of
 from charter.registry.manifest import parse_estate
 from charter.registry.problem import EstateError
-from estates import PRINCIPAL, a_registry, an_estate, another_principal, estate_files
+from charter.registry.standing import Standing
+from estates import PRINCIPAL, Registry, a_registry, an_estate, another_principal, estate_files
 
 ISSUERS = """\
 charter: v1
@@ -208,3 +211,37 @@ def test_issuers_are_planned_applied_kept_and_withdrawn(tmp_path: Path) -> None:
         assert house.plan(an_estate({"issuers.yaml": ISSUERS})).changes == ()
         house.apply(an_estate())
         assert house.live.issuers.issuers == {}
+
+
+def credentials(house: Registry) -> list[tuple[str, Standing]]:
+    principal = house.live.principals[house.live.ids["refund-agent"]]
+    return [(key.jwk["claims"], key.standing) for key in house.live.keys_of(principal.id)]
+
+
+def test_a_declared_credential_comes_and_goes_with_the_charter(tmp_path: Path) -> None:
+    def estate(ref: str | None) -> Estate:
+        text = PRINCIPAL if ref is None else federated("github", f"{{repository: acme/refunds, ref: {ref}}}")
+        return an_estate({"issuers.yaml": ISSUERS, "principals/refund-agent.yaml": text})
+
+    main, next_ = '{"ref":"main","repository":"acme/refunds"}', '{"ref":"next","repository":"acme/refunds"}'
+    with a_registry(tmp_path) as house:
+        house.apply(estate("main"))
+        assert credentials(house) == [(main, Standing.ACTIVE)]
+        house.apply(estate("next"))
+        assert credentials(house) == [(main, Standing.REVOKED), (next_, Standing.ACTIVE)]
+        house.apply(estate("main"))
+        assert credentials(house) == [(main, Standing.ACTIVE), (next_, Standing.REVOKED)]
+        house.apply(estate(None))
+        assert {standing for _, standing in credentials(house)} == {Standing.REVOKED}
+
+
+def test_what_a_person_revoked_does_not_come_back_with_a_change_elsewhere(tmp_path: Path) -> None:
+    text = federated("github", "{repository: acme/refunds, ref: main}")
+    files: dict[str, str | None] = {"issuers.yaml": ISSUERS, "principals/refund-agent.yaml": text}
+    with a_registry(tmp_path) as house:
+        house.apply(an_estate(files))
+        (key,) = house.live.keys_of(house.live.ids["refund-agent"])
+        house.live.put_key(replace(key, standing=Standing.REVOKED))
+        files["principals/refund-agent.yaml"] = text.replace("small disputed", "disputed")
+        house.apply(an_estate(files))
+        assert [standing for _, standing in credentials(house)] == [Standing.REVOKED]

@@ -9,13 +9,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from charter.adapters import registry_rows as rows
 from charter.adapters import tables as t
 from charter.adapters.driver_sql import Compiled, batch
 from charter.core.canonical import canonical
 from charter.core.clock import parse_rfc3339, rfc3339
 from charter.identity.keys import KeyState, KeyUse, SigningKey
 from charter.registry.principal import ClientKey
-from charter.registry.standing import Standing
 
 
 class SqlIdentity:
@@ -28,18 +28,18 @@ class SqlIdentity:
 
     def add_key(self, key: ClientKey) -> None:
         """Keep a new client key."""
-        self._connection.execute(t.client_key.insert(), _key_row(key))
+        self._connection.execute(t.client_key.insert(), rows.key_row(key))
 
     def update_key(self, key: ClientKey) -> None:
         """Replace the one with the same id."""
-        row = _key_row(key)
+        row = rows.key_row(key)
         self._connection.execute(t.client_key.update().where(t.client_key.c.id == row.pop("id")), row)
 
     def key_by_thumbprint(self, thumbprint: str) -> ClientKey | None:
         """Return the key of that thumbprint, whoever's it is."""
         query = sa.select(t.client_key).where(t.client_key.c.thumbprint == thumbprint)
         row = self._connection.execute(query).first()
-        return _key(row) if row else None
+        return rows.key_of(row) if row else None
 
     # --- what must not be accepted again ---
 
@@ -88,28 +88,6 @@ def _insertion(table: str, dialect: sa.Dialect) -> Compiled:
     """Return the statement that inserts into `table` what is not there. Every token takes one, so it is built once."""
     insert = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
     return Compiled(insert(t.metadata.tables[table]).on_conflict_do_nothing(), dialect)
-
-
-def _key_row(key: ClientKey) -> dict[str, object]:
-    return {
-        "id": key.id,
-        "principal_id": key.principal_id,
-        "thumbprint": key.thumbprint,
-        "jwk": canonical(key.jwk).decode(),
-        "standing": key.standing.value,
-        "registered_at": rfc3339(key.registered_at),
-    }
-
-
-def _key(row: sa.Row[Any]) -> ClientKey:
-    return ClientKey(
-        id=row.id,
-        principal_id=row.principal_id,
-        thumbprint=row.thumbprint,
-        jwk=json.loads(row.jwk),
-        standing=Standing(row.standing),
-        registered_at=parse_rfc3339(row.registered_at),
-    )
 
 
 def _signing_key_row(key: SigningKey) -> dict[str, object]:

@@ -169,6 +169,18 @@ def intact(part: EstatePart) -> EstatePart:
     return part
 
 
+def key_row(key: ClientKey) -> dict[str, object]:
+    """Return the row that keeps a client key or a declared credential."""
+    return {
+        "id": key.id,
+        "principal_id": key.principal_id,
+        "thumbprint": key.thumbprint,
+        "jwk": canonical(key.jwk).decode(),
+        "standing": key.standing.value,
+        "registered_at": rfc3339(key.registered_at),
+    }
+
+
 def key_of(row: Row) -> ClientKey:
     """Return the client key that a row keeps."""
     return ClientKey(

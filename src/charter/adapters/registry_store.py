@@ -26,6 +26,7 @@ from charter.core.clock import rfc3339
 from charter.core.errors import AbsentError, ErrorCode
 from charter.core.values import Source
 from charter.registry.approval import ApprovalState
+from charter.registry.declared import Declared
 from charter.registry.estate import Estate, GuardrailFile
 from charter.registry.issuer import Issuers
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
@@ -135,6 +136,11 @@ class RegistryStore:
         c = t.charter_version.c
         query = sa.select(t.charter_version).where(c.principal_id == principal_id).order_by(c.version.desc())
         return [rows.version_of(row) for row in self._connection.execute(query)]
+
+    def put_declared(self, declared: Declared) -> None:
+        """Keep declared credentials, new and changed."""
+        self._insert(t.client_key, [rows.key_row(key) for key in declared.added])
+        self._update(t.client_key, "id", [rows.key_row(key) for key in declared.changed])
 
     # --- systems ---
 

@@ -11,6 +11,7 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Protocol
 
+from charter.core.entropy import Entropy
 from charter.core.errors import AbsentError, ConflictError, ErrorCode
 from charter.core.keys import Signer
 from charter.core.values import Source
@@ -19,6 +20,7 @@ from charter.evidence.entry import Draft, EntryKind
 from charter.registry.apply import next_version, told
 from charter.registry.charter import Charter
 from charter.registry.crosscheck import CrossCheck
+from charter.registry.declared import Declared, check_alone, declare
 from charter.registry.difference import differences
 from charter.registry.dsse import seal_charter
 from charter.registry.estate import Sourced
@@ -52,6 +54,10 @@ class Registry(Protocol):
         """Replace principals."""
         ...
 
+    def put_declared(self, declared: Declared) -> None:
+        """Keep declared credentials, new and changed."""
+        ...
+
     def add_versions(self, versions: Sequence[CharterVersion]) -> None:
         """Keep new charter versions."""
         ...
@@ -71,7 +77,9 @@ class AmendWork(Transaction, Protocol):
         ...
 
 
-def amend(charter: Charter, tx: AmendWork, *, expected: str, signer: Signer, by: tuple[str, str]) -> Principal:
+def amend(
+    charter: Charter, tx: AmendWork, *, expected: str, signer: Signer, entropy: Entropy, by: tuple[str, str]
+) -> Principal:
     """Make `charter` the next version of the principal it names; return the principal.
 
     Args:
@@ -79,11 +87,12 @@ def amend(charter: Charter, tx: AmendWork, *, expected: str, signer: Signer, by:
         tx: the transaction.
         expected: the digest of the version that was looked at.
         signer: signs the new version.
+        entropy: makes ids.
         by: the person who changes it, and why.
 
     Raises:
         AbsentError: there is no such principal.
-        ConflictError: it is retired, or someone changed its charter since.
+        ConflictError: it is retired, someone changed its charter since, or one token could prove two principals.
         EstateError: the charter names what is not registered, or would change kind or environment.
     """
     known = _found(charter, tx.registry)
@@ -94,6 +103,7 @@ def amend(charter: Charter, tx: AmendWork, *, expected: str, signer: Signer, by:
     _check(charter, known, tx)
     if charter.digest == known.digest:
         return known
+    check_alone(tx.live, known, charter)
     actor, reason = by
     principal = next_version(known, charter)
     version = CharterVersion(
@@ -113,7 +123,15 @@ def amend(charter: Charter, tx: AmendWork, *, expected: str, signer: Signer, by:
     body = told(change, principal.version, principal) | {"managed_by": ManagedBy.CONSOLE.value, "reason": reason}
     tx.record(Draft(EntryKind.CHARTER_APPLIED, actor, principal.id, body))
     tx.changed("principal", principal.id, actor=actor, reason=reason)
-    tx.after_commit(lambda: tx.live.principals.update({principal.id: principal}))
+    declared = declare(tx, principal, charter, change.differences, entropy=entropy, by=by)
+    tx.registry.put_declared(declared)
+
+    def show() -> None:
+        tx.live.principals[principal.id] = principal
+        for key in declared.keys:
+            tx.live.put_key(key)
+
+    tx.after_commit(show)
     return principal
 
 

@@ -23,6 +23,7 @@ from charter.core.values import Source, SpiffeId
 from charter.core.work import Transaction
 from charter.evidence.entry import Draft, EntryKind
 from charter.registry.charter import Charter
+from charter.registry.declared import Declared, declare
 from charter.registry.dsse import seal_charter
 from charter.registry.estate import Estate
 from charter.registry.plan import Change, ChangeKind, Plan, What, parts_of
@@ -50,6 +51,10 @@ class Registry(Protocol):
 
     def update_principals(self, principals: Sequence[Principal], managed_by: ManagedBy | None = None) -> None:
         """Replace principals."""
+        ...
+
+    def put_declared(self, declared: Declared) -> None:
+        """Keep declared credentials, new and changed."""
         ...
 
     def add_versions(self, versions: Sequence[CharterVersion]) -> None:
@@ -171,6 +176,7 @@ class _Applying:
     changed: list[Principal] = field(default_factory=list)
     retired: list[Principal] = field(default_factory=list)
     versions: list[CharterVersion] = field(default_factory=list)
+    declared: list[Declared] = field(default_factory=list)
     systems: list[SystemRecord] = field(default_factory=list)
     withdrawn_systems: list[str] = field(default_factory=list)
 
@@ -218,6 +224,9 @@ class _Applying:
         )
         self.versions.append(version)
         self._tell(change, principal.version, principal)
+        by = (self.actor, self.reason)
+        declared = declare(self.tx, principal, part.value, change.differences, entropy=self.entropy, by=by)
+        self.declared.append(declared)
 
     def _new(self, charter: Charter, change: Change) -> Principal:
         spiffe = SpiffeId.of_principal(
@@ -285,6 +294,12 @@ class _Applying:
         registry.update_principals(self.changed, ManagedBy.GIT)
         registry.update_principals(self.retired)
         registry.add_versions(self.versions)
+        registry.put_declared(
+            Declared(
+                tuple(key for each in self.declared for key in each.added),
+                tuple(key for each in self.declared for key in each.changed),
+            )
+        )
 
     def _show(self) -> None:
         """Let memory show what is durable now."""
@@ -292,6 +307,9 @@ class _Applying:
         for principal in (*self.added, *self.changed, *self.retired):
             live.principals[principal.id] = principal
             live.ids[principal.name] = principal.id
+        for declared in self.declared:
+            for key in declared.keys:
+                live.put_key(key)
         for record in self.systems:
             live.systems[record.name] = record
         for name in self.withdrawn_systems:

@@ -257,3 +257,9 @@ def told(issuer: TrustedIssuer, claims: Mapping[str, Any], name: str) -> object:
     for step in PLATFORMS[issuer.platform].paths.get(name, (name,)):
         found = found.get(step) if isinstance(found, Mapping) else None
     return found
+
+
+def are_disjoint(one: Mapping[str, Claim], other: Mapping[str, Claim]) -> bool:
+    """Return whether no token could satisfy both sets of conditions: a claim is in both, with different values."""
+    both = ((one[name], other[name]) for name in one.keys() & other.keys())
+    return any((type(this), this) != (type(that), that) for this, that in both)

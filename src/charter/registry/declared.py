@@ -1,0 +1,140 @@
+"""Credentials that a charter itself declares: no key is registered, the applied file says what proves the principal.
+
+Each is kept like any credential, so that it has an id, a standing of its own, can be revoked by itself, and is asked
+about on every path.
+
+INVARIANT: what the applied charter no longer declares is revoked with that apply. What a person revoked comes back only
+when the charter's credential section changes, which is reviewed, and never by a change elsewhere in it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from charter.core.canonical import canonical
+from charter.core.entropy import Entropy
+from charter.core.errors import ConflictError, ErrorCode
+from charter.core.work import Transaction
+from charter.evidence.entry import Draft, EntryKind
+from charter.registry.charter import Charter
+from charter.registry.difference import Difference
+from charter.registry.issuer import Claim, are_disjoint
+from charter.registry.principal import ClientKey, LiveEstate, Principal
+from charter.registry.standing import Standing
+
+FEDERATED = "federated"  # the `kty` of a declared credential's members
+_SECTION = "credential"
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What one apply does to a principal's declared credentials."""
+
+    added: tuple[ClientKey, ...] = ()
+    changed: tuple[ClientKey, ...] = ()
+
+    @property
+    def keys(self) -> tuple[ClientKey, ...]:
+        """All of them."""
+        return (*self.added, *self.changed)
+
+
+def federated_thumbprint(principal_id: str, charter: Charter) -> str | None:
+    """Return the name of the credential that the charter's trust in an issuer is, if it trusts one."""
+    members = _members(charter)
+    return None if members is None else _thumbprint(principal_id, members)
+
+
+class DeclaringWork(Transaction, Protocol):
+    """The slice of the work that declaring needs."""
+
+    @property
+    def live(self) -> LiveEstate:
+        """The estate in memory."""
+        ...
+
+
+def declare(
+    tx: DeclaringWork,
+    principal: Principal,
+    charter: Charter,
+    differences: Iterable[Difference],
+    *,
+    entropy: Entropy,
+    by: tuple[str, str],
+) -> Declared:
+    """Return how the principal's declared credentials change under `charter`, with the evidence recorded.
+
+    `by` is who applies it, and why.
+    """
+    actor, reason = by
+    members = _members(charter)
+    wanted = None if members is None else _thumbprint(principal.id, members)
+    known = {key.thumbprint: key for key in tx.live.keys_of(principal.id) if key.jwk.get("kty") == FEDERATED}
+    changed = [
+        replace(key, standing=Standing.REVOKED)
+        for key in known.values()
+        if key.standing is Standing.ACTIVE and key.thumbprint != wanted
+    ]
+    added: list[ClientKey] = []
+    if members is not None and wanted is not None and wanted not in known:
+        added.append(ClientKey(entropy.identifier("crd"), principal.id, wanted, members, Standing.ACTIVE, tx.at))
+    elif wanted is not None and known[wanted].standing is not Standing.ACTIVE and _is_about_it(differences):
+        changed.append(replace(known[wanted], standing=Standing.ACTIVE))
+    for key in (*added, *changed):
+        is_active = key.standing is Standing.ACTIVE
+        kind = EntryKind.CREDENTIAL_REGISTERED if is_active else EntryKind.CREDENTIAL_REVOKED
+        body = {"principal": principal.name, "key": key.id, "thumbprint": key.thumbprint, "type": FEDERATED}
+        body |= {"issuer": key.jwk["issuer"], "claims": key.jwk["claims"], "reason": reason}
+        tx.record(Draft(kind, actor, principal.id, body))
+        tx.changed("key", key.id, actor=actor, reason=reason)
+    return Declared(tuple(added), tuple(changed))
+
+
+def check_alone(live: LiveEstate, principal: Principal, charter: Charter) -> None:
+    """Check that no other principal's declared credential could be proved by a token that proves this one.
+
+    Files are held against each other when they are read (registry/federated.py); this is for one charter by itself.
+
+    Raises:
+        ConflictError: one could.
+    """
+    credential = charter.credential
+    for holder, claims in _others(live, principal.id, credential.issuer):
+        if not are_disjoint(claims, credential.claims or {}):
+            raise ConflictError(
+                ErrorCode.SHARED_CREDENTIAL,
+                f"one token could prove both `{holder}` and `{principal.name}`",
+                help="name a claim in both whose values differ: one credential, one principal",
+            )
+
+
+def _others(live: LiveEstate, principal_id: str, issuer: str | None) -> Iterator[tuple[str, Mapping[str, Claim]]]:
+    if issuer is None:
+        return
+    for key in live.keys.values():
+        is_alike = key.jwk.get("kty") == FEDERATED and key.jwk.get("issuer") == issuer
+        if is_alike and key.principal_id != principal_id and key.standing is Standing.ACTIVE:
+            yield live.principals[key.principal_id].name, json.loads(key.jwk["claims"])
+
+
+def _members(charter: Charter) -> dict[str, str] | None:
+    issuer, claims = charter.credential.issuer, charter.credential.claims
+    if issuer is None or claims is None:
+        return None
+    return {"kty": FEDERATED, "issuer": issuer, "claims": canonical(claims).decode()}
+
+
+def _thumbprint(principal_id: str, members: dict[str, str]) -> str:
+    """Return the SHA-256, in base64url, of what the credential is and whose: it never stands for two principals."""
+    raw = hashlib.sha256(canonical(members | {"principal": principal_id})).digest()
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _is_about_it(differences: Iterable[Difference]) -> bool:
+    return any(each.path.partition(".")[0] == _SECTION for each in differences)
