@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+from charter.adapters.document_fetch import DocumentFetcher
+from charter.adapters.issuer_keys import IssuerKeys
 from charter.identity.dpop import ProofMemory
 from charter.registry.principal import Principal
 from charter.server.oauth import ASSERTION_TYPE, OAuthApp
@@ -123,6 +125,7 @@ def a_door(stage: Stage) -> Door:
         tokens=stage.tokens,
         failures=stage.failures,
         proofs=ProofMemory(),
+        issuer_keys=IssuerKeys(DocumentFetcher(), stage.clock),
         writer=stage.database,
         slices=grants,
         clock=stage.clock,

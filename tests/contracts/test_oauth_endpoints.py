@@ -450,7 +450,7 @@ def test_the_metadata_says_what_there_is(local: Stage) -> None:
     assert told["token_endpoint"] == TOKEN_ENDPOINT
     assert told["grant_types_supported"] == ["client_credentials"]
     for endpoint in ("token", "introspection", "revocation"):
-        assert told[f"{endpoint}_endpoint_auth_methods_supported"] == ["private_key_jwt"]
+        assert told[f"{endpoint}_endpoint_auth_methods_supported"] == ["private_key_jwt", "federated_jwt"]
         assert told[f"{endpoint}_endpoint_auth_signing_alg_values_supported"] == ["ES256", "EdDSA"]
 
 

@@ -14,8 +14,10 @@ import sqlalchemy as sa
 from charter.adapters.cedar import CedarEngine
 from charter.adapters.database import Database
 from charter.adapters.datafolder import DataFolder
+from charter.adapters.document_fetch import DocumentFetcher
 from charter.adapters.engine import sqlite_url
 from charter.adapters.identity_store import SqlIdentity
+from charter.adapters.issuer_keys import IssuerKeys
 from charter.adapters.keystore import MasterKey
 from charter.adapters.registry_store import load_live
 from charter.adapters.transaction import Frame
@@ -150,6 +152,7 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
         tokens=tokens,
         failures=Failures(clock),
         proofs=proofs,
+        issuer_keys=IssuerKeys(DocumentFetcher(), clock),
         slices=slices,
         upstreams=upstreams,
         pipeline=pipeline,

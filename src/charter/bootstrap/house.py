@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from charter.adapters.database import Database
 from charter.adapters.datafolder import DataFolder
+from charter.adapters.issuer_keys import IssuerKeys
 from charter.adapters.upstream import McpUpstreams
 from charter.bootstrap.slices import SliceCache
 from charter.bootstrap.tending import tend
@@ -41,6 +42,7 @@ class House:
     tokens: AccessTokens
     failures: Failures
     proofs: ProofMemory
+    issuer_keys: IssuerKeys
     slices: SliceCache
     upstreams: McpUpstreams
     pipeline: Pipeline

@@ -40,6 +40,15 @@ _WHAT = "the client assertion"
 _UNKNOWN = "there is no such client, or the assertion is not signed with a key of its own"
 
 
+def client_named(live: LiveEstate, client_id: str) -> Principal | None:
+    """Return the principal whose id or SPIFFE ID is `client_id`, character for character."""
+    found = live.principals.get(client_id)
+    if found is None and client_id.startswith("spiffe://"):
+        named = live.principal_named(client_id.rpartition("/")[2])
+        found = named if named is not None and named.spiffe_id == client_id else None
+    return found
+
+
 @dataclass(slots=True)
 class ClientAuthenticator:
     """Authenticates clients against the live estate."""
@@ -62,7 +71,7 @@ class ClientAuthenticator:
         self._check_header(parts)
         principal, key = self._signer_of(parts)
         self._check_claims(parts.claims, at)
-        if client_id is not None and self._principal(client_id) is not principal:
+        if client_id is not None and client_named(self.live, client_id) is not principal:
             _refuse("the parameter `client_id` names another client than the assertion")
         jti = parts.claims["jti"]
         until = int(parts.claims["exp"]) + SKEW_SECONDS + 1
@@ -74,7 +83,7 @@ class ClientAuthenticator:
             subject = parse_compact(assertion, _WHAT, members=_HEADER).claims.get("sub")
         except CharterError:
             return ""
-        principal = self._principal(subject) if isinstance(subject, str) else None
+        principal = client_named(self.live, subject) if isinstance(subject, str) else None
         return principal.id if principal else ""
 
     def _check_header(self, parts: Compact) -> None:
@@ -91,7 +100,7 @@ class ClientAuthenticator:
         subject = parts.claims.get("sub")
         if not isinstance(subject, str) or parts.claims.get("iss") != subject:
             _refuse(f"{_WHAT} must name the client as both `iss` and `sub`")
-        principal = self._principal(subject)
+        principal = client_named(self.live, subject)
         if principal is not None:
             for key in self._candidates(principal, parts.header.get("kid")):
                 try:
@@ -107,13 +116,6 @@ class ClientAuthenticator:
         if kid is not None:
             return [key for key in keys if kid in (key.thumbprint, key.id)]
         return [key for key in keys if key.standing is Standing.ACTIVE]
-
-    def _principal(self, client_id: str) -> Principal | None:
-        found = self.live.principals.get(client_id)
-        if found is None and client_id.startswith("spiffe://"):
-            named = self.live.principal_named(client_id.rpartition("/")[2])
-            found = named if named is not None and named.spiffe_id == client_id else None
-        return found
 
     def _check_claims(self, claims: dict[str, Any], at: dt.datetime) -> None:
         audience = claims.get("aud")

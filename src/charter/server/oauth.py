@@ -25,6 +25,7 @@ from charter.core.errors import CharterError, ErrorCode, MalformedError, Unauthe
 from charter.identity.revocation import introspect, revoke
 from charter.server.gateway_http import Head, HttpRefusal, Receive, Scope, Send, read_head
 from charter.server.oauth_clients import ASSERTION_TYPE, Clients, PrivateKeyJwt
+from charter.server.oauth_federated import FederatedJwt
 from charter.server.oauth_flows import ClientCredentials, Flows, Issuing
 from charter.server.oauth_form import needed, read_form
 from charter.server.oauth_http import Answer, Body, Endpoint, answer_of, answer_of_refusal, send_answer
@@ -70,7 +71,7 @@ class OAuthApp:
     @classmethod
     def at(cls, parts: Parts) -> Self:
         """Return the endpoints built on `parts`, with all that is installed."""
-        clients, issuing = Clients(parts, (PrivateKeyJwt(parts),)), Issuing(parts)
+        clients, issuing = Clients(parts, (PrivateKeyJwt(parts), FederatedJwt(parts))), Issuing(parts)
         return cls(parts, clients, Flows([ClientCredentials(clients, issuing)]))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

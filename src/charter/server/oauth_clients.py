@@ -16,6 +16,7 @@ from charter.core.errors import ErrorCode, MalformedError, UnauthenticatedError
 from charter.identity.bearer import Binding, Client, Confirmation
 from charter.identity.clients import METHOD, ClientAuthenticator
 from charter.identity.dpop import read_proof
+from charter.identity.foreign import is_foreign
 from charter.identity.issuance import replayed, use_assertion
 from charter.server.gateway_http import Head
 from charter.server.oauth_form import Form
@@ -129,8 +130,10 @@ class PrivateKeyJwt:
 
     def fits(self, asked: Asked) -> bool:
         """Return whether the request has an assertion, and no secret."""
+        assertion = asked.form.get("client_assertion")
         is_typed = asked.form.get("client_assertion_type") == ASSERTION_TYPE
-        return "client_assertion" in asked.form and is_typed and not _has_secret(asked)
+        is_own = assertion is not None and is_typed and not _has_secret(asked)
+        return is_own and not is_foreign(self._parts.live, asked.form["client_assertion"])
 
     def claimed(self, asked: Asked) -> str:
         """Return whose assertion it says it is."""

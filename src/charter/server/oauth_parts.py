@@ -10,9 +10,11 @@ from charter.core.entropy import Entropy
 from charter.core.work import Writer
 from charter.identity.dpop import ProofMemory
 from charter.identity.failures import Failures
+from charter.identity.foreign import ForeignKey
 from charter.identity.keys import KeyRing
 from charter.identity.tokens import AccessTokens
 from charter.identity.work import IdentityWork
+from charter.registry.issuer import TrustedIssuer
 from charter.registry.principal import LiveEstate, Principal
 
 TOKEN_PATH = "/oauth/token"  # noqa: S105 - a path
@@ -38,6 +40,18 @@ class Slices(Protocol):
         ...
 
 
+class KeySource(Protocol):
+    """Where the keys of trusted issuers come from."""
+
+    async def of(self, issuer: TrustedIssuer, key_id: str | None) -> tuple[ForeignKey, ...]:
+        """Return the issuer's keys.
+
+        Raises:
+            UnavailableError: they cannot be had.
+        """
+        ...
+
+
 class House(Protocol):
     """The house, as far as the endpoints know it."""
 
@@ -47,6 +61,7 @@ class House(Protocol):
     tokens: AccessTokens
     failures: Failures
     proofs: ProofMemory
+    issuer_keys: Any
     database: Any
     slices: Any
     clock: Clock
@@ -63,6 +78,7 @@ class Parts:
     tokens: AccessTokens
     failures: Failures
     proofs: ProofMemory
+    issuer_keys: KeySource
     writer: Writer[IdentityWork]
     slices: Slices
     clock: Clock
@@ -78,6 +94,7 @@ class Parts:
             tokens=house.tokens,
             failures=house.failures,
             proofs=house.proofs,
+            issuer_keys=house.issuer_keys,
             writer=house.database,
             slices=house.slices,
             clock=house.clock,
