@@ -35,8 +35,8 @@ from charter.policy.verdict import Deny, Escalate, Layer, Reason
 from charter.registry.principal import LiveEstate, SystemRecord
 from charter.registry.standing import Standing
 from charter.registry.system import System
+from charter.server.connection import Connection
 from charter.server.gateway import GatewayApp, GatewaySettings
-from charter.server.one_write import OneWriteProtocol
 
 SERVERS = Path(__file__).parent / "servers"
 NOTES = (sys.executable, str(SERVERS / "notes.py"))
@@ -173,14 +173,24 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Any, *, lifespan: Literal["on", "off"] = "off") -> AsyncIterator[str]:
-    """Serve an ASGI application on a free port; give its URL. Made once the port is known if it `takes_url`."""
+async def serving(app: Any, *, lifespan: Literal["on", "off"] = "off", most: int | None = None) -> AsyncIterator[str]:
+    """Serve an ASGI application on a free port; give its URL. Made once the port is known if it `takes_url`.
+
+    `most` bounds its connections.
+    """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # so that asyncio sets TCP_NODELAY
     listener.bind(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     made = app(url) if getattr(app, "takes_url", False) else app
     config = uvicorn.Config(
-        made, http=OneWriteProtocol, log_level="error", access_log=False, timeout_graceful_shutdown=1, lifespan=lifespan
+        made,
+        http=Connection,
+        ws="none",
+        log_level="error",
+        access_log=False,
+        timeout_graceful_shutdown=1,
+        lifespan=lifespan,
+        limit_concurrency=most,
     )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -20,6 +20,7 @@ class RogueHttp:
         self.on_call = on_call or echo
         self.modern = modern
         self.tool: dict[str, Any] = TOOL
+        self.others: list[dict[str, Any]] = []  # tools beside it
         self.sessions = 0
         self.ended: set[str] = set()
         self.seen: list[tuple[str, dict[str, str], dict[str, Any] | None]] = []  # method, headers, body
@@ -63,7 +64,7 @@ class RogueHttp:
         elif "id" not in message or method is None:
             await plain(send, 202)
         elif method == "tools/list":
-            await respond(send, message, {"tools": [self.tool], "ttlMs": 60_000})
+            await respond(send, message, {"tools": [self.tool, *self.others], "ttlMs": 60_000})
         elif method == "subscriptions/listen":
             await self._listen(send)
         elif method == "tools/call":

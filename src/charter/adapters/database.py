@@ -25,7 +25,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from charter.adapters import tables as t
-from charter.adapters.engine import open_engines, store_failure
+from charter.adapters.engine import open_engines, store_failure, work_failure
 from charter.adapters.evidence_store import SqlLog
 from charter.adapters.log_writer import Head, LogWriter, opened_body
 from charter.adapters.migrations import migrate
@@ -143,12 +143,13 @@ class Database(Generic[Tx]):
 
         Raises:
             UnavailableError: the database cannot be read.
+            MalformedError: a value looked for is none that could be kept.
         """
         try:
             with self._reader.connect() as connection, connection.begin():
                 return reading(self._make(Frame(connection, self._clock.now())))
         except exc.SQLAlchemyError as err:
-            raise store_failure(err) from err
+            raise work_failure(err) from err
 
     def read_log(self, reading: Callable[[SqlLog], T]) -> T:
         """Return what `reading` returns of this node's evidence log, from one consistent snapshot.

@@ -106,9 +106,13 @@ def store_failure(err: exc.SQLAlchemyError | OSError) -> UnavailableError:
 
 
 def work_failure(err: exc.SQLAlchemyError) -> CharterError:
-    """Return `err`, which one work's own statement caused, as an error of Charter's family."""
+    """Return `err`, which one work's or reading's own statement caused, as an error of Charter's family."""
     if isinstance(err, exc.IntegrityError):
         return ConflictError(ErrorCode.EXISTS, f"the database refuses the change: {_reason(err)}", help="read again")
+    if isinstance(err, exc.DataError):  # too long for its column, out of range, or with a character no text may have
+        return MalformedError(
+            ErrorCode.BAD_VALUE, "a value does not fit where it is kept", help="send shorter, plainer text"
+        )
     return store_failure(err)
 
 

@@ -48,7 +48,7 @@ class SqlApprovals:
         row = self._connection.execute(sa.select(t.approval).where(t.approval.c.id == approval_id)).first()
         if row is None:
             raise AbsentError(
-                ErrorCode.UNKNOWN_APPROVAL, f"there is no approval `{approval_id[:64]!a}`", help="charter approvals ls"
+                ErrorCode.UNKNOWN_APPROVAL, f"there is no approval {approval_id[:64]!a}", help="charter approvals ls"
             )
         return _approval(row)
 

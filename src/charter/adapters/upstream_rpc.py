@@ -192,7 +192,7 @@ def tool_named(tools: tuple[ToolDefinition, ...], name: str) -> ToolDefinition |
 
 def _seconds(ttl_ms: Any) -> float:  # noqa: ANN401
     least, most = TTL_BOUNDS
-    return min(most, max(least, ttl_ms / 1000)) if type(ttl_ms) is int else least
+    return max(least, min(ttl_ms, most * 1000) / 1000) if type(ttl_ms) is int and ttl_ms > 0 else least
 
 
 def _peer(version: str, result: dict[str, Any], *, modern: bool) -> Peer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import datetime as dt
 import json
 import os
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
 MAX_STORY = 200
 _FIRST = ("name", "principal", "use", "change", "reason")  # what a person wants to know of an entry before the rest
-_AGO = re.compile(r"\d{1,6}[smhdw]")
+_AGO = re.compile(r"[0-9]{1,6}[smhdw]")
+_FIRST_YEAR = 1970
+_VERDICT_ID = re.compile(r"vrd_[0-9a-z]{1,36}")
 
 
 def parse_moment(text: str, now: dt.datetime) -> dt.datetime:
@@ -36,15 +39,28 @@ def parse_moment(text: str, now: dt.datetime) -> dt.datetime:
         MalformedError: it names none.
     """
     try:
-        if _AGO.fullmatch(text):
-            return now - parse_duration(text)
-        if len(text) == len("2026-11-24"):
-            return dt.datetime.combine(dt.date.fromisoformat(text), dt.time(), dt.UTC)
-        return parse_rfc3339(text)
-    except ValueError as err:
-        raise MalformedError(
-            ErrorCode.BAD_VALUE, f"{text[:40]!a} is no time", help="write 2026-11-24, 2026-11-24T09:30Z or 7d"
-        ) from err
+        found = _moment(text, now)
+    except (ValueError, OverflowError) as err:
+        raise _no_moment(text) from err
+    if found.year < _FIRST_YEAR:  # nothing was recorded then, and periods before it would leave the calendar
+        raise _no_moment(text)
+    return found
+
+
+def _moment(text: str, now: dt.datetime) -> dt.datetime:
+    if _AGO.fullmatch(text):
+        return now - parse_duration(text)
+    if len(text) == len("2026-11-24"):
+        return dt.datetime.combine(dt.date.fromisoformat(text), dt.time(), dt.UTC)
+    return parse_rfc3339(text)
+
+
+def _no_moment(text: str) -> MalformedError:
+    return MalformedError(
+        ErrorCode.BAD_VALUE,
+        f"{text[:40]!a} is no time since {_FIRST_YEAR}",
+        help="write 2026-11-24, 2026-11-24T09:30Z or 7d",
+    )
 
 
 def listing(
@@ -84,8 +100,9 @@ def story(house: House, verdict_id: str) -> dict[str, Any]:
     Raises:
         AbsentError: the log says nothing of it.
     """
-    wanted = Query(text=verdict_id[:64], limit=MAX_STORY)
-    found = house.database.read(lambda tx: query(log_of(house, tx), wanted).entries)
+    wanted = Query(text=verdict_id, limit=MAX_STORY)
+    is_id = _VERDICT_ID.fullmatch(verdict_id)  # any other text would find whatever holds it
+    found = house.database.read(lambda tx: query(log_of(house, tx), wanted).entries) if is_id else ()
     if not found:
         raise AbsentError(ErrorCode.UNKNOWN_ENTRY, f"the log knows no verdict {verdict_id[:64]!a}")
     return {
@@ -127,17 +144,20 @@ async def export(house: House, target: Path) -> dict[str, Any]:
     """Write the whole log to `target`, and the stand-alone verifier beside it.
 
     Raises:
+        MalformedError: the path names no file.
         ConflictError: the file exists.
         UnavailableError: it cannot be written; no half of it is left.
     """
+    if not str(target).isprintable() or not target.name:
+        raise MalformedError(ErrorCode.BAD_VALUE, "the path names no file", help="name a new file for the pack")
     return await asyncio.to_thread(_export, house, target)
 
 
 def _export(house: House, target: Path) -> dict[str, Any]:
-    if target.exists():
-        raise ConflictError(ErrorCode.EXISTS, f"`{target}` exists already", help="name a new file")
     fresh = target.with_name(target.name + ".part")
     try:
+        if target.exists():
+            raise ConflictError(ErrorCode.EXISTS, f"`{target}` exists already", help="name a new file")
         with fresh.open("xb") as out:
             summary = house.database.read(lambda tx: export_pack(log_of(house, tx), house.evidence_key, out))
             out.flush()
@@ -146,7 +166,8 @@ def _export(house: House, target: Path) -> dict[str, Any]:
         verifier = target.with_name(VERIFIER)
         verifier.write_bytes(verifier_source())
     except OSError as err:
-        fresh.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            fresh.unlink(missing_ok=True)
         raise UnavailableError(
             ErrorCode.STORE_FAILED, f"cannot write `{target}`: {err.strerror}", help="choose another place"
         ) from err

@@ -9,6 +9,7 @@ from __future__ import annotations
 from urllib.parse import parse_qsl
 
 from charter.core.errors import ErrorCode, MalformedError
+from charter.core.values import parse_line
 
 MAX_FIELDS = 16
 MAX_NAME = 40
@@ -47,22 +48,9 @@ def parse_pairs(data: bytes) -> dict[str, str]:
 
 
 def one_line(fields: dict[str, str], name: str, *, longest: int) -> str:
-    """Return the field `name` as one line of visible text: people write it by hand, and it stands in the evidence.
+    """Return the field `name` as one line of visible text.
 
     Raises:
         MalformedError: it is missing, empty, too long, or holds control, zero-width or direction-changing characters.
     """
-    text = " ".join(fields.get(name, "").split())
-    if not text:
-        raise MalformedError(
-            ErrorCode.BAD_VALUE, f"the {name} is missing", help=f"write a {name}; it stands in the evidence"
-        )
-    if len(text) > longest:
-        raise MalformedError(ErrorCode.BAD_VALUE, f"the {name} is longer than {longest} characters", help="shorten it")
-    if not text.isprintable():
-        raise MalformedError(
-            ErrorCode.BAD_VALUE,
-            f"the {name} holds a control, zero-width or direction-changing character",
-            help="type it by hand",
-        )
-    return text
+    return parse_line(fields.get(name, ""), name, longest=longest)

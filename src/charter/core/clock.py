@@ -72,4 +72,7 @@ def parse_rfc3339(text: str) -> dt.datetime:
     if at.tzinfo is None:
         msg = f"`{text}` names no zone"
         raise ValueError(msg)
-    return at.astimezone(dt.UTC)
+    try:
+        return at.astimezone(dt.UTC)
+    except OverflowError as err:  # its zone moves it before the year 1, or behind 9999
+        raise ValueError("the time lies outside the calendar") from err

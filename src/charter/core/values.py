@@ -48,6 +48,28 @@ def parse_action(text: str) -> str:
     )
 
 
+def parse_line(text: str, what: str, *, longest: int) -> str:
+    """Return `text` as one line of visible text: people write it by hand, and it stands in the evidence.
+
+    Raises:
+        MalformedError: it is empty, too long, or holds control, zero-width or direction-changing characters.
+    """
+    line = " ".join(text.split())
+    if not line:
+        raise MalformedError(
+            ErrorCode.BAD_VALUE, f"the {what} is missing", help=f"write a {what}; it stands in the evidence"
+        )
+    if len(line) > longest:
+        raise MalformedError(ErrorCode.BAD_VALUE, f"the {what} is longer than {longest} characters", help="shorten it")
+    if not line.isprintable():
+        raise MalformedError(
+            ErrorCode.BAD_VALUE,
+            f"the {what} holds a control, zero-width or direction-changing character",
+            help="type it by hand",
+        )
+    return line
+
+
 @dataclass(frozen=True, slots=True)
 class SpiffeId:
     """A SPIFFE ID (SPIFFE-ID section 2). Charter's are `spiffe://<trust domain>/<environment>/<kind>/<name>`."""

@@ -64,7 +64,9 @@ def read_proof(proof: str, *, method: str, url: str, at: dt.datetime, token: str
     if claims.get("htm") != method or claims.get("htu") != url:
         _refuse(f"is for another request than {method} {url}")
     issued = claims.get("iat")
-    if type(issued) is not int or abs(at.timestamp() - issued) > WINDOW_SECONDS:
+    if (
+        type(issued) is not int or abs(int(at.timestamp()) - issued) > WINDOW_SECONDS
+    ):  # whole: no float holds any number
         _refuse("is not of this moment; check this machine's clock")
     if token is not None and not _is_of(claims.get("ath"), token):
         _refuse("is for another access token")

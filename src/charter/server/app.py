@@ -23,8 +23,8 @@ from charter.bootstrap import House, build
 from charter.config import Settings
 from charter.console.signin import SignIn
 from charter.core.errors import ConflictError, ErrorCode
+from charter.server.connection import Connection
 from charter.server.control import control_app
-from charter.server.one_write import OneWriteProtocol
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -154,14 +154,14 @@ def _server(app: App) -> uvicorn.Server:
     return _Server(
         uvicorn.Config(
             app,
-            http=OneWriteProtocol,
+            http=Connection,
+            ws="none",  # there are no websockets: who asks for one is answered as if they had not
             log_level="warning",
             access_log=False,
             server_header=False,
             date_header=True,
             proxy_headers=False,
             timeout_graceful_shutdown=DRAIN_SECONDS,
-            h11_max_incomplete_event_size=64 * 1024,
             limit_concurrency=4096,
         )
     )

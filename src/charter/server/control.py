@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from charter.bootstrap import authority, discovery, inventory
 from charter.bootstrap import estate as estates
@@ -21,12 +24,33 @@ from charter.bootstrap import review as reviews
 from charter.bootstrap.house import House
 from charter.console.signin import SignIn
 from charter.core.errors import CharterError, ErrorCode, UnavailableError
+from charter.core.values import parse_line
 from charter.registry.standing import Move
-from charter.server.problems import problem_of
+from charter.server.problems import http_error, problem_of, unreadable
 
+PROBLEM = "application/problem+json"
+MAX_BODY_BYTES = 128 * 1024 * 1024
 MAX_FILES = 20_000
-Person = Annotated[str, Field(min_length=1, max_length=254)]
-Reason = Annotated[str, Field(min_length=1, max_length=1000)]
+MAX_PERSON, MAX_REASON = 254, 1000  # characters
+MAX_INDEX = 2**53  # beyond any log
+
+
+# What these raise passes through pydantic as it is, and becomes its own problem document.
+def _person(text: str) -> str:
+    return parse_line(text, "person", longest=MAX_PERSON)
+
+
+def _reason(text: str) -> str:
+    return parse_line(text, "reason", longest=MAX_REASON)
+
+
+def _reason_if_any(text: str) -> str:
+    return _reason(text) if text.strip() else ""
+
+
+Person = Annotated[str, AfterValidator(_person)]
+Reason = Annotated[str, AfterValidator(_reason)]
+ReasonIfAny = Annotated[str, AfterValidator(_reason_if_any)]
 
 
 class Command(BaseModel):
@@ -61,7 +85,7 @@ class Answer(Command):
     """A person's yes or no."""
 
     person: Person
-    reason: Annotated[str, Field(max_length=1000)] = ""
+    reason: ReasonIfAny = ""
 
 
 class NewKey(Command):
@@ -69,7 +93,7 @@ class NewKey(Command):
 
     jwk: dict[str, Any]
     actor: Person
-    reason: Annotated[str, Field(max_length=1000)] = "first use"
+    reason: ReasonIfAny = "first use"
 
 
 class Rotate(Command):
@@ -100,12 +124,48 @@ def control_app(house: House, signin: SignIn | None = None) -> FastAPI:
     for router in (principals, estate, approvals, evidence, operations):
         app.include_router(router, prefix="/v1")
 
-    @app.exception_handler(CharterError)
-    async def _tell(_request: Request, error: CharterError) -> JSONResponse:
-        status, body = problem_of(error)
-        return JSONResponse(body, status, media_type="application/problem+json")
-
+    app.add_middleware(_Bounded)
+    _tell_errors(app)
     return app
+
+
+class _Bounded:
+    """Ends a body that is larger than any estate: the request is then answered as one that broke off."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        size = 0
+
+        async def bounded() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            return message if size <= MAX_BODY_BYTES else {"type": "http.disconnect"}
+
+        await self._app(scope, bounded, send)
+
+
+def _tell_errors(app: FastAPI) -> None:
+    """Answer every error with a problem document, none of which repeats what was sent."""
+
+    def problem(error: CharterError, status: int | None = None) -> JSONResponse:
+        proper, body = problem_of(error)
+        return JSONResponse(body | {"status": status or proper}, status or proper, media_type=PROBLEM)
+
+    @app.exception_handler(CharterError)
+    async def known(_request: Request, error: CharterError) -> JSONResponse:
+        return problem(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def wrong(_request: Request, error: RequestValidationError) -> JSONResponse:
+        return problem(unreadable(error.errors()))
+
+    @app.exception_handler(HTTPException)
+    async def misplaced(_request: Request, error: HTTPException) -> JSONResponse:
+        return problem(http_error(error.status_code), error.status_code)
 
 
 def _house(request: Request) -> House:
@@ -219,7 +279,7 @@ async def query_evidence(
     since: str | None = None,
     until: str | None = None,
     text: Annotated[str | None, Query(max_length=200)] = None,
-    after: Annotated[int | None, Query(ge=-1)] = None,
+    after: Annotated[int | None, Query(ge=-1, le=MAX_INDEX)] = None,
     newest: Annotated[int | None, Query(ge=1, le=1000)] = None,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
 ) -> dict[str, Any]:

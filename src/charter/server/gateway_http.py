@@ -21,6 +21,7 @@ Message = dict[str, Any]
 
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32 * 1024
+MAX_LENGTH_DIGITS = 19  # of a Content-Length
 BODY_SECONDS = 15.0
 WATCH_SECONDS = 0.05  # most calls are done by then and need no watching
 KEEPALIVE_SECONDS = 15.0
@@ -119,7 +120,9 @@ async def read_body(head: Head, receive: Receive, limit: int) -> bytes:
         HttpRefusal: it is longer than `limit` bytes, comes too slowly, or breaks off.
     """
     announced = head.headers.get("content-length", "0")
-    if not announced.isdigit() or int(announced[:20]) > limit:
+    if not (announced.isascii() and announced.isdigit()):
+        raise HttpRefusal(400, "the header `Content-Length` is no number")
+    if len(announced) > MAX_LENGTH_DIGITS or int(announced) > limit:
         raise HttpRefusal(413, f"the body exceeds {limit} bytes")
     event = await _next(receive, BODY_SECONDS)
     if not event.get("more_body", False):

@@ -1,7 +1,7 @@
 """uvicorn's HTTP protocol with one difference: what is sent in one turn of the event loop leaves in one write.
 
 An ASGI answer is a head and a body, sent one after the other; uvicorn writes each to the socket at once, and the client
-is woken twice. Together they cost one system call and one wake-up. Give it to `uvicorn.Config(http=OneWriteProtocol)`.
+is woken twice. Together they cost one system call and one wake-up. `Connection` (connection.py) is built on it.
 """
 
 from __future__ import annotations

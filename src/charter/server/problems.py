@@ -17,6 +17,7 @@ each code to those who meet it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from charter.core.errors import (
@@ -46,6 +47,8 @@ _STATUS: dict[type[CharterError], int] = {
 }
 _TITLES = {kind.__name__.removesuffix("Error").lower(): kind for kind in _STATUS}
 _MAX_DESCRIPTION = 500
+_MAX_SAID = 120  # characters of what one fault says
+_MAX_SHOWN = 5  # faults, or parts of a place
 _UNREADABLE = (400, 422)  # FastAPI's own complaints about a body
 
 
@@ -79,6 +82,38 @@ def problem_of(error: CharterError) -> tuple[int, Body]:
     if isinstance(error, ThrottledError | UnavailableError):
         body["retry_after_seconds"] = error.retry_after_seconds
     return _STATUS[family], body
+
+
+def unreadable(faults: Iterable[Mapping[str, Any]]) -> MalformedError:
+    """Return the error of a request whose parts are not of their form; `faults` are pydantic's.
+
+    Neither a value that was sent nor the name of an unknown field is repeated: either could be a secret.
+    """
+    said = [f"{_place(fault)}: {str(fault['msg'])[:_MAX_SAID]}" for fault in faults]
+    more = f"; and {len(said) - _MAX_SHOWN} more" if len(said) > _MAX_SHOWN else ""
+    return MalformedError(
+        ErrorCode.BAD_REQUEST,
+        f"the request is not of its form: {'; '.join(said[:_MAX_SHOWN])}{more}",
+        help="mend what is named",
+    )
+
+
+def _place(fault: Mapping[str, Any]) -> str:
+    parts = [str(part) for part in fault["loc"]]
+    if fault["type"] == "extra_forbidden":
+        parts[-1] = "a field"
+    return ".".join(part[:_MAX_SAID] for part in parts[:_MAX_SHOWN]) or "it"
+
+
+def http_error(status: int) -> CharterError:
+    """Return the error of a request that no handler took: no such path, another method, an unreadable body."""
+    match status:
+        case 404:
+            return AbsentError(ErrorCode.BAD_REQUEST, "there is nothing at this path", help="see docs/architecture.md")
+        case 405:
+            return MalformedError(ErrorCode.BAD_REQUEST, "this path does not take that method", help="use another")
+        case _:
+            return MalformedError(ErrorCode.BAD_REQUEST, "the body cannot be read", help="send JSON in UTF-8")
 
 
 def error_from_problem(status: int, body: Body) -> CharterError:
