@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self
 from charter.core.clock import Clock
 from charter.core.entropy import Entropy
 from charter.core.work import Writer
+from charter.identity.aws_caller import SignedRequest
 from charter.identity.dpop import ProofMemory
 from charter.identity.failures import Failures
 from charter.identity.foreign import ForeignKey
@@ -52,6 +53,19 @@ class KeySource(Protocol):
         ...
 
 
+class CallerSource(Protocol):
+    """Who signed a request to AWS."""
+
+    async def of(self, issuer: TrustedIssuer, request: SignedRequest) -> dict[str, str]:
+        """Return what AWS says of the caller.
+
+        Raises:
+            UnauthenticatedError: AWS does not accept the signature.
+            UnavailableError: AWS cannot be asked.
+        """
+        ...
+
+
 class House(Protocol):
     """The house, as far as the endpoints know it."""
 
@@ -62,6 +76,7 @@ class House(Protocol):
     failures: Failures
     proofs: ProofMemory
     issuer_keys: Any
+    aws_callers: Any
     database: Any
     slices: Any
     clock: Clock
@@ -79,6 +94,7 @@ class Parts:
     failures: Failures
     proofs: ProofMemory
     issuer_keys: KeySource
+    aws_callers: CallerSource
     writer: Writer[IdentityWork]
     slices: Slices
     clock: Clock
@@ -95,6 +111,7 @@ class Parts:
             failures=house.failures,
             proofs=house.proofs,
             issuer_keys=house.issuer_keys,
+            aws_callers=house.aws_callers,
             writer=house.database,
             slices=house.slices,
             clock=house.clock,
