@@ -40,11 +40,12 @@ from charter.identity.failures import Failures
 from charter.identity.jose import sign_compact
 from charter.identity.keys import KeyRing
 from charter.identity.tokens import AccessTokens
-from charter.registry.charter import Environment, Kind
+from charter.registry.charter import CredentialType, Environment, Kind
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
 from charter.registry.record import ManagedBy
 from charter.registry.standing import Standing
 from charter.registry.system import System
+from charter.registry.terms import Bearing, Terms
 from charter.server.oauth import ASSERTION_TYPE, OAuthApp
 
 ISSUER = "http://127.0.0.1:8420"
@@ -270,6 +271,7 @@ def a_principal(number: int) -> Principal:
         version=3,
         digest="sha256:" + "ab" * 32,
         expires=dt.date(2099, 1, 1),
+        terms=Terms(CredentialType.PRIVATE_KEY_JWT, Bearing.ALLOWED),
     )
 
 

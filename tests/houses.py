@@ -26,6 +26,7 @@ from charter.gateway.call import Bearer, Call
 from charter.gateway.permit import Permit, PermitLedger
 from charter.gateway.pins import ToolDefinition
 from charter.gateway.pipeline import Admitted, Refused
+from charter.identity.bearer import Binding, Confirmation
 from charter.identity.keys import p256_jwk
 from charter.registry.principal import SystemRecord
 from fakes import FixedClock
@@ -98,7 +99,8 @@ class Stage:
             jwk = p256_jwk(ec.generate_private_key(ec.SECP256R1()))
             asyncio.run(authority.register_key(self.house, name, jwk, actor="test@example.com", reason="a test"))
             keys = self.house.live.keys_of(principal.id)
-        return Bearer(principal.id, name, principal.epoch, principal.digest, "tok_1", keys[0].thumbprint, 2**31)
+        shown = Confirmation(Binding.JKT, keys[0].thumbprint)
+        return Bearer(principal.id, name, principal.epoch, principal.digest, "tok_1", shown.thumbprint, 2**31, shown)
 
     def make(self, tool: str, arguments: dict[str, Any], pin: str | None = PIN) -> Call:
         digest = digest_of({"system": "payments", "tool": tool, "arguments": arguments})
@@ -124,7 +126,9 @@ class Stage:
 
 
 @contextmanager
-def a_house(folder: Path, *, files: dict[str, str] | None = None, **settings: Any) -> Iterator[Stage]:
+def a_house(
+    folder: Path, *, files: dict[str, str] | None = None, apply: bool = True, **settings: Any
+) -> Iterator[Stage]:
     """Build a house, apply an estate, give it the instant upstream; close it at the end."""
     clock = FixedClock()
     told = Settings(estate=folder, **settings)
@@ -133,7 +137,8 @@ def a_house(folder: Path, *, files: dict[str, str] | None = None, **settings: An
     house.pipeline.upstream = upstream
     stage = Stage(house, clock, upstream)
     try:
-        stage.apply(files or estate_files())
+        if apply:
+            stage.apply(files or estate_files())
         yield stage
     finally:
         asyncio.run(house.aclose())

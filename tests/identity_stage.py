@@ -31,10 +31,11 @@ from charter.identity.failures import Failures
 from charter.identity.jose import encode_base64url, thumbprint_of
 from charter.identity.keys import KeyRing
 from charter.identity.tokens import AccessTokens
-from charter.registry.charter import Environment, Kind
+from charter.registry.charter import CredentialType, Environment, Kind
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
 from charter.registry.record import ManagedBy
 from charter.registry.standing import Standing
+from charter.registry.terms import Bearing, Terms
 from databases import ORIGIN, a_database
 from fakes import CountingEntropy, FixedClock
 
@@ -59,6 +60,7 @@ def a_principal(name: str = "refund-agent", **changed: Any) -> Principal:
         "version": 1,
         "digest": "sha256:" + "1" * 64,
         "expires": dt.date(2027, 11, 2),
+        "terms": Terms(CredentialType.PRIVATE_KEY_JWT, Bearing.ALLOWED),
     }
     return Principal(**given | changed)
 

@@ -36,6 +36,7 @@ class Settings(BaseModel):
     trust_domain: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,253}[a-z0-9])?$")] = "charter.local"
     keys: Path | None = None  # where agents keep their private keys; None: ~/.config/charter/keys
     operator: str | None = None  # the person at this machine; None: git's user.email, else the login name
+    token_seconds: Annotated[int, Field(ge=30, le=900)] = 300  # how long access tokens live; a charter may say less
     call_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
     max_body_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 4 * 1024 * 1024
 

@@ -30,7 +30,7 @@ from charter.gateway.pipeline import Admitted, Refused
 from charter.registry.principal import Principal
 from charter.registry.standing import Move, Standing
 from charter.server.oauth import OAuthApp
-from houses import PIN, Stage, a_house
+from houses import PIN, Stage, a_house, estate_files
 from identity_stage import PAYMENTS, ClientKeyPair
 from oauth_door import Door, Grants
 
@@ -67,7 +67,8 @@ class World:
 
 @contextmanager
 def a_world(folder: Path) -> Iterator[World]:
-    with a_house(folder) as stage:
+    files = estate_files(credential={"type": "private-key-jwt", "bearer": "allowed"})
+    with a_house(folder, files=files) as stage:
         house = stage.house
         pair = ClientKeyPair.fresh(house.principal(AGENT).id)
         asyncio.run(authority.register_key(house, AGENT, pair.jwk, actor="maria@example.com", reason="first use"))

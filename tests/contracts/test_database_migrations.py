@@ -17,6 +17,8 @@ from charter.adapters.tables import metadata
 from charter.core.errors import ErrorCode, UnavailableError
 from databases import a_database, a_draft
 
+VERSIONS = sorted(path.name[:4] for path in (Path(migrations.__file__).parent / "versions").glob("0*.py"))
+
 
 @pytest.fixture
 def engine(database_url: str) -> sa.Engine:
@@ -60,7 +62,7 @@ def test_a_database_of_a_newer_charter_is_refused(tmp_path: Path, database_url: 
         database.write(
             lambda tx: tx.connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'")) and None
         )
-    said = "a newer Charter made the database: it has version `9999`, this one knows up to `0001`"
+    said = f"a newer Charter made the database: it has version `9999`, this one knows up to `{VERSIONS[-1]}`"
     with pytest.raises(UnavailableError, match=said) as caught, a_database(tmp_path, url=database_url):
         pass
     assert caught.value.code is ErrorCode.UNSUPPORTED
@@ -87,4 +89,9 @@ def test_the_scripts_are_part_of_the_package() -> None:
     folder = Path(migrations.__file__).parent
     assert (folder / "env.py").is_file()
     assert (folder / "script.py.mako").is_file()
-    assert sorted(path.name[:4] for path in (folder / "versions").glob("0*.py")) == ["0001"]
+    assert (folder / "versions" / "0001_first_tables.py").is_file()
+
+
+def test_the_scripts_are_one_chain_in_the_order_of_their_numbers() -> None:
+    found = [(script.revision, script.down_revision) for script in migrations._scripts().walk_revisions()]
+    assert found == list(zip(reversed(VERSIONS), [*reversed(VERSIONS[:-1]), None], strict=True))

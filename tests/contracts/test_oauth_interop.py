@@ -32,7 +32,7 @@ from charter.core.entropy import SystemEntropy
 from charter.server.app import Doors, _server
 from charter.server.gateway import GatewayApp
 from charter.server.oauth import ASSERTION_TYPE, OAuthApp
-from houses import Stage, a_house
+from houses import Stage, a_house, estate_files
 
 
 @dataclass
@@ -80,7 +80,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     listener = socket.create_server(("127.0.0.1", 0))
     issuer = f"http://127.0.0.1:{listener.getsockname()[1]}"
     port = listener.getsockname()[1]
-    with a_house(tmp_path_factory.mktemp("house"), public_url=issuer, port=port) as stage:
+    files = estate_files(credential={"type": "private-key-jwt", "bearer": "allowed"})
+    with a_house(tmp_path_factory.mktemp("house"), files=files, public_url=issuer, port=port) as stage:
         stage.clock.at = dt.datetime.now(dt.UTC)
         house = stage.house
         key = ECKey.generate_key("P-256")

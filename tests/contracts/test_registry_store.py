@@ -15,10 +15,11 @@ from charter.adapters.registry_store import BATCH, load_live
 from charter.core.clock import rfc3339
 from charter.core.errors import AbsentError, ConflictError
 from charter.registry.approval import Approval, ApprovalState
-from charter.registry.charter import Environment, Kind
+from charter.registry.charter import CredentialType, Environment, Kind
 from charter.registry.principal import Principal
 from charter.registry.record import Finding, FindingState, ManagedBy
 from charter.registry.standing import Standing
+from charter.registry.terms import Bearing, Terms
 from estates import a_registry, an_estate
 from fakes import FixedClock
 
@@ -39,6 +40,7 @@ def a_principal(number: int = 1, **changed: Any) -> Principal:
         "version": 1,
         "digest": "sha256:" + "0" * 64,
         "expires": dt.date(2027, 11, 2),
+        "terms": Terms(CredentialType.MUTUAL_TLS, Bearing.BOUND, 120, "san_dns:p.example.com"),
     }
     return Principal(**given | changed)
 

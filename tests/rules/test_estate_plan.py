@@ -20,6 +20,7 @@ from charter.registry.principal import Principal, SystemRecord
 from charter.registry.problem import EstateError
 from charter.registry.record import ManagedBy, RegisteredEstate, RegisteredPrincipal, RegisteredSystem
 from charter.registry.standing import Standing
+from charter.registry.terms import terms_of
 from estates import GUARDRAIL, PRINCIPAL, SYSTEM, TEAMS, an_estate, another_principal
 
 P, S, T, G = "principals/refund-agent.yaml", "systems/payments.yaml", "teams.yaml", "guardrails/environments.cedar"
@@ -33,7 +34,7 @@ def registered(estate: Estate, compared: Estate | None = None) -> RegisteredEsta
         c = part.value
         principal = Principal(
             f"prn_{name}", name, f"spiffe://x/{name}", c.kind, c.environment, c.owner.person, c.owner.team,
-            Standing.ACTIVE, 1, 1, c.digest, c.expires,
+            Standing.ACTIVE, 1, 1, c.digest, c.expires, terms_of(c.credential),
         )  # fmt: skip
         body = None if wanted.get(name) == c.digest else c.to_json()
         principals[name] = RegisteredPrincipal(principal, ManagedBy.GIT, c.digest, charter=body)

@@ -52,6 +52,11 @@ class SqlFindings:
         row = _row(finding)
         self._connection.execute(t.finding.update().where(t.finding.c.id == row.pop("id")).values(row))
 
+    def of_kinds(self, kinds: Sequence[str]) -> list[Finding]:
+        """Return every finding of these kinds, whatever its state."""
+        query = sa.select(t.finding).where(t.finding.c.kind.in_(kinds)).order_by(t.finding.c.opened_at, t.finding.c.id)
+        return [_finding(row) for row in self._connection.execute(query)]
+
     def in_states(self, states: Sequence[FindingState] = tuple(FindingState), *, limit: int = 500) -> list[Finding]:
         """Return findings in any of `states`, newest first."""
         c = t.finding.c

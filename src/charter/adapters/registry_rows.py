@@ -25,6 +25,7 @@ from charter.registry.principal import ClientKey, Principal, SystemRecord
 from charter.registry.record import CharterVersion, EstatePart, FeedRow, ManagedBy, PartKind, RegisteredSystem
 from charter.registry.standing import Standing
 from charter.registry.system import System
+from charter.registry.terms import read_terms, write_terms
 
 _log = logging.getLogger(__name__)
 Row = sa.Row[Any]
@@ -51,6 +52,7 @@ def principal_of(row: Row) -> Principal:
         version=row.version,
         digest=row.digest,
         expires=dt.date.fromisoformat(row.expires),
+        terms=read_terms(row.terms),
     )
 
 
@@ -69,6 +71,7 @@ def principal_row(principal: Principal) -> dict[str, object]:
         "version": principal.version,
         "digest": principal.digest,
         "expires": principal.expires.isoformat(),
+        "terms": write_terms(principal.terms),
     }
 
 
@@ -178,6 +181,7 @@ def key_row(key: ClientKey) -> dict[str, object]:
         "jwk": canonical(key.jwk).decode(),
         "standing": key.standing.value,
         "registered_at": rfc3339(key.registered_at),
+        "certificate": key.certificate,
     }
 
 
@@ -190,6 +194,7 @@ def key_of(row: Row) -> ClientKey:
         jwk=json.loads(row.jwk),
         standing=_STANDINGS[row.standing],
         registered_at=parse_rfc3339(row.registered_at),
+        certificate=row.certificate,
     )
 
 

@@ -30,6 +30,7 @@ principal = sa.Table(
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("digest", sa.String(71), nullable=False),
     sa.Column("expires", sa.String(10), nullable=False),
+    sa.Column("terms", _json, nullable=True),  # of its credential (registry/terms.py); every row has them
     sa.Column("managed_by", sa.String(16), nullable=False),  # git | console
     sa.Column("applied_digest", sa.String(71), nullable=True),  # last applied from files; another `digest` is drift
     sa.Column("registered_at", _time, nullable=False),
@@ -81,6 +82,7 @@ client_key = sa.Table(
     sa.Column("jwk", _json, nullable=False),
     sa.Column("standing", sa.String(16), nullable=False),
     sa.Column("registered_at", _time, nullable=False),
+    sa.Column("certificate", sa.Text, nullable=True),  # DER in base64, where it was registered with one
 )
 used_assertion = sa.Table(  # replay memory of client assertions (RFC 7523 section 3, jti)
     "used_assertion",

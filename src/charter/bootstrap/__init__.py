@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
-from charter.adapters.aws_callers import AwsCallers
 from charter.adapters.cedar import CedarEngine
 from charter.adapters.database import Database
 from charter.adapters.datafolder import DataFolder
@@ -39,6 +38,7 @@ from charter.identity.dpop import ProofMemory
 from charter.identity.failures import Failures
 from charter.identity.keys import KeyRing
 from charter.identity.tokens import AccessTokens
+from charter.identity.weakness import reconcile, weaknesses_of
 from charter.registry.estate import GuardrailFile
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
 from charter.registry.record import CharterVersion
@@ -69,6 +69,7 @@ def build(
         undo.callback(database.close)
         database.write(ring.ensure)
         _fill(live, database)
+        _notice_weaknesses(database, live, entropy)
         house = _house(settings, operator, clock, entropy, folder, database, live, ring)
         undo.pop_all()
         return house
@@ -108,6 +109,13 @@ def _fill(live: LiveEstate, database: Database[HouseTransaction]) -> None:
     found = database.read(lambda tx: load_live(tx.connection))
     for name in LiveEstate.__slots__:
         setattr(live, name, getattr(found, name))
+
+
+def _notice_weaknesses(database: Database[HouseTransaction], live: LiveEstate, entropy: Entropy) -> None:
+    """Keep the findings of weak credentials that an upgrade left: nobody applied the charters that have them."""
+    weak = [principal for principal in live.principals.values() if weaknesses_of(principal)]
+    if weak:
+        database.write(lambda tx: reconcile(tx, weak, entropy=entropy, actor="charter"))
 
 
 def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
@@ -154,7 +162,6 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
         failures=Failures(clock),
         proofs=proofs,
         issuer_keys=IssuerKeys(DocumentFetcher(), clock),
-        aws_callers=AwsCallers(DocumentFetcher()),
         slices=slices,
         upstreams=upstreams,
         pipeline=pipeline,

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from charter.bootstrap.inventory import approval_view
 from charter.identity import credential
+from charter.identity.weakness import reconcile
 from charter.lifecycle import approvals as answering
 from charter.lifecycle import emergency
 from charter.registry.standing import Move
 
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
+    from charter.bootstrap.transaction import HouseTransaction
 
 _ENDING = (Move.SUSPEND, Move.KILL, Move.RETIRE)
 
@@ -39,9 +41,13 @@ async def move(house: House, name: str, to: Move, *, actor: str, reason: str) ->
         if to in _ENDING:
             ended.append(house.pipeline.withdrawn(principal.id, f"the authority of `{name}` was withdrawn: {to.value}"))
 
-    moved = await house.database.awrite(
-        lambda tx: emergency.move(tx, name, to, actor=actor, reason=reason, then=after_commit)
-    )
+    def work(tx: HouseTransaction) -> emergency.Moved:
+        done = emergency.move(tx, name, to, actor=actor, reason=reason, then=after_commit)
+        if to in (Move.KILL, Move.RETIRE):
+            reconcile(tx, [done.principal], entropy=house.entropy, actor=actor)
+        return done
+
+    moved = await house.database.awrite(work)
     for streams, permits in ended:
         step(f"{streams} open streams ended, {permits} unspent permits withdrawn")
     return {"name": name, "before": moved.before.value, "after": moved.after.value, "steps": steps, "reason": reason}

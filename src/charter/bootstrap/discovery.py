@@ -50,6 +50,7 @@ def listing(house: House) -> list[dict[str, Any]]:
             "title": f.title,
             "body": dict(f.body),
             "opened_at": rfc3339(f.opened_at),
+            "days": (house.clock.now() - f.since).days,
         }
         for f in found
     ]

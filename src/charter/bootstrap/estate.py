@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from charter.adapters.cedar import CedarEngine
 from charter.core.clock import Clock, SystemClock
 from charter.core.errors import AbsentError, ConflictError, ErrorCode
+from charter.identity.weakness import reconcile
 from charter.policy.check import check_estate, estate_schema
 from charter.policy.trial import TrialReport, run_trials
 from charter.registry import plan as planning
@@ -110,8 +111,10 @@ async def apply(
             ErrorCode.STALE, "what is registered changed since this was planned", help="look at a new plan"
         )
 
+    names = [change.name for change in found.changes if change.what is planning.What.PRINCIPAL]
+
     def work(tx: HouseTransaction) -> dict[str, Any]:
-        return apply_plan(
+        applied = apply_plan(
             found,
             estate,
             tx,
@@ -120,7 +123,10 @@ async def apply(
             trust_domain=house.settings.trust_domain,
             actor=actor,
             reason=reason,
-        ).to_json()
+        )
+        changed = tx.registry.principals_named(names)
+        reconcile(tx, changed.values(), entropy=house.entropy, actor=actor)
+        return applied.to_json()
 
     answer = await house.database.awrite(work)
     for change in found.changes:

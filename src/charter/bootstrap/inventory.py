@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from charter import __version__
@@ -12,10 +12,11 @@ from charter.evidence.checkpoint import parse_checkpoint
 from charter.evidence.entry import EntryKind
 from charter.evidence.log import MAX_PAGE, Query, Stored, query
 from charter.identity.jose import encode_base64url
+from charter.identity.weakness import KINDS as WEAKNESSES
 from charter.registry.approval import Approval, ApprovalState
 from charter.registry.inventory import inventory_of
 from charter.registry.principal import Principal
-from charter.registry.record import CharterVersion
+from charter.registry.record import CharterVersion, Finding, FindingState
 
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
@@ -37,10 +38,14 @@ def listing(house: House, wanted: dict[str, str]) -> list[dict[str, Any]]:
     if not _REACHED & wanted.keys():  # else each charter must be looked into
         chosen = chosen[:MAX_LISTED]
 
-    def read(tx: HouseTransaction) -> list[CharterVersion]:
-        return [tx.registry.charter_version(p.id, p.version) for p in chosen]
+    def read(tx: HouseTransaction) -> tuple[list[CharterVersion], dict[str, list[Finding]]]:
+        return [tx.registry.charter_version(p.id, p.version) for p in chosen], _weak(tx)
 
-    told = [_facts(house, p, version) for p, version in zip(chosen, house.database.read(read), strict=True)]
+    versions, weak = house.database.read(read)
+    told = [
+        _facts(house, p, version) | {"weaknesses": _ages(house, weak.get(p.id, ()))}
+        for p, version in zip(chosen, versions, strict=True)
+    ]
     return [facts for facts in told if _reaches(facts, wanted)][:MAX_LISTED]
 
 
@@ -52,13 +57,13 @@ def dossier(house: House, name: str) -> dict[str, Any]:
     """
     principal = house.principal(name)
 
-    def read(tx: HouseTransaction) -> tuple[CharterVersion, list[dict[str, Any]]]:
+    def read(tx: HouseTransaction) -> tuple[CharterVersion, list[dict[str, Any]], list[Finding]]:
         log = evidence.log_of(house, tx)
         found = query(log, Query(principal=principal.id, kinds=(EntryKind.VERDICT,), limit=RECENT)).entries
         version = tx.registry.charter_version(principal.id, principal.version)
-        return version, [_verdict(evidence.view(entry)) for entry in found]
+        return version, [_verdict(evidence.view(entry)) for entry in found], _weak(tx).get(principal.id, [])
 
-    version, recent = house.database.read(read)
+    version, recent, weak = house.database.read(read)
     keys = house.live.keys_of(principal.id)
     return _facts(house, principal, version) | {
         "charter": version.charter.to_json(),
@@ -73,6 +78,7 @@ def dossier(house: House, name: str) -> dict[str, Any]:
             }
             for k in keys
         ],
+        "weaknesses": _ages(house, weak),
         "recent": recent,
         "waiting": [approval_view(a) for a in approvals(house, every=False) if a.principal_id == principal.id],
         "envelope": version.envelope,
@@ -173,12 +179,41 @@ def _facts(house: House, principal: Principal, version: CharterVersion) -> dict[
         "irreversible": derived["irreversible"],
         "approved": told["approved"],
         "credential": charter.credential.type.value,
+        "terms": {
+            "bearing": principal.terms.bearing.value,
+            "token_seconds": principal.terms.token_seconds,
+            "certificate": principal.terms.certificate,
+        },
         "review": told["review"],
         "expires": told["expires"],
         "standing": principal.standing.value,
         "version": principal.version,
         "digest": principal.digest,
     }
+
+
+def _weak(tx: HouseTransaction) -> dict[str, list[Finding]]:
+    """Return the weaknesses of credentials that are not mended, by principal."""
+    found: dict[str, list[Finding]] = {}
+    for each in tx.registry.findings.of_kinds(WEAKNESSES):
+        if each.state is not FindingState.RESOLVED and each.principal_id:
+            found.setdefault(each.principal_id, []).append(each)
+    return found
+
+
+def _ages(house: House, weak: Iterable[Finding]) -> list[dict[str, Any]]:
+    """Return weaknesses with their ages in whole days."""
+    now = house.clock.now()
+    return [
+        {
+            "finding": each.id,
+            "kind": each.kind,
+            "state": each.state.value,
+            "since": each.since.isoformat(),
+            "days": (now - each.since).days,
+        }
+        for each in weak
+    ]
 
 
 def _verdict(entry: dict[str, Any]) -> dict[str, Any]:

@@ -88,13 +88,18 @@ def adopt(
 
 
 def findings(context: typer.Context, as_json: Json = False) -> None:
-    """List what was found or noticed: shared credentials, held tools, recorded scans."""
+    """List what was found or noticed: shared and weak credentials, held tools, recorded scans, and since when.
+
+    Example: charter findings --json
+    """
     answer = context_of(context).control.get("/v1/findings")
     if as_json:
         print_json(answer)
         return
-    rows: list[list[object]] = [[f["id"], f["state"], f["kind"], f["title"]] for f in answer["findings"]]
-    table(["id", "state", "kind", "what"], rows)
+    rows: list[list[object]] = [
+        [f["id"], f["state"], f["kind"], f"{f['days']} d", f["title"]] for f in answer["findings"]
+    ]
+    table(["id", "state", "kind", "for", "what"], rows)
 
 
 def _keep(folder: Path, body: dict[str, Any]) -> None:

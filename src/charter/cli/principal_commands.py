@@ -53,11 +53,24 @@ def list_principals(
         return
     columns, row = (_WIDE, _wide_row) if wide else (_NARROW, _narrow_row)
     table(columns, [row(p) for p in answer["principals"]])
+    for p in answer["principals"]:
+        for weak in p["weaknesses"]:
+            say(f"{p['name']}: {weakness_text(weak)}", "yellow")
     say(f"{answer['total']} principal{'' if answer['total'] == 1 else 's'}", "dim")
 
 
 _NARROW = ["name", "kind", "environment", "owner", "team", "systems", "changes state", "standing", "expires"]
 _WIDE = ["name", "owner", "purpose", "model", "data", "systems", "approved", "credential", "due", "standing"]
+_WEAK = {
+    "legacy-secret": "a shared secret proves it",
+    "bearer-by-custom": "its tokens are bound to no key, and its charter does not say that they may be",
+}
+
+
+def weakness_text(weak: dict[str, Any]) -> str:
+    """Return what a person reads of a weak credential: what it is, and for how long."""
+    accepted = ", accepted" if weak["state"] == "accepted" else ""
+    return f"{_WEAK.get(weak['kind'], weak['kind'])}, for {weak['days']} days{accepted}"
 
 
 def _narrow_row(p: dict[str, Any]) -> list[object]:
@@ -151,12 +164,19 @@ def _show_facts(p: dict[str, Any]) -> None:
         ("changes state", _changes(p)),
         ("approved", f"by {p['approved']['by']} as {p['approved']['role']} on {p['approved']['on']}"),
         ("credential", f"{p['credential']} ({len(p['keys'])} keys registered)"),
+        ("tokens", _tokens(p["terms"])),
+        *(("weak", weakness_text(weak)) for weak in p["weaknesses"]),
         ("review", f"every {p['review']}"),
         ("expires", p["expires"]),
         ("charter", f"version {p['version']}  {p['digest']}"),
     ]
     say(p["name"], "bold")
     table(["", ""], [list(row) for row in rows])
+
+
+def _tokens(terms: dict[str, Any]) -> str:
+    bound = "bound to a key" if terms["bearing"] == "bound" else "need no key"
+    return f"{bound}, at most {terms['token_seconds']} s" if terms["token_seconds"] else bound
 
 
 def _show_story(story: dict[str, Any], *, as_json: bool) -> None:

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import datetime as dt
 
-from charter.identity.bearer import Bearer, Client, Workload
-from charter.registry.principal import LiveEstate, SystemRecord
+from charter.identity.bearer import Bearer, Client
+from charter.registry.principal import LiveEstate, Principal, SystemRecord
 from charter.registry.standing import Refusal, Subject, may_act
 
-# A verified token, an authenticated client, a verified SVID, or a principal's id where no proof is at hand.
-Holder = Bearer | Client | Workload | str
+BINDING = "ask for it with a DPoP proof (RFC 9449) or a client certificate, or let the charter say `bearer: allowed`"
+Holder = (
+    Bearer | Client | str
+)  # a verified token, an authenticated client, or a principal's id where no proof is at hand
 
 
 def refusal(live: LiveEstate, holder: Holder, system: SystemRecord | None, *, at: dt.datetime) -> Refusal | None:
@@ -25,17 +27,26 @@ def refusal(live: LiveEstate, holder: Holder, system: SystemRecord | None, *, at
     principal_id = holder if isinstance(holder, str) else holder.principal_id
     principal = live.principals.get(principal_id)
     if principal is None:
-        name = holder.principal_name if isinstance(holder, Bearer | Workload) else principal_id
+        name = holder.principal_name if isinstance(holder, Bearer) else principal_id
         return Refusal(name, f"`{name[:80]}` is not registered", "register it: charter plan, then charter apply")
-    epoch = holder.epoch if isinstance(holder, Bearer | Workload) else None
+    epoch = holder.epoch if isinstance(holder, Bearer) else None
     stopped = may_act(principal.subject, at=at, epoch=epoch)
-    if stopped is None and isinstance(holder, Bearer | Client):
+    if stopped is None and not isinstance(holder, str):
         stopped = _credential_refusal(live, holder, principal.name, at)
-    if stopped is None and isinstance(holder, Bearer) and holder.token_id in live.revoked_tokens:
-        stopped = Refusal(principal.name, f"the token of `{principal.name}` was revoked", "ask for a new token")
+    if stopped is None and isinstance(holder, Bearer):
+        stopped = _token_refusal(live, holder, principal)
     if stopped is None and system is not None:
         stopped = may_act(system.subject, at=at)
     return stopped
+
+
+def _token_refusal(live: LiveEstate, bearer: Bearer, principal: Principal) -> Refusal | None:
+    name = principal.name
+    if bearer.token_id in live.revoked_tokens:
+        return Refusal(name, f"the token of `{name}` was revoked", "ask for a new token")
+    if bearer.bound_to is None and not principal.terms.may_bear:
+        return Refusal(name, f"the token of `{name}` is bound to no key, and its charter asks for one that is", BINDING)
+    return None
 
 
 def _credential_refusal(live: LiveEstate, holder: Bearer | Client, name: str, at: dt.datetime) -> Refusal | None:

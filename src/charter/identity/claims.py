@@ -1,7 +1,7 @@
 """What an access token says (RFC 9068 section 2.2): one function, whichever flow the token comes from.
 
-INVARIANT: no flow can make a token that lives longer than `TOKEN_SECONDS`, than the charter of who acts, or than the
-flow's own cap.
+INVARIANT: no flow can make a token that lives longer than the server lets it, than the charter of who acts says or
+lasts itself, or than the flow's own cap.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 from charter.identity.bearer import Confirmation
 from charter.registry.principal import Principal
 
-TOKEN_SECONDS = 300
+TOKEN_SECONDS = 300  # where nothing else is said
+MAX_TOKEN_SECONDS = 900
 Detail = Mapping[str, Any]  # one of `authorization_details` (RFC 9396)
 
 
@@ -32,15 +33,15 @@ class TokenContent:
     not_after: int | None = None  # seconds since 1970: a cap on its life beyond the usual ones
 
 
-def claims_of(content: TokenContent, *, issuer: str, now: int) -> dict[str, Any]:
-    """Return the claims of a token issued at `now`, in seconds since 1970."""
+def claims_of(content: TokenContent, *, issuer: str, now: int, seconds: int = TOKEN_SECONDS) -> dict[str, Any]:
+    """Return the claims of a token issued at `now`, in seconds since 1970, by a server that lets it live `seconds`."""
     principal = content.principal
     claims: dict[str, Any] = {
         "iss": issuer,
         "sub": content.subject or principal.id,
         "aud": content.audience,
         "client_id": principal.id,
-        "exp": _expiry(content, now),
+        "exp": _expiry(content, now, seconds),
         "iat": now,
         "jti": content.token_id,
         "name": principal.name,
@@ -58,7 +59,9 @@ def claims_of(content: TokenContent, *, issuer: str, now: int) -> dict[str, Any]
     return claims
 
 
-def _expiry(content: TokenContent, now: int) -> int:
-    ends = content.principal.subject.expires
-    caps = [now + TOKEN_SECONDS, content.not_after, int(ends.timestamp()) if ends else None]
+def _expiry(content: TokenContent, now: int, seconds: int) -> int:
+    principal = content.principal
+    ends = principal.subject.expires
+    life = min(seconds, principal.terms.token_seconds or seconds, MAX_TOKEN_SECONDS)
+    caps = [now + life, content.not_after, int(ends.timestamp()) if ends else None]
     return min(cap for cap in caps if cap is not None)

@@ -18,9 +18,9 @@ from typing import Any
 from charter.core.canonical import digest_of
 from charter.core.errors import CharterError, DeniedError, ErrorCode, UnauthenticatedError
 from charter.evidence.entry import Draft, EntryKind
-from charter.identity.authority import refusal
+from charter.identity.authority import BINDING, refusal
 from charter.identity.bearer import Client, Confirmation
-from charter.identity.claims import Detail, TokenContent, claims_of
+from charter.identity.claims import TOKEN_SECONDS, Detail, TokenContent, claims_of
 from charter.identity.work import IdentityWork
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
 
@@ -74,7 +74,7 @@ def system_at(live: LiveEstate, issuer: str, resource: str) -> SystemRecord | No
     return record if record is not None and resource == resource_of(issuer, name) else None
 
 
-def issue(tx: IdentityWork, asked: TokenRequest, issuer: str) -> Issued | Refused | None:
+def issue(tx: IdentityWork, asked: TokenRequest, issuer: str, seconds: int = TOKEN_SECONDS) -> Issued | Refused | None:
     """Return the claims to sign, or why there is no token; None if the charter changed since it was looked at.
 
     A work.
@@ -90,7 +90,7 @@ def issue(tx: IdentityWork, asked: TokenRequest, issuer: str) -> Issued | Refuse
         body |= {"outcome": "refused", "why": error.detail, "code": error.code.value}
         tx.record(Draft(EntryKind.AUTHENTICATION, principal.id, principal.id, body))
         return Refused(error)
-    claims = claims_of(_content(principal, asked), issuer=issuer, now=int(tx.at.timestamp()))
+    claims = claims_of(_content(principal, asked), issuer=issuer, now=int(tx.at.timestamp()), seconds=seconds)
     body |= {"outcome": "issued", "token": asked.token_id, "expires": claims["exp"], "bound_to": _binding(asked)}
     tx.record(Draft(EntryKind.AUTHENTICATION, principal.id, principal.id, body | {"claims": digest_of(claims)}))
     return Issued(claims)
@@ -146,6 +146,9 @@ def _refusal_of(tx: IdentityWork, asked: TokenRequest, principal: Principal, iss
     stopped = refusal(tx.live, asked.client, None, at=tx.at)
     if stopped is not None:
         return DeniedError(ErrorCode.NOT_STANDING, stopped.text, help=stopped.mend)
+    if asked.bound_to is None and not principal.terms.may_bear:
+        text = f"the charter of `{principal.name}` asks for tokens that are bound to a key, and none was shown"
+        return DeniedError(ErrorCode.NOT_BOUND, text, help=BINDING)
     record = system_at(tx.live, issuer, asked.resource)
     if record is None:
         return _bad_target(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from charter.core.work import Transaction
@@ -43,6 +44,14 @@ class Findings(Protocol):
 
     def open(self, finding: Finding) -> tuple[Finding, bool]:
         """Keep a finding; return it as it stands, and whether it is new."""
+        ...
+
+    def of_kinds(self, kinds: Sequence[str]) -> list[Finding]:
+        """Return every finding of these kinds, whatever its state."""
+        ...
+
+    def update(self, finding: Finding) -> None:
+        """Replace the one with the same id."""
         ...
 
 

@@ -30,6 +30,7 @@ from charter.registry.plan import Change, ChangeKind, Plan, What, parts_of
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
 from charter.registry.record import CharterVersion, EstatePart, ManagedBy
 from charter.registry.standing import Move, Standing, moved
+from charter.registry.terms import terms_of
 
 _DIFFERENCES_KEPT = 20  # in one evidence entry; the digests before and after tell the rest
 
@@ -245,6 +246,7 @@ class _Applying:
             version=1,
             digest=change.after or charter.digest,
             expires=charter.expires,
+            terms=terms_of(charter.credential),
         )
 
     def _withdraw(self, change: Change, known: Principal) -> None:
@@ -331,6 +333,7 @@ def next_version(known: Principal, charter: Charter) -> Principal:
         version=known.version + 1,
         digest=charter.digest,
         expires=charter.expires,
+        terms=terms_of(charter.credential),
     )
 
 

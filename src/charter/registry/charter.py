@@ -33,6 +33,7 @@ from typing_extensions import override
 from charter.core.canonical import digest_of
 from charter.core.errors import MalformedError
 from charter.core.values import parse_action, parse_name
+from charter.registry.certificate import CertificateName
 from charter.registry.problem import PlacedError, suggestion
 
 
@@ -71,7 +72,8 @@ class CredentialType(StrEnum):
     MUTUAL_TLS = "mutual-tls"
     SPIFFE = "spiffe"
     FEDERATED = "federated"
-    SHARED_SECRET = "shared-secret"  # noqa: S105 - a kind, no secret
+    SHARED_SECRET = "shared-secret"  # noqa: S105 - a kind, no secret; one that others made
+    LEGACY_SECRET = "legacy-secret"  # noqa: S105 - one that Charter made, for what can do no better
     VENDOR_MANAGED = "vendor-managed"
 
 
@@ -419,26 +421,35 @@ ClaimValue = Annotated[str, StringConstraints(strict=True, min_length=1, max_len
 _ONLY_OF: dict[str, CredentialType] = {  # fields that say something of one type alone
     "issuer": CredentialType.FEDERATED,
     "claims": CredentialType.FEDERATED,
+    "certificate": CredentialType.MUTUAL_TLS,
 }
+MAX_TOKEN_LIFE = dt.timedelta(minutes=15)
 
 
 class Credential(Model):
     """How the principal's identity is proved.
 
     `federated`: by a token of a trusted `issuer` (issuers.yaml) whose claims are exactly `claims`.
+    `mutual-tls`: by a certificate that an authority of the organisation issued to the name `certificate`; without a
+    name, by one of the registered keys.
     """
 
     type: CredentialType
     issuer: Name | None = None
     claims: Annotated[dict[str, ClaimValue], Field(min_length=1, max_length=16)] | None = None
+    certificate: CertificateName | None = None
+    bearer: Literal["allowed"] | None = None  # its tokens may be used without the key they are bound to
+    tokens: Duration | None = None  # how long they live at most
 
     @model_validator(mode="after")
     def _of_its_type(self) -> Credential:
-        for name in self.model_fields_set - {"type"}:
+        for name in self.model_fields_set & _ONLY_OF.keys():
             if _ONLY_OF[name] is not self.type:
                 raise PlacedError((name,), f"`{name}` belongs to a credential of the type {_ONLY_OF[name].value}")
         if self.type is CredentialType.FEDERATED and (self.issuer is None) != (self.claims is None):
             raise PlacedError((), "`issuer` and `claims` go together: whose token, and what it must say")
+        if self.tokens is not None and self.tokens > MAX_TOKEN_LIFE:
+            raise PlacedError(("tokens",), f"tokens live for at most {write_duration(MAX_TOKEN_LIFE)}")
         return self
 
 

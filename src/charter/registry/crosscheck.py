@@ -56,6 +56,7 @@ class CrossCheck:
         if ISSUERS not in self.broken:
             self.problems.extend(problems_of_federated(self.charters, self.issuers.value))
         self.warnings.extend(warnings_of_federated(self.charters))
+        self._check_certificates()
         for trial in self.trials:
             self._check_trial(trial)
 
@@ -96,6 +97,15 @@ class CrossCheck:
             self._warn(part.source_of("expires"), text, "set a later date once its owner has reviewed it")
         for index, grant in enumerate(charter.grants):
             self._check_grant(part, grant, f"grants.{index}")
+
+    def _check_certificates(self) -> None:
+        """Check that no certificate proves two principals."""
+        first: dict[str, str] = {}
+        for name, part in self.charters.items():
+            certificate = part.value.credential.certificate
+            if certificate is not None and first.setdefault(str(certificate), name) != name:
+                text = f"the certificate `{certificate}` is `{first[str(certificate)]}`'s already"
+                self._problem(part.source_of("credential.certificate"), text, "one credential, one principal")
 
     def _check_people(self, part: Sourced[Charter]) -> None:
         charter, approved = part.value, part.value.approved

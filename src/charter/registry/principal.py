@@ -10,6 +10,7 @@ from charter.registry.charter import Environment, Kind
 from charter.registry.issuer import Issuers
 from charter.registry.standing import Standing, Subject
 from charter.registry.system import System
+from charter.registry.terms import Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Principal:
     version: int  # of its charter, from 1
     digest: str  # of that version
     expires: dt.date  # the charter holds to the end of this day, UTC
+    terms: Terms  # what the charter says of its credential
 
     @property
     def subject(self) -> Subject:
@@ -46,6 +48,7 @@ class ClientKey:
     jwk: dict[str, str]  # public members only
     standing: Standing
     registered_at: dt.datetime
+    certificate: str | None = None  # DER in base64, where it was registered with one (RFC 8705 section 2.2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,11 @@ class Finding:
     opened_at: dt.datetime
     changed_at: dt.datetime
 
+    @property
+    def since(self) -> dt.datetime:
+        """Since when it has been there: one that came back counts from then."""
+        return self.changed_at if self.state is FindingState.OPEN else self.opened_at
+
     def moved(self, state: FindingState, at: dt.datetime, principal_id: str | None = None) -> Finding:
         """Return the finding in another state; one that was settled can be opened again.
 

@@ -98,7 +98,9 @@ class Issuing:
         """
         parts = self._parts
         for _ in range(MAX_TRIES):
-            match await parts.writer.awrite(partial(issue, asked=asked, issuer=parts.issuer)):
+            match await parts.writer.awrite(
+                partial(issue, asked=asked, issuer=parts.issuer, seconds=parts.token_seconds)
+            ):
                 case Issued(claims):
                     return {
                         "access_token": parts.tokens.sign(claims),

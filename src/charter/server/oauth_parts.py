@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self
 from charter.core.clock import Clock
 from charter.core.entropy import Entropy
 from charter.core.work import Writer
-from charter.identity.aws_caller import SignedRequest
+from charter.identity.claims import TOKEN_SECONDS
 from charter.identity.dpop import ProofMemory
 from charter.identity.failures import Failures
 from charter.identity.foreign import ForeignKey
@@ -53,19 +53,6 @@ class KeySource(Protocol):
         ...
 
 
-class CallerSource(Protocol):
-    """Who signed a request to AWS."""
-
-    async def of(self, issuer: TrustedIssuer, request: SignedRequest) -> dict[str, str]:
-        """Return what AWS says of the caller.
-
-        Raises:
-            UnauthenticatedError: AWS does not accept the signature.
-            UnavailableError: AWS cannot be asked.
-        """
-        ...
-
-
 class House(Protocol):
     """The house, as far as the endpoints know it."""
 
@@ -76,7 +63,6 @@ class House(Protocol):
     failures: Failures
     proofs: ProofMemory
     issuer_keys: Any
-    aws_callers: Any
     database: Any
     slices: Any
     clock: Clock
@@ -94,11 +80,11 @@ class Parts:
     failures: Failures
     proofs: ProofMemory
     issuer_keys: KeySource
-    aws_callers: CallerSource
     writer: Writer[IdentityWork]
     slices: Slices
     clock: Clock
     entropy: Entropy
+    token_seconds: int = TOKEN_SECONDS
 
     @classmethod
     def of(cls, house: House) -> Self:
@@ -111,9 +97,9 @@ class Parts:
             failures=house.failures,
             proofs=house.proofs,
             issuer_keys=house.issuer_keys,
-            aws_callers=house.aws_callers,
             writer=house.database,
             slices=house.slices,
             clock=house.clock,
             entropy=house.entropy,
+            token_seconds=house.settings.token_seconds,
         )

@@ -146,6 +146,7 @@ _OAUTH_BY_CODE = {
     ErrorCode.UNSUPPORTED: ("unsupported_grant_type", 400),
     ErrorCode.UNSUPPORTED_RESPONSE: ("unsupported_response_type", 400),
     ErrorCode.BAD_GRANT: ("invalid_grant", 400),
+    ErrorCode.NOT_BOUND: ("invalid_request", 400),  # RFC 6749 section 5.2: a proof is missing that must be there
 }
 _OAUTH: dict[type[CharterError], tuple[str, int]] = {
     MalformedError: ("invalid_request", 400),

@@ -1,0 +1,93 @@
+"""Weak credentials that a charter admits: each a standing finding, whose age is shown until it is mended.
+
+    legacy-secret        the principal proves itself by a shared secret
+    bearer-by-custom     its tokens are good without a key, though its charter does not say so (it is from before there
+                         was a choice)
+
+INVARIANT: a weakness that is there is an open or accepted finding; one that is gone is a resolved one. `reconcile` says
+so in the transaction that changed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from charter.core.canonical import digest_of
+from charter.core.entropy import Entropy
+from charter.evidence.entry import Draft, EntryKind
+from charter.identity.work import IdentityWork
+from charter.registry.charter import CredentialType
+from charter.registry.principal import Principal
+from charter.registry.record import Finding, FindingState
+from charter.registry.standing import Standing
+from charter.registry.terms import Bearing
+
+LEGACY_SECRET = "legacy-secret"  # noqa: S105 - a kind of finding
+BEARER_BY_CUSTOM = "bearer-by-custom"
+KINDS = (LEGACY_SECRET, BEARER_BY_CUSTOM)
+_OVER = frozenset({Standing.REVOKED, Standing.RETIRED})
+
+
+def weaknesses_of(principal: Principal) -> dict[str, str]:
+    """Return the weaknesses of a principal's credential, each with its title; none of one that acts no more."""
+    found: dict[str, str] = {}
+    if principal.standing in _OVER:
+        return found
+    if principal.terms.type is CredentialType.LEGACY_SECRET:
+        found[LEGACY_SECRET] = f"{principal.name} proves itself by a shared secret"
+    if principal.terms.bearing is Bearing.GRANDFATHERED:
+        found[BEARER_BY_CUSTOM] = (
+            f"{principal.name} uses tokens that are bound to no key, and its charter is silent on it"
+        )
+    return found
+
+
+def reconcile(tx: IdentityWork, principals: Iterable[Principal], *, entropy: Entropy, actor: str) -> None:
+    """Open the findings of weaknesses that are there, and resolve those of weaknesses that are gone. A work."""
+    known = {(each.kind, each.principal_id): each for each in tx.registry.findings.of_kinds(KINDS)}
+    for principal in principals:
+        found = weaknesses_of(principal)
+        for kind in KINDS:
+            kept = known.get((kind, principal.id))
+            if kind in found and kept is None:
+                _open(tx, principal, kind, found[kind], entropy.identifier("fnd"), actor)
+            elif kept is not None and (kind in found) is (kept.state is FindingState.RESOLVED):
+                _move(tx, kept, actor)
+
+
+def _open(tx: IdentityWork, principal: Principal, kind: str, title: str, finding_id: str, actor: str) -> None:
+    finding = Finding(
+        id=finding_id,
+        kind=kind,
+        fingerprint=digest_of({"kind": kind, "principal": principal.id}),
+        state=FindingState.OPEN,
+        title=title,
+        body={"principal": principal.name, "charter": {"version": principal.version, "digest": principal.digest}},
+        principal_id=principal.id,
+        opened_at=tx.at,
+        changed_at=tx.at,
+    )
+    kept, _ = tx.registry.findings.open(finding)
+    tx.record(Draft(EntryKind.FINDING_OPENED, actor, principal.id, _said(kept)))
+    tx.changed("finding", kept.id, actor=actor, reason=kept.title)
+
+
+def _move(tx: IdentityWork, kept: Finding, actor: str) -> None:
+    """Resolve a finding whose weakness is gone, or open again one whose weakness is back."""
+    back = kept.state is FindingState.RESOLVED
+    opened = kept if kept.state is FindingState.OPEN or back else kept.moved(FindingState.OPEN, tx.at)
+    moved = opened.moved(FindingState.OPEN if back else FindingState.RESOLVED, tx.at)
+    tx.registry.findings.update(moved)
+    tx.record(Draft(EntryKind.FINDING_CHANGED, actor, kept.principal_id, _said(moved)))
+    tx.changed("finding", kept.id, actor=actor, reason=f"{kept.title}: {moved.state.value}")
+
+
+def _said(finding: Finding) -> dict[str, Any]:
+    return {
+        "finding": finding.id,
+        "kind": finding.kind,
+        "title": finding.title,
+        "fingerprint": finding.fingerprint,
+        "state": finding.state.value,
+    } | dict(finding.body)
