@@ -57,6 +57,10 @@ def a_document_server(documents: dict[str, Any]) -> Iterator[DocumentServer]:
             self.end_headers()
             self.wfile.write(body)
 
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            self.do_GET()
+
         def log_message(self, *_: Any) -> None:
             return None
 

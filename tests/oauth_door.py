@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+from charter.adapters.aws_callers import AwsCallers
 from charter.adapters.document_fetch import DocumentFetcher
 from charter.adapters.issuer_keys import IssuerKeys
 from charter.identity.dpop import ProofMemory
@@ -126,6 +127,7 @@ def a_door(stage: Stage) -> Door:
         failures=stage.failures,
         proofs=ProofMemory(),
         issuer_keys=IssuerKeys(DocumentFetcher(), stage.clock),
+        aws_callers=AwsCallers(DocumentFetcher()),
         writer=stage.database,
         slices=grants,
         clock=stage.clock,

@@ -441,6 +441,8 @@ def test_revoked_tokens_are_forgotten_once_they_are_expired_anyway(stage: Stage)
 
 # --- what is public ---
 
+METHODS = ["private_key_jwt", "federated_jwt", "aws_caller_identity"]
+
 
 def test_the_metadata_says_what_there_is(local: Stage) -> None:
     answer = a_door(local).request("GET", "/.well-known/oauth-authorization-server")
@@ -450,7 +452,7 @@ def test_the_metadata_says_what_there_is(local: Stage) -> None:
     assert told["token_endpoint"] == TOKEN_ENDPOINT
     assert told["grant_types_supported"] == ["client_credentials"]
     for endpoint in ("token", "introspection", "revocation"):
-        assert told[f"{endpoint}_endpoint_auth_methods_supported"] == ["private_key_jwt", "federated_jwt"]
+        assert told[f"{endpoint}_endpoint_auth_methods_supported"] == METHODS
         assert told[f"{endpoint}_endpoint_auth_signing_alg_values_supported"] == ["ES256", "EdDSA"]
 
 

@@ -1,10 +1,10 @@
-"""Fetch a small JSON document from another party: an issuer's keys, a trust bundle, a client's metadata.
+"""Fetch a small document from another party: an issuer's keys, a trust bundle, a client's metadata.
 
     (1) The address is https and has a host, no user and no fragment. http is for loopback alone.
     (2) The host's addresses are looked up once and held to a rule; the connection is made to one that passed, so that
         no second answer of the name server can lead elsewhere.
     (3) Redirects, cookies, proxies and compression are not used; the certificate is verified.
-    (4) The answer is 200, JSON by its media type, at most `limit` bytes, and there in time.
+    (4) The answer is 200, of the media type wanted (JSON), at most `limit` bytes, and there in time.
 
 INVARIANT: what fails is one `FetchError` that says which step failed; nothing of the answer's body is repeated in it.
 """
@@ -16,8 +16,8 @@ import ipaddress
 import re
 import socket
 import ssl
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -37,6 +37,18 @@ _MAX_AGE = re.compile(r"(?:^|,)\s*max-age=(\d{1,8})", re.ASCII)
 
 class FetchError(UnavailableError):
     """The document could not be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """How a document is asked for, where a plain GET for JSON is not it."""
+
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=lambda: {"accept": "application/json"})
+    body: bytes | None = None
+    media: re.Pattern[str] = _JSON
+    limit: int = MAX_DOCUMENT  # bytes of the answer
+    seconds: float = FETCH_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +102,24 @@ class DocumentFetcher:
         Raises:
             FetchError: it could not be had; the message says why.
         """
+        return await self.ask(url, Question(limit=limit, seconds=seconds))
+
+    async def ask(self, url: str, question: Question) -> Fetched:
+        """Return the answer of `url` to `question`.
+
+        Raises:
+            FetchError: it could not be had; the message says why.
+        """
         parts = checked_url(url)
         try:
-            async with asyncio.timeout(seconds):
-                return await self._fetch(url, parts, limit)
+            async with asyncio.timeout(question.seconds):
+                return await self._ask(url, parts, question)
         except TimeoutError as err:
-            raise _failed(url, f"did not answer within {seconds:g} seconds") from err
+            raise _failed(url, f"did not answer within {question.seconds:g} seconds") from err
         except aiohttp.ClientError as err:
             raise _failed(url, f"could not be reached ({type(err).__name__})") from err
 
-    async def _fetch(self, url: str, parts: SplitResult, limit: int) -> Fetched:
+    async def _ask(self, url: str, parts: SplitResult, question: Question) -> Fetched:
         try:
             addresses = await resolve(str(parts.hostname), parts.port or 443, self.rule)
         except CharterError as err:
@@ -107,26 +127,25 @@ class DocumentFetcher:
         connector = aiohttp.TCPConnector(
             resolver=_Pinned(addresses), use_dns_cache=False, ssl=self.tls() if parts.scheme == "https" else True
         )
-        headers = {"accept": "application/json", "accept-encoding": "identity"}
+        headers = {**question.headers, "accept-encoding": "identity"}
         async with (
             aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False) as session,
-            session.get(url, headers=headers, allow_redirects=False) as answer,
+            session.request(question.method, url, headers=headers, data=question.body, allow_redirects=False) as answer,
         ):
-            return Fetched(await _body_of(url, answer, limit), _max_age(answer.headers.get("cache-control", "")))
+            return Fetched(await _body_of(url, answer, question), _max_age(answer.headers.get("cache-control", "")))
 
 
-async def _body_of(url: str, answer: aiohttp.ClientResponse, limit: int) -> bytes:
+async def _body_of(url: str, answer: aiohttp.ClientResponse, question: Question) -> bytes:
     if answer.status != 200:  # noqa: PLR2004 - OK
         raise _failed(url, f"answered with status {answer.status}")
-    if not _JSON.fullmatch(answer.content_type.lower()) or answer.headers.get("content-encoding", "identity") != (
-        "identity"
-    ):
-        raise _failed(url, "answered with something else than JSON")
+    is_plain = answer.headers.get("content-encoding", "identity") == "identity"
+    if not is_plain or not question.media.fullmatch(answer.content_type.lower()):
+        raise _failed(url, "answered with something else than JSON" if question.media is _JSON else "answered oddly")
     body = bytearray()
     async for part in answer.content.iter_any():
         body += part
-        if len(body) > limit:
-            raise _failed(url, f"answered with more than {limit} bytes")
+        if len(body) > question.limit:
+            raise _failed(url, f"answered with more than {question.limit} bytes")
     return bytes(body)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
+from charter.adapters.aws_callers import AwsCallers
 from charter.adapters.cedar import CedarEngine
 from charter.adapters.database import Database
 from charter.adapters.datafolder import DataFolder
@@ -162,6 +163,7 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
         failures=Failures(clock),
         proofs=proofs,
         issuer_keys=IssuerKeys(DocumentFetcher(), clock),
+        aws_callers=AwsCallers(DocumentFetcher()),
         slices=slices,
         upstreams=upstreams,
         pipeline=pipeline,

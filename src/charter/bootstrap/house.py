@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from charter.adapters.aws_callers import AwsCallers
 from charter.adapters.database import Database
 from charter.adapters.datafolder import DataFolder
 from charter.adapters.issuer_keys import IssuerKeys
@@ -43,6 +44,7 @@ class House:
     failures: Failures
     proofs: ProofMemory
     issuer_keys: IssuerKeys
+    aws_callers: AwsCallers
     slices: SliceCache
     upstreams: McpUpstreams
     pipeline: Pipeline

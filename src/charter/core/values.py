@@ -15,9 +15,12 @@ from typing_extensions import override
 from charter.core.errors import ErrorCode, MalformedError
 
 MAX_NAME = 63
+MAX_SPIFFE_ID = 2048  # bytes, which are characters (SPIFFE-ID section 2.3)
+SPIFFE_SCHEME = "spiffe://"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _ACTION = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.:/-]{0,126}[A-Za-z0-9_])?")
-_TRUST_DOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,253}[a-z0-9])?")
+_TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
+_SEGMENT = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def parse_name(text: str, what: str = "name") -> str:
@@ -70,9 +73,27 @@ def parse_line(text: str, what: str, *, longest: int) -> str:
     return line
 
 
+def parse_trust_domain(text: str) -> str:
+    """Return `text` if it is the name of a SPIFFE trust domain: 1 to 255 of a-z, 0-9 and `._-` (SPIFFE-ID section 2.1).
+
+    Raises:
+        MalformedError: it is not. Capitals are refused and never folded: two spellings would be two names in a log.
+    """
+    if _TRUST_DOMAIN.fullmatch(text):
+        return text
+    raise MalformedError(
+        ErrorCode.BAD_VALUE,
+        f"{text[:80]!a} is no SPIFFE trust domain",
+        help="use 1 to 255 of a-z, 0-9, dots, hyphens and underscores, without spiffe://",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class SpiffeId:
-    """A SPIFFE ID (SPIFFE-ID section 2). Charter's are `spiffe://<trust domain>/<environment>/<kind>/<name>`."""
+    """A SPIFFE ID (SPIFFE-ID section 2). Charter's are `spiffe://<trust domain>/<environment>/<kind>/<name>`.
+
+    `path` is empty or begins with a slash. An id without a path names the trust domain itself.
+    """
 
     trust_domain: str
     path: str
@@ -80,13 +101,36 @@ class SpiffeId:
     @classmethod
     def of_principal(cls, trust_domain: str, environment: str, kind: str, name: str) -> SpiffeId:
         """Return the id Charter gives a principal."""
+        return cls(parse_trust_domain(trust_domain), f"/{environment}/{kind}/{parse_name(name)}")
+
+    @classmethod
+    def parse(cls, text: str) -> SpiffeId:
+        """Return the SPIFFE ID that `text` is, character for character; nothing is decoded, folded or normalised.
+
+        Raises:
+            MalformedError: it is none (SPIFFE-ID sections 2.1 to 2.4); the message says which part is wrong.
+        """
+        if len(text) > MAX_SPIFFE_ID:
+            raise _no_spiffe_id(text, f"is longer than {MAX_SPIFFE_ID} characters")
+        if not text.startswith(SPIFFE_SCHEME):
+            raise _no_spiffe_id(text, "does not begin with `spiffe://`")
+        trust_domain, slash, path = text.removeprefix(SPIFFE_SCHEME).partition("/")
         if not _TRUST_DOMAIN.fullmatch(trust_domain):
-            raise MalformedError(ErrorCode.BAD_VALUE, f"{trust_domain[:80]!a} is no SPIFFE trust domain")
-        return cls(trust_domain, f"/{environment}/{kind}/{parse_name(name)}")
+            raise _no_spiffe_id(text, "has a trust domain that is not 1 to 255 of a-z, 0-9 and `._-`")
+        segments = path.split("/") if slash else []
+        if not all(_SEGMENT.fullmatch(each) and each not in (".", "..") for each in segments):
+            raise _no_spiffe_id(text, "has a path segment that is empty, `.`, `..` or not of letters, digits and `._-`")
+        return cls(trust_domain, slash + path)
 
     @override
     def __str__(self) -> str:
-        return f"spiffe://{self.trust_domain}{self.path}"
+        return f"{SPIFFE_SCHEME}{self.trust_domain}{self.path}"
+
+
+def _no_spiffe_id(text: str, why: str) -> MalformedError:
+    return MalformedError(
+        ErrorCode.BAD_VALUE, f"{text[:80]!a} is no SPIFFE ID: it {why}", help="write spiffe://TRUST-DOMAIN/PATH"
+    )
 
 
 @dataclass(frozen=True, slots=True)

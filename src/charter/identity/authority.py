@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import datetime as dt
 
-from charter.identity.bearer import Bearer, Client
+from charter.identity.bearer import Bearer, Client, Workload
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
 from charter.registry.standing import Refusal, Subject, may_act
 
 BINDING = "ask for it with a DPoP proof (RFC 9449) or a client certificate, or let the charter say `bearer: allowed`"
-Holder = (
-    Bearer | Client | str
-)  # a verified token, an authenticated client, or a principal's id where no proof is at hand
+# A verified token, an authenticated client, a verified SVID, or a principal's id where no proof is at hand.
+Holder = Bearer | Client | Workload | str
 
 
 def refusal(live: LiveEstate, holder: Holder, system: SystemRecord | None, *, at: dt.datetime) -> Refusal | None:
@@ -27,11 +26,11 @@ def refusal(live: LiveEstate, holder: Holder, system: SystemRecord | None, *, at
     principal_id = holder if isinstance(holder, str) else holder.principal_id
     principal = live.principals.get(principal_id)
     if principal is None:
-        name = holder.principal_name if isinstance(holder, Bearer) else principal_id
+        name = holder.principal_name if isinstance(holder, Bearer | Workload) else principal_id
         return Refusal(name, f"`{name[:80]}` is not registered", "register it: charter plan, then charter apply")
-    epoch = holder.epoch if isinstance(holder, Bearer) else None
+    epoch = holder.epoch if isinstance(holder, Bearer | Workload) else None
     stopped = may_act(principal.subject, at=at, epoch=epoch)
-    if stopped is None and not isinstance(holder, str):
+    if stopped is None and isinstance(holder, Bearer | Client):
         stopped = _credential_refusal(live, holder, principal.name, at)
     if stopped is None and isinstance(holder, Bearer):
         stopped = _token_refusal(live, holder, principal)

@@ -1,7 +1,8 @@
 """Who presents a call, and who asks for a token: what verification yields and everything later rests on.
 
-Both name a principal and the credential that proved it, so that standing can be asked of both. Only
-`identity/tokens.py` makes a `Bearer`; only a method of client authentication makes a `Client`.
+Each names a principal and the credential that proved it, so that standing can be asked of both. Only
+`identity/tokens.py` makes a `Bearer`; only a method of client authentication makes a `Client`; only
+`identity/spiffe.py` makes a `Workload`.
 """
 
 from __future__ import annotations
@@ -59,3 +60,14 @@ class Client:
     method: str  # how it proved itself, by its name in OAuth: private_key_jwt
     credential: str  # thumbprint of the credential that proved it
     assertion: UsedAssertion | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A workload that proved itself by an SVID which this Charter issued."""
+
+    principal_id: str
+    principal_name: str
+    epoch: int
+    svid_id: str  # a JWT-SVID's jti, an X.509-SVID's serial number
+    expires_at: int  # seconds since 1970

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 from charter.core.errors import CharterError, ErrorCode, MalformedError, UnauthenticatedError
 from charter.identity.revocation import introspect, revoke
 from charter.server.gateway_http import Head, HttpRefusal, Receive, Scope, Send, read_head
+from charter.server.oauth_aws import AwsCallerIdentity
 from charter.server.oauth_clients import ASSERTION_TYPE, Clients, PrivateKeyJwt
 from charter.server.oauth_federated import FederatedJwt
 from charter.server.oauth_flows import ClientCredentials, Flows, Issuing
@@ -71,7 +72,10 @@ class OAuthApp:
     @classmethod
     def at(cls, parts: Parts) -> Self:
         """Return the endpoints built on `parts`, with all that is installed."""
-        clients, issuing = Clients(parts, (PrivateKeyJwt(parts), FederatedJwt(parts))), Issuing(parts)
+        clients, issuing = (
+            Clients(parts, (PrivateKeyJwt(parts), FederatedJwt(parts), AwsCallerIdentity(parts))),
+            Issuing(parts),
+        )
         return cls(parts, clients, Flows([ClientCredentials(clients, issuing)]))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self
 from charter.core.clock import Clock
 from charter.core.entropy import Entropy
 from charter.core.work import Writer
+from charter.identity.aws_caller import SignedRequest
 from charter.identity.claims import TOKEN_SECONDS
 from charter.identity.dpop import ProofMemory
 from charter.identity.failures import Failures
@@ -53,6 +54,19 @@ class KeySource(Protocol):
         ...
 
 
+class CallerSource(Protocol):
+    """Who signed a request to AWS."""
+
+    async def of(self, issuer: TrustedIssuer, request: SignedRequest) -> dict[str, str]:
+        """Return what AWS says of the caller.
+
+        Raises:
+            UnauthenticatedError: AWS does not accept the signature.
+            UnavailableError: AWS cannot be asked.
+        """
+        ...
+
+
 class House(Protocol):
     """The house, as far as the endpoints know it."""
 
@@ -63,6 +77,7 @@ class House(Protocol):
     failures: Failures
     proofs: ProofMemory
     issuer_keys: Any
+    aws_callers: Any
     database: Any
     slices: Any
     clock: Clock
@@ -80,6 +95,7 @@ class Parts:
     failures: Failures
     proofs: ProofMemory
     issuer_keys: KeySource
+    aws_callers: CallerSource
     writer: Writer[IdentityWork]
     slices: Slices
     clock: Clock
@@ -97,6 +113,7 @@ class Parts:
             failures=house.failures,
             proofs=house.proofs,
             issuer_keys=house.issuer_keys,
+            aws_callers=house.aws_callers,
             writer=house.database,
             slices=house.slices,
             clock=house.clock,
