@@ -183,7 +183,7 @@ def door_files(upstream_url: str, *tools: dict[str, Any]) -> dict[str, str]:
         "approval": {"when": {"amount": {"over": "100 EUR"}}, "by": "payments-lead"},
     }
     reading = {"system": "payments", "actions": ["charge.read"]}
-    return estate_files(grants=[reading, grant]) | {"systems/payments.yaml": canonical(system).decode()}
+    return estate_files(bearing=True, grants=[reading, grant]) | {"systems/payments.yaml": canonical(system).decode()}
 
 
 @asynccontextmanager

@@ -31,6 +31,7 @@ from charter.identity.keys import p256_jwk
 from charter.registry.principal import SystemRecord
 from fakes import FixedClock
 
+BEARING = {"type": "private-key-jwt", "bearer": "allowed"}
 PIN = "sha256:" + "1" * 64
 TEAMS: dict[str, Any] = {
     "charter": "v1",
@@ -65,13 +66,22 @@ class InstantUpstream:
         return None
 
 
-def estate_files(**changed: Any) -> dict[str, str]:
-    """Return the files of a small estate: two principals on one pinned system. `changed` changes the refund agent."""
+def estate_files(*, bearing: bool = False, **changed: Any) -> dict[str, str]:
+    """Return the files of a small estate: two principals on one pinned system. `changed` changes the refund agent.
+
+    With `bearing`, the tokens of both may be used without the key they are bound to.
+    """
+    if bearing:
+        changed = {"credential": BEARING} | changed
     actions = {name: action | {"pin": PIN} for name, action in PAYMENTS_SYSTEM["actions"].items()}
     grants = [REFUND_CHARTER["grants"][0] | {"when": {"amount": {"max": "200 EUR"}}}]
     reading = {"system": "payments", "actions": ["charge.read"]}
     refunds = REFUND_CHARTER | {"grants": [reading, grants[0] | {"actions": ["refund.create"]}]} | changed
-    other = REFUND_CHARTER | {"principal": "charge-reader", "grants": [reading]}
+    other = (
+        REFUND_CHARTER
+        | {"principal": "charge-reader", "grants": [reading]}
+        | ({"credential": BEARING} if bearing else {})
+    )
     return {
         "teams.yaml": canonical(TEAMS).decode(),
         "systems/payments.yaml": canonical(PAYMENTS_SYSTEM | {"actions": actions}).decode(),

@@ -67,8 +67,7 @@ class World:
 
 @contextmanager
 def a_world(folder: Path) -> Iterator[World]:
-    files = estate_files(credential={"type": "private-key-jwt", "bearer": "allowed"})
-    with a_house(folder, files=files) as stage:
+    with a_house(folder, files=estate_files(bearing=True)) as stage:
         house = stage.house
         pair = ClientKeyPair.fresh(house.principal(AGENT).id)
         asyncio.run(authority.register_key(house, AGENT, pair.jwk, actor="maria@example.com", reason="first use"))

@@ -80,7 +80,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     listener = socket.create_server(("127.0.0.1", 0))
     issuer = f"http://127.0.0.1:{listener.getsockname()[1]}"
     port = listener.getsockname()[1]
-    files = estate_files(credential={"type": "private-key-jwt", "bearer": "allowed"})
+    files = estate_files(bearing=True)
     with a_house(tmp_path_factory.mktemp("house"), files=files, public_url=issuer, port=port) as stage:
         stage.clock.at = dt.datetime.now(dt.UTC)
         house = stage.house
