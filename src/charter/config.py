@@ -47,6 +47,14 @@ class Settings(BaseModel):
             raise ValueError("must begin with http:// or https://")
         return url.rstrip("/") if url else url
 
+    @field_validator("database")
+    @classmethod
+    def _is_postgresql(cls, url: str | None) -> str | None:
+        """Refuse SQLite elsewhere: only the one in the data folder is guarded by the folder's lock."""
+        if url is not None and not url.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
+            raise ValueError("must begin with postgresql://; without it Charter keeps SQLite in the data folder")
+        return url
+
     @property
     def issuer(self) -> str:
         """The URL that stands in tokens and metadata."""

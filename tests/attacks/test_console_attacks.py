@@ -344,7 +344,20 @@ HOSTILE = (
     "\u202egnp.exe\u200b\x1b[2J\x00\ud800",
     "A" * 20_000,
 )
-_KEPT = {"name", "id", "standing", "expires", "review", "on", "state", "verdict", "verdict_id", "time", "days"}
+_KEPT = {
+    "name",
+    "id",
+    "standing",
+    "expires",
+    "review",
+    "on",
+    "state",
+    "verdict",
+    "verdict_id",
+    "time",
+    "days",
+    "columns",
+}
 
 
 def poisoned(value: Any, text: str, key: str = "") -> Any:

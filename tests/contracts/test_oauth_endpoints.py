@@ -18,7 +18,7 @@ from charter.core.errors import ErrorCode, IntegrityError, UnavailableError
 from charter.identity.bearer import Binding, Confirmation
 from charter.identity.failures import PER_CLIENT, PER_SOURCE
 from charter.identity.jose import encode_base64url
-from charter.identity.revocation import forget_expired
+from charter.identity.revocation import CLOCK_STEP_SECONDS, forget_expired
 from charter.registry.standing import Standing
 from charter.server.oauth import OAuthApp
 from identity_stage import ISSUER, LEDGER, PAYMENTS, TOKEN_ENDPOINT, ClientKeyPair, Stage, a_stage
@@ -435,6 +435,8 @@ def test_revoked_tokens_are_forgotten_once_they_are_expired_anyway(stage: Stage)
     assert len(stage.live.revoked_tokens) == 1
     assert stage.database.write(forget_expired) == 0
     stage.clock.advance(seconds=400)
+    assert stage.database.write(forget_expired) == 0  # the clock may have run ahead, and be set right again
+    stage.clock.advance(seconds=CLOCK_STEP_SECONDS)
     assert stage.database.write(forget_expired) == 3  # two assertions and the token
     assert stage.live.revoked_tokens == {}
 

@@ -142,4 +142,13 @@ def test_a_clock_set_back_forgets_nothing() -> None:
     with pytest.raises(UnauthenticatedError, match="was used before"):
         memory.use(Proof("k", b"1"), at=back)
     memory.use(Proof("k", b"2"), at=back + dt.timedelta(seconds=3 * GENERATION_SECONDS))
-    memory.use(Proof("k", b"1"), at=back + dt.timedelta(seconds=3 * GENERATION_SECONDS))
+    memory.use(Proof("k", b"3"), at=back + dt.timedelta(seconds=6 * GENERATION_SECONDS))
+    memory.use(Proof("k", b"1"), at=back + dt.timedelta(seconds=6 * GENERATION_SECONDS))
+
+
+def test_a_clock_that_ran_ahead_for_a_moment_forgets_nothing() -> None:
+    memory = ProofMemory()
+    memory.use(Proof("k", b"1"), at=NOW)
+    memory.use(Proof("k", b"2"), at=NOW + dt.timedelta(hours=1))
+    with pytest.raises(UnauthenticatedError, match="was used before"):
+        memory.use(Proof("k", b"1"), at=NOW + dt.timedelta(seconds=1))

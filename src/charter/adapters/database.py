@@ -14,6 +14,7 @@ long is better told so.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -29,7 +30,7 @@ from charter.adapters.engine import open_engines, store_failure, work_failure
 from charter.adapters.evidence_store import SqlLog
 from charter.adapters.log_writer import Head, LogWriter, opened_body
 from charter.adapters.migrations import migrate
-from charter.adapters.sequencer import Answer, Sequencer
+from charter.adapters.sequencer import Answer, Sequencer, keeping_others_out
 from charter.adapters.transaction import Frame, SqlTransaction
 from charter.core.clock import Clock, rfc3339
 from charter.core.entropy import Entropy
@@ -57,7 +58,7 @@ class _Job:
 class Database(Generic[Tx]):
     """State and evidence of one node, in SQLite or PostgreSQL."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a node is made of
         self,
         url: str,
         *,
@@ -66,8 +67,11 @@ class Database(Generic[Tx]):
         signer: Signer | SignerSource,
         make_transaction: Callable[[Frame], Tx],
         node_origin: str,
+        alone: bool = False,
     ) -> None:
         """Open the database; `signer` signs checkpoints, or finds (makes) the key that does in the first transaction.
+
+        With `alone`, no other node may write to the database at the same time.
 
         Raises:
             UnavailableError: the database cannot be used.
@@ -82,9 +86,10 @@ class Database(Generic[Tx]):
         self._is_healthy = True
         self._engine, self._reader = open_engines(url)
         try:
-            migrate(self._engine)
-            self.log = self._find_log(check_origin(node_origin), entropy, signer)
-            self._sequencer = Sequencer(self._engine, self.log, clock, make_transaction)
+            with keeping_others_out(self._reader) if alone else contextlib.nullcontext():
+                migrate(self._engine)
+                self.log = self._find_log(check_origin(node_origin), entropy, signer)
+            self._sequencer = Sequencer(self._engine, self.log, clock, make_transaction, alone=alone)
             if self._sequencer.open().size == 0:
                 self._open_log()
         except BaseException as err:

@@ -11,6 +11,7 @@ import fcntl
 import os
 import stat
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -55,6 +56,25 @@ class DataFolder:
     def file(self, name: str) -> Path:
         """Return the path of the file `name` in the folder."""
         return self.path / name
+
+    def keep(self, name: str, make: Callable[[], str]) -> str:
+        """Return the line that the file `name` holds, made by `make` the first time: whole, or not at all.
+
+        Raises:
+            UnavailableError: it cannot be read or written.
+        """
+        file, fresh = self.file(name), self.file(name + ".new")
+        try:
+            if not file.exists():
+                with fresh.open("w", encoding="ascii") as out:
+                    out.write(make() + "\n")
+                    out.flush()
+                    os.fsync(out.fileno())
+                fresh.replace(file)
+                _sync(self.path)
+            return file.read_bytes().decode("ascii", "replace").strip()
+        except OSError as err:
+            raise _unusable(self.path, err) from err
 
     def close(self) -> None:
         """Let the folder go."""
@@ -111,6 +131,15 @@ def _take(path: Path) -> int:
         f"{f'process {pid}' if pid else 'another process'} is using the data folder `{path.parent}`",
         help="use the running Charter, stop it, or name another folder with --data",
     )
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _pid_in(descriptor: int) -> int | None:

@@ -8,6 +8,8 @@ what is durable. Without this, two calls in one group could spend one approval.
 INVARIANT: whether a commit that broke off went through is settled from the log's own head before anything else is
 written; if it did, its steps run then.
 INVARIANT: once the log or memory cannot be trusted, nothing more is written by this process.
+INVARIANT: where this node must be alone, it holds the whole database's lock; if it lost the lock and another node wrote
+meanwhile, what it knows is out of date, and nothing more is written until it starts anew.
 
 One thread calls `run`; there are no locks here.
 """
@@ -15,7 +17,8 @@ One thread calls `run`; there are no locks here.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -30,6 +33,7 @@ from charter.core.clock import Clock
 from charter.core.errors import ConflictError, ErrorCode, IntegrityError
 
 Tx = TypeVar("Tx", bound=SqlTransaction)
+_WHOLE = "the whole database"  # the name of its lock
 _log = logging.getLogger(__name__)
 
 
@@ -49,12 +53,20 @@ class Sequencer(Generic[Tx]):
     """Runs works against one node's log and its database."""
 
     def __init__(
-        self, engine: sa.Engine, log: LogWriter, clock: Clock, make_transaction: Callable[[Frame], Tx]
+        self,
+        engine: sa.Engine,
+        log: LogWriter,
+        clock: Clock,
+        make_transaction: Callable[[Frame], Tx],
+        *,
+        alone: bool = False,
     ) -> None:
         self._engine = engine
         self._log = log
         self._clock = clock
         self._make = make_transaction
+        self._alone = alone
+        self._others: frozenset[tuple[str, int]] | None = None  # the other nodes' logs: who, and how long
         self._connection: sa.Connection | None = None
         self._head: Head | None = None
         self._doubt: tuple[Head, list[Callable[[], None]]] | None = None  # a commit that broke off
@@ -199,6 +211,8 @@ class Sequencer(Generic[Tx]):
         try:
             with connection.begin():
                 _claim(connection, self._log.node)
+                if self._alone:
+                    self._stay_alone(connection)
                 found = self._log.load(connection)
         except BaseException:
             connection.invalidate()
@@ -207,6 +221,24 @@ class Sequencer(Generic[Tx]):
         self._settle(found)
         self._connection = connection
         return connection
+
+    def _stay_alone(self, connection: sa.Connection) -> None:
+        """Hold the whole database, and make sure that nobody wrote to it while this node did not.
+
+        Raises:
+            ConflictError: another node serves it, or did meanwhile.
+        """
+        _take_whole(connection)
+        head = t.evidence_head.c
+        rows = connection.execute(sa.select(head.node, head.size).where(head.node != self._log.node))
+        others = frozenset((node, size) for node, size in rows)
+        if self._others not in (None, others):
+            raise ConflictError(
+                ErrorCode.STALE,
+                "another node wrote to the database while this one had lost it",
+                help="restart this node, so that it reads what changed",
+            )
+        self._others = others
 
     def _settle(self, found: Head) -> None:
         doubt, self._doubt = self._doubt, None
@@ -244,15 +276,44 @@ def _claim(connection: sa.Connection, node: str) -> None:
     Raises:
         ConflictError: another process holds it.
     """
-    if connection.dialect.name != "postgresql":
-        return
-    query = sa.select(sa.func.pg_try_advisory_lock(sa.func.hashtext("charter-node"), sa.func.hashtext(node)))
-    if not connection.execute(query).scalar():
+    if not _locked(connection, node):
         raise ConflictError(
             ErrorCode.ALREADY_RUNNING,
             "another Charter process writes this node's log in that database",
-            help="stop it, or give this node another public URL",
+            help="stop it, or give this node a data folder of its own",
         )
+
+
+@contextmanager
+def keeping_others_out(engine: sa.Engine) -> Iterator[None]:
+    """Hold the whole database while it is got ready: nobody's tables are changed under them.
+
+    Raises:
+        ConflictError: another node serves it.
+    """
+    with engine.connect() as connection:
+        _take_whole(connection)
+        try:
+            yield
+        finally:
+            connection.invalidate()  # the lock goes with the session
+
+
+def _take_whole(connection: sa.Connection) -> None:
+    if not _locked(connection, _WHOLE):
+        raise ConflictError(
+            ErrorCode.ALREADY_RUNNING,
+            "another Charter node serves this database",
+            help="stop it first: one node at a time may use a database",
+        )
+
+
+def _locked(connection: sa.Connection, name: str) -> bool:
+    """Take the lock `name` for as long as the connection lives; return False if another has it."""
+    if connection.dialect.name != "postgresql":
+        return True
+    query = sa.select(sa.func.pg_try_advisory_lock(sa.func.hashtext("charter-node"), sa.func.hashtext(name)))
+    return bool(connection.execute(query).scalar())
 
 
 def _failed(err: BaseException | None) -> Answer:

@@ -7,6 +7,7 @@ console and the command line share: `inventory`, `authority`, `estate`, `evidenc
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable
 
 import sqlalchemy as sa
@@ -30,6 +31,7 @@ from charter.bootstrap.transaction import HouseTransaction
 from charter.config import Settings, variable
 from charter.core.clock import Clock, SystemClock
 from charter.core.entropy import Entropy, SystemEntropy
+from charter.core.errors import ErrorCode, IntegrityError
 from charter.core.keys import Signer
 from charter.gateway.permit import PermitLedger
 from charter.gateway.pins import ToolList
@@ -45,6 +47,7 @@ from charter.registry.principal import LiveEstate, Principal, SystemRecord
 from charter.registry.record import CharterVersion
 
 __all__ = ["House", "build"]
+_NODE = re.compile(r"nod_[0-9a-z]{26}")
 
 
 def build(
@@ -94,15 +97,24 @@ def _database(
         signer=signer,
         make_transaction=transaction,
         node_origin=origin,
+        alone=True,  # what this process knows of the estate stands in its memory: nobody else may change it
     )
 
 
 def _node_name(folder: DataFolder, entropy: Entropy) -> str:
-    """Return the name of this data folder's node, made on first use: it stands in the log's origin for ever."""
-    file = folder.file("node")
-    if not file.exists():
-        file.write_text(entropy.identifier("nod") + "\n", encoding="ascii")
-    return file.read_text(encoding="ascii").strip()
+    """Return the name of this data folder's node, made on first use: it stands in the log's origin for ever.
+
+    Raises:
+        IntegrityError: the file holds something else, under which another log would begin.
+    """
+    name = folder.keep("node", lambda: entropy.identifier("nod"))
+    if not _NODE.fullmatch(name):
+        raise IntegrityError(
+            ErrorCode.EVIDENCE_BROKEN,
+            f"`{folder.file('node')}` does not hold this node's name",
+            help="put it back from your backup; the first line of the log's checkpoints ends with it",
+        )
+    return name
 
 
 def _fill(live: LiveEstate, database: Database[HouseTransaction]) -> None:

@@ -225,10 +225,12 @@ async def _read(receive: Receive) -> tuple[bytes, Refusal | None]:
         async with asyncio.timeout(BODY_SECONDS):
             while True:
                 message = await receive()
+                if message["type"] == "http.disconnect":  # half a form could mean something else than the whole
+                    return b"", Refusal(400, "the form broke off", "send it again")
                 body += message.get("body", b"")
                 if len(body) > MAX_BODY:
                     return b"", _TOO_LARGE
-                if not message.get("more_body", False):  # the end, or the caller has gone
+                if not message.get("more_body", False):
                     return body, None
     except TimeoutError:
         return b"", Refusal(408, "the form did not arrive in time", "send it again")

@@ -46,7 +46,8 @@ class Facts:
     action: str
     slice: Slice
     request: Request
-    approval: Approval | None
+    approval: Approval | None  # open: it can be answered or spent
+    shown: Approval | None  # what the live estate shows for this call, be it lapsed
     generation: int
 
     def still_hold(self, live: LiveEstate, digest: str) -> bool:
@@ -55,7 +56,7 @@ class Facts:
             live.principals.get(self.principal.id) is self.principal
             and live.systems.get(self.record.name) is self.record
             and live.policy_generation == self.generation
-            and live.approvals.get((self.principal.id, digest)) is self.approval
+            and live.approvals.get((self.principal.id, digest)) is self.shown
         )
 
 
@@ -80,9 +81,8 @@ def resolve(live: LiveEstate, slices: Slices, bearer: Bearer, call: Call, at: dt
     action = _known_action(record, call, principal.name)
     if isinstance(action, Deny):
         return action
-    approval = live.approvals.get((principal.id, call.digest))
-    if approval is not None and not approval.is_open(at):
-        approval = None
+    shown = live.approvals.get((principal.id, call.digest))
+    approval = shown if shown is not None and shown.is_open(at) else None
     try:
         bound = slices.of(principal)
     except CharterError as err:
@@ -92,7 +92,7 @@ def resolve(live: LiveEstate, slices: Slices, bearer: Bearer, call: Call, at: dt
         request = build_request(_asker(principal), record.system, action, call.arguments, at, frozenset(roles))
     except CharterError as err:
         return _deny(Layer.CHARTER, "built-in/arguments", err.detail, err.help or "mend the arguments", principal.name)
-    return Facts(principal, record, action, bound, request, approval, generation)
+    return Facts(principal, record, action, bound, request, approval, shown, generation)
 
 
 def _known_action(record: SystemRecord, call: Call, link: str) -> str | Deny:

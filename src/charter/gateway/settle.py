@@ -236,6 +236,8 @@ def _ask(tx: GatewayWork, call: Call, facts: Facts, verdict: Escalate, ticket: T
     if len(canonical(call.arguments)) > MAX_SHOWN_ARGUMENTS:
         return _too_much(facts, "the arguments are too large for a person to judge")
     at = facts.request.at
+    if facts.shown is not None and facts.approval is None:
+        tx.approvals.update(replace(facts.shown, state=ApprovalState.EXPIRED))
     approval = Approval(
         id=ticket.approval_id,
         principal_id=facts.principal.id,

@@ -109,7 +109,7 @@ class ProofMemory:
         self._began = min(self._began, now)  # if the clock was set back, what is remembered stays for longer
         if now - self._began < GENERATION_SECONDS:
             return
-        self._before = self._now if now - self._began < 2 * GENERATION_SECONDS else set()
+        self._before = self._now  # also after a long pause, which may be a clock that is set right again in a moment
         self._now, self._of_key, self._began = set(), Counter(), now
 
 

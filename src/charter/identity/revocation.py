@@ -18,6 +18,7 @@ from charter.identity.tokens import AccessTokens, Verified
 from charter.identity.work import IdentityWork
 from charter.registry.principal import LiveEstate
 
+CLOCK_STEP_SECONDS = 3600
 INACTIVE: dict[str, Any] = {"active": False}
 _SHOWN = ("iss", "sub", "aud", "client_id", "exp", "iat", "jti", "name", "spiffe", "epoch", "charter", "crd", "cnf")
 
@@ -67,9 +68,12 @@ def revoke(tx: IdentityWork, found: Verified, client: Client, *, source: str) ->
 
 
 def forget_expired(tx: IdentityWork) -> int:
-    """Forget assertions and revoked tokens that nobody could use any more; return how many rows. A work."""
-    now = int(tx.at.timestamp())
-    gone = [token for token, expires in tx.live.revoked_tokens.items() if expires < now]
+    """Forget assertions and revoked tokens that nobody could use any more; return how many rows. A work.
+
+    They are kept an hour longer than that: a clock that ran ahead and is set right again must not bring them back.
+    """
+    before = int(tx.at.timestamp()) - CLOCK_STEP_SECONDS
+    gone = [token for token, expires in tx.live.revoked_tokens.items() if expires < before]
 
     def show() -> None:
         for token in gone:
@@ -77,4 +81,4 @@ def forget_expired(tx: IdentityWork) -> int:
 
     if gone:
         tx.after_commit(show)
-    return tx.identity.forget_expired(now)
+    return tx.identity.forget_expired(before)

@@ -2,6 +2,7 @@
 
 INVARIANT: only a person who holds a missing role in teams.yaml can approve, never the owner of the principal that asks,
 and never for a principal or system that may not act: approving is a path that grants, so it asks like every other.
+INVARIANT: a person is the same however their address is spelt: addresses are compared in small letters.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ def approve(tx: ApprovalWork, approval_id: str, *, person: str, reason: str) -> 
         ConflictError: it is not waiting any more.
         DeniedError: the person may not approve it, or the principal may not act.
     """
+    person = person.lower()
     approval = tx.approvals.get(approval_id)
     principal = tx.live.principals[approval.principal_id]
     stopped = refusal(tx.live, principal.id, tx.live.systems.get(str(approval.call.get("system"))), at=tx.at)
@@ -78,7 +80,8 @@ def approve(tx: ApprovalWork, approval_id: str, *, person: str, reason: str) -> 
             f"`{person}` owns `{principal.name}` and cannot approve its calls",
             help="someone else who holds the role must approve",
         )
-    answered = approval.approved_by(person, roles_held(tx.registry.teams(), person, principal), tx.at)
+    teams = tx.registry.teams()
+    answered = approval.approved_by(person, lambda each: roles_held(teams, each, principal), tx.at)
     _keep(tx, answered, EntryKind.APPROVAL_GIVEN, person, reason)
     return answered
 

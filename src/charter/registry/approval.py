@@ -3,6 +3,7 @@
 INVARIANT: an approval is bound to one principal and the digest of one exact call (system, tool, arguments). Whoever
 changes an argument has another digest and asks again. It is spent by the verdict that rests on it, in the same
 transaction.
+INVARIANT: where several roles must say yes, several people do: one person's yes counts in one role.
 INVARIANT: states move waiting -> approved -> spent; waiting -> refused; waiting or approved -> expired | cancelled;
 never back.
 """
@@ -10,6 +11,7 @@ never back.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -54,26 +56,42 @@ class Approval:
         """Return the roles that have not said yes."""
         return tuple(role for role in self.roles if role not in self.given)
 
-    def approved_by(self, person: str, roles: frozenset[str], at: dt.datetime) -> Approval:
-        """Return the approval with `person`'s yes, in the first missing role among the `roles` they hold.
+    def approved_by(self, person: str, held: Callable[[str], frozenset[str]], at: dt.datetime) -> Approval:
+        """Return the approval with `person`'s yes, in a role that `held` says they hold.
 
         Raises:
             ConflictError: it is not waiting any more.
-            DeniedError: the person holds none of the missing roles.
+            DeniedError: the person holds none of the missing roles, or said yes already.
         """
         self._must_wait(at)
-        role = next((r for r in self.missing() if r in roles), None)
-        if role is None:
-            raise DeniedError(
-                ErrorCode.POLICY_DENIED,
-                f"`{person}` does not hold the role {' or '.join(f'`{r}`' for r in self.missing())}",
-                help="someone who holds it in teams.yaml must approve",
+        if person in self.given.values():
+            raise _denied(
+                f"`{person}` said yes already, and one person's yes counts in one role",
+                f"someone else must say yes as {_or(self.missing())}",
             )
-        given = self.given | {role: person}
+        given = dict(self.given)
+        if not self._seat(person, held, given, set()):
+            raise _denied(
+                f"`{person}` does not hold the role {_or(self.missing())}",
+                "someone who holds it in teams.yaml must approve",
+            )
         if set(self.roles) <= set(given):
             expires = at + dt.timedelta(minutes=APPROVED_MINUTES)
             return replace(self, given=given, state=ApprovalState.APPROVED, expires_at=expires)
         return replace(self, given=given)
+
+    def _seat(self, person: str, held: Callable[[str], frozenset[str]], given: dict[str, str], tried: set[str]) -> bool:
+        """Put `person` into a role in `given`; whoever is there moves to another they hold. Return whether it worked.
+
+        Kuhn's augmenting path: who holds two of the roles takes neither from someone who holds one.
+        """
+        for role in self.roles:
+            if role not in tried and role in held(person):
+                tried.add(role)
+                if role not in given or self._seat(given[role], held, given, tried):
+                    given[role] = person
+                    return True
+        return False
 
     def refused(self, at: dt.datetime) -> Approval:
         """Return the approval, refused.
@@ -92,3 +110,11 @@ class Approval:
                 f"the approval `{self.id}` is {state}",
                 help="the principal can ask again by calling",
             )
+
+
+def _or(roles: tuple[str, ...]) -> str:
+    return " or ".join(f"`{role}`" for role in roles)
+
+
+def _denied(detail: str, help: str) -> DeniedError:
+    return DeniedError(ErrorCode.POLICY_DENIED, detail, help=help)

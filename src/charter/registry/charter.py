@@ -128,7 +128,9 @@ def _granted_action(text: str) -> str:
 GrantedAction = Annotated[str, StringConstraints(strict=True), AfterValidator(_granted_action), _GRANTED_SCHEMA]
 Text = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=500), AfterValidator(_printable)]
 Email = Annotated[
-    str, StringConstraints(strict=True, max_length=254, pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+$")
+    str,
+    StringConstraints(strict=True, max_length=254, pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+$"),
+    AfterValidator(str.lower),  # one person, one spelling: nobody is two people by a capital letter
 ]
 Pattern = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=512), AfterValidator(_printable)]
 
