@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -19,6 +20,7 @@ import sqlalchemy as sa
 
 from charter.adapters import registry_rows as rows
 from charter.adapters import tables as t
+from charter.adapters.delegation_store import SqlDelegations
 from charter.adapters.finding_store import SqlFindings
 from charter.adapters.gateway_store import SqlApprovals
 from charter.core.canonical import digest
@@ -44,6 +46,7 @@ from charter.registry.record import (
 from charter.registry.standing import Standing
 from charter.registry.system import Teams
 
+_log = logging.getLogger(__name__)
 BATCH = 2_000
 MAX_OPEN_APPROVALS = 100_000
 
@@ -316,8 +319,11 @@ class RegistryStore:
         self._connection.execute(statement, [{f"the_{key}": each[key]} | dict(each) for each in values])
 
 
-def load_live(connection: sa.Connection) -> LiveEstate:
-    """Return the estate in memory as the database has it now. 100,000 principals take about a second."""
+def load_live(connection: sa.Connection, after: int = 0) -> LiveEstate:
+    """Return the estate in memory as the database has it now. 100,000 principals take about a second.
+
+    `after`: delegations that ended before, in seconds since 1970, are left out.
+    """
     store = RegistryStore(connection)
     live = LiveEstate(sequence=store.feed_head())
     for principal in store.principals():
@@ -330,10 +336,21 @@ def load_live(connection: sa.Connection) -> LiveEstate:
     live.issuers = store.issuers()
     for record in store.systems():
         live.systems[record.name] = record
+    _load_delegations(live, SqlDelegations(connection), after)
     waiting = (ApprovalState.WAITING, ApprovalState.APPROVED)
     for approval in SqlApprovals(connection).in_states(waiting, limit=MAX_OPEN_APPROVALS):
         live.approvals.setdefault((approval.principal_id, approval.call_digest), approval)
     return live
+
+
+def _load_delegations(live: LiveEstate, store: SqlDelegations, after: int) -> None:
+    for delegation in store.live(after):
+        try:
+            live.delegations.add(delegation)
+        except ValueError as err:
+            _log.warning("a delegation is left out, and so denied: %s", err)
+    for lender, borrower in store.switched_off():
+        live.delegations.switch(lender, borrower, is_on=False)
 
 
 def _managed(managed_by: ManagedBy, now: str) -> dict[str, object]:

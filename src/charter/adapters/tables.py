@@ -110,6 +110,40 @@ signing_key = sa.Table(
     sa.Column("created_at", _time, nullable=False),
     sa.Column("retire_after", _time, nullable=True),
 )
+delegation = sa.Table(  # authority that one party lent another: one edge, which ends one chain
+    "delegation",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("parent", sa.String(40), sa.ForeignKey("delegation.id"), nullable=True, index=True),  # what it rests on
+    sa.Column("depth", sa.Integer, nullable=False),  # delegations in its chain
+    sa.Column("initiator", sa.String(254), nullable=False),  # a person's address or a principal's id
+    sa.Column("lender", sa.String(254), nullable=False, index=True),  # likewise
+    sa.Column("borrower", sa.String(40), nullable=False, index=True),
+    sa.Column("role", sa.String(16), nullable=False),  # of the borrower: carrier | decider | executor
+    sa.Column("control_plane", sa.String(2048), nullable=False),  # the issuer that vouched for the lender
+    sa.Column("purpose", sa.String(63), nullable=False, index=True),
+    sa.Column("scope", _json, nullable=True),  # null: whatever the lender may do
+    sa.Column("made_at", sa.BigInteger, nullable=False),  # seconds since 1970
+    sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
+    sa.Column("standing", sa.String(16), nullable=False),  # active | revoked
+    sa.Column("lender_epoch", sa.Integer, nullable=True),
+    sa.Column("lender_credential", sa.String(64), nullable=True),
+    sa.Column("made_by", sa.String(254), nullable=False),
+    sa.Column("door", sa.String(16), nullable=False),  # cli | console | consent | exchange
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("proof", sa.Text, nullable=True),  # the borrower's actor proof, once it accepted
+    sa.Column("proof_digest", sa.String(43), nullable=True),
+    sa.Column("withdrawn_at", _time, nullable=True),
+    sa.Column("withdrawn_by", sa.String(254), nullable=True),
+)
+delegation_switch = sa.Table(  # who may not lend to whom for now, whatever charters say
+    "delegation_switch",
+    metadata,
+    sa.Column("lender", sa.String(254), primary_key=True),  # a party, or `humans`
+    sa.Column("borrower", sa.String(40), primary_key=True),
+    sa.Column("at", _time, nullable=False),
+    sa.Column("by", sa.String(254), nullable=False),
+)
 approval = sa.Table(
     "approval",
     metadata,

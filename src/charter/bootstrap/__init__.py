@@ -72,7 +72,7 @@ def build(
         database = _database(settings, folder, ring, live, clock, entropy)
         undo.callback(database.close)
         database.write(ring.ensure)
-        _fill(live, database)
+        _fill(live, database, clock)
         _notice_weaknesses(database, live, entropy)
         house = _house(settings, operator, clock, entropy, folder, database, live, ring)
         undo.pop_all()
@@ -117,9 +117,9 @@ def _node_name(folder: DataFolder, entropy: Entropy) -> str:
     return name
 
 
-def _fill(live: LiveEstate, database: Database[HouseTransaction]) -> None:
+def _fill(live: LiveEstate, database: Database[HouseTransaction], clock: Clock) -> None:
     """Let `live` show what the database holds."""
-    found = database.read(lambda tx: load_live(tx.connection))
+    found = database.read(lambda tx: load_live(tx.connection, int(clock.now().timestamp())))
     for name in LiveEstate.__slots__:
         setattr(live, name, getattr(found, name))
 

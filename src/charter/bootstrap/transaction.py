@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from charter.adapters.delegation_store import SqlDelegations
 from charter.adapters.gateway_store import SqlApprovals, SqlLimits
 from charter.adapters.identity_store import SqlIdentity
 from charter.adapters.registry_store import RegistryStore
@@ -12,7 +13,7 @@ from charter.registry.principal import LiveEstate
 
 
 class HouseTransaction(SqlTransaction):
-    """Satisfies the work of every floor: RegistryWork, IdentityWork, GatewayWork, ApprovalWork, StandingWork."""
+    """Satisfies the work of every floor: RegistryWork, IdentityWork, LendingWork, GatewayWork, and so on."""
 
     def __init__(self, frame: Frame, live: LiveEstate) -> None:
         super().__init__(frame)
@@ -27,6 +28,11 @@ class HouseTransaction(SqlTransaction):
     def identity(self) -> SqlIdentity:
         """Client keys, used assertions, signing keys."""
         return SqlIdentity(self.connection)
+
+    @cached_property
+    def delegations(self) -> SqlDelegations:
+        """The delegations, and which of them are switched off."""
+        return SqlDelegations(self.connection)
 
     @cached_property
     def approvals(self) -> SqlApprovals:

@@ -49,6 +49,10 @@ class EntryKind(StrEnum):
     FINDING_CHANGED = "finding.changed"
     TOOL_HELD = "tool.held"  # a tool definition that is not the pinned one
     OPERATOR_SIGNED_IN = "operator.signed-in"
+    DELEGATION_MADE = "delegation.made"
+    DELEGATION_ACCEPTED = "delegation.accepted"  # the borrower signed that it takes part
+    DELEGATION_WITHDRAWN = "delegation.withdrawn"
+    DELEGATION_SWITCHED = "delegation.switched"  # whether one party may lend to another at all
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,10 @@ Issuance, introspection, key registration, decisions, open streams and approvals
 the principal (with the epoch of the token in hand), to the key that proved it, and to the system; and it knows the
 tokens that were taken back one by one.
 
-INVARIANT: what is not known is refused: no principal, no key, no system means no.
+A token under delegation rests on more than its caller: on every party, every delegation and every lending key of its
+chain. `refusal` asks for each, from the initiator on, so the first link that broke is the one that is named.
+
+INVARIANT: what is not known is refused: no principal, no key, no system, no delegation means no.
 INVARIANT: nothing here is remembered from one question to the next.
 """
 
@@ -13,6 +16,7 @@ from __future__ import annotations
 import datetime as dt
 
 from charter.identity.bearer import Bearer, Client, Workload
+from charter.registry.delegation import Chain, Link, is_person
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
 from charter.registry.standing import Refusal, Subject, may_act
 
@@ -31,26 +35,67 @@ def refusal(live: LiveEstate, holder: Holder, system: SystemRecord | None, *, at
     epoch = holder.epoch if isinstance(holder, Bearer | Workload) else None
     stopped = may_act(principal.subject, at=at, epoch=epoch)
     if stopped is None and isinstance(holder, Bearer | Client):
-        stopped = _credential_refusal(live, holder, principal.name, at)
+        stopped = _credential_refusal(live, holder.credential, principal, at)
     if stopped is None and isinstance(holder, Bearer):
-        stopped = _token_refusal(live, holder, principal)
+        stopped = _token_refusal(live, holder, principal, at)
     if stopped is None and system is not None:
         stopped = may_act(system.subject, at=at)
     return stopped
 
 
-def _token_refusal(live: LiveEstate, bearer: Bearer, principal: Principal) -> Refusal | None:
+def chain_refusal(live: LiveEstate, chain: Chain, *, at: dt.datetime) -> Refusal | None:
+    """Return None if every link of `chain` may be used at `at`, else why the first of them may not.
+
+    The caller, with whom the chain ends, is asked for by `refusal`.
+    """
+    return next((stopped for link in chain.links if (stopped := _link_refusal(live, link, at))), None)
+
+
+def _link_refusal(live: LiveEstate, link: Link, at: dt.datetime) -> Refusal | None:
+    stopped = None if is_person(link.lender) else _lender_refusal(live, link, at)
+    if stopped is None:
+        ends = dt.datetime.fromtimestamp(link.expires_at, dt.UTC)
+        stopped = may_act(Subject(link.id, link.standing, ends, is_lent=True), at=at)
+    if stopped is None and link.is_switched_off:
+        lender, borrower = _name(live, link.lender), _name(live, link.borrower)
+        mend = f"a person with authority can run: charter delegations switch {lender} {borrower} --on"
+        stopped = Refusal(link.id, f"delegation from `{lender}` to `{borrower}` is switched off", mend)
+    return stopped
+
+
+def _lender_refusal(live: LiveEstate, link: Link, at: dt.datetime) -> Refusal | None:
+    """Return why a principal cannot stand behind what it lent: as if it asked now, with the credential of then."""
+    lender = live.principals.get(link.lender)
+    if lender is None or link.lender_epoch is None or link.lender_credential is None:
+        return Refusal(link.lender, f"`{link.lender[:80]}` is not registered", "register it: charter plan, then apply")
+    stopped = may_act(lender.subject, at=at, epoch=link.lender_epoch)
+    return stopped or _credential_refusal(live, link.lender_credential, lender, at)
+
+
+def _token_refusal(live: LiveEstate, holder: Bearer, principal: Principal, at: dt.datetime) -> Refusal | None:
+    """Return why a token may not be used, its principal and key apart: taken back, not bound, its chain broken."""
     name = principal.name
-    if bearer.token_id in live.revoked_tokens:
+    if holder.token_id in live.revoked_tokens:
         return Refusal(name, f"the token of `{name}` was revoked", "ask for a new token")
-    if bearer.bound_to is None and not principal.terms.may_bear:
+    if holder.bound_to is None and not principal.terms.may_bear:
         return Refusal(name, f"the token of `{name}` is bound to no key, and its charter asks for one that is", BINDING)
-    return None
+    if holder.delegation is None:
+        return None
+    chain = live.delegations.chain_of(holder.delegation)
+    if chain is None or chain.caller != holder.principal_id:
+        text = f"the delegation that the token of `{name}` rests on is not known"
+        return Refusal(name, text, "whoever lent it can delegate again: charter delegate")
+    return chain_refusal(live, chain, at=at)
 
 
-def _credential_refusal(live: LiveEstate, holder: Bearer | Client, name: str, at: dt.datetime) -> Refusal | None:
-    key = live.keys.get(holder.credential)
-    if key is None or key.principal_id != holder.principal_id:
+def _name(live: LiveEstate, party: str) -> str:
+    found = live.principals.get(party)
+    return found.name if found else party
+
+
+def _credential_refusal(live: LiveEstate, thumbprint: str, principal: Principal, at: dt.datetime) -> Refusal | None:
+    key, name = live.keys.get(thumbprint), principal.name
+    if key is None or key.principal_id != principal.id:
         return Refusal(
             name, f"the key behind this is not one of `{name}`", f"register one: charter token {name} SYSTEM"
         )

@@ -42,6 +42,7 @@ class Bearer:
     credential: str  # thumbprint of the credential that obtained it
     expires_at: int  # seconds since 1970
     bound_to: Confirmation | None = None  # the key that was shown with it; None: a plain bearer
+    delegation: str | None = None  # the last of the chain it acts under; None: by its own authority alone
 
 
 @dataclass(frozen=True, slots=True)

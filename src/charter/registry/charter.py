@@ -455,15 +455,30 @@ class Credential(Model):
         return self
 
 
-class Delegation(Model):
-    """What authority others may lend the principal."""
+class DelegationTerms(Model):
+    """What authority others may lend the principal, and to whom it may lend its own or pass that on.
 
-    source: Annotated[tuple[Name, ...], Field(alias="from", min_length=1, max_length=200)]  # `humans`, principals
-    purposes: tuple[Name, ...] = ()
+    Without `purposes`, for any purpose that the other side agrees to. `max_depth` counts the delegations of a whole
+    chain in which the principal has a part. `ceiling` is the most that a person's authority is taken to be where the
+    organisation's directory says nothing of what people may do; without it, that is what the principal itself may do.
+    """
+
+    source: Annotated[tuple[Name, ...], Field(alias="from", max_length=200)] = ()  # `humans`, principals
+    to: Annotated[tuple[Name, ...], Field(max_length=200)] = ()  # principals
+    purposes: Annotated[tuple[Name, ...], Field(max_length=200)] = ()
     max_ttl: Duration = dt.timedelta(hours=1)
     max_depth: StrictInt = Field(default=1, ge=1, le=8)
+    ceiling: Annotated[tuple[Grant, ...], Field(max_length=50)] | None = None
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    @model_validator(mode="after")
+    def _somebody(self) -> DelegationTerms:
+        if not self.source and not self.to:
+            raise ValueError(
+                "names nobody; write who may lend it authority under `from`, or whom it lends to under `to`"
+            )
+        return self
 
 
 class Charter(Model):
@@ -480,7 +495,7 @@ class Charter(Model):
     approved: Approved
     credential: Credential
     grants: Annotated[tuple[Grant, ...], Field(max_length=200)] = ()
-    delegation: Delegation | None = None
+    delegation: DelegationTerms | None = None
     review: Duration
     expires: Day
 

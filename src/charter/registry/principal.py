@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from charter.registry.approval import Approval
 from charter.registry.charter import Environment, Kind
+from charter.registry.delegation_book import DelegationBook
 from charter.registry.issuer import Issuers
 from charter.registry.standing import Standing, Subject
 from charter.registry.system import System
@@ -82,6 +83,7 @@ class LiveEstate:
     systems: dict[str, SystemRecord] = field(default_factory=dict)  # by name
     issuers: Issuers = field(default_factory=lambda: Issuers(charter="v1"))
     approvals: dict[tuple[str, str], Approval] = field(default_factory=dict)  # open ones, by principal id, call digest
+    delegations: DelegationBook = field(default_factory=DelegationBook)
     policy_generation: int = 0  # rises whenever systems or guardrails change: bound slices are then stale
     sequence: int = 0  # of the last change seen
 

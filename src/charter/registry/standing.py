@@ -74,12 +74,13 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One thing whose standing is asked: a principal, a credential or a system."""
+    """One thing whose standing is asked: a principal, a credential, a delegation or a system."""
 
     name: str
     standing: Standing
     expires: dt.datetime | None = None
     epoch: int = 0
+    is_lent: bool = False  # whether it is a delegation, which nobody resumes or renews
 
 
 def may_act(subject: Subject, *, at: dt.datetime, epoch: int | None = None) -> Refusal | None:
@@ -88,6 +89,8 @@ def may_act(subject: Subject, *, at: dt.datetime, epoch: int | None = None) -> R
     `epoch` is the subject's epoch as the token in hand names it; a token from before the last revocation is dead,
     whatever its expiry says. `restrained` may act: what needs a person is decided by the pipeline, call by call.
     """
+    if subject.is_lent:
+        return _lapse(subject, at)
     if subject.standing not in (Standing.ACTIVE, Standing.RESTRAINED):
         mend = (
             f"a person with authority can run: charter resume {subject.name}"
@@ -107,4 +110,15 @@ def may_act(subject: Subject, *, at: dt.datetime, epoch: int | None = None) -> R
             f"the token of `{subject.name}` is from before its authority was last withdrawn",
             "ask for a new token",
         )
+    return None
+
+
+def _lapse(subject: Subject, at: dt.datetime) -> Refusal | None:
+    """Return why a delegation may not be used any more."""
+    mend = "whoever lent it can delegate again: charter delegate"
+    if subject.standing is not Standing.ACTIVE:
+        return Refusal(subject.name, f"the delegation `{subject.name}` was withdrawn", mend)
+    if subject.expires is not None and at >= subject.expires:
+        ended = subject.expires.isoformat(timespec="seconds").replace("+00:00", "Z")
+        return Refusal(subject.name, f"the delegation `{subject.name}` ended at {ended}", mend)
     return None
