@@ -114,7 +114,7 @@ def test_no_token_carries_such_an_id(text: str) -> None:
 def test_a_sound_svid_says_who_it_is() -> None:
     found = svid(PARTNER.x509_svid("/billing"))
     assert str(found.spiffe_id) == "spiffe://partner.example/billing"
-    assert found.epoch is None
+    assert found.origin is None
 
 
 def test_a_domain_cannot_speak_for_another() -> None:

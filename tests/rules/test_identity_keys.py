@@ -40,7 +40,7 @@ def test_each_use_gets_an_active_and_a_next_key_and_the_log_says_so(tmp_path: Pa
         opened = stage.entries("log.opened")
     states = sorted((key.use, key.state) for key in keys)
     assert states == [(use, state) for use in sorted(KeyUse) for state in (KeyState.ACTIVE, KeyState.NEXT)]
-    assert {entry["body"]["use"] for entry in told} == {"token", "charter"}
+    assert {entry["body"]["use"] for entry in told} == set(KeyUse) - {KeyUse.EVIDENCE}
     active = next(k for k in keys if k.use is KeyUse.EVIDENCE and k.state is KeyState.ACTIVE)
     assert opened[0]["body"]["key_id"] == active.id
 
@@ -50,8 +50,18 @@ def test_a_restart_makes_nothing_new(tmp_path: Path) -> None:
         before = stage.ring.token_key().id, stage.ring.evidence_public(ORIGIN), stage.ring.signer("charter").key_id
     with a_stage(tmp_path, "another-agent") as stage:
         after = stage.ring.token_key().id, stage.ring.evidence_public(ORIGIN), stage.ring.signer("charter").key_id
-        assert len(stage.database.read(lambda tx: tx.identity.signing_keys())) == 6
+        assert len(stage.database.read(lambda tx: tx.identity.signing_keys())) == 2 * len(KeyUse)
     assert before == after
+
+
+def test_a_key_of_jwt_svids_verifies_no_access_token(tmp_path: Path) -> None:
+    with a_stage(tmp_path) as stage:
+        now = stage.clock.now()
+        svid_keys = stage.ring.verifiers(KeyUse.JWT_SVID, now)
+        assert len(svid_keys) == 2
+        assert stage.ring.token_key(KeyUse.JWT_SVID).id in svid_keys
+        assert svid_keys.keys().isdisjoint(key["kid"] for key in stage.ring.jwks(now)["keys"])
+        assert all(stage.ring.token_verifier(key_id, now) is None for key_id in svid_keys)
 
 
 def test_the_next_key_is_published_before_it_signs(tmp_path: Path) -> None:

@@ -144,6 +144,28 @@ delegation_switch = sa.Table(  # who may not lend to whom for now, whatever char
     sa.Column("at", _time, nullable=False),
     sa.Column("by", sa.String(254), nullable=False),
 )
+x509_authority = sa.Table(  # roots and intermediates of our trust domain
+    "x509_authority",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),  # SHA-256 of the public key, in hexadecimal
+    sa.Column("trust_domain", sa.String(255), nullable=False),
+    sa.Column("role", sa.String(20), nullable=False),  # x509-root | x509-intermediate
+    sa.Column("certificate", sa.Text, nullable=False),  # DER in base64
+    sa.Column("sealed", sa.Text, nullable=False),  # the private half under the master key; empty once it signs no more
+    sa.Column("state", sa.String(16), nullable=False),  # next | active | retiring | retired
+    sa.Column("created_at", _time, nullable=False),
+    sa.Column("signs_from", _time, nullable=True),
+    sa.Column("retire_after", _time, nullable=True),
+)
+trust_bundle = sa.Table(  # of our trust domain, as published, and of those we federate with, as fetched
+    "trust_bundle",
+    metadata,
+    sa.Column("trust_domain", sa.String(255), primary_key=True),
+    sa.Column("sequence", sa.BigInteger, nullable=True),
+    sa.Column("digest", sa.String(71), nullable=False),  # of the body
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("taken_at", _time, nullable=False),
+)
 approval = sa.Table(
     "approval",
     metadata,

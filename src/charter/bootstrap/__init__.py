@@ -41,7 +41,9 @@ from charter.identity.dpop import ProofMemory
 from charter.identity.failures import Failures
 from charter.identity.keys import KeyRing
 from charter.identity.tokens import AccessTokens
+from charter.identity.trust import Trust
 from charter.identity.weakness import reconcile, weaknesses_of
+from charter.identity.x509_authority import Authorities
 from charter.registry.estate import GuardrailFile
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
 from charter.registry.record import CharterVersion
@@ -67,14 +69,17 @@ def build(
     clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
     with contextlib.ExitStack() as undo:
         folder = undo.enter_context(DataFolder.open(settings.data_folder))
-        ring = KeyRing(MasterKey.open(folder.file("master.key"), entropy), entropy)
+        sealer = MasterKey.open(folder.file("master.key"), entropy)
+        ring = KeyRing(sealer, entropy)
+        trust = Trust(settings.trust_domain, ring, Authorities(settings.trust_domain, sealer, entropy))
         live = LiveEstate()
         database = _database(settings, folder, ring, live, clock, entropy)
         undo.callback(database.close)
         database.write(ring.ensure)
+        database.write(trust.open)
         _fill(live, database, clock)
         _notice_weaknesses(database, live, entropy)
-        house = _house(settings, operator, clock, entropy, folder, database, live, ring)
+        house = _house(settings, operator, clock, entropy, folder, database, live, trust)
         undo.pop_all()
         return house
 
@@ -139,9 +144,9 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
     folder: DataFolder,
     database: Database[HouseTransaction],
     live: LiveEstate,
-    ring: KeyRing,
+    trust: Trust,
 ) -> House:
-    engine, permits, tokens = CedarEngine(), PermitLedger(clock), AccessTokens(ring, settings.issuer)
+    engine, permits, tokens = CedarEngine(), PermitLedger(clock), AccessTokens(trust.ring, settings.issuer)
     proofs = ProofMemory()
     slices = SliceCache(live, engine, load=_charter_loader(database), guardrails=lambda: database.read(_guardrails))
 
@@ -170,7 +175,8 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
         folder=folder,
         database=database,
         live=live,
-        ring=ring,
+        ring=trust.ring,
+        trust=trust,
         tokens=tokens,
         failures=Failures(clock),
         proofs=proofs,

@@ -24,6 +24,7 @@ from charter.identity.dpop import ProofMemory
 from charter.identity.failures import Failures
 from charter.identity.keys import KeyRing
 from charter.identity.tokens import AccessTokens
+from charter.identity.trust import Trust
 from charter.registry.principal import LiveEstate, Principal
 from charter.registry.problem import suggestion
 
@@ -40,6 +41,7 @@ class House:
     database: Database[HouseTransaction]
     live: LiveEstate
     ring: KeyRing
+    trust: Trust
     tokens: AccessTokens
     failures: Failures
     proofs: ProofMemory

@@ -41,6 +41,7 @@ async def tend(house: House, stop: asyncio.Event) -> None:
 
 def _tend_once(house: House, tx: HouseTransaction) -> None:
     house.ring.retire_due(tx)
+    house.trust.tend(tx)
     forget_expired(tx)
     _lapse_approvals(tx)
     for draft in house.failures.drain():

@@ -9,6 +9,7 @@ from charter.adapters.gateway_store import SqlApprovals, SqlLimits
 from charter.adapters.identity_store import SqlIdentity
 from charter.adapters.registry_store import RegistryStore
 from charter.adapters.transaction import Frame, SqlTransaction
+from charter.adapters.trust_store import SqlTrust
 from charter.registry.principal import LiveEstate
 
 
@@ -33,6 +34,11 @@ class HouseTransaction(SqlTransaction):
     def delegations(self) -> SqlDelegations:
         """The delegations, and which of them are switched off."""
         return SqlDelegations(self.connection)
+
+    @cached_property
+    def trust(self) -> SqlTrust:
+        """Authorities and trust bundles."""
+        return SqlTrust(self.connection)
 
     @cached_property
     def approvals(self) -> SqlApprovals:

@@ -45,6 +45,9 @@ class EntryKind(StrEnum):
     CREDENTIAL_REGISTERED = "credential.registered"
     CREDENTIAL_REVOKED = "credential.revoked"
     KEY_ROTATED = "key.rotated"
+    AUTHORITY_ROTATED = "authority.rotated"  # an X.509 authority of our trust domain
+    BUNDLE_CHANGED = "bundle.changed"  # the authorities of a trust domain, ours or another's, are others now
+    SVID_ISSUED = "svid.issued"
     FINDING_OPENED = "finding.opened"
     FINDING_CHANGED = "finding.changed"
     TOOL_HELD = "tool.held"  # a tool definition that is not the pinned one

@@ -34,7 +34,7 @@ def refusal(live: LiveEstate, holder: Holder, system: SystemRecord | None, *, at
         return Refusal(name, f"`{name[:80]}` is not registered", "register it: charter plan, then charter apply")
     epoch = holder.epoch if isinstance(holder, Bearer | Workload) else None
     stopped = may_act(principal.subject, at=at, epoch=epoch)
-    if stopped is None and isinstance(holder, Bearer | Client):
+    if stopped is None and not isinstance(holder, str):
         stopped = _credential_refusal(live, holder.credential, principal, at)
     if stopped is None and isinstance(holder, Bearer):
         stopped = _token_refusal(live, holder, principal, at)

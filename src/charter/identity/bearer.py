@@ -70,5 +70,6 @@ class Workload:
     principal_id: str
     principal_name: str
     epoch: int
+    credential: str  # thumbprint of the credential by which it was known when it was issued
     svid_id: str  # a JWT-SVID's jti, an X.509-SVID's serial number
     expires_at: int  # seconds since 1970

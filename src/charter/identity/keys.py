@@ -1,7 +1,8 @@
 """Charter's own signing keys: what they are for, how they follow each other, and the ring that holds them in memory.
 
 A key is `next` (published, so that everyone who caches the JWKS knows it before it signs), `active` (signs), `retiring`
-(what it signed still verifies) and `retired`. Access tokens are signed with ES256, evidence and charters with Ed25519.
+(what it signed still verifies) and `retired`. Access tokens and JWT-SVIDs are signed with ES256, each with keys of
+their own; evidence and charters with Ed25519.
 
 INVARIANT: a private half is kept only as long as it may sign: it is opened from its seal into memory, and its seal is
 emptied when the key stops signing. Public halves are kept for ever: evidence and charters stay provable.
@@ -40,6 +41,10 @@ class KeyUse(StrEnum):
     TOKEN = "token"  # noqa: S105 - a use, no secret
     EVIDENCE = "evidence"
     CHARTER = "charter"
+    JWT_SVID = "jwt-svid"
+
+
+_ES256 = (KeyUse.TOKEN, KeyUse.JWT_SVID)
 
 
 class KeyState(StrEnum):
@@ -68,6 +73,10 @@ class SigningKey:
     def context(self) -> str:
         """What the seal is bound to: a sealed key moved to another row or use does not open."""
         return f"charter/signing-key/{self.use.value}/{self.id}"
+
+    def is_good(self, at: dt.datetime) -> bool:
+        """Return whether what this key signs, signed or will sign verifies at `at`."""
+        return self.state is not KeyState.RETIRED and not _is_over(self, at)
 
 
 class Sealer(Protocol):
@@ -113,7 +122,7 @@ class KeyWork(Transaction, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TokenKey:
-    """The key that signs access tokens."""
+    """The key that signs access tokens, or JWT-SVIDs."""
 
     id: str
     private: ECKey = field(repr=False)
@@ -125,8 +134,9 @@ class _Reading:
 
     keys: dict[str, SigningKey] = field(default_factory=dict)  # oldest first
     signers: dict[tuple[KeyUse, str | None], Signer] = field(default_factory=dict, repr=False)
-    token: TokenKey | None = None
-    verifiers: dict[str, PublicKey] = field(default_factory=dict)  # of token keys not retired, by id
+    tokens: dict[KeyUse, TokenKey] = field(default_factory=dict, repr=False)  # those that sign with ES256
+    # of ES256 keys not retired, by use and id: what one use signed never verifies for another
+    verifiers: dict[KeyUse, dict[str, PublicKey]] = field(default_factory=lambda: {use: {} for use in _ES256})
 
 
 class KeyRing:
@@ -164,29 +174,37 @@ class KeyRing:
                 ErrorCode.KEY_BROKEN, f"there is no active {use.value} key{where}", help="run charter doctor"
             ) from None
 
-    def token_key(self) -> TokenKey:
-        """Return the key that signs access tokens.
+    def token_key(self, use: KeyUse = KeyUse.TOKEN) -> TokenKey:
+        """Return the key that signs access tokens, or JWT-SVIDs.
 
         Raises:
             IntegrityError: there is none.
         """
-        if self._now.token is None:
-            raise IntegrityError(ErrorCode.KEY_BROKEN, "there is no active token key", help="run charter doctor")
-        return self._now.token
+        found = self._now.tokens.get(use)
+        if found is None:
+            raise IntegrityError(ErrorCode.KEY_BROKEN, f"there is no active {use.value} key", help="run charter doctor")
+        return found
 
     def token_verifier(self, key_id: str, at: dt.datetime) -> PublicKey | None:
-        """Return the public key `key_id` if tokens it signed still verify at `at`."""
+        """Return the public key `key_id` if access tokens it signed still verify at `at`."""
         reading = self._now
-        verifier = reading.verifiers.get(key_id)
-        if verifier is None:
-            return None
-        ends = reading.keys[key_id].retire_after
-        return verifier if ends is None or at < ends else None
+        verifier = reading.verifiers[KeyUse.TOKEN].get(key_id)
+        return None if verifier is None or _is_over(reading.keys[key_id], at) else verifier
+
+    def verifiers(self, use: KeyUse, at: dt.datetime) -> dict[str, PublicKey]:
+        """Return the public keys, by id, that tokens of `use` are, were lately or will be signed with."""
+        reading = self._now
+        return {i: key for i, key in reading.verifiers[use].items() if not _is_over(reading.keys[i], at)}
+
+    def waiting(self, use: KeyUse) -> SigningKey | None:
+        """Return the key that will sign next for `use`."""
+        chosen = (key for key in self._now.keys.values() if key.use is use and key.state is KeyState.NEXT)
+        return next(chosen, None)
 
     def jwks(self, at: dt.datetime) -> dict[str, list[dict[str, str]]]:
         """Return the JWK set (RFC 7517) of the keys that tokens are, were lately or will be signed with."""
-        named = ((key_id, self.token_verifier(key_id, at)) for key_id in self._now.verifiers)
-        return {"keys": [key.jwk | {"kid": i, "use": "sig", "alg": "ES256"} for i, key in named if key is not None]}
+        named = self.verifiers(KeyUse.TOKEN, at).items()
+        return {"keys": [key.jwk | {"kid": key_id, "use": "sig", "alg": "ES256"} for key_id, key in named]}
 
     def publics(self, use: KeyUse | str, origin: str | None = None) -> dict[str, bytes]:
         """Return the raw Ed25519 public keys that ever signed for `use`, by key id, oldest first."""
@@ -297,24 +315,22 @@ class KeyRing:
         tx.after_commit(show)
 
     def _read(self, keys: list[SigningKey]) -> _Reading:
-        token = None
-        signers: dict[tuple[KeyUse, str | None], Signer] = {}
-        verifiers: dict[str, PublicKey] = {}
+        reading = _Reading({key.id: key for key in keys})
         for key in keys:
-            if key.use is KeyUse.TOKEN and key.state is not KeyState.RETIRED:
-                verifiers[key.id] = parse_public_jwk(key.public)
+            if key.use in _ES256 and key.state is not KeyState.RETIRED:
+                reading.verifiers[key.use][key.id] = parse_public_jwk(key.public)
             if key.state is not KeyState.ACTIVE:
                 continue
             secret = self._sealer.unseal(key.sealed, key.context)
-            if key.use is KeyUse.TOKEN:
-                token = TokenKey(key.id, _token_private(secret, key))
+            if key.use in _ES256:
+                reading.tokens[key.use] = TokenKey(key.id, _token_private(secret, key))
             else:
-                signers[key.use, key.origin] = _ed25519(secret, key)
-        return _Reading({key.id: key for key in keys}, signers, token, verifiers)
+                reading.signers[key.use, key.origin] = _ed25519(secret, key)
+        return reading
 
     def _new(self, use: KeyUse, origin: str | None, state: KeyState, at: dt.datetime) -> SigningKey:
         """Return a fresh key, sealed."""
-        if use is KeyUse.TOKEN:
+        if use in _ES256:
             secret = new_p256_secret(self._entropy)
             public = p256_jwk(p256_key(secret))
         else:

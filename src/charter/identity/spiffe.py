@@ -21,7 +21,7 @@ An X.509-SVID:
         authorities that say they are and whose SPIFFE ID, if they have one, has no path.
 
 INVARIANT: `verify_*` raises, and says nothing of standing. Whoever grants something owes `workload_of` and
-`authority.refusal`: an SVID outlives a kill by up to its lifetime, its epoch does not.
+`authority.refusal`: an SVID outlives a kill by up to its lifetime, its epoch and its credential do not.
 """
 
 from __future__ import annotations
@@ -43,14 +43,12 @@ from charter.core.values import SPIFFE_SCHEME, SpiffeId
 from charter.identity.bearer import Workload
 from charter.identity.bundle import Bundle, JwtAuthority
 from charter.identity.jose import Compact, parse_compact
+from charter.identity.x509_profile import ORIGIN_OID, Origin, origin_of, parse_origin
 from charter.registry.principal import LiveEstate
 
 E = TypeVar("E", bound=x509.ExtensionType)
 
-# Where our own SVIDs say in which epoch of the principal's authority they were issued: an extension of the certificate,
-# a claim of the token. An object identifier under 2.25 (ITU-T X.667) collides with nobody's.
-EPOCH_OID = x509.ObjectIdentifier("2.25.150447052019205073639309647784750247982")
-EPOCH_CLAIM = f"urn:oid:{EPOCH_OID.dotted_string}"
+ORIGIN_CLAIM = f"urn:oid:{ORIGIN_OID.dotted_string}"  # where a JWT-SVID of ours says what it rests on
 MAX_TOKEN = 8192  # characters
 MAX_CHAIN = 8  # certificates
 MAX_CERTIFICATE = 16 * 1024  # bytes
@@ -64,7 +62,6 @@ _TYPES = frozenset({"JWT", "JOSE"})
 _TLS = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH)
 _JWT = "the JWT-SVID"
 _X509 = "the X.509-SVID"
-_INTEGER_TAG = 0x02
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +74,9 @@ class JwtSvid:
     claims: Mapping[str, Any]
 
     @property
-    def epoch(self) -> int | None:
-        """The epoch that one of our own was issued in."""
-        found = self.claims.get(EPOCH_CLAIM)
-        return found if type(found) is int else None
+    def origin(self) -> Origin | None:
+        """What one of our own rests on."""
+        return parse_origin(self.claims.get(ORIGIN_CLAIM))
 
     @property
     def id(self) -> str:
@@ -98,13 +94,9 @@ class X509Svid:
     expires_at: int  # seconds since 1970
 
     @property
-    def epoch(self) -> int | None:
-        """The epoch that one of our own was issued in."""
-        try:
-            found = self.leaf.extensions.get_extension_for_oid(EPOCH_OID).value
-        except x509.ExtensionNotFound:
-            return None
-        return _der_integer(found.value) if isinstance(found, x509.UnrecognizedExtension) else None
+    def origin(self) -> Origin | None:
+        """What one of our own rests on."""
+        return origin_of(self.leaf)
 
     @property
     def id(self) -> str:
@@ -156,15 +148,15 @@ def verify_x509_svid(chain: Sequence[bytes], *, bundles: Mapping[str, Bundle], a
 
 
 def workload_of(live: LiveEstate, svid: JwtSvid | X509Svid) -> Workload:
-    """Return the principal of ours that a verified SVID names, in the epoch it was issued in.
+    """Return the principal of ours that a verified SVID names, with the credential and the epoch it was issued under.
 
     Raises:
         UnauthenticatedError: it names none of ours, or was not issued by this Charter.
     """
-    principal = live.principal_named(svid.spiffe_id.path.rpartition("/")[2])
-    if principal is None or principal.spiffe_id != str(svid.spiffe_id) or svid.epoch is None:
+    principal, origin = live.principal_named(svid.spiffe_id.path.rpartition("/")[2]), svid.origin
+    if principal is None or principal.spiffe_id != str(svid.spiffe_id) or origin is None:
         raise _refusal(f"`{svid.spiffe_id}` is no principal that is registered here")
-    return Workload(principal.id, principal.name, svid.epoch, svid.id, svid.expires_at)
+    return Workload(principal.id, principal.name, origin.epoch, origin.credential, svid.id, svid.expires_at)
 
 
 # --- JWT ---
@@ -296,12 +288,6 @@ def _extension(certificate: x509.Certificate, kind: type[E]) -> E | None:
         return certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
-
-
-def _der_integer(data: bytes) -> int | None:
-    """Return the small INTEGER that `data` encodes, if it is one."""
-    is_small = len(data) > 2 and data[0] == _INTEGER_TAG and data[1] == len(data) - 2 <= 8  # noqa: PLR2004 - tag, length
-    return int.from_bytes(data[2:], signed=True) if is_small else None
 
 
 # --- both ---
