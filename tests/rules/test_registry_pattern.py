@@ -61,7 +61,7 @@ def test_an_unknown_parameter_is_refused_with_the_nearest() -> None:
 
 def test_a_value_that_makes_no_charter_is_refused() -> None:
     assert refused({"principal": "EU"}) == (
-        "the pattern `small-refunds` makes no charter with these values: the name 'EU' has `'E'`; "
+        "the pattern `small-refunds` makes no charter with these values: the name 'EU' has 'E'; "
         "use 1 to 63 of a-z, 0-9 and hyphens inside"
     )
 

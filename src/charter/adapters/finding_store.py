@@ -43,7 +43,7 @@ class SqlFindings:
         row = self._connection.execute(sa.select(t.finding).where(t.finding.c.id == finding_id)).first()
         if row is None:
             raise AbsentError(
-                ErrorCode.UNKNOWN_FINDING, f"there is no finding `{finding_id[:64]!a}`", help="charter findings"
+                ErrorCode.UNKNOWN_FINDING, f"there is no finding {finding_id[:64]!a}", help="charter findings"
             )
         return _finding(row)
 

@@ -160,7 +160,8 @@ class Child(asyncio.SubprocessProtocol):
             UpstreamError: the child is gone or reads nothing; the line was not sent.
         """
         if self.fault is not None or self._stdin is None or self._stdin.is_closing():
-            raise UpstreamError(ErrorCode.UPSTREAM_FAILED, "the upstream is not running", sent=False)
+            why = self.fault.detail if self.fault is not None else "the upstream is not running"
+            raise UpstreamError(ErrorCode.UPSTREAM_FAILED, why, sent=False)
         if self._stdin.get_write_buffer_size() > MAX_UNWRITTEN:
             self.fail(UpstreamError(ErrorCode.UPSTREAM_FAILED, "the upstream reads nothing any more", sent=True))
             raise UpstreamError(ErrorCode.UPSTREAM_FAILED, "the upstream reads nothing any more", sent=False)

@@ -31,7 +31,7 @@ from charter.bootstrap.transaction import HouseTransaction
 from charter.config import Settings, variable
 from charter.core.clock import Clock, SystemClock
 from charter.core.entropy import Entropy, SystemEntropy
-from charter.core.errors import ErrorCode, IntegrityError
+from charter.core.errors import ErrorCode, IntegrityError, MalformedError
 from charter.core.keys import Signer
 from charter.gateway.permit import PermitLedger
 from charter.gateway.pins import ToolList
@@ -62,10 +62,15 @@ def build(
     """Return the house that `settings` describe; tests pass their own clock and dice.
 
     Raises:
+        MalformedError: there is no such folder to be an estate.
         ConflictError: another process holds the data folder or the database.
         UnavailableError: the folder or the database cannot be used.
         IntegrityError: a key or the log cannot be trusted.
     """
+    if not settings.estate.is_dir():
+        raise MalformedError(
+            ErrorCode.BAD_VALUE, f"there is no folder `{settings.estate}`", help="name the estate's folder with -C"
+        )
     clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
     with contextlib.ExitStack() as undo:
         folder = undo.enter_context(DataFolder.open(settings.data_folder))

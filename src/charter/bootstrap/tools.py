@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from charter.adapters.upstream import McpUpstreams, UpstreamSettings
 from charter.config import Settings, variable
 from charter.core.clock import Deadline, SystemClock
@@ -59,7 +61,7 @@ async def import_tools(settings: Settings, asked: ImportAsked) -> dict[str, Any]
     estate = load_estate(root)
     known = estate.systems.get(name)
     head = _head(asked, estate)
-    system = known.value if known and not (asked.command or asked.url) else System.model_validate(head)
+    system = known.value if known and not (asked.command or asked.url) else _system(head)
     tools = await _tools_of(settings, system)
     file, kept = root / "systems" / f"{name}.yaml", root / "pins" / f"{name}.json"
     if known is None:
@@ -110,6 +112,14 @@ def _head(asked: ImportAsked, estate: Estate) -> dict[str, Any]:
         "owner": {"person": asked.owner, "team": team},
         "upstream": upstream,
     }
+
+
+def _system(head: dict[str, Any]) -> System:
+    try:
+        return System.model_validate(head)
+    except ValidationError as err:
+        faults = "; ".join(f"`{e['loc'][-1]}` {e['msg'][:1].lower()}{e['msg'][1:]}" for e in err.errors())
+        raise MalformedError(ErrorCode.BAD_VALUE, faults, help="charter systems import --help") from err
 
 
 def _write(file: Path, text: str) -> None:

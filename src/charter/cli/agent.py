@@ -13,12 +13,13 @@ from typing import Any
 
 from charter.cli.agent_keys import AgentTokens, agent_key
 from charter.cli.context import Context
+from charter.cli.control import segment
 from charter.cli.output import warn
 from charter.cli.relay import Relay, relaying
 from charter.config import child_environment
 from charter.core.clock import SystemClock
 from charter.core.entropy import SystemEntropy
-from charter.core.errors import DeniedError, ErrorCode, MalformedError, UnavailableError
+from charter.core.errors import DeniedError, ErrorCode, MalformedError
 
 
 def obtain_token(context: Context, name: str, system: str) -> dict[str, Any]:
@@ -54,14 +55,13 @@ def run_agent(context: Context, name: str, command: list[str]) -> int:
 def _agent(context: Context, name: str) -> tuple[dict[str, Any], AgentTokens]:
     """Return what is registered of `name`, and the way to its tokens; its key is made and registered if need be."""
     control = context.control
-    if not control.server_runs:
-        raise UnavailableError(ErrorCode.NOT_RUNNING, "no server runs on this estate", help="start it: charter up")
-    principal = control.get(f"/v1/principals/{name}")
+    control.must_run()
+    principal = control.get(f"/v1/principals/{segment(name)}")
     issuer = control.get("/v1/status")["issuer"]
     key = agent_key(context.settings.key_folder, issuer, name)
     if not any(known["jwk"] == key.jwk and known["standing"] == "active" for known in principal["keys"]):
         body = {"jwk": key.jwk, "actor": context.operator, "reason": "first use on this machine"}
-        control.post(f"/v1/principals/{name}/keys", body)
+        control.post(f"/v1/principals/{segment(name)}/keys", body)
     return principal, AgentTokens(key, issuer, principal["id"], SystemClock(), SystemEntropy())
 
 

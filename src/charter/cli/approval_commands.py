@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from charter.cli.context import Json, context_of
+from charter.cli.control import segment
 from charter.cli.output import print_json, say, table
 
 Id = Annotated[str, typer.Argument(help="The approval's id: apr_…")]
@@ -29,7 +30,12 @@ def list_approvals(
     every: Annotated[bool, typer.Option("--all", help="The answered ones too.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List the calls that wait for a person."""
+    """List the calls that wait for a person.
+
+    Example: charter approvals ls --all
+
+    With --json: approvals.
+    """
     answer = context_of(context).control.get("/v1/approvals", all=every or None)
     if as_json:
         print_json(answer)
@@ -44,8 +50,13 @@ def list_approvals(
 
 
 def show(context: typer.Context, approval_id: Id, as_json: Json = False) -> None:
-    """Show exactly what would be allowed: the call with its arguments, and why it waits."""
-    answer = context_of(context).control.get(f"/v1/approvals/{approval_id}")
+    """Show exactly what would be allowed: the call with its arguments, and why it waits.
+
+    Example: charter approvals show apr_01k…
+
+    With --json: id, state, call, roles, given, missing, asked_at, expires_at, verdict_id.
+    """
+    answer = context_of(context).control.get(f"/v1/approvals/{segment(approval_id)}")
     if as_json:
         print_json(answer)
         return
@@ -58,12 +69,19 @@ def approve(
     """Let exactly this call through once: same principal, same tool, same arguments.
 
     Example: charter approvals approve apr_01k… --as lena@example.com
+
+    With --json: id, state, call, roles, given, missing, asked_at, expires_at, verdict_id.
     """
     _answer(context, approval_id, "approve", person, reason, as_json=as_json)
 
 
 def refuse(context: typer.Context, approval_id: Id, person: As = None, reason: Why = "", as_json: Json = False) -> None:
-    """Say no to this call."""
+    """Say no to this call.
+
+    Example: charter approvals refuse apr_01k… --as lena@example.com --reason "no receipt"
+
+    With --json: id, state, call, roles, given, missing, asked_at, expires_at, verdict_id.
+    """
     _answer(context, approval_id, "refuse", person, reason, as_json=as_json)
 
 
@@ -72,7 +90,7 @@ def _answer(
 ) -> None:
     here = context_of(context)
     body = {"person": person or here.operator, "reason": reason}
-    answer = here.control.post(f"/v1/approvals/{approval_id}/{word}", body)
+    answer = here.control.post(f"/v1/approvals/{segment(approval_id)}/{word}", body)
     if as_json:
         print_json(answer)
         return

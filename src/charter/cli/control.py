@@ -10,11 +10,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
 from charter.config import Settings
-from charter.core.errors import CharterError, ErrorCode, UnavailableError
+from charter.core.errors import CharterError, ErrorCode, MalformedError, UnavailableError
+from charter.registry.problem import EstateError, Problem
 
 TIMEOUT_SECONDS = 120.0
 
@@ -40,13 +42,28 @@ class Control:
     @property
     def server_runs(self) -> bool:
         """Whether a server answers on the data folder's socket."""
-        if not self.settings.socket.exists():
-            return False
         try:
+            if not self.settings.socket.exists():
+                return False
             with httpx.Client(transport=httpx.HTTPTransport(uds=str(self.settings.socket)), timeout=5) as client:
                 return client.get("http://charter/v1/status").status_code == httpx.codes.OK
         except httpx.TransportError:
             return False
+        except PermissionError as error:
+            raise UnavailableError(
+                ErrorCode.STORE_FAILED,
+                f"the data folder `{self.settings.data_folder}` is closed to this account",
+                help="run charter as the account that runs the server",
+            ) from error
+
+    def must_run(self) -> None:
+        """Refuse to go on without a running server.
+
+        Raises:
+            UnavailableError: none answers.
+        """
+        if not self.server_runs:
+            raise UnavailableError(ErrorCode.NOT_RUNNING, "no server runs on this estate", help="start it: charter up")
 
     def _call(self, method: str, path: str, **options: Any) -> Any:  # noqa: ANN401
         return asyncio.run(self._acall(method, path, **options))
@@ -75,6 +92,7 @@ class Control:
         from charter.bootstrap import build
         from charter.server.control import control_app
 
+        _must_be_begun(self.settings)
         house = await asyncio.to_thread(build, self.settings)
         try:
             inner = httpx.ASGITransport(app=control_app(house), raise_app_exceptions=True)
@@ -82,6 +100,24 @@ class Control:
                 yield client
         finally:
             await house.aclose()
+
+
+def segment(name: str) -> str:
+    """Return `name` as one segment of a path.
+
+    Raises:
+        MalformedError: no name is like this.
+    """
+    if not name.strip(".") or not name.isprintable() or "/" in name:
+        raise MalformedError(ErrorCode.BAD_VALUE, f"{name[:80]!a} is no name", help="names hold a-z, 0-9 and hyphens")
+    return quote(name, safe="")
+
+
+def _must_be_begun(settings: Settings) -> None:
+    """Refuse a folder that is no estate: a question asked in the wrong place must not begin a new, empty node there."""
+    if not settings.data_folder.exists() and not (settings.estate / "teams.yaml").is_file():
+        place = str(settings.estate.absolute())
+        raise EstateError([Problem(place, 1, 1, "there is no estate here", "begin one: charter init; or name it: -C")])
 
 
 def _error_of(answer: httpx.Response) -> CharterError:

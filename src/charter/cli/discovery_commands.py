@@ -30,7 +30,9 @@ def scan(
 ) -> None:
     """Find AI in use: MCP servers, model SDKs, model keys in code, AI in CI and in n8n. Runs nothing it finds.
 
-    Example: charter scan ~/code/our-app
+    Example: charter scan ../our-app
+
+    With --json: origin, prefix, findings, unread, counts, stopped.
     """
     from charter.bootstrap.discovery import scan_folder
 
@@ -62,7 +64,12 @@ def adopt(
     to_file: Annotated[bool, typer.Option("--write/--print", help="Write principals/NAME.yaml, or only print.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Draft a charter file for a finding; it says what a person must still fill in."""
+    """Draft a charter file for a finding; it says what a person must still fill in.
+
+    Example: charter adopt d0852f5c
+
+    With --json: principal, path, text.
+    """
     from charter.bootstrap.discovery import draft
 
     here = context_of(context)
@@ -90,7 +97,9 @@ def adopt(
 def findings(context: typer.Context, as_json: Json = False) -> None:
     """List what was found or noticed: shared and weak credentials, held tools, recorded scans, and since when.
 
-    Example: charter findings --json
+    Example: charter findings
+
+    With --json: findings.
     """
     answer = context_of(context).control.get("/v1/findings")
     if as_json:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from charter.cli.context import Context, Json, context_of
-from charter.cli.output import NO, print_json, say, table
+from charter.cli.output import NO, counted, print_json, say, table
 from charter.core.errors import ConflictError, ErrorCode, MalformedError
 
 Force = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -31,7 +31,9 @@ def init(
 ) -> None:
     """Write a starter estate: principals of all seven kinds, systems, guardrails, patterns, teams and tests.
 
-    Example: charter init estate && cd estate && charter validate
+    Example: charter init estate
+
+    With --json: path, files.
     """
     from charter.core.clock import SystemClock
     from charter.registry.starter import init as write_starter
@@ -40,7 +42,7 @@ def init(
     if as_json:
         print_json({"path": str(path), "files": [str(f) for f in files]})
         return
-    say(f"wrote {len(files)} files to {path}", "green")
+    say(f"wrote {counted(len(files), 'file')} to {path}", "green")
     say(f"next: cd {path} && charter validate && charter test && charter plan", "dim")
 
 
@@ -52,7 +54,9 @@ def new(
 ) -> None:
     """Write a charter from an approved pattern.
 
-    Example: charter new support-copilot principal=help-desk team=support owner=ana@example.com
+    Example: charter new coding-agent principal=release-helper owner=rita@example.com
+
+    With --json: principal, path, text.
     """
     from charter.bootstrap.estate import render_pattern
 
@@ -70,7 +74,12 @@ def new(
 
 
 def validate(context: typer.Context, as_json: Json = False) -> None:
-    """Check every file: shape, names, references, policy. A problem comes with its place and the nearest word."""
+    """Check every file: shape, names, references, policy. A problem comes with its place and the nearest word.
+
+    Example: charter -C estate validate
+
+    With --json: ok, principals, systems, guardrails, patterns, tests, warnings.
+    """
     from charter.bootstrap.estate import check_folder
 
     here = context_of(context)
@@ -91,7 +100,12 @@ def validate(context: typer.Context, as_json: Json = False) -> None:
 
 
 def test(context: typer.Context, as_json: Json = False) -> None:
-    """Run the estate's table tests through the real decision engine."""
+    """Run the estate's table tests through the real decision engine. Exit 1 if any fails.
+
+    Example: charter test
+
+    With --json: passed, failed, results, untested.
+    """
     from charter.bootstrap.estate import test_folder
 
     results, untested = test_folder(context_of(context).settings.estate)
@@ -122,7 +136,12 @@ def plan(
     check: Annotated[bool, typer.Option("--check", help="Exit 1 if anything would change.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what apply would change, and what was changed by hand since the last apply. Changes nothing."""
+    """Show what apply would change, and what was changed by hand since the last apply. Changes nothing.
+
+    Example: charter plan --check
+
+    With --json: estate, base, changes, unchanged, counts, digest.
+    """
     here = context_of(context)
     answer = here.control.post("/v1/plan", {"files": _files(here)})
     if as_json:
@@ -144,6 +163,8 @@ def apply(
     """Make the registry match the files: all of it or nothing. Applying twice changes nothing.
 
     Example: charter apply --reason "widen refunds to 300 EUR"
+
+    With --json: plan, applied.
     """
     here = context_of(context)
     files = _files(here)
@@ -163,15 +184,19 @@ def apply(
     for applied in answer["applied"]:
         version = f"version {applied['version']}" if applied["version"] else ""  # only principals and systems have any
         say(f"{applied['what']:<10} {applied['name']:<32} {version:<11}  {applied['digest'][:19]}…")
-    count = len(answer["applied"])
-    say(f"applied {count} change{'' if count == 1 else 's as one'}", "green")
+    say(f"applied {counted(len(answer['applied']), 'change', 'changes as one')}", "green")
 
 
 def schema(
     context: typer.Context,
     cedar: Annotated[bool, typer.Option("--cedar", help="The Cedar schema of this estate's policies instead.")] = False,
 ) -> None:
-    """Print the JSON Schemas of the estate's files, for editors; or the Cedar schema policies are checked against."""
+    """Print the JSON Schemas of the estate's files, for editors; or the Cedar schema policies are checked against.
+
+    Example: charter schema --cedar
+
+    Prints one JSON document, a schema by each kind of file, or with --cedar the text of the Cedar schema.
+    """
     from charter.bootstrap.estate import cedar_schema
     from charter.registry.schema import json_schemas
 

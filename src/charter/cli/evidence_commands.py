@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from charter.cli.context import Json, context_of
-from charter.cli.output import NO, print_json, say, table
+from charter.cli.output import NO, counted, print_json, say, table
 
+FOLLOW_SECONDS = 0.5
 Since = Annotated[str | None, typer.Option(help="From this time on: 2026-11-24, 2026-11-24T09:30Z, or 7d ago as 7d.")]
 Until = Annotated[str | None, typer.Option(help="Before this time.")]
 
@@ -35,23 +37,30 @@ def tail(
     """Show the newest entries.
 
     Example: charter evidence tail -f
+
+    With --json: entries. With --follow too, one JSON entry a line, for as long as it runs.
     """
     control = context_of(context).control
+    if not follow:
+        _print(control.get("/v1/evidence", newest=lines)["entries"], as_json=as_json)
+        return
+    control.must_run()
     answer = control.get("/v1/evidence", newest=lines)
     while True:
-        _print(answer["entries"], as_json=as_json and not follow)
-        if not follow:
-            return
+        for entry in answer["entries"]:
+            _print_line(entry, as_json=as_json)
         position = answer["next"]
         while not (answer := control.get("/v1/evidence", after=position, limit=1000))["entries"]:
-            time.sleep(0.5)
+            time.sleep(FOLLOW_SECONDS)
 
 
 def query(
     context: typer.Context,
     principal: Annotated[str | None, typer.Option(help="Only what is about this principal.")] = None,
     kind: Annotated[str | None, typer.Option(help="Only entries of this kind: verdict, outcome, …")] = None,
-    verdict: Annotated[str | None, typer.Option(help="Only verdicts of this word: allow, deny, escalate.")] = None,
+    verdict: Annotated[
+        Literal["allow", "deny", "escalate"] | None, typer.Option(help="Only verdicts of this word.")
+    ] = None,
     since: Since = None,
     until: Until = None,
     text: Annotated[str | None, typer.Option(help="Only entries that hold this text.")] = None,
@@ -61,6 +70,8 @@ def query(
     """Find entries.
 
     Example: charter evidence query --principal refund-agent --verdict deny --since 7d
+
+    With --json: entries.
     """
     answer = context_of(context).control.get(
         "/v1/evidence",
@@ -80,7 +91,12 @@ def prove(
     index: Annotated[int, typer.Argument(min=0, help="The entry's index.")],
     as_json: Json = False,
 ) -> None:
-    """Print the proof that entry INDEX stands in the log under its signed checkpoint."""
+    """Print the proof that entry INDEX stands in the log under its signed checkpoint.
+
+    Example: charter evidence prove 41
+
+    With --json: index, size, entry, path, checkpoint, proof.
+    """
     answer = context_of(context).control.get(f"/v1/evidence/{index}/proof")
     if as_json:
         print_json(answer)
@@ -91,7 +107,12 @@ def prove(
 
 
 def verify(context: typer.Context, as_json: Json = False) -> None:
-    """Check the whole log: every hash, the tree, the signed head, each outcome's verdict. Exit 1 names the fault."""
+    """Check the whole log: every hash, the tree, the signed head, each outcome's verdict. Exit 1 names the fault.
+
+    Example: charter evidence verify
+
+    With --json: ok, size, root, problems.
+    """
     answer = context_of(context).control.post("/v1/evidence/verify")
     if as_json:
         print_json(answer)
@@ -111,14 +132,18 @@ def export(
 ) -> None:
     """Write the whole log to one file, with the stand-alone verifier beside it.
 
-    Check it anywhere, without Charter: python charter_verify.py PACK --key KEY
+    Check it anywhere, without Charter: python3 charter_verify.py PACK --key KEY
+
+    Example: charter evidence export march.pack
+
+    With --json: pack, verifier, key, entries, origin.
     """
     here = context_of(context)
     answer = here.control.post("/v1/evidence/export", {"path": str(target.resolve())})
     if as_json:
         print_json(answer)
         return
-    say(f"wrote {answer['entries']} entries to {answer['pack']}", "green")
+    say(f"wrote {counted(answer['entries'], 'entry', 'entries')} to {answer['pack']}", "green")
     say(f"verify them anywhere: python3 {answer['verifier']} {answer['pack']} --key {answer['key']}")
 
 
@@ -127,5 +152,12 @@ def _print(entries: list[dict[str, Any]], *, as_json: bool) -> None:
         print_json({"entries": entries})
         return
     for entry in entries:
+        _print_line(entry, as_json=False)
+
+
+def _print_line(entry: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(entry, ensure_ascii=False))
+    else:
         style = {"deny": "red", "escalate": "yellow"}.get(entry.get("verdict") or "", "")
         say(f"{entry['index']:>7}  {entry['time'][:23]}  {entry['kind']:<22} {entry['line']}", style)

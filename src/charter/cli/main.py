@@ -23,14 +23,15 @@ from charter.cli import (
     system_commands,
 )
 from charter.cli.context import Context
-from charter.cli.output import fail
+from charter.cli.output import INTERRUPTED, NO, fail, misused
 from charter.core.errors import CharterError
 
 app = typer.Typer(
     name="charter",
     help="Identity governance for AI systems: who acts, under what authority, on what, with what evidence.",
     epilog="Exit codes: 0 done, 1 the answer is no, 2 wrong input, 3 not allowed, 4 absent, 5 conflict, "
-    "6 unavailable, 7 integrity broken.",
+    "6 unavailable, 7 integrity broken, 130 interrupted. "
+    "With --json an error is one document too: error, detail, help, exit, and problems where files are wrong.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -77,12 +78,18 @@ def options(
 
 def main() -> None:
     """Run one command; the console script's entry."""
+    own, _, _ = " ".join(sys.argv[1:]).partition(" -- ")  # what follows is another program's
+    as_json = "--json" in own.split()
     try:
-        app(standalone_mode=True)
+        raise SystemExit(app(standalone_mode=False))
     except CharterError as error:
-        fail(error, as_json="--json" in sys.argv)
+        fail(error, as_json=as_json)
+    except typer.TyperException as error:
+        misused(error, as_json=as_json)
+    except typer.Abort:
+        raise SystemExit(NO) from None
     except KeyboardInterrupt:
-        raise SystemExit(130) from None
+        raise SystemExit(INTERRUPTED) from None
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(0) from None

@@ -8,6 +8,7 @@
 5  someone was faster, or the move is not legal from here
 6  something it depends on failed; nothing was changed
 7  evidence, a key or an invariant is broken: stop and look
+130  interrupted from the keyboard
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, NoReturn
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -27,6 +30,7 @@ from charter.core.errors import (
     CharterError,
     ConflictError,
     DeniedError,
+    ErrorCode,
     IntegrityError,
     MalformedError,
     ThrottledError,
@@ -36,8 +40,9 @@ from charter.core.errors import (
 from charter.registry.problem import EstateError
 
 NO, WRONG_INPUT, NOT_ALLOWED, ABSENT, CONFLICT, UNAVAILABLE, BROKEN = 1, 2, 3, 4, 5, 6, 7
+INTERRUPTED = 130
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
-MAX_PROBLEMS = 200  # shown of an estate's
+MAX_PROBLEMS = 200  # shown; --json has them all
 PIPED_WIDTH = 160  # columns of a table that no terminal shows
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -68,7 +73,7 @@ def clean(value: object) -> str:
 
 
 def say(text: str, style: str | None = None) -> None:
-    """Print one line for people."""
+    """Print one line for people, at once: it may be read through a pipe long before the command ends."""
     out.print(Text(clean(text), style=style or ""))
 
 
@@ -78,8 +83,9 @@ def warn(text: str) -> None:
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
-    """Print `value` for programs: one document, nothing else on standard output."""
+    """Print `value` for programs: one document, nothing else on standard output; at once."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
 
 
 def table(columns: list[str], rows: list[list[object]], *, title: str | None = None) -> None:
@@ -118,7 +124,7 @@ def fail(error: CharterError, *, as_json: bool) -> NoReturn:
         body: dict[str, Any] = {"error": error.code.value, "detail": error.detail, "help": error.help, "exit": code}
         if isinstance(error, EstateError):
             body["problems"] = [asdict(problem) for problem in error.problems]
-        sys.stdout.write(json.dumps(body, ensure_ascii=False) + "\n")
+        print_json(body)
     else:
         problems = error.problems if isinstance(error, EstateError) else ()
         said = f"the estate has {len(problems)} problems" if len(problems) > 1 else error.detail
@@ -128,3 +134,21 @@ def fail(error: CharterError, *, as_json: bool) -> NoReturn:
         if error.help:
             err.print(Text(f"  → {clean(error.help)}"))
     raise SystemExit(code)
+
+
+def misused(error: typer.TyperException, *, as_json: bool) -> NoReturn:
+    """Tell how a command was to be written, and leave: unknown words, missing or wrong values."""
+    context: typer.Context | None = getattr(error, "ctx", None)
+    if as_json:
+        help_at = f"{context.command_path} --help" if context else "charter --help"
+        detail = error.format_message()
+        print_json({"error": ErrorCode.BAD_REQUEST.value, "detail": detail, "help": help_at, "exit": WRONG_INPUT})
+    else:
+        show: Callable[[], None] = error.show  # type: ignore[attr-defined]  # all that Typer raises have it
+        show()
+    raise SystemExit(WRONG_INPUT)
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """Return `3 keys`, `1 key`; `many` where it is not `one` and an s."""
+    return f"{count} {one if count == 1 else many or one + 's'}"

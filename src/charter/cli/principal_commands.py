@@ -7,10 +7,20 @@ from typing import Annotated, Any
 import typer
 
 from charter.cli.context import Json, Reason, context_of
-from charter.cli.output import print_json, say, table
+from charter.cli.control import segment
+from charter.cli.output import counted, print_json, say, table
 from charter.registry import prose
-from charter.registry.standing import Move
+from charter.registry.charter import Environment, Kind
+from charter.registry.standing import Move, Standing
 
+_MOVED = "name, before, after, steps, reason"
+_REASONS = {
+    Move.RESTRAIN: "odd refunds",
+    Move.SUSPEND: "its owner is away",
+    Move.RESUME: "explained",
+    Move.KILL: "it pays the wrong people",
+    Move.RETIRE: "replaced by refund-agent-2",
+}
 Name = Annotated[str, typer.Argument(help="The principal's name.")]
 
 
@@ -25,16 +35,17 @@ def register(app: typer.Typer) -> None:
         (Move.KILL, "Withdraw NAME's authority for good: next call, open streams, tokens, permits."),
         (Move.RETIRE, "End NAME's life in order; final."),
     ):
-        app.command(move.value, help=help_text)(_mover(move))
+        example = f'Example: charter {move.value} refund-agent --reason "{_REASONS[move]}"'
+        app.command(move.value, help=f"{help_text}\n\n{example}\n\nWith --json: {_MOVED}.")(_mover(move))
     app.command("graph")(graph)
 
 
 def list_principals(
     context: typer.Context,
     team: Annotated[str | None, typer.Option(help="Only this team's.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Only this kind.")] = None,
-    environment: Annotated[str | None, typer.Option(help="Only this environment.")] = None,
-    standing: Annotated[str | None, typer.Option(help="Only this standing.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="Only this kind.")] = None,
+    environment: Annotated[Environment | None, typer.Option(help="Only this environment.")] = None,
+    standing: Annotated[Standing | None, typer.Option(help="Only this standing.")] = None,
     provider: Annotated[str | None, typer.Option(help="Only those that call this provider's models.")] = None,
     data: Annotated[str | None, typer.Option(help="Only those that touch this class of data.")] = None,
     system: Annotated[str | None, typer.Option(help="Only those that reach this system.")] = None,
@@ -44,6 +55,8 @@ def list_principals(
     """List the inventory: every AI principal, who owns it, what it touches, and whether it may act.
 
     Example: charter ls --team payments-ops --wide
+
+    With --json: total, principals.
     """
     query = {"team": team, "kind": kind, "environment": environment, "standing": standing}
     query |= {"provider": provider, "data": data, "system": system}
@@ -56,7 +69,7 @@ def list_principals(
     for p in answer["principals"]:
         for weak in p["weaknesses"]:
             say(f"{p['name']}: {weakness_text(weak)}", "yellow")
-    say(f"{answer['total']} principal{'' if answer['total'] == 1 else 's'}", "dim")
+    say(counted(answer["total"], "principal"), "dim")
 
 
 _NARROW = ["name", "kind", "environment", "owner", "team", "systems", "changes state", "standing", "expires"]
@@ -122,12 +135,16 @@ def show(
     """Show one principal (charter, standing, credentials, recent verdicts), or the whole story of one verdict.
 
     Example: charter show refund-agent
+
+    With --json: name, id, spiffe_id, kind, environment, owner, purpose, model, data, systems, sensitive,
+    state_changing, irreversible, approved, credential, review, expires, standing, version, digest, charter, policy,
+    keys, recent, waiting, envelope. Of a verdict: verdict_id, entries.
     """
     control = context_of(context).control
     if name.startswith("vrd_"):
-        _show_story(control.get(f"/v1/verdicts/{name}"), as_json=as_json)
+        _show_story(control.get(f"/v1/verdicts/{segment(name)}"), as_json=as_json)
         return
-    answer = control.get(f"/v1/principals/{name}")
+    answer = control.get(f"/v1/principals/{segment(name)}")
     if as_json:
         print_json(answer)
         return
@@ -163,7 +180,7 @@ def _show_facts(p: dict[str, Any]) -> None:
         ("systems", _systems(p)),
         ("changes state", _changes(p)),
         ("approved", f"by {p['approved']['by']} as {p['approved']['role']} on {p['approved']['on']}"),
-        ("credential", f"{p['credential']} ({len(p['keys'])} keys registered)"),
+        ("credential", f"{p['credential']} ({counted(len(p['keys']), 'key')} registered)"),
         ("tokens", _tokens(p["terms"])),
         *(("weak", weakness_text(weak)) for weak in p["weaknesses"]),
         ("review", f"every {p['review']}"),
@@ -193,7 +210,7 @@ def _mover(move: Move) -> Any:  # noqa: ANN401 - Typer reads the signature of wh
     def command(context: typer.Context, name: Name, reason: Reason, as_json: Json = False) -> None:
         here = context_of(context)
         body = {"move": move.value, "reason": reason, "actor": here.operator}
-        answer = here.control.post(f"/v1/principals/{name}/move", body)
+        answer = here.control.post(f"/v1/principals/{segment(name)}/move", body)
         if as_json:
             print_json(answer)
             return
@@ -206,7 +223,12 @@ def _mover(move: Move) -> Any:  # noqa: ANN401 - Typer reads the signature of wh
 
 
 def graph(context: typer.Context, as_json: Json = False) -> None:
-    """Draw who may reach what: teams, their principals, and the systems their grants name."""
+    """Draw who may reach what: teams, their principals, and the systems their grants name.
+
+    Example: charter graph
+
+    With --json: edges.
+    """
     answer = context_of(context).control.get("/v1/principals")
     if as_json:
         edges = [{"principal": p["name"], "system": s} for p in answer["principals"] for s in p["systems"]]

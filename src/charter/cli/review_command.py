@@ -8,6 +8,7 @@ import typer
 
 from charter.cli.context import Json, context_of
 from charter.cli.output import print_json, say
+from charter.registry.charter import Kind
 
 
 def register(app: typer.Typer) -> None:
@@ -20,12 +21,17 @@ def review(
     since: Annotated[str | None, typer.Option(help="From this time on: 30d, 2026-11-01.", show_default="90d")] = None,
     until: Annotated[str | None, typer.Option(help="Before this time.", show_default="now")] = None,
     team: Annotated[str | None, typer.Option(help="Only this team's principals.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Only this kind of principal.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="Only this kind of principal.")] = None,
     system: Annotated[str | None, typer.Option(help="Only calls to this system.")] = None,
     sql: Annotated[bool, typer.Option("--sql", help="Show each question as SQL.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Answer the five questions: most active; sensitive systems; refusals; unused permissions; outside the pattern."""
+    """Answer the five questions: most active; sensitive systems; refusals; unused permissions; outside the pattern.
+
+    Example: charter review --since 30d --team payments-ops
+
+    With --json: since, until, questions.
+    """
     answer = context_of(context).control.get(
         "/v1/review", since=since, until=until, team=team, kind=kind, system=system
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -29,10 +30,20 @@ def up(
     host: Annotated[str | None, typer.Option(help="Where to listen.", show_default="127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(help="Where to listen; 0 takes a free one.", show_default="8420")] = None,
     public_url: Annotated[str | None, typer.Option(help="What clients see; the issuer of tokens.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Start the server: token endpoint, MCP gateway, console, and the control socket.
 
-    Prints a one-time link that signs you in to the console. Example: charter up --port 8420
+    Prints a one-time link that signs you in to the console. Stops on Ctrl-C or SIGTERM, once the calls under way have
+    ended; asked twice, it waits for none.
+
+    Settings come from these options or from the environment, by the names in docs/operating.md: CHARTER_ESTATE,
+    CHARTER_DATA, CHARTER_DATABASE, CHARTER_HOST, CHARTER_PORT, CHARTER_PUBLIC_URL, CHARTER_TRUST_DOMAIN, CHARTER_KEYS,
+    CHARTER_OPERATOR, CHARTER_CALL_SECONDS, CHARTER_MAX_BODY_BYTES.
+
+    Example: charter up --port 8420
+
+    With --json: url, console, pid. Printed once it is up.
     """
     from charter.config import read_settings
     from charter.server.app import serve
@@ -46,11 +57,26 @@ def up(
         port=port,
         public_url=public_url,
     )
-    asyncio.run(serve(settings, operator=here.operator))
+    asyncio.run(serve(settings, operator=here.operator, announce=_tell_program if as_json else _tell_person))
+
+
+def _tell_person(url: str, link: str) -> None:
+    say(f"charter is up at {url}")
+    say(f"console: {link}")
+    say("stop it with Ctrl-C")
+
+
+def _tell_program(url: str, link: str) -> None:
+    print_json({"url": url, "console": link, "pid": os.getpid()})
 
 
 def console(context: typer.Context, as_json: Json = False) -> None:
-    """Print a new one-time link to the console of the running server; it is good for ten minutes."""
+    """Print a new one-time link to the console of the running server; it is good for ten minutes.
+
+    Example: charter console
+
+    With --json: url.
+    """
     answer = context_of(context).control.post("/v1/console/link")
     if as_json:
         print_json(answer)
@@ -59,7 +85,12 @@ def console(context: typer.Context, as_json: Json = False) -> None:
 
 
 def doctor(context: typer.Context, as_json: Json = False) -> None:
-    """Check that everything Charter depends on is in order, and say how to mend what is not."""
+    """Check that everything Charter depends on is in order, and say how to mend what is not. Exit 1 if anything is.
+
+    Example: charter doctor
+
+    With --json: ok, checks.
+    """
     from charter.cli.doctor import examine
 
     checks = examine(context_of(context))
@@ -80,7 +111,12 @@ def token(
     system: Annotated[str, typer.Argument(help="The system the token is for.")],
     as_json: Json = False,
 ) -> None:
-    """Get a five-minute access token for NAME on SYSTEM. Makes NAME's key on this machine the first time."""
+    """Get a five-minute access token for NAME on SYSTEM. Makes NAME's key on this machine the first time.
+
+    Example: charter token refund-agent payments
+
+    With --json: access_token, token_type, expires_in, resource, principal, client_id.
+    """
     from charter.cli.agent import obtain_token
 
     answer = obtain_token(context_of(context), name, system)
@@ -101,6 +137,8 @@ def run(
     add a fresh token to each request.
 
     Example: charter run refund-agent -- python my_agent.py
+
+    Standard output and the exit code are the command's own.
     """
     from charter.cli.agent import run_agent
 
@@ -109,10 +147,15 @@ def run(
 
 def rotate(
     context: typer.Context,
-    use: Annotated[str, typer.Argument(help="Which signing key: token, evidence or charter.")] = "token",
+    use: Annotated[Literal["token", "evidence", "charter"], typer.Argument(help="What the key signs.")] = "token",
     as_json: Json = False,
 ) -> None:
-    """Rotate a signing key. What the old one signed stays valid until it expires."""
+    """Rotate a signing key. What the old one signed stays valid until it expires.
+
+    Example: charter rotate token
+
+    With --json: use, key_id, state.
+    """
     here = context_of(context)
     answer = here.control.post("/v1/keys/rotate", {"use": use, "actor": here.operator})
     if as_json:
@@ -128,7 +171,12 @@ def demo(
     ] = None,
     servers: Annotated[Path | None, typer.Option(help="The folder of the public MCP servers.")] = None,
 ) -> None:
-    """Show the whole job on real parts, unattended: scan, adopt, apply, govern, escalate, prove, kill, review."""
+    """Show the whole job on real parts, unattended: scan, adopt, apply, govern, escalate, prove, kill, review.
+
+    Exits with 1 at the first step that does not do what it claims.
+
+    Example: charter demo --keep
+    """
     from charter.cli.demo.story import tell
 
     raise typer.Exit(tell(keep=keep, folder=folder, servers=servers))
@@ -141,7 +189,12 @@ def bench(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Run the benchmarks, side by side with their floors and peers. Needs a checkout: they live in benchmarks/."""
+    """Run the benchmarks, side by side with their floors and peers. Needs a checkout: they live in benchmarks/.
+
+    Example: charter bench --only gateway
+
+    With --json: machine, results.
+    """
     from charter.cli.benchmarks import run_benchmarks
 
     run_benchmarks(seconds=seconds, only=only, as_json=as_json)

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from charter.cli.context import Json, context_of
-from charter.cli.output import print_json, say, table
+from charter.cli.output import counted, print_json, say, table
 from charter.core.errors import ErrorCode, MalformedError
+from charter.registry.charter import Environment
 
 
 def register(app: typer.Typer) -> None:
@@ -22,7 +23,12 @@ def register(app: typer.Typer) -> None:
 
 
 def list_systems(context: typer.Context, as_json: Json = False) -> None:
-    """List the systems principals may reach."""
+    """List the systems principals may reach.
+
+    Example: charter systems ls
+
+    With --json: systems.
+    """
     answer = context_of(context).control.get("/v1/systems")
     if as_json:
         print_json(answer)
@@ -41,7 +47,7 @@ def import_system(
         list[str] | None, typer.Argument(help="After --: the command that starts the MCP server.", show_default=False)
     ] = None,
     url: Annotated[str | None, typer.Option(help="The MCP server's URL, in place of a command.")] = None,
-    environment: Annotated[str, typer.Option(help="sandbox, staging or production.")] = "sandbox",
+    environment: Annotated[Environment, typer.Option(help="Where it lives.")] = Environment.SANDBOX,
     person: Annotated[str | None, typer.Option("--owner", help="Who answers for it.", show_default="operator")] = None,
     team: Annotated[str | None, typer.Option(help="The team that owns it.", show_default="the estate's first")] = None,
     accept: Annotated[bool, typer.Option("--accept", help="Write the file, accepting what changed.")] = False,
@@ -52,6 +58,8 @@ def import_system(
     For a system that has a file already, shows which definitions changed; --accept writes the new pins.
 
     Example: charter systems import git -- uvx mcp-server-git --repository .
+
+    With --json: system, path, tools, changes, written.
     """
     from charter.bootstrap.tools import ImportAsked, import_tools
 
@@ -68,7 +76,7 @@ def import_system(
         say(line)
     if answer["written"]:
         path = Path(answer["path"])
-        say(f"wrote {path}: {answer['tools']} tools pinned", "green")
+        say(f"wrote {path}: {counted(answer['tools'], 'tool')} pinned", "green")
         say("look through the effects it guessed, then: charter plan && charter apply")
     elif answer["changes"]:
         say("nothing was written; accept the new definitions with --accept", "yellow")

@@ -32,7 +32,7 @@ def parse_name(text: str, what: str = "name") -> str:
     if _NAME.fullmatch(text):
         return text
     wrong = next((ch for ch in text if not (ch.isascii() and (ch.isdigit() or ch.islower() or ch == "-"))), None)
-    why = f"has `{wrong!a}`" if wrong else "is empty, longer than 63, or begins or ends with a hyphen"
+    why = f"has {wrong!a}" if wrong else "is empty, longer than 63, or begins or ends with a hyphen"
     raise MalformedError(
         ErrorCode.BAD_VALUE, f"the {what} {text[:80]!a} {why}", help="use 1 to 63 of a-z, 0-9 and hyphens inside"
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import signal
 import socket
 import stat
@@ -22,7 +23,7 @@ from typing_extensions import override
 from charter.bootstrap import House, build
 from charter.config import Settings
 from charter.console.signin import SignIn
-from charter.core.errors import ConflictError, ErrorCode
+from charter.core.errors import ConflictError, ErrorCode, MalformedError
 from charter.server.connection import Connection
 from charter.server.control import control_app
 
@@ -76,51 +77,36 @@ def public_app(house: House, signin: SignIn) -> Doors:
     return Doors(GatewayApp.of(house), OAuthApp.of(house), console_app(HouseDesk(house), signin))
 
 
-async def serve(
-    settings: Settings,
-    *,
-    operator: str,
-    announce: Callable[[str], None] = print,
-    ready: asyncio.Event | None = None,
-) -> None:
-    """Run the server until it is told to stop.
+async def serve(settings: Settings, *, operator: str, announce: Callable[[str, str], None]) -> None:
+    """Run the server until it is told to stop. Once it is up, `announce` is told its URL and a link to the console.
 
     Raises:
         ConflictError: another server runs on this data folder, or the port is taken.
+        MalformedError: this machine cannot listen there.
     """
     listener = _listen(settings)
     port = listener.getsockname()[1]
     if settings.port == 0:
         settings = settings.model_copy(update={"port": port})
-    house: House | None = None
-    try:
+    async with contextlib.AsyncExitStack() as undo:
+        undo.callback(listener.close)
         house = await asyncio.to_thread(build, settings, operator=operator)
+        undo.push_async_callback(house.aclose)
         signin = SignIn(house.clock, house.entropy, operator, issuer=settings.issuer)
-        control = _control_socket(settings)
-        tcp = _server(public_app(house, signin))
-        uds = _server(control_app(house, signin))
-        async with house.serving():
-            _stop_on_signals(tcp, uds)
-            tasks = [
-                asyncio.create_task(tcp.serve(sockets=[listener])),
-                asyncio.create_task(uds.serve(sockets=[control])),
-            ]
-            while not (tcp.started and uds.started):  # noqa: ASYNC110 - uvicorn has no event to wait for
-                await asyncio.sleep(0.01)
-            announce(f"charter is up at {settings.issuer}")
-            announce(f"console: {signin.link()}")
-            announce("stop it with Ctrl-C")
-            if ready is not None:
-                ready.set()
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            tcp.should_exit = uds.should_exit = True
-            await asyncio.gather(*tasks)
-    finally:
-        with contextlib.suppress(OSError):
-            settings.socket.unlink(missing_ok=True)
-        listener.close()
-        if house is not None:
-            await house.aclose()
+        control = undo.enter_context(_control_socket(settings))
+        tcp, uds = _server(public_app(house, signin)), _server(control_app(house, signin))
+        await undo.enter_async_context(house.serving())
+        _stop_on_signals(tcp, uds)
+        tasks = [
+            asyncio.create_task(tcp.serve(sockets=[listener])),
+            asyncio.create_task(uds.serve(sockets=[control])),
+        ]
+        while not (tcp.started and uds.started):  # noqa: ASYNC110 - uvicorn has no event to wait for
+            await asyncio.sleep(0.01)
+        announce(settings.issuer, signin.link())
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        tcp.should_exit = uds.should_exit = True
+        await asyncio.gather(*tasks)
 
 
 class _Server(uvicorn.Server):
@@ -177,20 +163,28 @@ def _listen(settings: Settings) -> socket.socket:
         listener.listen(1024)
     except OSError as err:
         listener.close()
-        raise ConflictError(
-            ErrorCode.ALREADY_RUNNING,
-            f"cannot listen on {settings.host}:{settings.port}: {err.strerror}",
-            help="choose another --port, or stop what listens there",
-        ) from err
+        place = f"cannot listen on {settings.host}:{settings.port}: {(err.strerror or str(err)).lower()}"
+        if err.errno == errno.EADDRINUSE:
+            raise ConflictError(
+                ErrorCode.ALREADY_RUNNING, place, help="choose another --port, or stop what listens there"
+            ) from err
+        raise MalformedError(ErrorCode.BAD_VALUE, place, help="choose another --host or --port") from err
     return listener
 
 
-def _control_socket(settings: Settings) -> socket.socket:
-    """Return the bound control socket. The data folder's lock is held, so a socket file there is a dead one's."""
+@contextlib.contextmanager
+def _control_socket(settings: Settings) -> Iterator[socket.socket]:
+    """Give the bound control socket, and take its file away in the end.
+
+    INVARIANT: the data folder's lock is held all the while, so what stands there is a dead process's, or this one's.
+    """
     path = settings.socket
     path.unlink(missing_ok=True)
-    control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    control.bind(str(path))
-    path.chmod(stat.S_IRUSR | stat.S_IWUSR)
-    control.listen(64)
-    return control
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
+        control.bind(str(path))
+        try:
+            path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+            control.listen(64)
+            yield control
+        finally:
+            path.unlink(missing_ok=True)

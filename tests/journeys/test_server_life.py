@@ -1,0 +1,13 @@
+"""`charter up`, from start to end: alone on its folder, stopped in order, killed in the middle of its work."""
+
+from __future__ import annotations
+
+from terminal import Terminal
+
+
+def test_a_second_server_on_one_folder_is_refused_and_harms_nothing(estate: Terminal) -> None:
+    with estate.up() as server:
+        error = estate.refused("up", expect=5)
+
+        assert error["detail"].startswith(f"process {server.process.pid} is using the data folder `")
+        assert estate.ask("kill", "note-keeper", "--reason", "the first one still obeys")["after"] == "revoked"
