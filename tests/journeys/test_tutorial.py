@@ -40,20 +40,21 @@ def type_all(blocks: list[str], clone: Path, home: Path) -> list[str]:
     """Type the blocks into one bash session; return what each showed. Every command must succeed."""
     mark = "=== next block ==="
     script = f'\necho "{mark}"\n'.join(["set -m; trap 'echo \"FAILED: $BASH_COMMAND\"' ERR\n" + blocks[0], *blocks[1:]])
-    done = subprocess.run(
-        ["bash", "-s"],
-        input=script + "\nwait\n",
-        cwd=clone,
-        env=login(home),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    assert "FAILED" not in done.stdout, done.stdout
-    shown = done.stdout.split(mark)
-    assert len(shown) == len(blocks), done.stdout
+    screen = home.parent / "screen.txt"
+    with screen.open("w", encoding="utf-8") as sink:
+        session = subprocess.Popen(
+            ["bash", "-s"], stdin=subprocess.PIPE, stdout=sink, stderr=sink, cwd=clone, env=login(home), text=True
+        )
+        try:
+            session.communicate(script + "\nwait\n", timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            session.kill()
+            session.wait()
+            pytest.fail(f"it never ended:\n{screen.read_text(encoding='utf-8')}")
+    seen = screen.read_text(encoding="utf-8")
+    assert "FAILED" not in seen, seen
+    shown = seen.split(mark)
+    assert len(shown) == len(blocks), seen
     return shown
 
 

@@ -17,6 +17,7 @@ import httpx
 from charter.config import Settings
 from charter.core.errors import CharterError, ErrorCode, MalformedError, UnavailableError
 from charter.registry.problem import EstateError, Problem
+from charter.server.control_socket import reachable
 
 TIMEOUT_SECONDS = 120.0
 
@@ -45,7 +46,10 @@ class Control:
         try:
             if not self.settings.socket.exists():
                 return False
-            with httpx.Client(transport=httpx.HTTPTransport(uds=str(self.settings.socket)), timeout=5) as client:
+            with (
+                reachable(self.settings.socket) as name,
+                httpx.Client(transport=httpx.HTTPTransport(uds=name), timeout=5) as client,
+            ):
                 return client.get("http://charter/v1/status").status_code == httpx.codes.OK
         except httpx.TransportError:
             return False
@@ -83,11 +87,12 @@ class Control:
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[httpx.AsyncClient]:
         if self.server_runs:
-            transport = httpx.AsyncHTTPTransport(uds=str(self.settings.socket))
-            async with httpx.AsyncClient(
-                transport=transport, base_url="http://charter", timeout=TIMEOUT_SECONDS
-            ) as client:
-                yield client
+            with reachable(self.settings.socket) as name:
+                transport = httpx.AsyncHTTPTransport(uds=name)
+                async with httpx.AsyncClient(
+                    transport=transport, base_url="http://charter", timeout=TIMEOUT_SECONDS
+                ) as client:
+                    yield client
             return
         from charter.bootstrap import build
         from charter.server.control import control_app

@@ -12,7 +12,6 @@ import contextlib
 import errno
 import signal
 import socket
-import stat
 import threading
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
@@ -26,6 +25,7 @@ from charter.console.signin import SignIn
 from charter.core.errors import ConflictError, ErrorCode, MalformedError
 from charter.server.connection import Connection
 from charter.server.control import control_app
+from charter.server.control_socket import listening
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -93,7 +93,7 @@ async def serve(settings: Settings, *, operator: str, announce: Callable[[str, s
         house = await asyncio.to_thread(build, settings, operator=operator)
         undo.push_async_callback(house.aclose)
         signin = SignIn(house.clock, house.entropy, operator, issuer=settings.issuer)
-        control = undo.enter_context(_control_socket(settings))
+        control = undo.enter_context(listening(settings.socket))
         tcp, uds = _server(public_app(house, signin)), _server(control_app(house, signin))
         await undo.enter_async_context(house.serving())
         _stop_on_signals(tcp, uds)
@@ -170,21 +170,3 @@ def _listen(settings: Settings) -> socket.socket:
             ) from err
         raise MalformedError(ErrorCode.BAD_VALUE, place, help="choose another --host or --port") from err
     return listener
-
-
-@contextlib.contextmanager
-def _control_socket(settings: Settings) -> Iterator[socket.socket]:
-    """Give the bound control socket, and take its file away in the end.
-
-    INVARIANT: the data folder's lock is held all the while, so what stands there is a dead process's, or this one's.
-    """
-    path = settings.socket
-    path.unlink(missing_ok=True)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
-        control.bind(str(path))
-        try:
-            path.chmod(stat.S_IRUSR | stat.S_IWUSR)
-            control.listen(64)
-            yield control
-        finally:
-            path.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
@@ -158,6 +159,8 @@ def _tell_errors(app: FastAPI) -> None:
     async def known(_request: Request, error: CharterError) -> JSONResponse:
         return problem(error)
 
+    @app.exception_handler(RequestValidationError)
+    async def wrong(_request: Request, error: RequestValidationError) -> JSONResponse:
         return problem(unreadable(error.errors()))
 
     @app.exception_handler(HTTPException)
