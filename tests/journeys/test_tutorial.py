@@ -14,7 +14,7 @@ from terminal import ROOT, login
 
 HEADING = "## Your own agent in ten minutes\n"
 NOT_TRACKED = shutil.ignore_patterns(".git", ".venv*", ".*cache", "__pycache__", ".hypothesis", ".charter")
-SECONDS = 100
+SECONDS = 300  # of a machine that is busy with other things
 
 
 def tutorial() -> list[str]:
