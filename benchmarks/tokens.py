@@ -29,10 +29,11 @@ from joserfc.jwk import ECKey
 from charter.adapters.database import Database
 from charter.adapters.engine import sqlite_url
 from charter.adapters.identity_store import SqlIdentity
-from charter.adapters.keystore import MasterKey
+from charter.adapters.master_local import LocalMaster
 from charter.bootstrap.transaction import HouseTransaction
 from charter.core.clock import SystemClock
 from charter.core.entropy import SystemEntropy
+from charter.core.values import Secret
 from charter.identity.clients import ClientAuthenticator
 from charter.identity.credential import register_key, required
 from charter.identity.dpop import ProofMemory, read_proof
@@ -73,7 +74,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.clock, entropy, self.live = SystemClock(), SystemEntropy(), LiveEstate()
-        self.ring = KeyRing(MasterKey.open(folder / "master.key", entropy), entropy)
+        self.ring = KeyRing(LocalMaster.of("file", "the benchmark", Secret(entropy.bytes(32)), entropy), entropy)
         self.database: Database[HouseTransaction] = Database(
             sqlite_url(folder / "charter.db"),
             clock=self.clock,

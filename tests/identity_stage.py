@@ -19,14 +19,18 @@ from joserfc.jwk import ECKey, OKPKey
 from joserfc.jws import JWSRegistry
 
 from builders import a_system
+from charter.adapters.custody import NodeCustody
 from charter.adapters.database import Database
 from charter.adapters.identity_store import SqlIdentity
-from charter.adapters.keystore import MasterKey
+from charter.adapters.master_place import Surroundings
+from charter.adapters.seal_store import SqlDataKeys, SqlSeals
 from charter.bootstrap.transaction import HouseTransaction
 from charter.core.canonical import canonical
 from charter.core.entropy import Entropy
+from charter.core.keys import Signer
 from charter.identity.clients import ClientAuthenticator
 from charter.identity.credential import register_key, required
+from charter.identity.envelope import Envelope
 from charter.identity.failures import Failures
 from charter.identity.jose import encode_base64url, thumbprint_of
 from charter.identity.keys import KeyRing
@@ -130,7 +134,7 @@ class Stage:
     database: Database[HouseTransaction]
     live: LiveEstate
     ring: KeyRing
-    master: MasterKey
+    envelope: Envelope
     clock: FixedClock
     entropy: Entropy
     failures: Failures
@@ -170,6 +174,11 @@ class Stage:
         return [entry for entry in found if kind in (None, entry["kind"])]
 
 
+def an_envelope(folder: Path, entropy: Entropy, master: str | None = None) -> Envelope:
+    """Return an envelope whose master is in `folder`, or where `master` says; nothing is opened yet."""
+    return Envelope(NodeCustody(master, Surroundings(folder, lambda _name: None, entropy)), entropy)
+
+
 @contextmanager
 def a_stage(
     folder: Path,
@@ -180,20 +189,25 @@ def a_stage(
 ) -> Iterator[Stage]:
     """Open a stage with principals called `names` (refund-agent and ledger-agent if none) and two systems."""
     clock, entropy, live = clock or FixedClock(), entropy or CountingEntropy(), LiveEstate()
-    master = MasterKey.open(folder / "master.key", entropy)
-    ring = KeyRing(master, entropy)
+    envelope = an_envelope(folder, entropy)
+    ring = KeyRing(envelope, entropy)
+
+    def signer(connection: Any) -> Signer:
+        envelope.begin(SqlDataKeys(connection), SqlSeals(connection), clock.now())
+        return ring.begin(SqlIdentity(connection), ORIGIN, clock.now())
+
     with a_database(
         folder,
         url=url,
         clock=clock,
         entropy=entropy,
         make_transaction=lambda frame: HouseTransaction(frame, live),
-        signer=lambda connection: ring.begin(SqlIdentity(connection), ORIGIN, clock.now()),
+        signer=signer,
     ) as database:
         database.write(ring.ensure)
         live.systems |= {name: a_record(name) for name in ("payments", "ledger")}
         tokens = AccessTokens(ring, ISSUER)
         clients = ClientAuthenticator(live, ISSUER, TOKEN_ENDPOINT)
-        stage = Stage(database, live, ring, master, clock, entropy, Failures(clock), tokens, clients)
+        stage = Stage(database, live, ring, envelope, clock, entropy, Failures(clock), tokens, clients)
         stage.add(*(a_principal(name) for name in names or ("refund-agent", "ledger-agent")))
         yield stage

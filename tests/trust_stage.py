@@ -20,7 +20,7 @@ TRUST_DOMAIN = "charter.local"
 
 def open_trust(stage: Stage, trust_domain: str = TRUST_DOMAIN) -> Trust:
     """Return the trust of a stage, as a start of Charter opens it."""
-    trust = Trust(trust_domain, stage.ring, Authorities(trust_domain, stage.master, stage.entropy))
+    trust = Trust(trust_domain, stage.ring, Authorities(trust_domain, stage.envelope, stage.entropy))
     stage.database.write(trust.open)
     return trust
 

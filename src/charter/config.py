@@ -7,6 +7,7 @@ so a misspelt one cannot be ignored in silence. All faults are reported together
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +21,10 @@ _PREFIX = "CHARTER_"
 # What `charter run` gives to the agent it starts: no settings, but in the environment of commands it runs.
 _GIVEN_TO_AGENTS = frozenset({"CHARTER_PRINCIPAL", "CHARTER_MCP_CONFIG", "CHARTER_TOKEN_FILE"})
 _GIVEN_PREFIX = "CHARTER_MCP_URL_"
+# Secrets of Charter's own: no settings, since those are shown; read once by whoever opens the master key, and handed to
+# nobody. INVARIANT: no child process gets a variable that begins like this, whatever asks for it.
+_SECRET_PREFIX = "CHARTER_MASTER_"  # noqa: S105 - a name, no secret
+_SECRETS = re.compile(r"CHARTER_MASTER_(?:KEY(?:_[A-Z0-9_]+)?|PIN)")
 
 
 class Settings(BaseModel):
@@ -35,6 +40,7 @@ class Settings(BaseModel):
     public_url: str | None = None  # what clients see; the issuer. None: http://<host>:<port>
     trust_domain: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,253}[a-z0-9])?$")] = "charter.local"
     keys: Path | None = None  # where agents keep their private keys; None: ~/.config/charter/keys
+    master: str | None = None  # where the master key is; None: master.key in the data folder (docs/operating.md)
     operator: str | None = None  # the person at this machine; None: git's user.email, else the login name
     token_seconds: Annotated[int, Field(ge=30, le=900)] = 300  # how long access tokens live; a charter may say less
     call_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
@@ -87,6 +93,8 @@ def settings_from(environment: Mapping[str, str], **given: Any) -> Settings:  # 
     for name in sorted(environment):
         if not name.startswith(_PREFIX) or name in _GIVEN_TO_AGENTS or name.startswith(_GIVEN_PREFIX):
             continue
+        if _SECRETS.fullmatch(name):
+            continue
         field = name.removeprefix(_PREFIX).lower()
         if field in Settings.model_fields:
             values[field] = environment[name]
@@ -110,12 +118,25 @@ def read_settings(**given: Any) -> Settings:  # noqa: ANN401
 
 
 def child_environment(**added: str) -> dict[str, str]:
-    """Return this process's environment with `added`, for a command the operator asked to be run."""
-    return dict(os.environ) | added
+    """Return this process's environment with `added` and without Charter's secrets, for a command it is to run."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_SECRET_PREFIX)} | added
 
 
 def variable(name: str) -> str | None:
-    """Return one environment variable that an estate names (an upstream's credential), or None."""
+    """Return one environment variable that an estate names (an upstream's credential), or None.
+
+    Raises:
+        MalformedError: it is one of Charter's own secrets.
+    """
+    if name.startswith(_SECRET_PREFIX):
+        raise MalformedError(
+            ErrorCode.BAD_VALUE, f"`{name[:80]}` is for Charter alone", help="name another variable in the estate"
+        )
+    return os.environ.get(name)
+
+
+def own_variable(name: str) -> str | None:
+    """Return one environment variable that is for Charter alone, or None."""
     return os.environ.get(name)
 
 

@@ -11,13 +11,12 @@ import sqlalchemy as sa
 
 from charter.adapters import tables as t
 from charter.adapters.identity_store import SqlIdentity
-from charter.adapters.keystore import MasterKey
 from charter.core.entropy import SystemEntropy
 from charter.core.errors import IntegrityError
 from charter.core.keys import verify_ed25519
 from charter.identity.keys import OVERLAP, KeyRing, KeyState, KeyUse
 from databases import ORIGIN
-from identity_stage import Stage, a_stage
+from identity_stage import Stage, a_stage, an_envelope
 
 
 def rotate(stage: Stage, use: KeyUse) -> str:
@@ -27,7 +26,7 @@ def rotate(stage: Stage, use: KeyUse) -> str:
 
 def reopened(stage: Stage) -> KeyRing:
     """Return a ring read anew from the database, as after a restart."""
-    ring = KeyRing(stage.master, stage.entropy)
+    ring = KeyRing(stage.envelope, stage.entropy)
     keys = stage.database.read(lambda tx: tx.identity.signing_keys())
     ring.show(keys)
     return ring
@@ -156,7 +155,7 @@ def test_nothing_changes_in_memory_before_the_rotation_is_durable(tmp_path: Path
 
 
 def test_a_missing_key_is_a_clear_error(tmp_path: Path) -> None:
-    ring = KeyRing(MasterKey.open(tmp_path / "master.key", SystemEntropy()), SystemEntropy())
+    ring = KeyRing(an_envelope(tmp_path, SystemEntropy()), SystemEntropy())
     with pytest.raises(IntegrityError, match="there is no active token key"):
         ring.token_key()
     with pytest.raises(IntegrityError, match="there is no active evidence key of the log"):
@@ -169,7 +168,10 @@ def test_another_master_key_stops_the_start_with_the_reason(tmp_path: Path) -> N
     with a_stage(tmp_path):
         pass
     (tmp_path / "master.key").write_bytes(b"k" * 32)
-    with pytest.raises(IntegrityError, match="was sealed under the master key"), a_stage(tmp_path, "another-agent"):
+    with (
+        pytest.raises(IntegrityError, match="are wrapped under the master `local:"),
+        a_stage(tmp_path, "another-agent"),
+    ):
         pass
 
 
@@ -196,7 +198,7 @@ def test_keys_whose_halves_were_exchanged_stop_the_start(tmp_path: Path, column:
 def test_no_private_half_stands_in_the_database_or_shows_itself(tmp_path: Path) -> None:
     with a_stage(tmp_path, entropy=SystemEntropy()) as stage:
         keys = stage.database.read(lambda tx: tx.identity.signing_keys())
-        secrets = [stage.master.unseal(key.sealed, key.context).reveal() for key in keys]
+        secrets = [stage.envelope.unseal(key.sealed, key.context).reveal() for key in keys]
         shown = repr(stage.ring.token_key()) + repr(keys) + repr(stage.ring.signer("charter"))
     stored = b"".join(path.read_bytes() for path in tmp_path.glob("charter.db*"))
     for secret in secrets:
@@ -206,7 +208,7 @@ def test_no_private_half_stands_in_the_database_or_shows_itself(tmp_path: Path) 
 
 def test_begin_is_safe_to_repeat(tmp_path: Path) -> None:
     with a_stage(tmp_path) as stage:
-        again = KeyRing(stage.master, stage.entropy)
+        again = KeyRing(stage.envelope, stage.entropy)
 
         def begin(tx: Any) -> bytes:
             return again.begin(SqlIdentity(tx.connection), ORIGIN, tx.at).public

@@ -64,7 +64,7 @@ class SqlIdentity:
     def signing_keys(self) -> list[SigningKey]:
         """Return every signing key, oldest first."""
         query = sa.select(t.signing_key).order_by(t.signing_key.c.created_at, t.signing_key.c.id)
-        return [_signing_key(row) for row in self._connection.execute(query)]
+        return [signing_key_of(row) for row in self._connection.execute(query)]
 
     def add_signing_key(self, key: SigningKey) -> None:
         """Keep a new signing key."""
@@ -103,7 +103,8 @@ def _signing_key_row(key: SigningKey) -> dict[str, object]:
     }
 
 
-def _signing_key(row: sa.Row[Any]) -> SigningKey:
+def signing_key_of(row: sa.Row[Any]) -> SigningKey:
+    """Return the signing key that a row is."""
     return SigningKey(
         id=row.id,
         use=KeyUse(row.use),

@@ -166,6 +166,16 @@ trust_bundle = sa.Table(  # of our trust domain, as published, and of those we f
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Column("taken_at", _time, nullable=False),
 )
+data_key = sa.Table(  # what secrets in other tables are sealed under, wrapped under the master key
+    "data_key",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("master", sa.String(600), nullable=False),  # the master key's name
+    sa.Column("wrapped", sa.Text, nullable=False),  # empty once no seal rests on it
+    sa.Column("state", sa.String(16), nullable=False),  # active | superseded | retired
+    sa.Column("created_at", _time, nullable=False),
+    sa.Column("wrapped_at", _time, nullable=False),
+)
 approval = sa.Table(
     "approval",
     metadata,

@@ -26,7 +26,7 @@ class SqlTrust:
         """Return the authorities of a trust domain of ours, oldest first."""
         c = t.x509_authority.c
         query = sa.select(t.x509_authority).where(c.trust_domain == trust_domain).order_by(c.created_at, c.id)
-        return [_authority(row) for row in self._connection.execute(query)]
+        return [authority_of(row) for row in self._connection.execute(query)]
 
     def add_authority(self, authority: Authority) -> None:
         """Keep a new authority."""
@@ -81,7 +81,8 @@ def _authority_row(authority: Authority) -> dict[str, object]:
     }
 
 
-def _authority(row: sa.Row[Any]) -> Authority:
+def authority_of(row: sa.Row[Any]) -> Authority:
+    """Return the authority that a row is."""
     return Authority(
         id=row.id,
         trust_domain=row.trust_domain,

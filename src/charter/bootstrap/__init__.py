@@ -14,21 +14,24 @@ import sqlalchemy as sa
 
 from charter.adapters.aws_callers import AwsCallers
 from charter.adapters.cedar import CedarEngine
+from charter.adapters.custody import NodeCustody
 from charter.adapters.database import Database
 from charter.adapters.datafolder import DataFolder
 from charter.adapters.document_fetch import DocumentFetcher
 from charter.adapters.engine import sqlite_url
 from charter.adapters.identity_store import SqlIdentity
 from charter.adapters.issuer_keys import IssuerKeys
-from charter.adapters.keystore import MasterKey
+from charter.adapters.master_place import Surroundings
 from charter.adapters.registry_store import load_live
+from charter.adapters.seal_store import SqlDataKeys, SqlSeals
 from charter.adapters.transaction import Frame
 from charter.adapters.upstream import McpUpstreams, UpstreamSettings
 from charter.bootstrap.house import House
+from charter.bootstrap.keys import Keys
 from charter.bootstrap.slices import SliceCache
 from charter.bootstrap.tending import hear_tools
 from charter.bootstrap.transaction import HouseTransaction
-from charter.config import Settings, variable
+from charter.config import Settings, own_variable, variable
 from charter.core.clock import Clock, SystemClock
 from charter.core.entropy import Entropy, SystemEntropy
 from charter.core.errors import ErrorCode, IntegrityError, MalformedError
@@ -38,8 +41,8 @@ from charter.gateway.pins import ToolList
 from charter.gateway.pipeline import Pipeline
 from charter.gateway.streams import OpenStreams
 from charter.identity.dpop import ProofMemory
+from charter.identity.envelope import Envelope
 from charter.identity.failures import Failures
-from charter.identity.keys import KeyRing
 from charter.identity.tokens import AccessTokens
 from charter.identity.trust import Trust
 from charter.identity.weakness import reconcile, weaknesses_of
@@ -74,28 +77,30 @@ def build(
     clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
     with contextlib.ExitStack() as undo:
         folder = undo.enter_context(DataFolder.open(settings.data_folder))
-        sealer = MasterKey.open(folder.file("master.key"), entropy)
-        ring = KeyRing(sealer, entropy)
-        trust = Trust(settings.trust_domain, ring, Authorities(settings.trust_domain, sealer, entropy))
+        custody = NodeCustody(settings.master, Surroundings(folder.path, own_variable, entropy))
+        keys = Keys(custody, Envelope(custody, entropy), clock, entropy)
+        trust = Trust(settings.trust_domain, keys.ring, Authorities(settings.trust_domain, keys.envelope, entropy))
         live = LiveEstate()
-        database = _database(settings, folder, ring, live, clock, entropy)
+        database = _database(settings, folder, keys, live, clock, entropy)
         undo.callback(database.close)
-        database.write(ring.ensure)
+        database.write(keys.ensure)
+        keys.forward(database)
         database.write(trust.open)
         _fill(live, database, clock)
         _notice_weaknesses(database, live, entropy)
-        house = _house(settings, operator, clock, entropy, folder, database, live, trust)
+        house = _house(settings, operator, clock, entropy, folder, database, live, keys, trust)
         undo.pop_all()
         return house
 
 
 def _database(
-    settings: Settings, folder: DataFolder, ring: KeyRing, live: LiveEstate, clock: Clock, entropy: Entropy
+    settings: Settings, folder: DataFolder, keys: Keys, live: LiveEstate, clock: Clock, entropy: Entropy
 ) -> Database[HouseTransaction]:
     origin = f"{settings.trust_domain}/log/{_node_name(folder, entropy)}"
 
     def signer(connection: sa.Connection) -> Signer:
-        return ring.begin(SqlIdentity(connection), origin, clock.now())
+        keys.envelope.begin(SqlDataKeys(connection), SqlSeals(connection), clock.now())
+        return keys.ring.begin(SqlIdentity(connection), origin, clock.now())
 
     def transaction(frame: Frame) -> HouseTransaction:
         return HouseTransaction(frame, live)
@@ -149,9 +154,10 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
     folder: DataFolder,
     database: Database[HouseTransaction],
     live: LiveEstate,
+    keys: Keys,
     trust: Trust,
 ) -> House:
-    engine, permits, tokens = CedarEngine(), PermitLedger(clock), AccessTokens(trust.ring, settings.issuer)
+    engine, permits, tokens = CedarEngine(), PermitLedger(clock), AccessTokens(keys.ring, settings.issuer)
     proofs = ProofMemory()
     slices = SliceCache(live, engine, load=_charter_loader(database), guardrails=lambda: database.read(_guardrails))
 
@@ -180,7 +186,8 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
         folder=folder,
         database=database,
         live=live,
-        ring=trust.ring,
+        keys=keys,
+        ring=keys.ring,
         trust=trust,
         tokens=tokens,
         failures=Failures(clock),

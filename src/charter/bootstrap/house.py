@@ -12,6 +12,7 @@ from charter.adapters.database import Database
 from charter.adapters.datafolder import DataFolder
 from charter.adapters.issuer_keys import IssuerKeys
 from charter.adapters.upstream import McpUpstreams
+from charter.bootstrap.keys import Keys
 from charter.bootstrap.slices import SliceCache
 from charter.bootstrap.tending import tend
 from charter.bootstrap.transaction import HouseTransaction
@@ -40,6 +41,7 @@ class House:
     folder: DataFolder
     database: Database[HouseTransaction]
     live: LiveEstate
+    keys: Keys
     ring: KeyRing
     trust: Trust
     tokens: AccessTokens

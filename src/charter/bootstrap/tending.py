@@ -31,6 +31,8 @@ async def tend(house: House, stop: asyncio.Event) -> None:
     while not stop.is_set():
         with contextlib.suppress(CharterError):
             await house.database.awrite(lambda tx: _tend_once(house, tx))
+        with contextlib.suppress(CharterError):
+            await asyncio.to_thread(house.keys.tend, house.database)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), EVERY_SECONDS)
     drafts = house.failures.drain(early=True)

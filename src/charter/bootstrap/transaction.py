@@ -8,6 +8,7 @@ from charter.adapters.delegation_store import SqlDelegations
 from charter.adapters.gateway_store import SqlApprovals, SqlLimits
 from charter.adapters.identity_store import SqlIdentity
 from charter.adapters.registry_store import RegistryStore
+from charter.adapters.seal_store import SqlDataKeys, SqlSeals
 from charter.adapters.transaction import Frame, SqlTransaction
 from charter.adapters.trust_store import SqlTrust
 from charter.registry.principal import LiveEstate
@@ -39,6 +40,16 @@ class HouseTransaction(SqlTransaction):
     def trust(self) -> SqlTrust:
         """Authorities and trust bundles."""
         return SqlTrust(self.connection)
+
+    @cached_property
+    def data_keys(self) -> SqlDataKeys:
+        """The data keys."""
+        return SqlDataKeys(self.connection)
+
+    @cached_property
+    def seals(self) -> SqlSeals:
+        """Every sealed value."""
+        return SqlSeals(self.connection)
 
     @cached_property
     def approvals(self) -> SqlApprovals:

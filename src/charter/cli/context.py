@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from charter.cli.control import Control
-from charter.config import Settings, read_settings
+from charter.config import Settings, child_environment, read_settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; it stands in the evidence.")]
@@ -49,6 +49,7 @@ class Context:
                 text=True,
                 timeout=5,
                 check=False,
+                env=child_environment(),
                 cwd=self.settings.estate if self.settings.estate.is_dir() else None,
             )
             email = found.stdout.strip()

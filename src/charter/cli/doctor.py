@@ -40,9 +40,10 @@ def _checks(context: Context) -> Iterator[Check]:
     yield _attempt("estate", "mend the files, then charter validate", lambda: _estate(context))
     yield _folder(context)
     yield _space(context)
-    yield _master_key(context)
+    yield _attempt("master key", "see docs/operating.md, Keys at rest", lambda: _master_key(context))
     yield Check("server", ok=True, found="answers" if context.control.server_runs else "does not run")
     yield _attempt("store", "see docs/operating.md, When something is wrong", lambda: _store(context))
+    yield _attempt("keys at rest", "see docs/operating.md, Keys at rest", lambda: _seals(context))
     yield _attempt(
         "evidence", "copy the data folder before anything else; then charter evidence verify", lambda: _log(context)
     )
@@ -85,12 +86,34 @@ def _space(context: Context) -> Check:
     )
 
 
-def _master_key(context: Context) -> Check:
-    key = context.settings.data_folder / "master.key"
-    if not key.exists():
-        return Check("master key", ok=True, found="will be made on first use")
-    mode = stat.S_IMODE(key.stat().st_mode)
-    return Check("master key", mode == 0o600, f"mode {mode:04o}", f"chmod 0600 {key}")  # noqa: PLR2004 - as it must be
+def _master_key(context: Context) -> tuple[bool, str]:
+    """Look at the place of the master key, without a server: whether it is there and closed to others."""
+    from charter.bootstrap.keys import look_at_master
+
+    return True, look_at_master(context.settings)
+
+
+def _seals(context: Context) -> tuple[bool, str]:
+    """Ask which master and data keys there are, and whether every sealed value opens."""
+    found = context.control.get("/v1/keys/rest")
+    master, keys = found["master"], found["data_keys"]
+    active = next(key for key in keys if key["state"] == "active")
+    told = (
+        f"{found['opened']} sealed values open; {master['kind']} master {master['name']} since {master['since'][:10]}, "
+        f"data key of {active['created_at'][:10]}"
+    )
+    if len(keys) > 1:
+        told += f", {len(keys) - 1} older data keys still in use"
+    if found["broken"]:
+        return False, f"{len(found['broken'])} sealed values do not open: {found['broken'][0]}"
+    if not master["as_configured"]:
+        return False, f"{told}; but CHARTER_MASTER names another place: set it to {master['setting']}"
+    if master["leftover"]:
+        return (
+            False,
+            f"{told}; the key file `{master['leftover']}` is used no more: keep a copy with old backups, remove it",
+        )
+    return True, told
 
 
 def _store(context: Context) -> tuple[bool, str]:

@@ -17,6 +17,7 @@ from charter.cli import (
     discovery_commands,
     estate_commands,
     evidence_commands,
+    key_commands,
     principal_commands,
     review_command,
     server_commands,
@@ -46,6 +47,7 @@ for commands in (
     approval_commands,
     review_command,
     evidence_commands,
+    key_commands,
 ):
     commands.register(app)
 

@@ -21,7 +21,6 @@ def register(app: typer.Typer) -> None:
     app.command("doctor")(doctor)
     app.command("token")(token)
     app.command("run", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(run)
-    app.command("rotate")(rotate)
     app.command("bench")(bench)
 
 
@@ -143,25 +142,6 @@ def run(
     from charter.cli.agent import run_agent
 
     raise typer.Exit(run_agent(context_of(context), name, context.args))
-
-
-def rotate(
-    context: typer.Context,
-    use: Annotated[Literal["token", "evidence", "charter"], typer.Argument(help="What the key signs.")] = "token",
-    as_json: Json = False,
-) -> None:
-    """Rotate a signing key. What the old one signed stays valid until it expires.
-
-    Example: charter rotate token
-
-    With --json: use, key_id, state.
-    """
-    here = context_of(context)
-    answer = here.control.post("/v1/keys/rotate", {"use": use, "actor": here.operator})
-    if as_json:
-        print_json(answer)
-        return
-    say(f"new {use} key {answer['key_id']}; the one before verifies until what it signed has expired", "green")
 
 
 def demo(

@@ -68,6 +68,7 @@ class ErrorCode(StrEnum):
     UPSTREAM_TIMEOUT = "upstream_timeout"
     STORE_FAILED = "store_failed"
     NOT_RUNNING = "not_running"
+    MASTER_UNAVAILABLE = "master_unavailable"
     EVIDENCE_BROKEN = "evidence_broken"
     BAD_SIGNATURE = "bad_signature"
     BAD_PERMIT = "bad_permit"

@@ -28,6 +28,7 @@ from charter.core.values import Secret
 from charter.core.work import Transaction
 from charter.evidence.entry import Draft, EntryKind
 from charter.identity.jose import PublicKey, decode_base64url, encode_base64url, parse_public_jwk, thumbprint_of
+from charter.identity.sealing import Sealer
 
 OVERLAP = dt.timedelta(minutes=30)  # beyond any token's life and any cache of the JWKS
 FEED_KIND = "signing-key"
@@ -77,22 +78,6 @@ class SigningKey:
     def is_good(self, at: dt.datetime) -> bool:
         """Return whether what this key signs, signed or will sign verifies at `at`."""
         return self.state is not KeyState.RETIRED and not _is_over(self, at)
-
-
-class Sealer(Protocol):
-    """Seals secrets under the master key, whatever holds that."""
-
-    def seal(self, secret: Secret, context: str) -> str:
-        """Return `secret` sealed, bound to `context`."""
-        ...
-
-    def unseal(self, sealed: str, context: str) -> Secret:
-        """Return what was sealed for `context`.
-
-        Raises:
-            IntegrityError: it was sealed under another master key, for another context, or altered.
-        """
-        ...
 
 
 class KeyStore(Protocol):

@@ -31,7 +31,8 @@ from charter.core.errors import ErrorCode, IntegrityError
 from charter.core.values import Secret, SpiffeId
 from charter.core.work import Transaction
 from charter.evidence.entry import Draft, EntryKind
-from charter.identity.keys import KeyState, Sealer, new_p256_secret, p256_key
+from charter.identity.keys import KeyState, new_p256_secret, p256_key
+from charter.identity.sealing import Sealer
 from charter.identity.x509_profile import AuthorityPlan, key_id_of, p256_of, serial_number, sign_authority
 
 SVID_LIFE = dt.timedelta(hours=1)

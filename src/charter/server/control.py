@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from charter.bootstrap import authority, discovery, inventory
+from charter.bootstrap import authority, discovery, inventory, keys
 from charter.bootstrap import estate as estates
 from charter.bootstrap import evidence as log
 from charter.bootstrap import review as reviews
@@ -101,6 +101,19 @@ class Rotate(Command):
 
     use: Annotated[str, Field(pattern="^(token|evidence|charter)$")]
     actor: Person
+
+
+class RotateData(Command):
+    """Seal under a fresh data key."""
+
+    actor: Person
+    reason: Reason = "asked for by the operator"
+
+
+class RotateMaster(RotateData):
+    """Wrap the data keys under another master key: at `to`, or a new one in the same place."""
+
+    to: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
 
 
 class Found(Command):
@@ -338,6 +351,30 @@ async def status(request: Request) -> dict[str, Any]:
 async def rotate(request: Request, body: Rotate) -> dict[str, Any]:
     """Rotate a signing key."""
     return await authority.rotate(_house(request), body.use, actor=body.actor)
+
+
+@operations.get("/keys/rest")
+async def keys_at_rest(request: Request) -> dict[str, Any]:
+    """The master key and the data keys, and whether every sealed value opens."""
+    return await keys.health(_house(request))
+
+
+@operations.post("/keys/rotate/data")
+async def rotate_data(request: Request, body: RotateData) -> dict[str, Any]:
+    """Seal under a fresh data key from now on."""
+    return await keys.rotate_data(_house(request), actor=body.actor, reason=body.reason)
+
+
+@operations.post("/keys/rotate/master")
+async def rotate_master(request: Request, body: RotateMaster) -> dict[str, Any]:
+    """Wrap the data keys under another master key."""
+    return await keys.rotate_master(_house(request), body.to, actor=body.actor, reason=body.reason)
+
+
+@operations.post("/keys/reseal")
+async def reseal(request: Request) -> dict[str, Any]:
+    """Move some seals to the active data key."""
+    return await keys.reseal(_house(request))
 
 
 @operations.get("/findings")
