@@ -2,100 +2,83 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-
-def charter(folder: Path, *words: str, code: int = 0, **variables: str) -> str:
-    """Run the command in `folder` and return what it printed."""
-    command = [sys.executable, "-m", "charter.cli.main", *words]
-    environment = os.environ | variables
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False, env=environment)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout
-
-
-@contextmanager
-def up(folder: Path) -> Iterator[None]:
-    """Run the server in `folder`."""
-    words = [sys.executable, "-m", "charter.cli.main", "up", "--port", "0"]
-    with subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        for line in server.stdout:
-            if line.startswith("stop it"):
-                break
-        try:
-            yield
-        finally:
-            server.send_signal(signal.SIGTERM)
-            server.wait(30)
+from terminal import Terminal
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    charter(tmp_path, "init", "mine")
-    charter(tmp_path / "mine", "apply", "--yes", "--reason", "the first charters")
-    return tmp_path / "mine"
+def terminal(tmp_path: Path) -> Terminal:
+    """A starter estate, applied."""
+    outside = Terminal.at(tmp_path / "work")
+    outside.charter("init", "mine")
+    inside = outside.inside("mine")
+    inside.charter("apply", "--yes", "--reason", "the first charters")
+    return inside
 
 
-def checks(folder: Path, code: int = 0, **variables: str) -> dict[str, dict[str, Any]]:
-    found = json.loads(charter(folder, "doctor", "--json", code=code, **variables))
-    return {check["name"]: check for check in found["checks"]}
+def master_key(terminal: Terminal) -> Path:
+    return terminal.folder / ".charter" / "master.key"
 
 
-def test_keys_are_rotated_while_the_server_runs(folder: Path) -> None:
-    before = (folder / ".charter" / "master.key").read_bytes()
-    with up(folder):
-        told = json.loads(charter(folder, "rotate", "master", "--json", "--reason", "a colleague left"))
-        moved = json.loads(charter(folder, "rotate", "data", "--json"))
-        found = checks(folder)
-    assert (folder / ".charter" / "master.key").read_bytes() != before
+def checks(terminal: Terminal, expect: int = 0) -> dict[str, dict[str, Any]]:
+    return {check["name"]: check for check in terminal.ask("doctor", expect=expect)["checks"]}
+
+
+def test_keys_are_rotated_while_the_server_runs(terminal: Terminal) -> None:
+    before = master_key(terminal).read_bytes()
+    with terminal.up():
+        told = terminal.ask("rotate", "master", "--reason", "a colleague left")
+        moved = terminal.ask("rotate", "data")
+        found = checks(terminal)["keys at rest"]
+    assert master_key(terminal).read_bytes() != before
     assert told["before"]["name"] != told["after"]["name"]
     assert moved["resealed"] >= 6
     assert moved["left"] == 0
-    assert found["keys at rest"]["ok"]
-    assert told["after"]["name"] in found["keys at rest"]["found"]
-    assert checks(folder)["keys at rest"]["ok"]  # and by a process of its own, after the server ended
-    reasons = [
-        e["body"]["reason"]
-        for e in json.loads(charter(folder, "evidence", "query", "--kind", "key.rotated", "--json"))["entries"]
-    ]
-    assert "a colleague left" in reasons
+    assert found["ok"]
+    assert told["after"]["name"] in found["found"]
+    assert checks(terminal)["keys at rest"]["ok"]  # and by a process of its own, after the server ended
+    entries = terminal.ask("evidence", "query", "--kind", "key.rotated")["entries"]
+    assert "a colleague left" in [entry["body"]["reason"] for entry in entries]
 
 
-def test_a_master_that_moved_is_told_until_the_setting_follows(folder: Path) -> None:
-    variables = {"CHARTER_MASTER_KEY": os.urandom(32).hex()}
-    said = charter(folder, "rotate", "master", "--to", "environment", **variables)
+def test_a_master_that_moved_is_told_until_the_setting_follows(terminal: Terminal) -> None:
+    key = os.urandom(32).hex()
+    there = terminal.but(CHARTER_MASTER_KEY=key)
+    said = there.say("rotate", "master", "--to", "environment")
     assert "CHARTER_MASTER='environment'" in said
-    assert variables["CHARTER_MASTER_KEY"] not in said
-    found = checks(folder, code=1, **variables)["keys at rest"]
-    assert "is used no more" in found["found"]
-    (folder / ".charter" / "master.key").unlink()
-    assert checks(folder, **variables)["keys at rest"]["ok"]
-    assert not checks(folder, code=1, CHARTER_MASTER="file", **variables)["keys at rest"]["ok"]
-    lost = checks(folder, code=1)
-    assert "the variable `CHARTER_MASTER_KEY` holds none" in lost["store"]["found"]
-    assert "lost or exchanged" in lost["store"]["mend"]
+    assert key not in said
+    assert "is used no more" in checks(there, expect=1)["keys at rest"]["found"]
+    master_key(terminal).unlink()
+    assert checks(there)["keys at rest"]["ok"]
+    assert not checks(there.but(CHARTER_MASTER="file"), expect=1)["keys at rest"]["ok"]
+    lost = checks(terminal, expect=1)["store"]
+    assert "the variable `CHARTER_MASTER_KEY` holds none" in lost["found"]
+    assert "lost or exchanged" in lost["mend"]
 
 
-def test_doctor_tells_of_a_key_file_that_others_can_read(folder: Path) -> None:
-    (folder / ".charter" / "master.key").chmod(0o644)
-    found = checks(folder, code=1)["master key"]
+def test_doctor_tells_of_a_key_file_that_others_can_read(terminal: Terminal) -> None:
+    master_key(terminal).chmod(0o644)
+    found = checks(terminal, expect=1)["master key"]
     assert not found["ok"]
     assert "mode 0644" in found["found"]
     assert found["mend"].startswith("chmod 600")
 
 
-def test_what_cannot_be_rotated_is_wrong_input(folder: Path) -> None:
-    charter(folder, "rotate", "everything", code=2)
-    charter(folder, "rotate", "token", "--to", "file", code=2)
-    charter(folder, "rotate", "master", "--to", "somewhere", code=2)
+def test_what_cannot_be_rotated_is_wrong_input(terminal: Terminal) -> None:
+    terminal.charter("rotate", "everything", expect=2)
+    terminal.charter("rotate", "token", "--to", "file", expect=2)
+    terminal.charter("rotate", "master", "--to", "somewhere", expect=2)
+
+
+def test_the_master_key_is_not_handed_to_a_command(terminal: Terminal) -> None:
+    """An agent that `charter run` starts finds nothing of Charter's own in its environment."""
+    there = terminal.but(CHARTER_MASTER_KEY=os.urandom(32).hex(), CHARTER_MASTER_PIN="4711")
+    with there.up():
+        said = there.say("run", "refund-agent", "--", "env")
+    assert "CHARTER_PRINCIPAL=refund-agent" in said
+    assert "CHARTER_MASTER" not in said

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
 import typer
 
-from charter.cli.context import Context, Json, context_of
+from charter.cli.context import Context, Json, Reason, context_of
 from charter.cli.output import err, print_json, say
 from charter.core.errors import ErrorCode, MalformedError
-
-SIGNING = ("token", "evidence", "charter")
-AT_REST = ("master", "data")
 
 
 def register(app: typer.Typer) -> None:
@@ -21,31 +19,33 @@ def register(app: typer.Typer) -> None:
 
 def rotate(
     context: typer.Context,
-    use: Annotated[str, typer.Argument(help="Which key: token, evidence, charter, master or data.")] = "token",
+    use: Annotated[
+        Literal["token", "evidence", "charter", "master", "data"],
+        typer.Argument(help="What the key signs; or master, or data."),
+    ] = "token",
     to: Annotated[
         str | None,
-        typer.Option(
-            "--to", help="Of the master: where the new one is, as CHARTER_MASTER says it.", show_default=False
-        ),
+        typer.Option(help="Of the master: where the new one is, as CHARTER_MASTER says it.", show_default=False),
     ] = None,
-    reason: Annotated[str, typer.Option("--reason", "-r", help="Why; it stands in the evidence.")] = "asked for",
+    reason: Reason = "asked for by the operator",
     as_json: Json = False,
 ) -> None:
     """Rotate a key while everything runs.
 
-    token, evidence, charter: signing keys. What the old one signed stays valid until it expires.
-    master: the key that wraps the data keys; without --to, a new one in the same file.
-    data: the key that secrets in the database are sealed under; moves what is sealed already, and shows how far it is.
+    Signing keys (token, evidence, charter): what the old one signed stays valid until it expires.
+
+    The master key wraps the data keys; without --to there will be a new one in the same file.
+
+    The data key is what secrets in the database are sealed under; what is sealed already is moved to the new one.
 
     Example: charter rotate master --to aws-kms:alias/charter
+
+    With --json: use, key_id, state. Of the master: before, after, data_keys, setting. Of the data key: data_key,
+    resealed, left.
     """
     here = context_of(context)
-    if use not in (*SIGNING, *AT_REST) or (to and use != "master"):
-        raise MalformedError(
-            ErrorCode.BAD_VALUE,
-            f"there is no key {use[:40]!a} to rotate" if use not in (*SIGNING, *AT_REST) else "--to is for the master",
-            help=f"one of: {', '.join((*SIGNING, *AT_REST))}",
-        )
+    if to and use != "master":
+        raise MalformedError(ErrorCode.BAD_VALUE, "--to is for the master", help="charter rotate master --to PLACE")
     match use:
         case "master":
             _rotate_master(here, to, reason, as_json=as_json)
@@ -77,27 +77,26 @@ def _rotate_master(here: Context, to: str | None, reason: str, *, as_json: bool)
 
 
 def _rotate_data(here: Context, reason: str, *, as_json: bool) -> None:
-    answer = here.control.post("/v1/keys/rotate/data", {"actor": here.operator, "reason": reason})
-    moved = _reseal(here, answer["left"])
-    if as_json:
-        print_json(answer | {"left": moved["left"], "resealed": answer["left"] - moved["left"]})
-        return
-    say(f"new data key {answer['data_key']}; {answer['left'] - moved['left']} sealed values moved to it", "green")
-    if moved["left"]:
-        say(f"{moved['left']} were sealed meanwhile under another; the server moves them by itself", "yellow")
-
-
-def _reseal(here: Context, total: int) -> dict[str, Any]:
-    """Move what is sealed under older keys, and show how far it is; return the last answer."""
     from rich.progress import Progress
 
-    answer: dict[str, Any] = {"left": total}
-    with Progress(console=err, transient=True) as progress:
+    answer = here.control.post("/v1/keys/rotate/data", {"actor": here.operator, "reason": reason})
+    total = left = answer["left"]
+    with Progress(console=err, transient=True, disable=as_json) as progress:
         task = progress.add_task("sealing anew", total=total)
-        while answer["left"]:
-            before = answer["left"]
-            answer = here.control.post("/v1/keys/reseal")
-            progress.update(task, completed=total - answer["left"])
-            if answer["left"] >= before:
-                break
-    return answer
+        for left in _resealed(here, total):
+            progress.update(task, completed=total - left)
+    if as_json:
+        print_json({"data_key": answer["data_key"], "resealed": total - left, "left": left})
+        return
+    say(f"new data key {answer['data_key']}; {total - left} sealed values moved to it", "green")
+    if left:
+        say(f"{left} were sealed meanwhile under another; the server moves them by itself", "yellow")
+
+
+def _resealed(here: Context, left: int) -> Iterator[int]:
+    """Move what is sealed under older keys, and yield how much is left, until nothing is or nothing moves."""
+    while left:
+        before, left = left, here.control.post("/v1/keys/reseal")["left"]
+        yield left
+        if left >= before:
+            return
