@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from charter.adapters import registry_rows as rows
 from charter.adapters import tables as t
 from charter.adapters.delegation_store import SqlDelegations
+from charter.adapters.directory_store import SqlDirectory
 from charter.adapters.finding_store import SqlFindings
 from charter.adapters.gateway_store import SqlApprovals
 from charter.core.canonical import digest
@@ -334,6 +335,7 @@ def load_live(connection: sa.Connection, after: int = 0) -> LiveEstate:
     for token in connection.execute(sa.select(t.revoked_token)):
         live.revoked_tokens[token.id] = token.expires_at
     live.issuers = store.issuers()
+    live.directory = SqlDirectory(connection).load()
     for record in store.systems():
         live.systems[record.name] = record
     _load_delegations(live, SqlDelegations(connection), after)

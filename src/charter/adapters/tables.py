@@ -110,6 +110,47 @@ signing_key = sa.Table(
     sa.Column("created_at", _time, nullable=False),
     sa.Column("retire_after", _time, nullable=True),
 )
+person = sa.Table(  # people, as the directory provisions them; one who was deleted keeps a row without a body
+    "person",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("name_key", sa.String(512), nullable=True, unique=True),  # the folded user name; none once deleted
+    sa.Column("user_name", sa.String(256), nullable=False),
+    sa.Column("email", sa.String(254), nullable=True),
+    sa.Column("display_name", sa.String(256), nullable=False),
+    sa.Column("external_id", sa.String(256), nullable=True),
+    sa.Column("state", sa.String(16), nullable=False),  # active | inactive | deleted
+    sa.Column("body", _json, nullable=False),
+    sa.Column("created_at", _time, nullable=False),
+    sa.Column("changed_at", _time, nullable=False),
+)
+person_group = sa.Table(
+    "person_group",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("name_key", sa.String(512), nullable=False, unique=True),
+    sa.Column("display_name", sa.String(256), nullable=False),
+    sa.Column("external_id", sa.String(256), nullable=True),
+    sa.Column("body", _json, nullable=False),
+    sa.Column("created_at", _time, nullable=False),
+    sa.Column("changed_at", _time, nullable=False),
+)
+group_member = sa.Table(
+    "group_member",
+    metadata,
+    sa.Column("group_id", sa.String(40), sa.ForeignKey("person_group.id"), primary_key=True),
+    sa.Column("person_id", sa.String(40), sa.ForeignKey("person.id"), primary_key=True, index=True),
+)
+provisioner = sa.Table(  # who may write people and groups: the directory's own bearer tokens, by their digests
+    "provisioner",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("name", sa.String(63), nullable=False, unique=True),
+    sa.Column("token_digest", sa.String(71), nullable=False, unique=True),
+    sa.Column("standing", sa.String(16), nullable=False),
+    sa.Column("made_by", sa.String(254), nullable=False),
+    sa.Column("made_at", _time, nullable=False),
+)
 delegation = sa.Table(  # authority that one party lent another: one edge, which ends one chain
     "delegation",
     metadata,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from charter.adapters.delegation_store import SqlDelegations
+from charter.adapters.directory_store import SqlDirectory
 from charter.adapters.gateway_store import SqlApprovals, SqlLimits
 from charter.adapters.identity_store import SqlIdentity
 from charter.adapters.registry_store import RegistryStore
@@ -50,6 +51,9 @@ class HouseTransaction(SqlTransaction):
     def seals(self) -> SqlSeals:
         """Every sealed value."""
         return SqlSeals(self.connection)
+    def directory(self) -> SqlDirectory:
+        """People, groups, and who may provision them."""
+        return SqlDirectory(self.connection)
 
     @cached_property
     def approvals(self) -> SqlApprovals:

@@ -58,6 +58,7 @@ class ErrorCode(StrEnum):
     UNKNOWN_ENTRY = "unknown_entry"
     UNKNOWN_APPROVAL = "unknown_approval"
     UNKNOWN_FINDING = "unknown_finding"
+    UNKNOWN_PERSON = "unknown_person"
     SHARED_CREDENTIAL = "shared_credential"
     STALE = "stale"
     BAD_MOVE = "bad_move"

@@ -51,6 +51,9 @@ class EntryKind(StrEnum):
     FINDING_OPENED = "finding.opened"
     FINDING_CHANGED = "finding.changed"
     TOOL_HELD = "tool.held"  # a tool definition that is not the pinned one
+    PERSON_CHANGED = "person.changed"  # by the directory: new, changed, inactive, gone
+    GROUP_CHANGED = "group.changed"
+    PROVISIONER_CHANGED = "provisioner.changed"
     OPERATOR_SIGNED_IN = "operator.signed-in"
     DELEGATION_MADE = "delegation.made"
     DELEGATION_ACCEPTED = "delegation.accepted"  # the borrower signed that it takes part

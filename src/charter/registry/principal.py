@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from charter.registry.approval import Approval
 from charter.registry.charter import Environment, Kind
 from charter.registry.delegation_book import DelegationBook
+from charter.registry.directory import Directory
 from charter.registry.issuer import Issuers
 from charter.registry.standing import Standing, Subject
 from charter.registry.system import System
@@ -84,6 +85,7 @@ class LiveEstate:
     issuers: Issuers = field(default_factory=lambda: Issuers(charter="v1"))
     approvals: dict[tuple[str, str], Approval] = field(default_factory=dict)  # open ones, by principal id, call digest
     delegations: DelegationBook = field(default_factory=DelegationBook)
+    directory: Directory = field(default_factory=Directory)
     policy_generation: int = 0  # rises whenever systems or guardrails change: bound slices are then stale
     sequence: int = 0  # of the last change seen
 
