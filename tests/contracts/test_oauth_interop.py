@@ -7,10 +7,8 @@ import datetime as dt
 import json
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,10 +27,11 @@ from charter.bootstrap import authority
 from charter.cli.agent_keys import AgentTokens, agent_key
 from charter.core.clock import SystemClock
 from charter.core.entropy import SystemEntropy
-from charter.server.app import Doors, _server
+from charter.server.app import Doors
 from charter.server.gateway import GatewayApp
 from charter.server.oauth import ASSERTION_TYPE, OAuthApp
 from houses import Stage, a_house, estate_files
+from serving import listening
 
 
 @dataclass
@@ -61,20 +60,6 @@ async def nowhere(_scope: Any, _receive: Any, send: Any) -> None:
     await send({"type": "http.response.body"})
 
 
-@contextmanager
-def listening(app: Any, listener: socket.socket) -> Iterator[None]:
-    server = _server(app)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True)
-    thread.start()
-    try:
-        while not server.started:
-            time.sleep(0.01)
-        yield
-    finally:
-        server.should_exit = True
-        thread.join(10)
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     listener = socket.create_server(("127.0.0.1", 0))
@@ -87,7 +72,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         key = ECKey.generate_key("P-256")
         jwk = key.as_dict(private=False)
         asyncio.run(authority.register_key(house, "refund-agent", jwk, actor="test@example.com", reason="a test"))
-        with listening(Doors(GatewayApp.of(house), OAuthApp.of(house), nowhere), listener):
+        with listening(Doors(GatewayApp.of(house), OAuthApp.of(house), nowhere, nowhere), listener):
             yield Server(issuer, stage, house.principal("refund-agent").id, key)
 
 

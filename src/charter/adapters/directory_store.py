@@ -28,6 +28,7 @@ class SqlDirectory:
     def load(self) -> Directory:
         """Return the directory as kept."""
         found = Directory.of(self._people(), self._groups())
+        found.provisioners = {each.token_digest: each for each in self.provisioners()}
         gone = sa.select(t.person.c.email).where(t.person.c.state == _DELETED, t.person.c.email.is_not(None))
         for email in self._connection.execute(gone).scalars():
             found.note_left(email)

@@ -26,6 +26,7 @@ from charter.identity.failures import Failures
 from charter.identity.keys import KeyRing
 from charter.identity.tokens import AccessTokens
 from charter.identity.trust import Trust
+from charter.lifecycle.directory import Hand
 from charter.registry.principal import LiveEstate, Principal
 from charter.registry.problem import suggestion
 
@@ -72,6 +73,10 @@ class House:
                 help=suggestion(name[:80], self.live.ids),
             )
         return found
+
+    def hand(self, actor: str) -> Hand:
+        """Return whose hand changes people, and what has to end when one leaves."""
+        return Hand(actor, self.entropy)
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:

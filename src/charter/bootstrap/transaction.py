@@ -51,6 +51,8 @@ class HouseTransaction(SqlTransaction):
     def seals(self) -> SqlSeals:
         """Every sealed value."""
         return SqlSeals(self.connection)
+
+    @cached_property
     def directory(self) -> SqlDirectory:
         """People, groups, and who may provision them."""
         return SqlDirectory(self.connection)

@@ -18,6 +18,7 @@ from charter.cli import (
     estate_commands,
     evidence_commands,
     key_commands,
+    people_commands,
     principal_commands,
     review_command,
     server_commands,
@@ -46,6 +47,7 @@ for commands in (
     system_commands,
     approval_commands,
     review_command,
+    people_commands,
     evidence_commands,
     key_commands,
 ):

@@ -74,6 +74,10 @@ def approve(tx: ApprovalWork, approval_id: str, *, person: str, reason: str) -> 
     stopped = refusal(tx.live, principal.id, tx.live.systems.get(str(approval.call.get("system"))), at=tx.at)
     if stopped is not None:
         raise DeniedError(ErrorCode.NOT_STANDING, stopped.text, help=stopped.mend)
+    if tx.live.directory.has_left(person):
+        raise DeniedError(
+            ErrorCode.POLICY_DENIED, f"`{person}` left, as the directory has it", help="someone else must approve"
+        )
     if person == principal.owner_person:
         raise DeniedError(
             ErrorCode.POLICY_DENIED,

@@ -8,6 +8,7 @@ INVARIANT: a principal whose owner left is a finding at once; its authority is f
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -15,10 +16,11 @@ from charter.core.canonical import digest_of
 from charter.core.clock import rfc3339
 from charter.core.entropy import Entropy
 from charter.core.errors import AbsentError, ConflictError, ErrorCode
-from charter.core.work import Transaction
 from charter.evidence.entry import Draft, EntryKind
+from charter.identity.delegation import LendingWork, Wanted
+from charter.identity.withdrawal import withdraw
 from charter.registry.directory import Directory, Group, Person, fold
-from charter.registry.principal import LiveEstate, Principal
+from charter.registry.principal import Principal
 from charter.registry.provisioner import PREFIX, Provisioner, token_digest
 from charter.registry.record import Finding, FindingState
 from charter.registry.standing import Standing
@@ -68,39 +70,12 @@ class DirectoryStore(Protocol):
         ...
 
 
-class Findings(Protocol):
-    """The findings kept."""
-
-    def open(self, finding: Finding) -> tuple[Finding, bool]:
-        """Keep a finding; return it as it stands, and whether it is new."""
-        ...
-
-
-class HasFindings(Protocol):
-    """The registry, as far as the directory writes to it."""
-
-    @property
-    def findings(self) -> Findings:
-        """The findings."""
-        ...
-
-
-class DirectoryWork(Transaction, Protocol):
+class DirectoryWork(LendingWork, Protocol):
     """The slice of the work that the directory needs."""
-
-    @property
-    def live(self) -> LiveEstate:
-        """The estate in memory."""
-        ...
 
     @property
     def directory(self) -> DirectoryStore:
         """The people and groups kept."""
-        ...
-
-    @property
-    def registry(self) -> HasFindings:
-        """Where findings are kept."""
         ...
 
 
@@ -110,7 +85,6 @@ class Hand:
 
     actor: str  # the provisioner's name
     entropy: Entropy
-    leaves: Callable[[DirectoryWork, Person], None] = lambda _tx, _person: None  # withdraws what they lent; in the work
     then: Callable[[Person], None] = lambda _person: None  # ends their sessions; after the commit
 
 
@@ -233,7 +207,12 @@ def group_of(directory: Directory, group_id: str) -> Group:
     try:
         return directory.groups[group_id]
     except KeyError:
-        raise AbsentError(ErrorCode.UNKNOWN_PERSON, f"there is no group {group_id[:64]!a}") from None
+        raise group_absent(group_id) from None
+
+
+def group_absent(name: str, help: str | None = None) -> AbsentError:
+    """Return the error of a group that there is not."""
+    return AbsentError(ErrorCode.UNKNOWN_PERSON, f"there is no group {name[:64]!a}", help=help)
 
 
 # --- who may provision ------------------------------------------------------------------------------------------------
@@ -251,6 +230,7 @@ def add_provisioner(tx: DirectoryWork, name: str, *, actor: str, entropy: Entrop
     made = Provisioner(entropy.identifier("prv"), name, token_digest(token), Standing.ACTIVE, actor, tx.at)
     tx.directory.add_provisioner(made)
     _tell_provisioner(tx, made, actor, "made")
+    tx.after_commit(lambda: tx.live.directory.provisioners.update({made.token_digest: made}))
     return made, token
 
 
@@ -268,6 +248,7 @@ def revoke_provisioner(tx: DirectoryWork, name: str, *, actor: str) -> Provision
     revoked = replace(found, standing=Standing.REVOKED)
     tx.directory.update_provisioner(revoked)
     _tell_provisioner(tx, revoked, actor, "revoked")
+    tx.after_commit(lambda: tx.live.directory.provisioners.update({revoked.token_digest: revoked}))
     return revoked
 
 
@@ -295,9 +276,10 @@ def _check_group(directory: Directory, group: Group) -> None:
 
 def _leave(tx: DirectoryWork, person: Person, hand: Hand) -> None:
     """Withdraw what a person lent, and notice what they owned."""
-    hand.leaves(tx, person)
     if person.email is None:
         return
+    with suppress(AbsentError):  # they had lent nothing
+        withdraw(tx, Wanted(person=person.email), actor=hand.actor, reason=f"{person.user_name} left")
     key = fold(person.email)
     for principal in list(tx.live.principals.values()):
         if fold(principal.owner_person) == key and principal.standing is not Standing.RETIRED:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from charter.core.canonical import digest_of
+from charter.registry.provisioner import Provisioner
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class Directory:
 
     people: dict[str, Person] = field(default_factory=dict)  # by id
     groups: dict[str, Group] = field(default_factory=dict)  # by id
+    provisioners: dict[str, Provisioner] = field(default_factory=dict)  # by the digest of their token
     _by_name: dict[str, str] = field(default_factory=dict)
     _by_email: dict[str, str] = field(default_factory=dict)
     _left: set[str] = field(default_factory=set)  # addresses that nobody active has any more, or once had

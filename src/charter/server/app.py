@@ -37,11 +37,12 @@ DRAIN_SECONDS = 5
 class Doors:
     """Sends each request to the application it is for, by the beginning of its path."""
 
-    def __init__(self, gateway: App, oauth: App, console: App) -> None:
+    def __init__(self, gateway: App, oauth: App, scim: App, console: App) -> None:
         self._routes: tuple[tuple[str, App], ...] = (
             ("/mcp/", gateway),
             ("/.well-known/oauth-protected-resource", gateway),
             ("/oauth/", oauth),
+            ("/scim/v2/", scim),
             ("/.well-known/", oauth),
         )
         self._console = console
@@ -73,8 +74,9 @@ def public_app(house: House, signin: SignIn) -> Doors:
     from charter.console.pages import console_app
     from charter.server.gateway import GatewayApp
     from charter.server.oauth import OAuthApp
+    from charter.server.scim import ScimApp
 
-    return Doors(GatewayApp.of(house), OAuthApp.of(house), console_app(HouseDesk(house), signin))
+    return Doors(GatewayApp.of(house), OAuthApp.of(house), ScimApp.of(house), console_app(HouseDesk(house), signin))
 
 
 async def serve(settings: Settings, *, operator: str, announce: Callable[[str, str], None]) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,39 +24,15 @@ from charter.bootstrap import review as reviews
 from charter.bootstrap.house import House
 from charter.console.signin import SignIn
 from charter.core.errors import CharterError, ErrorCode, UnavailableError
-from charter.core.values import parse_line
 from charter.registry.standing import Move
+from charter.server.control_people import people
+from charter.server.control_shape import Command, Person, Reason, ReasonIfAny, house_of
 from charter.server.problems import http_error, problem_of, unreadable
 
 PROBLEM = "application/problem+json"
 MAX_BODY_BYTES = 128 * 1024 * 1024
 MAX_FILES = 20_000
-MAX_PERSON, MAX_REASON = 254, 1000  # characters
 MAX_INDEX = 2**53  # beyond any log
-
-
-# What these raise passes through pydantic as it is, and becomes its own problem document.
-def _person(text: str) -> str:
-    return parse_line(text, "person", longest=MAX_PERSON)
-
-
-def _reason(text: str) -> str:
-    return parse_line(text, "reason", longest=MAX_REASON)
-
-
-def _reason_if_any(text: str) -> str:
-    return _reason(text) if text.strip() else ""
-
-
-Person = Annotated[str, AfterValidator(_person)]
-Reason = Annotated[str, AfterValidator(_reason)]
-ReasonIfAny = Annotated[str, AfterValidator(_reason_if_any)]
-
-
-class Command(BaseModel):
-    """The base of every body: closed to unknown fields."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class Files(Command):
@@ -134,7 +110,7 @@ def control_app(house: House, signin: SignIn | None = None) -> FastAPI:
     app = FastAPI(title="Charter control API", version="1", docs_url=None, redoc_url=None)
     app.state.house = house
     app.state.signin = signin
-    for router in (principals, estate, approvals, evidence, operations):
+    for router in (principals, estate, approvals, people, evidence, operations):
         app.include_router(router, prefix="/v1")
 
     app.add_middleware(_Bounded)
@@ -181,12 +157,6 @@ def _tell_errors(app: FastAPI) -> None:
         return problem(http_error(error.status_code), error.status_code)
 
 
-def _house(request: Request) -> House:
-    house = request.app.state.house
-    assert isinstance(house, House)  # noqa: S101 - set three lines above, where the app is made
-    return house
-
-
 principals = APIRouter()
 
 
@@ -204,38 +174,38 @@ async def list_principals(
     """The inventory."""
     wanted = {"team": team, "kind": kind, "environment": environment, "standing": standing}
     wanted |= {"provider": provider, "data": data, "system": system}
-    found = inventory.listing(_house(request), {k: v for k, v in wanted.items() if v})
+    found = inventory.listing(house_of(request), {k: v for k, v in wanted.items() if v})
     return {"total": len(found), "principals": found}
 
 
 @principals.get("/principals/{name}")
 async def show_principal(request: Request, name: str) -> dict[str, Any]:
     """One principal, whole."""
-    return inventory.dossier(_house(request), name)
+    return inventory.dossier(house_of(request), name)
 
 
 @principals.post("/principals/{name}/move")
 async def move_principal(request: Request, name: str, body: MoveTo) -> dict[str, Any]:
     """Restrain, suspend, resume, kill or retire."""
-    return await authority.move(_house(request), name, body.move, actor=body.actor, reason=body.reason)
+    return await authority.move(house_of(request), name, body.move, actor=body.actor, reason=body.reason)
 
 
 @principals.post("/principals/{name}/keys")
 async def register_key(request: Request, name: str, body: NewKey) -> dict[str, Any]:
     """Register the public half of a key made on the client's side."""
-    return await authority.register_key(_house(request), name, body.jwk, actor=body.actor, reason=body.reason)
+    return await authority.register_key(house_of(request), name, body.jwk, actor=body.actor, reason=body.reason)
 
 
 @principals.delete("/principals/{name}/keys/{key_id}")
 async def revoke_key(request: Request, name: str, key_id: str, body: Annotated[Answer, Body()]) -> dict[str, Any]:
     """Revoke one key; the identity stays."""
-    return await authority.revoke_key(_house(request), name, key_id, actor=body.person, reason=body.reason)
+    return await authority.revoke_key(house_of(request), name, key_id, actor=body.person, reason=body.reason)
 
 
 @principals.get("/systems")
 async def list_systems(request: Request) -> dict[str, Any]:
     """The systems principals may reach."""
-    return {"systems": inventory.systems(_house(request))}
+    return {"systems": inventory.systems(house_of(request))}
 
 
 estate = APIRouter()
@@ -244,13 +214,15 @@ estate = APIRouter()
 @estate.post("/plan")
 async def plan(request: Request, body: Files) -> dict[str, Any]:
     """What apply would change."""
-    return estates.plan(_house(request), body.files)
+    return estates.plan(house_of(request), body.files)
 
 
 @estate.post("/apply")
 async def apply(request: Request, body: Apply) -> dict[str, Any]:
     """Make the registry match the files: all of it or nothing."""
-    return await estates.apply(_house(request), body.files, plan_digest=body.plan, actor=body.actor, reason=body.reason)
+    return await estates.apply(
+        house_of(request), body.files, plan_digest=body.plan, actor=body.actor, reason=body.reason
+    )
 
 
 approvals = APIRouter()
@@ -259,25 +231,25 @@ approvals = APIRouter()
 @approvals.get("/approvals")
 async def list_approvals(request: Request, *, all: bool = False) -> dict[str, Any]:  # noqa: A002 - the query's word
     """What waits for a person."""
-    return {"approvals": [inventory.approval_view(a) for a in inventory.approvals(_house(request), every=all)]}
+    return {"approvals": [inventory.approval_view(a) for a in inventory.approvals(house_of(request), every=all)]}
 
 
 @approvals.get("/approvals/{approval_id}")
 async def show_approval(request: Request, approval_id: str) -> dict[str, Any]:
     """One question, with the exact call."""
-    return inventory.approval_view(inventory.approval(_house(request), approval_id))
+    return inventory.approval_view(inventory.approval(house_of(request), approval_id))
 
 
 @approvals.post("/approvals/{approval_id}/approve")
 async def approve(request: Request, approval_id: str, body: Answer) -> dict[str, Any]:
     """Say yes."""
-    return await authority.answer(_house(request), approval_id, yes=True, person=body.person, reason=body.reason)
+    return await authority.answer(house_of(request), approval_id, yes=True, person=body.person, reason=body.reason)
 
 
 @approvals.post("/approvals/{approval_id}/refuse")
 async def refuse(request: Request, approval_id: str, body: Answer) -> dict[str, Any]:
     """Say no."""
-    return await authority.answer(_house(request), approval_id, yes=False, person=body.person, reason=body.reason)
+    return await authority.answer(house_of(request), approval_id, yes=False, person=body.person, reason=body.reason)
 
 
 evidence = APIRouter()
@@ -298,31 +270,31 @@ async def query_evidence(
 ) -> dict[str, Any]:
     """Entries that match, in the log's order."""
     wanted = {"principal": principal, "kind": kind, "verdict": verdict, "since": since, "until": until, "text": text}
-    return log.listing(_house(request), wanted, after=after, newest=newest, limit=limit)
+    return log.listing(house_of(request), wanted, after=after, newest=newest, limit=limit)
 
 
 @evidence.get("/evidence/{index}/proof")
 async def prove(request: Request, index: int) -> dict[str, Any]:
     """The inclusion proof of one entry."""
-    return log.proof(_house(request), index)
+    return log.proof(house_of(request), index)
 
 
 @evidence.post("/evidence/verify")
 async def verify(request: Request) -> dict[str, Any]:
     """Check the whole log."""
-    return await log.verify(_house(request))
+    return await log.verify(house_of(request))
 
 
 @evidence.post("/evidence/export")
 async def export(request: Request, body: ExportTo) -> dict[str, Any]:
     """Write the log to a pack."""
-    return await log.export(_house(request), Path(body.path))
+    return await log.export(house_of(request), Path(body.path))
 
 
 @evidence.get("/verdicts/{verdict_id}")
 async def story(request: Request, verdict_id: str) -> dict[str, Any]:
     """The whole story of one verdict."""
-    return log.story(_house(request), verdict_id)
+    return log.story(house_of(request), verdict_id)
 
 
 @evidence.get("/review")
@@ -335,7 +307,7 @@ async def review(
     system: str | None = None,
 ) -> dict[str, Any]:
     """The five questions."""
-    return await reviews.answers(_house(request), since=since, until=until, team=team, kind=kind, system=system)
+    return await reviews.answers(house_of(request), since=since, until=until, team=team, kind=kind, system=system)
 
 
 operations = APIRouter()
@@ -344,13 +316,13 @@ operations = APIRouter()
 @operations.get("/status")
 async def status(request: Request) -> dict[str, Any]:
     """Whether the node is well, and what it holds."""
-    return inventory.status(_house(request))
+    return inventory.status(house_of(request))
 
 
 @operations.post("/keys/rotate")
 async def rotate(request: Request, body: Rotate) -> dict[str, Any]:
     """Rotate a signing key."""
-    return await authority.rotate(_house(request), body.use, actor=body.actor)
+    return await authority.rotate(house_of(request), body.use, actor=body.actor)
 
 
 @operations.get("/keys/rest")
@@ -380,13 +352,13 @@ async def reseal(request: Request) -> dict[str, Any]:
 @operations.get("/findings")
 async def findings(request: Request) -> dict[str, Any]:
     """What was found or noticed."""
-    return {"findings": discovery.listing(_house(request))}
+    return {"findings": discovery.listing(house_of(request))}
 
 
 @operations.post("/findings")
 async def keep_findings(request: Request, body: Found) -> dict[str, Any]:
     """Keep the findings of a scan."""
-    return {"kept": await discovery.keep(_house(request), body.findings, actor=body.actor)}
+    return {"kept": await discovery.keep(house_of(request), body.findings, actor=body.actor)}
 
 
 @operations.post("/console/link")

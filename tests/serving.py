@@ -1,0 +1,27 @@
+"""An ASGI application served by the real server, on a real socket, for the time of a test."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from charter.server.app import _server
+
+
+@contextmanager
+def listening(app: Any, listener: socket.socket) -> Iterator[None]:
+    server = _server(app)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(10)
