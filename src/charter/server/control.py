@@ -328,25 +328,25 @@ async def rotate(request: Request, body: Rotate) -> dict[str, Any]:
 @operations.get("/keys/rest")
 async def keys_at_rest(request: Request) -> dict[str, Any]:
     """The master key and the data keys, and whether every sealed value opens."""
-    return await keys.health(_house(request))
+    return await keys.health(house_of(request))
 
 
 @operations.post("/keys/rotate/data")
 async def rotate_data(request: Request, body: RotateData) -> dict[str, Any]:
     """Seal under a fresh data key from now on."""
-    return await keys.rotate_data(_house(request), actor=body.actor, reason=body.reason)
+    return await keys.rotate_data(house_of(request), actor=body.actor, reason=body.reason)
 
 
 @operations.post("/keys/rotate/master")
 async def rotate_master(request: Request, body: RotateMaster) -> dict[str, Any]:
     """Wrap the data keys under another master key."""
-    return await keys.rotate_master(_house(request), body.to, actor=body.actor, reason=body.reason)
+    return await keys.rotate_master(house_of(request), body.to, actor=body.actor, reason=body.reason)
 
 
 @operations.post("/keys/reseal")
 async def reseal(request: Request) -> dict[str, Any]:
     """Move some seals to the active data key."""
-    return await keys.reseal(_house(request))
+    return await keys.reseal(house_of(request))
 
 
 @operations.get("/findings")
