@@ -107,21 +107,31 @@ def fill_venv(name: str, locks: tuple[str, ...]) -> None:
     say(f"{name}: ready in {time.monotonic() - started:.0f} s")
 
 
-def fill_npm() -> None:
-    """Install the filesystem MCP server from npm, where node is present; the demo says so when it is not."""
-    if not (shutil.which("node") and shutil.which("npm")):
+def fill_npm(goal: str) -> None:
+    """Install what comes from npm: a server for the demo where node is present; for tests, peers that they need."""
+    has_node = shutil.which("node") and shutil.which("npm")
+    if goal == "test" and not has_node:
+        install_debian("nodejs", "npm")
+    elif not has_node:
         say("node is not present: the demo runs without the filesystem server from npm")
         return
-    source = ROOT / "tools" / "npm"
+    fill_npm_folder("npm", "the filesystem MCP server")
+    if goal == "test":
+        fill_npm_folder("npm-test", "an OpenID provider and client for the tests")
+
+
+def fill_npm_folder(name: str, what: str) -> None:
+    """Install the locked packages of one folder of tools/."""
+    source = ROOT / "tools" / name
     digest = digest_of([source / "package-lock.json"])
-    target = ROOT / ".venv-servers" / "npm"
+    target = ROOT / ".venv-servers" / name
     stamp = target / ".prepared"
     if is_current(stamp, digest):
         return
-    say("installing the filesystem MCP server from npm")
+    say(f"installing {what} from npm")
     target.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(source / name, target / name)
+    for file in ("package.json", "package-lock.json"):
+        shutil.copy(source / file, target / file)
     run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", cwd=target)
     stamp.write_text(digest)
 
@@ -144,7 +154,7 @@ def main() -> None:
         for each in ("test", "bench") if goal == "bench" else (goal,):
             if each in locks:
                 fill_venv(name, locks[each])
-    fill_npm()
+    fill_npm(goal)
     if goal != "demo":
         install_missing_tools()
 
