@@ -74,7 +74,7 @@ owner: {person: ops@example.com, team: bench}
 purpose: Measure the gateway
 model: {provider: anthropic, name: claude-*}
 approved: {by: alex@example.com, role: bench-approver, on: 2026-11-02}
-credential: {type: private-key-jwt}
+credential: {type: private-key-jwt, bearer: allowed}
 grants:
   - {system: bench, actions: [act]}
 review: 90d

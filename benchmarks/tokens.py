@@ -34,7 +34,6 @@ from charter.bootstrap.transaction import HouseTransaction
 from charter.core.clock import SystemClock
 from charter.core.entropy import SystemEntropy
 from charter.core.values import Secret
-from charter.identity.clients import ClientAuthenticator
 from charter.identity.credential import register_key, required
 from charter.identity.dpop import ProofMemory, read_proof
 from charter.identity.failures import Failures
@@ -48,6 +47,7 @@ from charter.registry.standing import Standing
 from charter.registry.system import System
 from charter.registry.terms import Bearing, Terms
 from charter.server.oauth import ASSERTION_TYPE, OAuthApp
+from charter.server.oauth_parts import Parts
 
 ISSUER = "http://127.0.0.1:8420"
 ENDPOINT = f"{ISSUER}/oauth/token"
@@ -57,6 +57,16 @@ ROUNDS = 5
 AT_ONCE = (1, 16, 64)
 MOST_PER_SECOND = 6_000  # assertions made ready for one second of issuing
 Turn = list[float]  # seconds of each
+
+
+class Nobody:
+    """The keys of trusted issuers, and AWS: no client here proves itself by them."""
+
+    async def of(self, _issuer: object, _key_id: str | None) -> tuple[()]:
+        return ()
+
+    async def caller(self, _request: object) -> None:
+        raise AssertionError("nobody asks AWS here")
 
 
 class Granting:
@@ -87,19 +97,21 @@ class Bench:
         self.live.systems["payments"] = a_system()
         self.keys = [self._client(number) for number in range(CLIENTS)]
         self.tokens = AccessTokens(self.ring, ISSUER)
-        self.app = OAuthApp(
+        parts = Parts(
             issuer=ISSUER,
             live=self.live,
             ring=self.ring,
             tokens=self.tokens,
-            clients=ClientAuthenticator(self.live, ISSUER, ENDPOINT),
             failures=Failures(self.clock),
             proofs=ProofMemory(),
+            issuer_keys=Nobody(),
+            aws_callers=Nobody(),
             writer=self.database,
             slices=Granting(),
             clock=self.clock,
             entropy=entropy,
         )
+        self.app = OAuthApp.at(parts)
         self.serial = itertools.count()
         self.bare = ec.generate_private_key(ec.SECP256R1())
 

@@ -207,7 +207,7 @@ def a_stage(
         database.write(ring.ensure)
         live.systems |= {name: a_record(name) for name in ("payments", "ledger")}
         tokens = AccessTokens(ring, ISSUER)
-        clients = ClientAuthenticator(live, ISSUER, TOKEN_ENDPOINT)
+        clients = ClientAuthenticator(live, ISSUER, (TOKEN_ENDPOINT,))
         stage = Stage(database, live, ring, envelope, clock, entropy, Failures(clock), tokens, clients)
         stage.add(*(a_principal(name) for name in names or ("refund-agent", "ledger-agent")))
         yield stage

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,6 +15,7 @@ from charter.adapters.document_fetch import DocumentFetcher
 from charter.adapters.issuer_keys import IssuerKeys
 from charter.identity.dpop import ProofMemory
 from charter.registry.principal import Principal
+from charter.server.gateway_http import CERTIFICATE
 from charter.server.oauth import ASSERTION_TYPE, OAuthApp
 from charter.server.oauth_parts import Parts
 from identity_stage import ISSUER, Stage
@@ -62,6 +63,7 @@ class Door:
     app: OAuthApp
     grants: Grants
     source: str = "192.0.2.7"
+    certificate: bytes | None = None  # what the connection's TLS proved
 
     def request(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
         return asyncio.run(self.arequest(method, path, body, headers))
@@ -79,6 +81,7 @@ class Door:
             "query_string": query.encode(),
             "headers": raw,
             "client": (self.source, 50_000),
+            "extensions": {CERTIFICATE: self.certificate} if self.certificate else {},
         }
         sent: list[dict[str, Any]] = []
 
@@ -116,8 +119,8 @@ class Door:
         return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
 
 
-def a_door(stage: Stage) -> Door:
-    """Return the endpoints of `stage`."""
+def a_door(stage: Stage, **changed: Any) -> Door:
+    """Return the endpoints of `stage`, with some parts changed."""
     grants = Grants()
     parts = Parts(
         issuer=ISSUER,
@@ -133,4 +136,4 @@ def a_door(stage: Stage) -> Door:
         clock=stage.clock,
         entropy=stage.entropy,
     )
-    return Door(OAuthApp.at(parts), grants)
+    return Door(OAuthApp.at(replace(parts, **changed)), grants)

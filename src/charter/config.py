@@ -6,13 +6,14 @@ so a misspelt one cannot be ignored in silence. All faults are reported together
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from charter.core.errors import ErrorCode, MalformedError
 from charter.registry.problem import suggestion
@@ -42,11 +43,28 @@ class Settings(BaseModel):
     keys: Path | None = None  # where agents keep their private keys; None: ~/.config/charter/keys
     master: str | None = None  # where the master key is; None: master.key in the data folder (docs/operating.md)
     operator: str | None = None  # the person at this machine; None: git's user.email, else the login name
+    tls_cert: Path | None = None  # with tls_key: a second door, over TLS, that asks clients for their certificates
+    tls_key: Path | None = None
+    tls_port: Annotated[int, Field(ge=0, le=65_535)] = 8421
+    tls_url: str | None = None  # what clients see of it. None: https://<host>:<tls_port>
+    client_ca: Path | None = None  # the authorities that issue client certificates, PEM
+    trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()  # whose Client-Cert is believed
     token_seconds: Annotated[int, Field(ge=30, le=900)] = 300  # how long access tokens live; a charter may say less
     call_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
     max_body_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 4 * 1024 * 1024
 
-    @field_validator("public_url")
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together")
+        return self
+
+    @field_validator("public_url", "tls_url")
     @classmethod
     def _no_trailing_slash(cls, url: str | None) -> str | None:
         if url is not None and not url.startswith(("http://", "https://")):
@@ -65,6 +83,13 @@ class Settings(BaseModel):
     def issuer(self) -> str:
         """The URL that stands in tokens and metadata."""
         return self.public_url or f"http://{self.host}:{self.port}"
+
+    @property
+    def mtls_url(self) -> str | None:
+        """Where clients with certificates connect; None without such a door."""
+        if self.tls_cert is None:
+            return None
+        return self.tls_url or f"https://{self.host}:{self.tls_port}"
 
     @property
     def data_folder(self) -> Path:

@@ -468,6 +468,8 @@ def test_tampering_with_rows_is_told_as_such(tmp_path: Path, statement: str, sai
 
 def test_rows_cannot_name_a_master_of_their_own(tmp_path: Path) -> None:
     """Someone who can write the database puts keys there, wrapped under a master file that they made."""
+    for name in ("theirs", "ours"):
+        (tmp_path / name).mkdir()
     with a_stage(tmp_path / "theirs") as stage:
         theirs = stage.house.keys.envelope.active
     with a_stage(tmp_path / "ours"):

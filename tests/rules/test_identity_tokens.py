@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charter.core.errors import ErrorCode, UnauthenticatedError
-from charter.identity.bearer import Binding, Confirmation
+from charter.identity.bearer import Binding, Confirmation, Shown
 from charter.identity.claims import TokenContent, claims_of
 from charter.identity.issuance import resource_of, system_at
 from charter.identity.keys import OVERLAP, KeyUse
@@ -30,7 +30,7 @@ def a_token(stage: Stage, **changed: Any) -> str:
 
 
 def verified(stage: Stage, token: str, audience: str = PAYMENTS, shown_key: str | None = None) -> Any:
-    return stage.tokens.verify(token, audience=audience, at=stage.clock.now(), shown_key=shown_key)
+    return stage.tokens.verify(token, audience=audience, at=stage.clock.now(), shown=Shown(shown_key))
 
 
 def test_a_token_says_who_by_which_key_under_which_charter(tmp_path: Path) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from charter.bootstrap.inventory import approval_view
+from charter.core.errors import ErrorCode, MalformedError
 from charter.identity import credential
+from charter.identity.certificate import certificate_in
+from charter.identity.secret import fresh_secret, keep_secret
 from charter.identity.weakness import reconcile
 from charter.lifecycle import approvals as answering
 from charter.lifecycle import emergency
@@ -60,14 +63,47 @@ async def answer(house: House, approval_id: str, *, yes: bool, person: str, reas
     return approval_view(answered)
 
 
-async def register_key(house: House, name: str, jwk: dict[str, Any], *, actor: str, reason: str) -> dict[str, Any]:
-    """Register the public half of a client's key."""
+async def register_key(
+    house: House,
+    name: str,
+    jwk: dict[str, Any] | None,
+    *,
+    certificate: str | None = None,
+    actor: str,
+    reason: str,
+) -> dict[str, Any]:
+    """Register the public half of a client's key: a JWK, or a certificate in PEM that holds it.
+
+    Raises:
+        MalformedError: neither is given, or it is none.
+    """
     principal = house.principal(name)
-    found = await house.database.awrite(
-        lambda tx: credential.register_key(tx, principal, jwk, actor=actor, reason=reason, entropy=house.entropy)
-    )
+    shown = certificate_in(certificate) if certificate is not None else None
+    public = jwk if jwk is not None else shown.jwk if shown else None
+    if public is None:
+        raise MalformedError(
+            ErrorCode.BAD_VALUE,
+            "there is no key that can be registered",
+            help="use EC with P-256, or Ed25519: charter key add NAME FILE",
+        )
+
+    def work(tx: HouseTransaction) -> credential.Registration:
+        der = shown.der if shown else None
+        return credential.register_key(
+            tx, principal, public, actor=actor, reason=reason, entropy=house.entropy, certificate=der
+        )
+
+    found = await house.database.awrite(work)
     key = credential.required(found)
     return {"principal": name, "client_id": principal.id, "key": key.id, "thumbprint": key.thumbprint}
+
+
+async def make_secret(house: House, name: str, *, actor: str, reason: str) -> dict[str, Any]:
+    """Make a shared secret for a principal whose charter says `legacy-secret`; the answer is its only copy."""
+    principal, fresh = house.principal(name), fresh_secret(house.entropy)
+    key = await house.database.awrite(lambda tx: keep_secret(tx, principal, fresh, actor=actor, reason=reason))
+    told = {"principal": name, "client_id": principal.id, "key": key.id}
+    return told | {"secret": fresh.secret.reveal().decode()}
 
 
 async def revoke_key(house: House, name: str, key_id: str, *, actor: str, reason: str) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from charter.evidence.log import MAX_PAGE, Query, Stored, query
 from charter.identity.jose import encode_base64url
 from charter.identity.weakness import KINDS as WEAKNESSES
 from charter.registry.approval import Approval, ApprovalState
+from charter.registry.declared import SECRET
 from charter.registry.inventory import inventory_of
-from charter.registry.principal import Principal
+from charter.registry.principal import ClientKey, Principal
 from charter.registry.record import CharterVersion, Finding, FindingState
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 RECENT = 25
 MAX_LISTED = 5_000
+_TYPES = {"EC": "key", "OKP": "key"}  # what a credential is called, where its members do not say
 _REACHED = frozenset({"provider", "data", "system"})  # filters on what a charter says, and not on who it is of
 
 
@@ -68,16 +70,7 @@ def dossier(house: House, name: str) -> dict[str, Any]:
     return _facts(house, principal, version) | {
         "charter": version.charter.to_json(),
         "policy": _policy(house, principal),
-        "keys": [
-            {
-                "id": k.id,
-                "thumbprint": k.thumbprint,
-                "jwk": k.jwk,
-                "standing": k.standing.value,
-                "registered_at": k.registered_at.isoformat(),
-            }
-            for k in keys
-        ],
+        "keys": [_key(key) for key in keys],
         "weaknesses": _ages(house, weak),
         "recent": recent,
         "waiting": [approval_view(a) for a in approvals(house, every=False) if a.principal_id == principal.id],
@@ -189,6 +182,19 @@ def _facts(house: House, principal: Principal, version: CharterVersion) -> dict[
         "standing": principal.standing.value,
         "version": principal.version,
         "digest": principal.digest,
+    }
+
+
+def _key(key: ClientKey) -> dict[str, Any]:
+    """Return a credential as people and programs see it; of a secret, not even its hash."""
+    members = {"kty": key.jwk["kty"]} if key.jwk["kty"] == SECRET else key.jwk
+    return {
+        "id": key.id,
+        "type": "certificate" if key.certificate else _TYPES.get(key.jwk["kty"], key.jwk["kty"]),
+        "thumbprint": key.thumbprint,
+        "jwk": members,
+        "standing": key.standing.value,
+        "registered_at": key.registered_at.isoformat(),
     }
 
 

@@ -14,6 +14,7 @@ import typer
 from charter import __version__
 from charter.cli import (
     approval_commands,
+    credential_commands,
     discovery_commands,
     estate_commands,
     evidence_commands,
@@ -44,6 +45,7 @@ for commands in (
     discovery_commands,
     estate_commands,
     principal_commands,
+    credential_commands,
     system_commands,
     approval_commands,
     review_command,

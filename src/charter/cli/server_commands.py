@@ -29,6 +29,14 @@ def up(
     host: Annotated[str | None, typer.Option(help="Where to listen.", show_default="127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(help="Where to listen; 0 takes a free one.", show_default="8420")] = None,
     public_url: Annotated[str | None, typer.Option(help="What clients see; the issuer of tokens.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Open a TLS door for clients with certificates: PEM.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="The key of --tls-cert: PEM.")] = None,
+    tls_port: Annotated[int | None, typer.Option(help="Where that door listens.", show_default="8421")] = None,
+    tls_url: Annotated[str | None, typer.Option(help="What clients see of that door.")] = None,
+    client_ca: Annotated[Path | None, typer.Option(help="The authorities that issue client certificates: PEM.")] = None,
+    trusted_proxy: Annotated[
+        list[str] | None, typer.Option(help="Address or network of a proxy whose Client-Cert header is believed.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Start the server: token endpoint, MCP gateway, console, and the control socket.
@@ -55,18 +63,26 @@ def up(
         host=host,
         port=port,
         public_url=public_url,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        tls_port=tls_port,
+        tls_url=tls_url,
+        client_ca=client_ca,
+        trusted_proxies=trusted_proxy or None,
     )
     asyncio.run(serve(settings, operator=here.operator, announce=_tell_program if as_json else _tell_person))
 
 
-def _tell_person(url: str, link: str) -> None:
+def _tell_person(url: str, link: str, mtls: str | None) -> None:
     say(f"charter is up at {url}")
+    if mtls:
+        say(f"clients with certificates: {mtls}")
     say(f"console: {link}")
     say("stop it with Ctrl-C")
 
 
-def _tell_program(url: str, link: str) -> None:
-    print_json({"url": url, "console": link, "pid": os.getpid()})
+def _tell_program(url: str, link: str, mtls: str | None) -> None:
+    print_json({"url": url, "console": link, "pid": os.getpid()} | ({"mtls": mtls} if mtls else {}))
 
 
 def console(context: typer.Context, as_json: Json = False) -> None:

@@ -33,6 +33,7 @@ from charter.gateway.pins import ToolDefinition, UpstreamError
 from charter.gateway.settle import GatewayWork, Recorded, Ticket, record_denial, settle_and_record
 from charter.gateway.streams import OpenStream, OpenStreams
 from charter.identity.authority import refusal
+from charter.identity.bearer import NOTHING, Shown
 from charter.identity.dpop import ProofMemory, read_proof
 from charter.policy.decide import Evaluator, decide
 from charter.policy.verdict import Allow, Deny, Escalate, Verdict
@@ -46,8 +47,8 @@ LOOK_SECONDS = 1.0  # how often an open stream asks whether it may go on
 class TokenVerifier(Protocol):
     """Checks access tokens."""
 
-    def verify(self, token: str, *, audience: str, at: dt.datetime, shown_key: str | None = None) -> Bearer:
-        """Return what `token` proves; `shown_key` is the thumbprint of the key whose proof came with it.
+    def verify(self, token: str, *, audience: str, at: dt.datetime, shown: Shown = NOTHING) -> Bearer:
+        """Return what `token` proves; `shown` are the keys that came with it.
 
         Raises:
             UnauthenticatedError: it proves nothing here.
@@ -65,6 +66,19 @@ class Upstream(Protocol):
     def call(self, permit: Permit, call: Call, deadline: Deadline) -> AsyncIterator[Message]:
         """Spend `permit` on `call`; yield notifications, then one result or error."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """How a token came."""
+
+    method: str = "POST"
+    url: str = ""  # the address that was called; none: the audience itself
+    proof: str | None = None  # the DPoP proof beside it
+    certificate: str | None = None  # x5t#S256 of the connection's client certificate
+
+
+PLAINLY = Came()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +116,20 @@ class Pipeline:
     entropy: Entropy
     _closing: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def authenticate(
-        self, token: str, *, audience: str, at: dt.datetime, method: str = "POST", proof: str | None = None
-    ) -> Bearer:
+    def authenticate(self, token: str, *, audience: str, at: dt.datetime, came: Came = PLAINLY) -> Bearer:
         """Return who presents `token`, if it is good for `audience` and its principal may act at all.
 
-        `proof` is the DPoP proof that came with it, for a request of `method` to `audience`, which is the endpoint's
-        URL.
+        `came` says how it came: in which request, with which proof, over which connection.
 
         Raises:
             UnauthenticatedError: it is not, or it may not.
         """
-        shown = read_proof(proof, method=method, url=audience, at=at, token=token) if proof else None
-        bearer = self.verifier.verify(token, audience=audience, at=at, shown_key=shown.key if shown else None)
-        if shown is not None:
-            self.proofs.use(shown, at=at)
+        url = came.url or audience
+        proof = read_proof(came.proof, method=came.method, url=url, at=at, token=token) if came.proof else None
+        shown = Shown(proof.key if proof else None, came.certificate)
+        bearer = self.verifier.verify(token, audience=audience, at=at, shown=shown)
+        if proof is not None:
+            self.proofs.use(proof, at=at)
         stopped = refusal(self.live, bearer, None, at=at)
         if stopped is not None:
             raise UnauthenticatedError(ErrorCode.NOT_STANDING, stopped.text, help=stopped.mend)

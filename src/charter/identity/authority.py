@@ -16,6 +16,8 @@ from __future__ import annotations
 import datetime as dt
 
 from charter.identity.bearer import Bearer, Client, Workload
+from charter.registry.charter import CredentialType
+from charter.registry.declared import SECRET
 from charter.registry.delegation import Chain, Link, is_person
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
 from charter.registry.standing import Refusal, Subject, may_act
@@ -99,4 +101,6 @@ def _credential_refusal(live: LiveEstate, thumbprint: str, principal: Principal,
         return Refusal(
             name, f"the key behind this is not one of `{name}`", f"register one: charter token {name} SYSTEM"
         )
+    if key.jwk.get("kty") == SECRET and principal.terms.type is not CredentialType.LEGACY_SECRET:
+        return Refusal(name, f"the charter of `{name}` no longer allows a shared secret", "use a key: charter run")
     return may_act(Subject(f"{name}'s key {key.id}", key.standing), at=at)

@@ -31,6 +31,25 @@ class Confirmation:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """The keys that were shown together with a token."""
+
+    proof: str | None = None  # thumbprint of the key whose DPoP proof came with it
+    certificate: str | None = None  # x5t#S256 of the client certificate of its connection
+
+    def proves(self, bound_to: Confirmation | None) -> bool:
+        """Return whether a token bound to that key may be used: a proof is never shown for nothing."""
+        if bound_to is None:
+            return self.proof is None
+        if bound_to.binding is Binding.JKT:
+            return self.proof == bound_to.thumbprint
+        return self.certificate == bound_to.thumbprint and self.proof is None
+
+
+NOTHING = Shown()
+
+
+@dataclass(frozen=True, slots=True)
 class Bearer:
     """Who presents the call: the verified access token's claims that matter."""
 

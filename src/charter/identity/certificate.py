@@ -96,6 +96,18 @@ def read_pem(data: bytes) -> tuple[x509.Certificate, ...]:
         raise MalformedError(ErrorCode.BAD_VALUE, "the file holds no certificate in PEM") from err
 
 
+def certificate_in(pem: str) -> Certificate:
+    """Return the one certificate that a PEM text holds.
+
+    Raises:
+        MalformedError: it holds none, or several.
+    """
+    found = read_pem(pem.encode())
+    if len(found) != 1:
+        raise MalformedError(ErrorCode.BAD_VALUE, f"there are {len(found)} certificates in place of one")
+    return read_certificate(found[0].public_bytes(serialization.Encoding.DER))
+
+
 def verify_issued(certificate: Certificate, authorities: Sequence[x509.Certificate], *, at: dt.datetime) -> None:
     """Check that one of `authorities` itself issued `certificate`, for clients, and that it is valid at `at`.
 

@@ -55,7 +55,7 @@ class ClientAuthenticator:
 
     live: LiveEstate
     issuer: str
-    token_endpoint: str
+    token_endpoints: tuple[str, ...]  # the addresses it is known by
     _keys: OrderedDict[str, PublicKey] = field(default_factory=OrderedDict)
 
     def authenticate(self, assertion: str, *, client_id: str | None, at: dt.datetime) -> Client:
@@ -121,8 +121,8 @@ class ClientAuthenticator:
         audience = claims.get("aud")
         if isinstance(audience, list) and len(audience) == 1:
             (audience,) = audience
-        if audience not in (self.issuer, self.token_endpoint):
-            _refuse(f"{_WHAT} must be made out to `{self.token_endpoint}` or `{self.issuer}`, and to nobody else")
+        if not isinstance(audience, str) or audience not in (self.issuer, *self.token_endpoints):
+            _refuse(f"{_WHAT} must be made out to `{self.token_endpoints[0]}` or `{self.issuer}`, and to nobody else")
         self._check_time(claims, at.timestamp())
         jti = claims.get("jti")
         if not isinstance(jti, str) or not _JTI.fullmatch(jti):

@@ -7,6 +7,7 @@ INVARIANT: registering or revoking a key changes nothing of the identity: id, SP
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, replace
 
 from charter.core.canonical import digest_of
@@ -14,6 +15,7 @@ from charter.core.entropy import Entropy
 from charter.core.errors import AbsentError, ConflictError, DeniedError, ErrorCode, MalformedError
 from charter.evidence.entry import Draft, EntryKind
 from charter.identity.authority import refusal
+from charter.identity.certificate import read_certificate, thumbprint_of_certificate
 from charter.identity.jose import PublicKey, parse_public_jwk
 from charter.identity.work import IdentityWork
 from charter.registry.charter import CredentialType
@@ -39,10 +41,19 @@ class SharedKey:
 Registration = ClientKey | SharedKey
 
 
-def register_key(
-    tx: IdentityWork, principal: Principal, jwk: object, *, actor: str, reason: str, entropy: Entropy
+def register_key(  # noqa: PLR0913 - each is decided by the caller, and named there
+    tx: IdentityWork,
+    principal: Principal,
+    jwk: object,
+    *,
+    actor: str,
+    reason: str,
+    entropy: Entropy,
+    certificate: bytes | None = None,
 ) -> Registration:
     """Register the public key `jwk` for `principal`; the same key again is the same registration. A work.
+
+    `certificate` is one, in DER, that holds the key: its client may show it in TLS (RFC 8705 section 2.2).
 
     Raises:
         MalformedError: it is no public key that fits.
@@ -50,6 +61,7 @@ def register_key(
         ConflictError: the key was revoked, or the principal has too many.
     """
     public = parse_public_jwk(jwk)
+    shown = _certificate_of(public, certificate)
     stopped = refusal(tx.live, principal.id, None, at=tx.at)
     if stopped is not None:
         raise DeniedError(ErrorCode.NOT_STANDING, stopped.text, help=stopped.mend)
@@ -61,9 +73,11 @@ def register_key(
             raise ConflictError(
                 ErrorCode.BAD_MOVE, f"the key `{known.id}` of `{principal.name}` was revoked", help="make a new key"
             )
-        return known
+        return known if shown is None else _with_certificate(tx, known, shown, actor, reason)
     _check_room(tx, principal)
-    key = ClientKey(entropy.identifier("crd"), principal.id, public.thumbprint, public.jwk, Standing.ACTIVE, tx.at)
+    key = ClientKey(
+        entropy.identifier("crd"), principal.id, public.thumbprint, public.jwk, Standing.ACTIVE, tx.at, shown
+    )
     tx.identity.add_key(key)
     body = {"principal": principal.name, "key": key.id, "thumbprint": key.thumbprint, "type": _type_of(public)}
     tx.record(Draft(EntryKind.CREDENTIAL_REGISTERED, actor, principal.id, body | {"reason": reason}))
@@ -152,6 +166,33 @@ def _shared(tx: IdentityWork, principal: Principal, known: ClientKey, *, actor: 
         tx.record(Draft(EntryKind.FINDING_OPENED, actor, holder.id, said | body))
         tx.changed("finding", kept.id, actor=actor, reason=kept.title)
     return SharedKey(known.thumbprint, principal.name, holder.name, kept.id)
+
+
+def _certificate_of(public: PublicKey, certificate: bytes | None) -> str | None:
+    """Return the certificate as it is kept.
+
+    Raises:
+        MalformedError: it is none, or holds another key.
+    """
+    if certificate is None:
+        return None
+    if read_certificate(certificate).key != public.thumbprint:
+        raise MalformedError(ErrorCode.BAD_VALUE, "the certificate holds another key", help="send the one of this key")
+    return base64.b64encode(certificate).decode()
+
+
+def _with_certificate(tx: IdentityWork, known: ClientKey, certificate: str, actor: str, reason: str) -> ClientKey:
+    """Keep another certificate of a key that is registered already: one that replaces one about to expire."""
+    if known.certificate == certificate:
+        return known
+    renewed = replace(known, certificate=certificate)
+    tx.identity.update_key(renewed)
+    name = tx.live.principals[known.principal_id].name
+    body = {"principal": name, "key": known.id, "thumbprint": known.thumbprint, "type": "certificate", "reason": reason}
+    body["x5t#S256"] = thumbprint_of_certificate(base64.b64decode(certificate))
+    tx.record(Draft(EntryKind.CREDENTIAL_REGISTERED, actor, known.principal_id, body))
+    _show(tx, renewed, actor, reason)
+    return renewed
 
 
 def _check_room(tx: IdentityWork, principal: Principal) -> None:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from charter.core.errors import CharterError, ErrorCode, UnauthenticatedError
-from charter.identity.bearer import Bearer, Binding, Confirmation
+from charter.identity.bearer import NOTHING, Bearer, Binding, Confirmation, Shown
 from charter.identity.jose import Compact, parse_compact, sign_compact, verify_compact
 from charter.identity.keys import KeyRing
 
@@ -66,10 +66,10 @@ class AccessTokens:
         key = self._ring.token_key()
         return sign_compact({"alg": _ALGORITHM, "kid": key.id, "typ": TYPE}, claims, key.private)
 
-    def verify(self, token: str, *, audience: str, at: dt.datetime, shown_key: str | None = None) -> Bearer:
+    def verify(self, token: str, *, audience: str, at: dt.datetime, shown: Shown = NOTHING) -> Bearer:
         """Return whom `token` speaks for at `audience`.
 
-        `shown_key` is the thumbprint of the key whose proof of possession came with it (identity/dpop.py), if one did.
+        `shown` are the keys that came with it: that of a DPoP proof (identity/dpop.py), that of the connection.
 
         Raises:
             UnauthenticatedError: it is no token of ours, not for `audience`, not valid at `at`, or bound to a key that
@@ -82,14 +82,8 @@ class AccessTokens:
                 "the access token is made out to another system",
                 help=f"ask for a token with the resource {audience}",
             )
-        if verified.bearer.bound_to != (Confirmation(Binding.JKT, shown_key) if shown_key else None):
-            raise UnauthenticatedError(
-                ErrorCode.BAD_PROOF,
-                "the access token is bound to a key, and no proof by that key came with it"
-                if verified.bearer.bound_to
-                else "a proof came with an access token that is bound to no key",
-                help="present it as its own client does: charter run",
-            )
+        if not shown.proves(verified.bearer.bound_to):
+            raise _not_shown(verified.bearer.bound_to)
         return verified.bearer
 
     def read(self, token: str, *, at: dt.datetime) -> Verified:
@@ -141,7 +135,7 @@ class AccessTokens:
         try:
             bearer, audience = _bearer(claims), _text(claims["aud"])
             begins = max(_whole(claims["iat"]), _whole(claims.get("nbf", 0)))
-        except (KeyError, TypeError) as err:
+        except (KeyError, TypeError, ValueError) as err:
             raise _refusal(f"{_WHAT} lacks a claim, or has one of another type") from err
         if begins > at.timestamp() + SKEW_SECONDS:
             _refuse(f"{_WHAT} is not valid yet")
@@ -164,8 +158,28 @@ def _bearer(claims: Mapping[str, Any]) -> Bearer:
         token_id=_text(claims["jti"]),
         credential=_text(claims["crd"]),
         expires_at=_whole(claims["exp"]),
-        bound_to=None if confirmation is None else Confirmation(Binding.JKT, _text(confirmation["jkt"])),
+        bound_to=None if confirmation is None else _confirmation(confirmation),
     )
+
+
+def _confirmation(members: object) -> Confirmation:
+    """Return the one key that `cnf` names; several would leave open which of them counts."""
+    if not isinstance(members, dict) or len(members) != 1:
+        raise TypeError
+    ((name, thumbprint),) = members.items()
+    return Confirmation(Binding(name), _text(thumbprint))
+
+
+def _not_shown(bound_to: Confirmation | None) -> UnauthenticatedError:
+    if bound_to is None:
+        why = "a proof came with an access token that is bound to no key"
+    elif bound_to.binding is Binding.JKT:
+        why = "the access token is bound to a key, and no proof by that key came with it"
+    else:
+        why = (
+            "the access token is bound to a client certificate, and did not come over a connection with that one alone"
+        )
+    return UnauthenticatedError(ErrorCode.BAD_PROOF, why, help="present it as its own client does: charter run")
 
 
 def _text(value: object) -> str:

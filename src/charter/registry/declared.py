@@ -21,13 +21,18 @@ from charter.core.entropy import Entropy
 from charter.core.errors import ConflictError, ErrorCode
 from charter.core.work import Transaction
 from charter.evidence.entry import Draft, EntryKind
-from charter.registry.charter import Charter
+from charter.registry.charter import Charter, CredentialType
 from charter.registry.difference import Difference
 from charter.registry.issuer import Claim, are_disjoint
 from charter.registry.principal import ClientKey, LiveEstate, Principal
 from charter.registry.standing import Standing
 
-FEDERATED = "federated"  # the `kty` of a declared credential's members
+# The `kty` of a declared credential's members:
+FEDERATED = "federated"  # a token of a trusted issuer, with exact claims
+CERTIFICATE = "certificate-name"  # a certificate that bears a name, from an authority of the organisation
+SPIFFE = "spiffe"  # an SVID for the principal's own SPIFFE ID
+KINDS = (FEDERATED, CERTIFICATE, SPIFFE)
+SECRET = "secret"  # noqa: S105 - a kind; one that Charter made, which is declared only as far as it is allowed
 _SECTION = "credential"
 
 
@@ -42,6 +47,12 @@ class Declared:
     def keys(self) -> tuple[ClientKey, ...]:
         """All of them."""
         return (*self.added, *self.changed)
+
+
+def declared_key(live: LiveEstate, principal: Principal, kind: str) -> ClientKey | None:
+    """Return the credential of that kind which the charter in force declares, if it is in use."""
+    found = (key for key in live.keys_of(principal.id) if key.jwk.get("kty") == kind)
+    return next((key for key in found if key.standing is Standing.ACTIVE), None)
 
 
 def federated_thumbprint(principal_id: str, charter: Charter) -> str | None:
@@ -75,7 +86,7 @@ def declare(
     actor, reason = by
     members = _members(charter)
     wanted = None if members is None else _thumbprint(principal.id, members)
-    known = {key.thumbprint: key for key in tx.live.keys_of(principal.id) if key.jwk.get("kty") == FEDERATED}
+    known = {key.thumbprint: key for key in tx.live.keys_of(principal.id) if key.jwk.get("kty") in KINDS}
     changed = [
         replace(key, standing=Standing.REVOKED)
         for key in known.values()
@@ -89,8 +100,8 @@ def declare(
     for key in (*added, *changed):
         is_active = key.standing is Standing.ACTIVE
         kind = EntryKind.CREDENTIAL_REGISTERED if is_active else EntryKind.CREDENTIAL_REVOKED
-        body = {"principal": principal.name, "key": key.id, "thumbprint": key.thumbprint, "type": FEDERATED}
-        body |= {"issuer": key.jwk["issuer"], "claims": key.jwk["claims"], "reason": reason}
+        body = {"principal": principal.name, "key": key.id, "thumbprint": key.thumbprint, "type": key.jwk["kty"]}
+        body |= {name: value for name, value in key.jwk.items() if name != "kty"} | {"reason": reason}
         tx.record(Draft(kind, actor, principal.id, body))
         tx.changed("key", key.id, actor=actor, reason=reason)
     return Declared(tuple(added), tuple(changed))
@@ -105,12 +116,26 @@ def check_alone(live: LiveEstate, principal: Principal, charter: Charter) -> Non
         ConflictError: one could.
     """
     credential = charter.credential
+    if credential.certificate is not None:
+        _check_name(live, principal, str(credential.certificate))
     for holder, claims in _others(live, principal.id, credential.issuer):
         if not are_disjoint(claims, credential.claims or {}):
             raise ConflictError(
                 ErrorCode.SHARED_CREDENTIAL,
                 f"one token could prove both `{holder}` and `{principal.name}`",
                 help="name a claim in both whose values differ: one credential, one principal",
+            )
+
+
+def _check_name(live: LiveEstate, principal: Principal, name: str) -> None:
+    for key in live.keys.values():
+        is_alike = key.jwk.get("kty") == CERTIFICATE and key.jwk.get("name") == name
+        if is_alike and key.principal_id != principal.id and key.standing is Standing.ACTIVE:
+            holder = live.principals[key.principal_id].name
+            raise ConflictError(
+                ErrorCode.SHARED_CREDENTIAL,
+                f"the certificate `{name}` is `{holder}`'s already",
+                help="one credential, one principal",
             )
 
 
@@ -124,10 +149,12 @@ def _others(live: LiveEstate, principal_id: str, issuer: str | None) -> Iterator
 
 
 def _members(charter: Charter) -> dict[str, str] | None:
-    issuer, claims = charter.credential.issuer, charter.credential.claims
-    if issuer is None or claims is None:
-        return None
-    return {"kty": FEDERATED, "issuer": issuer, "claims": canonical(claims).decode()}
+    credential = charter.credential
+    if credential.issuer is not None and credential.claims is not None:
+        return {"kty": FEDERATED, "issuer": credential.issuer, "claims": canonical(credential.claims).decode()}
+    if credential.certificate is not None:
+        return {"kty": CERTIFICATE, "name": str(credential.certificate)}
+    return {"kty": SPIFFE} if credential.type is CredentialType.SPIFFE else None
 
 
 def _thumbprint(principal_id: str, members: dict[str, str]) -> str:

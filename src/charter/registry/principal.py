@@ -80,6 +80,7 @@ class LiveEstate:
     ids: dict[str, str] = field(default_factory=dict)  # name -> id
     keys: dict[str, ClientKey] = field(default_factory=dict)  # by thumbprint
     thumbprints: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of a principal's keys, by its id
+    certificates: dict[str, None] = field(default_factory=dict)  # those registered, DER in base64; none is taken out
     revoked_tokens: dict[str, int] = field(default_factory=dict)  # token id -> when it expires, seconds since 1970
     systems: dict[str, SystemRecord] = field(default_factory=dict)  # by name
     issuers: Issuers = field(default_factory=lambda: Issuers(charter="v1"))
@@ -94,6 +95,8 @@ class LiveEstate:
         known = self.thumbprints.get(key.principal_id, ())
         if key.thumbprint not in known:
             self.thumbprints[key.principal_id] = (*known, key.thumbprint)
+        if key.certificate is not None:
+            self.certificates[key.certificate] = None
         self.keys[key.thumbprint] = key
 
     def keys_of(self, principal_id: str) -> tuple[ClientKey, ...]:

@@ -1,7 +1,8 @@
-"""`charter up`: one process, one event loop, two doors.
+"""`charter up`: one process, one event loop, two doors, and a third where it is given a certificate.
 
 The TCP door leads to the OAuth endpoints and the gateways (raw ASGI: they are the hot path) and to the console. The
-unix socket leads to the control API. Both drain on SIGTERM and SIGINT: no new calls, the ones under way end, outcomes
+unix socket leads to the control API. The TLS door leads clients that have certificates to the OAuth endpoints and the
+gateways (RFC 8705). All drain on SIGTERM and SIGINT: no new calls, the ones under way end, outcomes
 are recorded. A second signal waits for no one.
 """
 
@@ -23,9 +24,12 @@ from charter.bootstrap import House, build
 from charter.config import Settings
 from charter.console.signin import SignIn
 from charter.core.errors import ConflictError, ErrorCode, MalformedError
+from charter.server.client_tls import ClientTls, TlsConnection, read_authorities
 from charter.server.connection import Connection
 from charter.server.control import control_app
 from charter.server.control_socket import listening
+from charter.server.forwarded import Forwarded
+from charter.server.gateway_http import send_json
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -68,7 +72,7 @@ async def _lifespan(receive: Receive, send: Send) -> None:
             return
 
 
-def public_app(house: House, signin: SignIn) -> Doors:
+def public_app(house: House, signin: SignIn) -> App:
     """Return what the TCP door serves."""
     from charter.bootstrap.desk import HouseDesk
     from charter.console.pages import console_app
@@ -76,39 +80,60 @@ def public_app(house: House, signin: SignIn) -> Doors:
     from charter.server.oauth import OAuthApp
     from charter.server.scim import ScimApp
 
-    return Doors(GatewayApp.of(house), OAuthApp.of(house), ScimApp.of(house), console_app(HouseDesk(house), signin))
+    console = console_app(HouseDesk(house), signin)
+    doors = Doors(GatewayApp.of(house), OAuthApp.of(house), ScimApp.of(house), console)
+    trusted = house.settings.trusted_proxies
+    return Forwarded(doors, trusted) if trusted else doors
 
 
-async def serve(settings: Settings, *, operator: str, announce: Callable[[str, str], None]) -> None:
-    """Run the server until it is told to stop. Once it is up, `announce` is told its URL and a link to the console.
+def machine_app(house: House) -> App:
+    """Return what the TLS door serves: clients with certificates, and no people, whose browsers would ask for one."""
+    from charter.server.gateway import GatewayApp
+    from charter.server.oauth import OAuthApp
+
+    return Doors(GatewayApp.of(house, mtls=True), OAuthApp.of(house, mtls=True), _nothing, _nothing)
+
+
+async def _nothing(_scope: Scope, _receive: Receive, send: Send) -> None:
+    await send_json(send, 404, {"detail": "people use the other door; this one is for clients with certificates"})
+
+
+async def serve(settings: Settings, *, operator: str, announce: Callable[[str, str, str | None], None]) -> None:
+    """Run the server until it is told to stop.
+
+    Once it is up, `announce` is told its URL, a link to the console, and where clients with certificates connect.
 
     Raises:
         ConflictError: another server runs on this data folder, or the port is taken.
         MalformedError: this machine cannot listen there.
     """
-    listener = _listen(settings)
-    port = listener.getsockname()[1]
-    if settings.port == 0:
-        settings = settings.model_copy(update={"port": port})
     async with contextlib.AsyncExitStack() as undo:
-        undo.callback(listener.close)
+        listeners, settings = _listeners(settings, undo)
         house = await asyncio.to_thread(build, settings, operator=operator)
         undo.push_async_callback(house.aclose)
         signin = SignIn(house.clock, house.entropy, operator, issuer=settings.issuer)
         control = undo.enter_context(listening(settings.socket))
-        tcp, uds = _server(public_app(house, signin)), _server(control_app(house, signin))
-        await undo.enter_async_context(house.serving())
-        _stop_on_signals(tcp, uds)
-        tasks = [
-            asyncio.create_task(tcp.serve(sockets=[listener])),
-            asyncio.create_task(uds.serve(sockets=[control])),
+        servers = [
+            (_server(public_app(house, signin)), listeners["port"]),
+            (_server(control_app(house, signin)), control),
         ]
-        while not (tcp.started and uds.started):  # noqa: ASYNC110 - uvicorn has no event to wait for
-            await asyncio.sleep(0.01)
-        announce(settings.issuer, signin.link())
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        tcp.should_exit = uds.should_exit = True
-        await asyncio.gather(*tasks)
+        if "tls_port" in listeners:
+            servers.append((_tls_server(house), listeners["tls_port"]))
+        await undo.enter_async_context(house.serving())
+        await _serve_all(servers, lambda: announce(settings.issuer, signin.link(), settings.mtls_url))
+
+
+async def _serve_all(servers: list[tuple[uvicorn.Server, socket.socket]], up: Callable[[], None]) -> None:
+    """Run the servers until one is told to stop; then stop all. Call `up` once all have started."""
+    _stop_on_signals(*(server for server, _ in servers))
+    tasks = [asyncio.create_task(server.serve(sockets=[listener])) for server, listener in servers]
+    while not all(server.started for server, _ in servers):  # noqa: ASYNC110 - uvicorn has no event to wait for
+        await asyncio.sleep(0.01)
+    up()
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for server, _ in servers:
+        server.should_exit = True
+    await asyncio.gather(*tasks)
 
 
 class _Server(uvicorn.Server):
@@ -138,11 +163,20 @@ def _stop_on_signals(*servers: uvicorn.Server) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop)
 
 
-def _server(app: App) -> uvicorn.Server:
+def _tls_server(house: House) -> uvicorn.Server:
+    settings = house.settings
+    assert settings.tls_cert is not None  # noqa: S101 - there is no TLS door without
+    assert settings.tls_key is not None  # noqa: S101 - they go together
+    tls = ClientTls(settings.tls_cert, settings.tls_key, house.live, read_authorities(settings.client_ca))
+    context = tls.context()
+    return _server(machine_app(house), http=TlsConnection, ssl_context_factory=lambda _config, _default: context)
+
+
+def _server(app: App, *, http: type[Connection] = Connection, **more: Any) -> uvicorn.Server:  # noqa: ANN401 - uvicorn's
     return _Server(
         uvicorn.Config(
             app,
-            http=Connection,
+            http=http,
             ws="none",  # there are no websockets: who asks for one is answered as if they had not
             log_level="warning",
             access_log=False,
@@ -151,24 +185,36 @@ def _server(app: App) -> uvicorn.Server:
             proxy_headers=False,
             timeout_graceful_shutdown=DRAIN_SECONDS,
             limit_concurrency=4096,
+            **more,
         )
     )
 
 
-def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def _listeners(
+    settings: Settings, open_sockets: contextlib.AsyncExitStack
+) -> tuple[dict[str, socket.socket], Settings]:
+    """Return the listening sockets by the settings that name their ports, and the settings with the ports taken."""
+    names = ["port", "tls_port"] if settings.tls_cert else ["port"]
+    found = {name: open_sockets.enter_context(_listen(settings.host, getattr(settings, name), name)) for name in names}
+    ports = {name: listener.getsockname()[1] for name, listener in found.items()}
+    return found, settings.model_copy(update=ports)
+
+
+def _listen(host: str, port: int, option: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The protocol is named because asyncio sets TCP_NODELAY only where it is: without, each answer takes 40 ms longer.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((settings.host, settings.port))
+        listener.bind((host, port))
         listener.listen(1024)
     except OSError as err:
         listener.close()
-        place = f"cannot listen on {settings.host}:{settings.port}: {(err.strerror or str(err)).lower()}"
+        place = f"cannot listen on {host}:{port}: {(err.strerror or str(err)).lower()}"
+        name = option.replace("_", "-")
         if err.errno == errno.EADDRINUSE:
             raise ConflictError(
-                ErrorCode.ALREADY_RUNNING, place, help="choose another --port, or stop what listens there"
+                ErrorCode.ALREADY_RUNNING, place, help=f"choose another --{name}, or stop what listens there"
             ) from err
-        raise MalformedError(ErrorCode.BAD_VALUE, place, help="choose another --host or --port") from err
+        raise MalformedError(ErrorCode.BAD_VALUE, place, help=f"choose another --host or --{name}") from err
     return listener

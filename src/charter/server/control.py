@@ -65,11 +65,19 @@ class Answer(Command):
 
 
 class NewKey(Command):
-    """Register a public key."""
+    """Register a public key: a JWK, or a certificate in PEM that holds it."""
 
-    jwk: dict[str, Any]
+    jwk: dict[str, Any] | None = None
+    certificate: Annotated[str, Field(max_length=32_768)] | None = None
     actor: Person
     reason: ReasonIfAny = "first use"
+
+
+class NewSecret(Command):
+    """Have a secret made."""
+
+    actor: Person
+    reason: Annotated[str, Field(max_length=1000)] = "asked for"
 
 
 class Rotate(Command):
@@ -193,7 +201,15 @@ async def move_principal(request: Request, name: str, body: MoveTo) -> dict[str,
 @principals.post("/principals/{name}/keys")
 async def register_key(request: Request, name: str, body: NewKey) -> dict[str, Any]:
     """Register the public half of a key made on the client's side."""
-    return await authority.register_key(house_of(request), name, body.jwk, actor=body.actor, reason=body.reason)
+    return await authority.register_key(
+        house_of(request), name, body.jwk, certificate=body.certificate, actor=body.actor, reason=body.reason
+    )
+
+
+@principals.post("/principals/{name}/secret")
+async def make_secret(request: Request, name: str, body: NewSecret) -> dict[str, Any]:
+    """Make a shared secret for a principal whose charter says legacy-secret; this answer alone holds it."""
+    return await authority.make_secret(house_of(request), name, actor=body.actor, reason=body.reason)
 
 
 @principals.delete("/principals/{name}/keys/{key_id}")

@@ -35,6 +35,8 @@ from charter.gateway.mcp import Frame, check_mirrors, check_modern, is_modern, p
 from charter.gateway.mcp_answers import WireError, error_message, error_of, result_message
 from charter.gateway.mcp_protocol import SESSION_HEADER, RpcCode
 from charter.gateway.mcp_sessions import Session, Sessions
+from charter.gateway.pipeline import PLAINLY, Came
+from charter.identity.certificate import thumbprint_of_certificate
 from charter.registry.principal import LiveEstate
 from charter.server.gateway_http import (
     Head,
@@ -63,9 +65,7 @@ _log = logging.getLogger("charter.gateway")
 class Door(Decider, Protocol):
     """The pipeline, with the check of tokens."""
 
-    def authenticate(
-        self, token: str, *, audience: str, at: datetime, method: str = "POST", proof: str | None = None
-    ) -> Bearer:
+    def authenticate(self, token: str, *, audience: str, at: datetime, came: Came = PLAINLY) -> Bearer:
         """Return whose token it is, or raise UnauthenticatedError."""
         ...
 
@@ -79,12 +79,17 @@ class GatewaySettings:
     origins: frozenset[str] = frozenset()  # web origins that may call, besides the issuer's own
     call_seconds: float = 60.0
     max_body_bytes: int = 4 * 1024 * 1024
+    base: str = ""  # the address it is seen at, if not the issuer's own
+
+    def __post_init__(self) -> None:
+        if not self.base:
+            object.__setattr__(self, "base", self.issuer)
 
     @classmethod
-    def at(cls, issuer: str, port: int, **given: Any) -> Self:  # noqa: ANN401 - the other fields
-        """Return the settings of an endpoint seen at `issuer` that listens on `port`: under its own names too."""
+    def at(cls, issuer: str, port: int, base: str | None = None, **given: Any) -> Self:  # noqa: ANN401 - the other fields
+        """Return the settings of `issuer`'s endpoint that listens on `port`, seen at `base` and under its own names."""
         local = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
-        return cls(issuer, frozenset({_host_of(issuer), *local}), **given)
+        return cls(issuer, frozenset({_host_of(base or issuer), *local}), base=base or issuer, **given)
 
 
 class House(Protocol):
@@ -118,11 +123,15 @@ class GatewayApp:
         self._sessions = Sessions(self.clock, self.entropy)
 
     @classmethod
-    def of(cls, house: House) -> Self:
-        """Return the gateway of a house."""
+    def of(cls, house: House, *, mtls: bool = False) -> Self:
+        """Return the gateway of a house, as its own door leads to it, or the one for clients with certificates."""
         told = house.settings
         settings = GatewaySettings.at(
-            told.issuer, told.port, call_seconds=told.call_seconds, max_body_bytes=told.max_body_bytes
+            told.issuer,
+            told.tls_port if mtls else told.port,
+            told.mtls_url if mtls else None,
+            call_seconds=told.call_seconds,
+            max_body_bytes=told.max_body_bytes,
         )
         return cls(
             settings,
@@ -253,9 +262,9 @@ class GatewayApp:
             proof = head.headers.get("dpop") if scheme.lower() == "dpop" else None
             if scheme.lower() not in ("bearer", "dpop") or len(token) > MAX_TOKEN or not _TOKEN.fullmatch(token):
                 raise UnauthenticatedError(ErrorCode.BAD_TOKEN, "the header `Authorization` holds no bearer token")  # noqa: TRY301 - counted like the others
-            return self.pipeline.authenticate(
-                token, audience=self._resource(system), at=self.clock.now(), method=head.method, proof=proof
-            )
+            certificate = thumbprint_of_certificate(head.certificate) if head.certificate is not None else None
+            came = Came(head.method, self.settings.base + head.path, proof, certificate)
+            return self.pipeline.authenticate(token, audience=self._resource(system), at=self.clock.now(), came=came)
         except UnauthenticatedError as err:
             if self.failed is not None:
                 self.failed(head.source, err.code)

@@ -26,11 +26,22 @@ BODY_SECONDS = 15.0
 WATCH_SECONDS = 0.05  # most calls are done by then and need no watching
 KEEPALIVE_SECONDS = 15.0
 _SINGLE = frozenset(
-    {"authorization", "dpop", "host", "origin", "content-type", "content-length", "content-encoding", "accept"}
+    {
+        "authorization",
+        "dpop",
+        "host",
+        "origin",
+        "content-type",
+        "content-length",
+        "content-encoding",
+        "accept",
+        "client-cert",
+    }
 )
 _JSON = (b"content-type", b"application/json")
 _STREAM = ((b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no"))
 _NO_STORE = (b"cache-control", b"no-store")
+CERTIFICATE = "charter.client_certificate"  # where a request's scope holds a proved certificate, in `extensions`
 encode = msgspec.json.Encoder().encode
 
 
@@ -56,6 +67,7 @@ class Head:
     query: bytes
     headers: dict[str, str]
     source: str  # the address it came from
+    certificate: bytes | None = None  # the client's, DER, where the connection's TLS proved that it holds its key
 
 
 def read_head(scope: Scope) -> Head:
@@ -77,8 +89,10 @@ def read_head(scope: Scope) -> Head:
         raise HttpRefusal(431, f"the headers exceed {MAX_HEADERS} or {MAX_HEADER_BYTES} bytes")
     if b"%" in scope.get("raw_path", b""):  # two spellings of one path are one too many
         raise HttpRefusal(404, "there is nothing here")
-    client = scope.get("client")
-    return Head(scope["method"], scope["path"], scope["query_string"], headers, client[0] if client else "?")
+    client, extensions = scope.get("client"), scope.get("extensions")
+    certificate = extensions.get(CERTIFICATE) if extensions else None
+    source = client[0] if client else "?"
+    return Head(scope["method"], scope["path"], scope["query_string"], headers, source, certificate)
 
 
 def check_json(head: Head) -> None:

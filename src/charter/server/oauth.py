@@ -17,7 +17,8 @@ is written.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -25,12 +26,14 @@ from charter.core.errors import CharterError, ErrorCode, MalformedError, Unauthe
 from charter.identity.revocation import introspect, revoke
 from charter.server.gateway_http import Head, HttpRefusal, Receive, Scope, Send, read_head
 from charter.server.oauth_aws import AwsCallerIdentity
-from charter.server.oauth_clients import ASSERTION_TYPE, Clients, PrivateKeyJwt
+from charter.server.oauth_clients import ASSERTION_TYPE, ClientMethod, Clients, PrivateKeyJwt
 from charter.server.oauth_federated import FederatedJwt
 from charter.server.oauth_flows import ClientCredentials, Flows, Issuing
 from charter.server.oauth_form import needed, read_form
 from charter.server.oauth_http import Answer, Body, Endpoint, answer_of, answer_of_refusal, send_answer
+from charter.server.oauth_mtls import SelfSignedTlsClientAuth, TlsClientAuth
 from charter.server.oauth_parts import TOKEN_PATH, House, Parts
+from charter.server.oauth_secret import ClientSecretBasic, ClientSecretPost
 
 __all__ = ["ASSERTION_TYPE", "OAuthApp"]
 INTROSPECT_PATH = "/oauth/introspect"
@@ -38,7 +41,23 @@ REVOKE_PATH = "/oauth/revoke"
 JWKS_PATH = "/oauth/jwks"
 AUTHORIZE_PATH = "/oauth/authorize"
 METADATA_PATH = "/.well-known/oauth-authorization-server"
+_ALIASED = frozenset({"token_endpoint", "introspection_endpoint", "revocation_endpoint"})
+METHODS: tuple[Callable[[Parts], ClientMethod], ...] = (
+    PrivateKeyJwt,
+    FederatedJwt,
+    AwsCallerIdentity,
+    ClientSecretBasic,
+    ClientSecretPost,
+)
+CERTIFICATE_METHODS: tuple[Callable[[Parts], ClientMethod], ...] = (TlsClientAuth, SelfSignedTlsClientAuth)
 _log = logging.getLogger("charter.oauth")
+
+
+def _installed(parts: Parts) -> Iterator[Callable[[Parts], ClientMethod]]:
+    """Yield the ways that a client can use here: without a door for certificates there are none by certificate."""
+    yield from METHODS
+    if parts.takes_certificates:
+        yield from CERTIFICATE_METHODS
 
 
 @dataclass(slots=True)
@@ -65,27 +84,30 @@ class OAuthApp:
         self._routes = {endpoint.path: endpoint for endpoint in self.endpoints}
 
     @classmethod
-    def of(cls, house: House) -> Self:
-        """Return the endpoints of a house."""
-        return cls.at(Parts.of(house))
+    def of(cls, house: House, *, mtls: bool = False) -> Self:
+        """Return the endpoints of a house, as its own door leads to them, or the one for clients with certificates."""
+        parts = Parts.of(house)
+        return cls.at(replace(parts, base=parts.mtls_url or "") if mtls else parts)
 
     @classmethod
     def at(cls, parts: Parts) -> Self:
         """Return the endpoints built on `parts`, with all that is installed."""
         clients, issuing = (
-            Clients(parts, (PrivateKeyJwt(parts), FederatedJwt(parts), AwsCallerIdentity(parts))),
+            Clients(parts, tuple(method(parts) for method in _installed(parts))),
             Issuing(parts),
         )
         return cls(parts, clients, Flows([ClientCredentials(clients, issuing)]))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        head: Head | None = None
         try:
-            answer = await self._answer(read_head(scope), receive)
+            head = read_head(scope)
+            answer = await self._answer(head, receive)
         except HttpRefusal as refusal:
             answer = answer_of_refusal(refusal)
         except CharterError as err:
-            answer = answer_of(err)
+            answer = answer_of(err, head)
         except Exception:  # noqa: BLE001 - the edge of a request: a bug becomes a bare 500
             _log.exception("a request to the OAuth endpoints failed")
             answer = Answer({"error": "server_error", "error_description": "the server failed"}, 500)
@@ -159,6 +181,9 @@ class OAuthApp:
         for endpoint in ("token", "introspection", "revocation"):
             found[f"{endpoint}_endpoint_auth_methods_supported"] = [method.name for method in methods]
             found[f"{endpoint}_endpoint_auth_signing_alg_values_supported"] = list(algorithms)
+        if self.parts.mtls_url is not None:  # RFC 8705 section 5
+            named = {each.name: self.parts.mtls_url + each.path for each in self.endpoints if each.name in _ALIASED}
+            found |= {"mtls_endpoint_aliases": named, "tls_client_certificate_bound_access_tokens": True}
         for each in self.endpoints:
             found |= each.metadata
         return found

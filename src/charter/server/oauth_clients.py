@@ -14,13 +14,14 @@ from typing import NamedTuple, Protocol
 
 from charter.core.errors import ErrorCode, MalformedError, UnauthenticatedError
 from charter.identity.bearer import Binding, Client, Confirmation
+from charter.identity.certificate import thumbprint_of_certificate
 from charter.identity.clients import METHOD, ClientAuthenticator
 from charter.identity.dpop import read_proof
 from charter.identity.foreign import is_foreign
 from charter.identity.issuance import replayed, use_assertion
 from charter.server.gateway_http import Head
 from charter.server.oauth_form import Form
-from charter.server.oauth_parts import TOKEN_PATH, Parts
+from charter.server.oauth_parts import Parts
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
@@ -110,10 +111,12 @@ class Clients:
             )
 
     def _bound_to(self, head: Head) -> Confirmation | None:
+        """Return the key that the token shall be bound to: that of a DPoP proof, else that of the connection."""
         if "dpop" not in head.headers:
-            return None
+            found = head.certificate
+            return Confirmation(Binding.X5T, thumbprint_of_certificate(found)) if found is not None else None
         parts, at = self._parts, self._parts.clock.now()
-        proof = read_proof(head.headers["dpop"], method=head.method, url=parts.issuer + head.path, at=at)
+        proof = read_proof(head.headers["dpop"], method=head.method, url=parts.base + head.path, at=at)
         parts.proofs.use(proof, at=at)
         return Confirmation(Binding.JKT, proof.key)
 
@@ -126,13 +129,13 @@ class PrivateKeyJwt:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._assertions = ClientAuthenticator(parts.live, parts.issuer, parts.issuer + TOKEN_PATH)
+        self._assertions = ClientAuthenticator(parts.live, parts.issuer, parts.token_endpoints)
 
     def fits(self, asked: Asked) -> bool:
         """Return whether the request has an assertion, and no secret."""
         assertion = asked.form.get("client_assertion")
         is_typed = asked.form.get("client_assertion_type") == ASSERTION_TYPE
-        is_own = assertion is not None and is_typed and not _has_secret(asked)
+        is_own = assertion is not None and is_typed and not has_secret(asked)
         return is_own and not is_foreign(self._parts.live, asked.form["client_assertion"])
 
     def claimed(self, asked: Asked) -> str:
@@ -146,15 +149,22 @@ class PrivateKeyJwt:
         )
 
 
-def _has_secret(asked: Asked) -> bool:
+def has_secret(asked: Asked) -> bool:
+    """Return whether a request holds a secret, or tries to."""
     return "client_secret" in asked.form or "authorization" in asked.head.headers
 
 
 def _unproven(asked: Asked) -> UnauthenticatedError:
     """Return the error of a request that tries none of the ways."""
-    if _has_secret(asked):
+    if has_secret(asked):
         return UnauthenticatedError(
-            ErrorCode.BAD_CLIENT, "client secrets are not accepted", help="use private_key_jwt (RFC 7523)"
+            ErrorCode.BAD_CLIENT, "the header `Authorization` proves no client", help="use private_key_jwt (RFC 7523)"
+        )
+    if "client-cert" in asked.head.headers and asked.head.certificate is None:
+        return UnauthenticatedError(
+            ErrorCode.BAD_CLIENT,
+            "the header `Client-Cert` holds no certificate, or comes from an address that is no trusted proxy's",
+            help="name the proxy: charter up --trusted-proxy ADDRESS",
         )
     return UnauthenticatedError(
         ErrorCode.BAD_CLIENT,

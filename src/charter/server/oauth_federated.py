@@ -21,7 +21,7 @@ from charter.registry.issuer import TrustedIssuer
 from charter.registry.principal import ClientKey, LiveEstate, Principal
 from charter.registry.standing import Standing
 from charter.server.oauth_clients import ASSERTION_TYPE, Asked
-from charter.server.oauth_parts import TOKEN_PATH, Parts
+from charter.server.oauth_parts import Parts
 
 METHOD = "federated_jwt"
 
@@ -56,7 +56,7 @@ class FederatedJwt:
         parts = self._parts
         token = read_foreign(asked.form["client_assertion"])
         key, issuer = self._credential(asked, token)
-        audiences = (parts.issuer, parts.issuer + TOKEN_PATH)
+        audiences = (parts.issuer, *parts.token_endpoints)
         keys = await parts.issuer_keys.of(issuer, token.key_id)
         claims = verify_foreign(token, keys, issuer, audiences=audiences, at=parts.clock.now())
         check_claims(issuer, claims, json.loads(key.jwk["claims"]))

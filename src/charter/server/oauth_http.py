@@ -40,10 +40,10 @@ class Endpoint:
     metadata: Mapping[str, Any] = field(default_factory=dict)  # further members that are there because it is
 
 
-def answer_of(error: CharterError) -> Answer:
-    """Return the answer that an error is at an OAuth endpoint."""
+def answer_of(error: CharterError, head: Head | None = None) -> Answer:
+    """Return the answer that an error is at an OAuth endpoint, to the request of that head."""
     status, body = oauth_error(error)
-    return Answer(body, status, _headers_of(error))
+    return Answer(body, status, _headers_of(error, head))
 
 
 def answer_of_refusal(refusal: HttpRefusal) -> Answer:
@@ -61,11 +61,15 @@ async def send_answer(send: Send, answer: Answer) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _headers_of(error: CharterError) -> tuple[Header, ...]:
+def _headers_of(error: CharterError, head: Head | None) -> tuple[Header, ...]:
     match error:
         case ThrottledError() | UnavailableError():
             return ((b"retry-after", str(error.retry_after_seconds).encode()),)
         case UnauthenticatedError() if error.code is not ErrorCode.BAD_PROOF:
-            return ((b"www-authenticate", b'Bearer realm="charter"'),)  # a 401 must have one (RFC 9110 section 15.5.2)
+            # a 401 must have one (RFC 9110 section 15.5.2), of the scheme that was tried (RFC 6749 section 5.2)
+            scheme = head.headers.get("authorization", "").partition(" ")[0].lower() if head else ""
+            return (
+                (b"www-authenticate", b'Basic realm="charter"' if scheme == "basic" else b'Bearer realm="charter"'),
+            )
         case _:
             return ()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
+from cryptography import x509
+
 from charter.core.clock import Clock
 from charter.core.entropy import Entropy
 from charter.core.work import Writer
@@ -18,6 +20,7 @@ from charter.identity.tokens import AccessTokens
 from charter.identity.work import IdentityWork
 from charter.registry.issuer import TrustedIssuer
 from charter.registry.principal import LiveEstate, Principal
+from charter.server.client_tls import read_authorities
 
 TOKEN_PATH = "/oauth/token"  # noqa: S105 - a path
 
@@ -101,6 +104,18 @@ class Parts:
     clock: Clock
     entropy: Entropy
     token_seconds: int = TOKEN_SECONDS
+    mtls_url: str | None = None  # where clients with certificates connect, if they can
+    base: str = ""  # where these endpoints are seen at: the issuer, or `mtls_url`
+    takes_certificates: bool = False  # whether they, or a proxy that is trusted, can show certificates
+    client_authorities: tuple[x509.Certificate, ...] = ()  # who issues client certificates
+
+    def __post_init__(self) -> None:
+        self.base = self.base or self.issuer
+
+    @property
+    def token_endpoints(self) -> tuple[str, ...]:
+        """The addresses of the token endpoint."""
+        return tuple(base + TOKEN_PATH for base in (self.issuer, self.mtls_url) if base)
 
     @classmethod
     def of(cls, house: House) -> Self:
@@ -119,4 +134,7 @@ class Parts:
             clock=house.clock,
             entropy=house.entropy,
             token_seconds=house.settings.token_seconds,
+            mtls_url=house.settings.mtls_url,
+            takes_certificates=bool(house.settings.mtls_url or house.settings.trusted_proxies),
+            client_authorities=read_authorities(house.settings.client_ca),
         )

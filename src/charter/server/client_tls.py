@@ -1,0 +1,133 @@
+"""The TLS door for clients with certificates (RFC 8705): a context that asks for one, and whose they may be.
+
+A handshake proves that a client holds its certificate's key, and accepts certificates that clients signed themselves
+only if they are registered. Whom a certificate stands for is not decided here (identity/certificate.py).
+
+INVARIANT: a client may come without a certificate; one with a certificate nobody knows does not come in at all.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import ssl
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from typing_extensions import override
+
+from charter.core.errors import ErrorCode, MalformedError
+from charter.identity.certificate import read_pem
+from charter.registry.principal import LiveEstate
+from charter.server.connection import Connection
+from charter.server.gateway_http import CERTIFICATE
+
+MAX_FILE = 4 * 1024 * 1024  # bytes
+Anchors = Callable[[], Iterable[bytes]]  # further certificates to accept, DER
+
+
+@dataclass(slots=True)
+class ClientTls:
+    """Makes the context, and keeps what it accepts in step with what is registered."""
+
+    certificate: Path
+    key: Path
+    live: LiveEstate
+    authorities: tuple[x509.Certificate, ...] = ()
+    others: Anchors = tuple  # authorities that come and go: those of trust domains
+    _context: ssl.SSLContext | None = None
+    _seen: int = 0  # of the registered certificates
+    _known: set[bytes] = field(default_factory=set)
+
+    def context(self) -> ssl.SSLContext:
+        """Return the context of the door.
+
+        Raises:
+            MalformedError: certificate and key cannot be read, or do not belong together.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+        context.num_tickets = 0  # each connection proves anew that it holds the key
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN  # what was named is trusted, root or not
+        context.set_alpn_protocols(["http/1.1"])
+        try:
+            context.load_cert_chain(self.certificate, self.key)
+        except (OSError, ssl.SSLError) as err:
+            raise MalformedError(
+                ErrorCode.BAD_VALUE,
+                f"`{self.certificate}` and `{self.key}` are no certificate with its key: {err.args[-1]}",
+                help="give both in PEM: charter up --tls-cert FILE --tls-key FILE",
+            ) from err
+        self._context = context
+        self._accept(each.public_bytes(Encoding.DER) for each in self.authorities)
+        self._follow()
+        context.sni_callback = self._before_handshake
+        return context
+
+    def _before_handshake(self, _object: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _context: Any) -> None:  # noqa: ANN401 - as ssl has it
+        """Accept what was registered since the last handshake. OpenSSL calls this with or without a name."""
+        self._follow()
+
+    def _follow(self) -> None:
+        registered = self.live.certificates
+        if len(registered) > self._seen:
+            fresh = tuple(itertools.islice(registered, self._seen, None))
+            self._seen += len(fresh)
+            self._accept(base64.b64decode(each) for each in fresh)
+        self._accept(self.others())
+
+    def _accept(self, certificates: Iterable[bytes]) -> None:
+        assert self._context is not None  # noqa: S101 - made before anything is accepted
+        for der in certificates:
+            if der not in self._known:
+                self._known.add(der)
+                self._context.load_verify_locations(cadata=der)
+
+
+class TlsConnection(Connection):
+    """A connection of the TLS door: each of its requests holds the certificate that the handshake proved."""
+
+    @override
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        der = self.transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        if der is not None:
+            self.scope["extensions"] = {CERTIFICATE: der}
+
+
+def read_authorities(file: Path | None) -> tuple[x509.Certificate, ...]:
+    """Return the authorities that issue client certificates.
+
+    Raises:
+        MalformedError: the file cannot be read, or holds none.
+    """
+    if file is None:
+        return ()
+    try:
+        data = file.read_bytes()[:MAX_FILE]
+    except OSError as err:
+        raise MalformedError(
+            ErrorCode.BAD_VALUE, f"`{file}` cannot be read: {err.strerror}", help="name a file in PEM: --client-ca FILE"
+        ) from err
+    found = read_pem(data)
+    for each in found:
+        if not _is_authority(each):
+            raise MalformedError(
+                ErrorCode.BAD_VALUE,
+                f"`{file}` holds a certificate that is no authority's: {each.subject.rfc4514_string()[:80]}",
+                help="name the certificates of the authorities that issue clients', each with `CA:TRUE`",
+            )
+    return found
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
