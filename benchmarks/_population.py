@@ -13,18 +13,21 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from charter.adapters.cedar import CedarEngine
 from charter.bootstrap.slices import SliceCache
 from charter.core.canonical import digest_of
 from charter.gateway.call import Bearer, Call
 from charter.gateway.facts import resolve
 from charter.policy.decide import Evaluator, decide
+from charter.policy.shadow import CompiledEngine, Disagreement
 from charter.policy.verdict import Deny, Verdict
-from charter.registry.charter import Charter, Environment, Kind
+from charter.registry.charter import Charter, CredentialType, Environment, Kind
 from charter.registry.estate import GuardrailFile
 from charter.registry.principal import ClientKey, LiveEstate, Principal, SystemRecord
 from charter.registry.record import CharterVersion
 from charter.registry.standing import Standing
 from charter.registry.system import System
+from charter.registry.terms import Bearing, Terms
 
 PATTERNS = 20
 TEAMS = 1_000
@@ -142,6 +145,7 @@ def principal_of(number: int, digest: str | None = None) -> Principal:
         version=1,
         digest=digest or f"sha256:{number:064x}",
         expires=dt.date(2035, 11, 2),
+        terms=Terms(CredentialType.PRIVATE_KEY_JWT, Bearing.ALLOWED),
     )
 
 
@@ -179,7 +183,7 @@ def bearer_of(number: int) -> Bearer:
         epoch=1,
         charter_digest=f"sha256:{number:064x}",
         token_id=f"tok_{number}",
-        key_thumbprint=f"{number:043d}",
+        credential=f"{number:043d}",
         expires_at=int(NOON.timestamp()) + 300,
     )
 
@@ -230,6 +234,15 @@ class Deciding:
         """Return the verdict on one call: resolve, then decide."""
         facts = resolve(self.live, self.slices, bearer, call, NOON)
         return facts if isinstance(facts, Deny) else decide(facts.slice, facts.request, self.evaluator)
+
+
+def an_engine() -> CompiledEngine:
+    """Return the engine that decides in `charter up`; a disagreement ends the benchmark."""
+
+    def disagreed(found: Disagreement) -> None:
+        raise AssertionError(found)
+
+    return CompiledEngine(CedarEngine(), disagreed)
 
 
 def deciding(

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from typing_extensions import override
 
 from charter.cli.agent_keys import AgentTokens, agent_key
 from charter.core.clock import SystemClock
@@ -166,9 +167,11 @@ class Caller(asyncio.Protocol):
         self._answer: asyncio.Future[bytes] | None = None
         self._transport: Any = None
 
+    @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
 
+    @override
     def data_received(self, data: bytes) -> None:
         self._received += data
         head, _, body = self._received.partition(b"\r\n\r\n")
@@ -177,7 +180,8 @@ class Caller(asyncio.Protocol):
             self._received = b""
             self._answer.set_result(body)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's signature
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(ConnectionError("the server hung up"))
 
@@ -188,6 +192,14 @@ class Caller(asyncio.Protocol):
 
     def close(self) -> None:
         self._transport.close()
+
+
+async def connect(url: str) -> Caller:
+    """Return a connection to where `url` points."""
+    parts = urllib.parse.urlsplit(url)
+    assert parts.hostname
+    _, caller = await asyncio.get_running_loop().create_connection(Caller, parts.hostname, parts.port or 80)
+    return caller
 
 
 def request(url: str, body: bytes, headers: str, method: str = "tools/call") -> bytes:
@@ -239,7 +251,7 @@ def charter(folder: Path, *words: str, **environment: str) -> str:
 def start(started: list[subprocess.Popen[bytes]], words: list[str], environment: dict[str, str] | None = None) -> int:
     """Start a server whose last argument is its port; return the port once it listens."""
     with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+        port = int(free.getsockname()[1])
     started.append(subprocess.Popen([*words, str(port)], stdout=subprocess.DEVNULL, env=environment))
     for _ in range(600):
         assert started[-1].poll() is None, f"{words[:3]} ended"

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,11 @@ def recording(draft: Draft) -> Callable[[SqlTransaction], int]:
     return lambda tx: tx.record(draft)
 
 
+def recording_all(drafts: list[Draft], tx: SqlTransaction) -> None:
+    for draft in drafts:
+        tx.record(draft)
+
+
 def repeated(once: Callable[[], Any], seconds: float) -> Turn:
     waited = []
     started = now = time.perf_counter()
@@ -148,7 +154,7 @@ def run(seconds: float) -> dict[str, Any]:
             "plain SQLite insert": bench.sqlite,
         }
         for count in PRODUCERS:
-            contenders[f"Charter, {count} producer{'s' * (count > 1)}"] = lambda s, n=count: bench.charter(n, s)
+            contenders[f"Charter, {count} producer{'s' * (count > 1)}"] = partial(bench.charter, count)
         turns: dict[str, list[Turn]] = {name: [] for name in contenders}
         slot = seconds / (ROUNDS * len(contenders))
         for _ in range(ROUNDS):
@@ -175,7 +181,7 @@ def warm_up(bench: Bench) -> None:
     bench.plain.execute("COMMIT")
     for start in range(0, JOURNAL // 1_000, 1_000):
         drafts = [a_verdict(number) for number in range(start, start + 1_000)]
-        bench.database.write(lambda tx, drafts=drafts: [tx.record(draft) for draft in drafts])
+        bench.database.write(partial(recording_all, drafts))
 
 
 def row(name: str, turns: list[Turn], floor: float) -> list[Any]:

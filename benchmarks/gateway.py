@@ -19,14 +19,13 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from _served import CALL, Caller, fetch, processes, request, serve, start, thin_upstream
+from _served import CALL, connect, fetch, processes, request, serve, start, thin_upstream
 
 CALLERS = (1, 16, 64)
 ROUNDS = 3
@@ -52,13 +51,12 @@ class Contender:
 
 async def turn(contender: Contender, callers: int, seconds: float, most: int) -> list[float]:
     """Return the seconds each call took, in one turn of at most `seconds` and `most` calls."""
-    parts = urllib.parse.urlsplit(contender.url)
     requests = iter([request(contender.url, CALL, each) for each in contender.headers(most)])
     took: list[float] = []
     ends = time.perf_counter() + seconds
 
     async def work() -> None:
-        _, caller = await asyncio.get_running_loop().create_connection(Caller, parts.hostname, parts.port)
+        caller = await connect(contender.url)
         try:
             while (started := time.perf_counter()) < ends and (sent := next(requests, None)) is not None:
                 body = await caller.call(sent)

@@ -18,7 +18,7 @@ import urllib.parse
 from pathlib import Path
 from typing import Any
 
-from _served import CALL, LISTEN, Caller, Served, fetch, processes, request, serve, thin_upstream
+from _served import CALL, LISTEN, Served, connect, fetch, processes, request, serve, thin_upstream
 
 MOST = 100
 FEWEST = 20
@@ -38,8 +38,7 @@ class Worker:
         self._stop = False
 
     async def work(self) -> None:
-        parts = urllib.parse.urlsplit(self._url)
-        _, caller = await asyncio.get_running_loop().create_connection(Caller, parts.hostname, parts.port)
+        caller = await connect(self._url)
         try:
             while not self._stop:
                 sent = time.perf_counter()

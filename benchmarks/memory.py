@@ -56,9 +56,8 @@ def fill(file: Path) -> None:
 
 def child(file: Path) -> dict[str, Any]:
     """Load, bind and measure, in a fresh process."""
-    from _population import GUARDRAILS, version_of
+    from _population import GUARDRAILS, an_engine, version_of
 
-    from charter.adapters.cedar import CedarEngine
     from charter.adapters.engine import open_engines, sqlite_url
     from charter.adapters.registry_store import load_live
     from charter.bootstrap.slices import SliceCache
@@ -70,7 +69,7 @@ def child(file: Path) -> dict[str, Any]:
         live = load_live(connection)
     steps.append(("the estate in memory, read from SQLite", resident(), time.perf_counter() - started, COUNT))
     live.policy_generation = 1
-    slices = SliceCache(live, CedarEngine(), load=version_of, guardrails=lambda: (GUARDRAILS,))
+    slices = SliceCache(live, an_engine(), load=version_of, guardrails=lambda: (GUARDRAILS,))
     started = time.perf_counter()
     for _, principal in zip(range(SLICES), live.principals.values(), strict=False):
         slices.of(principal)

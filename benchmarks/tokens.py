@@ -15,119 +15,63 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import jwt as pyjwt
+from _served import PRINCIPAL, TEAMS
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from joserfc import jwt as joserfc_jwt
 from joserfc.jwk import ECKey
 
-from charter.adapters.database import Database
-from charter.adapters.engine import sqlite_url
-from charter.adapters.identity_store import SqlIdentity
-from charter.adapters.master_local import LocalMaster
-from charter.bootstrap.transaction import HouseTransaction
-from charter.core.clock import SystemClock
-from charter.core.entropy import SystemEntropy
-from charter.core.values import Secret
-from charter.identity.credential import register_key, required
-from charter.identity.dpop import ProofMemory, read_proof
-from charter.identity.failures import Failures
+from charter.bootstrap import authority, build, estate
+from charter.config import Settings
+from charter.identity.dpop import read_proof
 from charter.identity.jose import sign_compact
-from charter.identity.keys import KeyRing
 from charter.identity.tokens import AccessTokens
-from charter.registry.charter import CredentialType, Environment, Kind
-from charter.registry.principal import LiveEstate, Principal, SystemRecord
-from charter.registry.record import ManagedBy
-from charter.registry.standing import Standing
-from charter.registry.system import System
-from charter.registry.terms import Bearing, Terms
-from charter.server.oauth import ASSERTION_TYPE, OAuthApp
-from charter.server.oauth_parts import Parts
+from charter.server.oauth import OAuthApp
+from charter.server.oauth_clients import ASSERTION_TYPE
 
 ISSUER = "http://127.0.0.1:8420"
 ENDPOINT = f"{ISSUER}/oauth/token"
-RESOURCE = f"{ISSUER}/mcp/payments"
+RESOURCE = f"{ISSUER}/mcp/bench"
 CLIENTS = 100
 ROUNDS = 5
 AT_ONCE = (1, 16, 64)
 MOST_PER_SECOND = 6_000  # assertions made ready for one second of issuing
+SYSTEM = """charter: v1
+system: bench
+kind: mcp
+environment: sandbox
+owner: {person: ops@example.com, team: bench}
+actions: {act: {tool: act, effect: read}}
+"""
 Turn = list[float]  # seconds of each
 
 
-class Nobody:
-    """The keys of trusted issuers, and AWS: no client here proves itself by them."""
-
-    async def of(self, _issuer: object, _key_id: str | None) -> tuple[()]:
-        return ()
-
-    async def caller(self, _request: object) -> None:
-        raise AssertionError("nobody asks AWS here")
-
-
-class Granting:
-    """Every principal may use the system: its policy was bound before, and is found in the cache."""
-
-    def of(self, _principal: Principal) -> Granting:
-        return self
-
-    def actions_on(self, _system: str) -> frozenset[str]:
-        return frozenset({"charge.read"})
-
-
 class Bench:
-    """A token endpoint on a real database, clients with keys, and the bare signatures."""
+    """A house with its token endpoint, clients with keys, and the bare signatures."""
 
     def __init__(self, folder: Path) -> None:
-        self.clock, entropy, self.live = SystemClock(), SystemEntropy(), LiveEstate()
-        self.ring = KeyRing(LocalMaster.of("file", "the benchmark", Secret(entropy.bytes(32)), entropy), entropy)
-        self.database: Database[HouseTransaction] = Database(
-            sqlite_url(folder / "charter.db"),
-            clock=self.clock,
-            entropy=entropy,
-            signer=lambda connection: self.ring.begin(SqlIdentity(connection), "bench.example/log", self.clock.now()),
-            make_transaction=lambda frame: HouseTransaction(frame, self.live),
-            node_origin="bench.example/log",
-        )
-        self.database.write(self.ring.ensure)
-        self.live.systems["payments"] = a_system()
-        self.keys = [self._client(number) for number in range(CLIENTS)]
-        self.tokens = AccessTokens(self.ring, ISSUER)
-        parts = Parts(
-            issuer=ISSUER,
-            live=self.live,
-            ring=self.ring,
-            tokens=self.tokens,
-            failures=Failures(self.clock),
-            proofs=ProofMemory(),
-            issuer_keys=Nobody(),
-            aws_callers=Nobody(),
-            writer=self.database,
-            slices=Granting(),
-            clock=self.clock,
-            entropy=entropy,
-        )
-        self.app = OAuthApp.at(parts)
+        self.house = build(Settings(estate=folder, port=8420), operator="ops@example.com")
+        self.clock, self.tokens, ring = self.house.clock, self.house.tokens, self.house.ring
+        self.ring = ring
+        names = [f"agent-{number}" for number in range(CLIENTS)]
+        asyncio.run(estate.apply(self.house, files(names), plan_digest=None, actor="ops@example.com", reason="bench"))
+        self.keys = [self._client(name) for name in names]
+        self.app = OAuthApp.of(self.house)
         self.serial = itertools.count()
         self.bare = ec.generate_private_key(ec.SECP256R1())
 
-    def _client(self, number: int) -> tuple[str, ECKey]:
-        principal = a_principal(number)
+    def _client(self, name: str) -> tuple[str, ECKey]:
         key = ECKey.generate_key("P-256")
-
-        def work(tx: HouseTransaction) -> Any:
-            tx.registry.add_principals([principal], ManagedBy.GIT, tx.at)
-            self.live.principals[principal.id] = principal
-            self.live.ids[principal.name] = principal.id
-            jwk = key.as_dict(private=False)
-            return register_key(tx, principal, jwk, actor="bench", reason="bench", entropy=SystemEntropy())
-
-        required(self.database.write(work))
-        return principal.id, key
+        jwk = {k: str(v) for k, v in key.as_dict(private=False).items() if k in ("crv", "kty", "x", "y")}
+        asyncio.run(authority.register_key(self.house, name, jwk, actor="ops@example.com", reason="bench"))
+        return self.house.principal(name).id, key
 
     # --- issuing ---
 
@@ -261,45 +205,20 @@ class Bench:
                 token, verifying, algorithms=["ES256"], audience=RESOURCE, issuer=ISSUER, options=options
             ),
         }
-        return {name: lambda seconds, way=way: repeated(way, seconds) for name, way in ways.items()}
+        return {name: partial(repeated, way) for name, way in ways.items()}
 
     def close(self) -> None:
         """Let all go."""
-        self.database.close()
+        asyncio.run(self.house.aclose())
 
 
-def a_principal(number: int) -> Principal:
-    """Return one of the clients' principals."""
-    name = f"agent-{number}"
-    return Principal(
-        id=f"prn_01k2{number:022d}",
-        name=name,
-        spiffe_id=f"spiffe://charter.local/production/agent/{name}",
-        kind=Kind.AGENT,
-        environment=Environment.PRODUCTION,
-        owner_person="maria@example.com",
-        owner_team="payments-ops",
-        standing=Standing.ACTIVE,
-        epoch=1,
-        version=3,
-        digest="sha256:" + "ab" * 32,
-        expires=dt.date(2099, 1, 1),
-        terms=Terms(CredentialType.PRIVATE_KEY_JWT, Bearing.ALLOWED),
-    )
-
-
-def a_system() -> SystemRecord:
-    """Return the system the tokens are for."""
-    system = System.model_validate(
-        {
-            "charter": "v1",
-            "system": "payments",
-            "kind": "mcp",
-            "environment": "production",
-            "owner": {"person": "pia@example.com", "team": "payments-platform"},
-        }
-    )
-    return SystemRecord("payments", 1, system.digest, Standing.ACTIVE, system)
+def files(names: Sequence[str]) -> dict[str, str]:
+    """Return an estate with these agents on one system."""
+    return {
+        "teams.yaml": TEAMS,
+        "systems/bench.yaml": SYSTEM,
+        **{f"principals/{name}.yaml": PRINCIPAL.replace("NAME", name) for name in names},
+    }
 
 
 def repeated(once: Callable[[], Any], seconds: float) -> Turn:
@@ -320,8 +239,8 @@ def run(seconds: float) -> dict[str, Any]:
         bench = Bench(Path(folder))
         issuing: dict[str, Callable[[float], Turn]] = {"bare ES256: verify one, sign one": bench.signatures}
         for count in AT_ONCE:
-            issuing[f"token issued, {count} at once"] = lambda s, n=count: bench.issue(n, s)
-        issuing["bound token issued (DPoP), 64 at once"] = lambda s: bench.issue(64, s, bound=True)
+            issuing[f"token issued, {count} at once"] = partial(bench.issue, count)
+        issuing["bound token issued (DPoP), 64 at once"] = partial(bench.issue, 64, bound=True)
         groups = (issuing, bench.verifiers())
         turns: dict[str, list[Turn]] = {name: [] for group in groups for name in group}
         slot = seconds / (ROUNDS * len(turns))

@@ -121,7 +121,7 @@ def test_a_question_tells_only_of_what_the_policies_name() -> None:
     slice_ = bound()
     request = a_request(arguments={"charge_id": "c", "amount": 5, "currency": "EUR", "note": "hello"})
     question = question_of(request, zones=slice_.zones, arguments=slice_.arguments)
-    assert set(question.arguments) == {"amount"}
+    assert set(question.given) == {"amount"}
     assert set(question.local) == {"Europe/Berlin"}
 
 

@@ -18,17 +18,18 @@ import datetime as dt
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
-from typing import Any
 
 import cedarpy
 import msgspec
 
 from charter.core.errors import ErrorCode, IntegrityError
 from charter.policy.cedar_text import decimal_digits
+from charter.policy.cedar_value import Record
 from charter.policy.decide import Answer
 from charter.policy.engine import Asked, Json, PolicyTextError
-from charter.policy.vocabulary import Argument, Question
+from charter.policy.vocabulary import Question
 
 _TOO_DEEP = "it nests too deeply"
 _encode = msgspec.json.Encoder().encode
@@ -134,13 +135,7 @@ def _entities(principal: Json, asked: Asked, *, is_restrained: bool) -> cedarpy.
 def _object(question: Question) -> Json:
     return {
         "uid": {"type": "Charter::Object", "id": question.object},
-        "attrs": {
-            "system": question.system,
-            "path": question.path,
-            "environment": question.environment,
-            "data": question.data,
-            "sensitive": question.sensitive,
-        },
+        "attrs": question.resource | {"data": sorted(question.resource["data"])},
         "parents": [{"type": "Charter::System", "id": question.system}],
     }
 
@@ -148,8 +143,8 @@ def _object(question: Question) -> Json:
 def _context(question: Question, approvals: frozenset[str]) -> Json:
     return {
         "now": {"__extn": {"fn": "datetime", "arg": _moment(question.now)}},
-        "local": {zone: {"minute": minute, "day": day} for zone, (minute, day) in question.local.items()},
-        "arguments": {name: _argument(argument) for name, argument in question.arguments.items()},
+        "local": question.local,
+        "arguments": {name: _argument(record) for name, record in question.given.items()},
         "approvals": sorted(approvals),
     }
 
@@ -159,15 +154,10 @@ def _moment(at: dt.datetime) -> str:
     return at.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03}Z"
 
 
-def _argument(argument: Argument) -> Json:
-    forms: dict[str, Any] = {}
-    if argument.text is not None:
-        forms["text"] = argument.text
-    if argument.number is not None:
-        forms["number"] = argument.number
-    if argument.flag is not None:
-        forms["flag"] = argument.flag
-    if argument.quantity is not None:
-        value, unit = argument.quantity
-        forms["quantity"] = {"value": {"__extn": {"fn": "decimal", "arg": decimal_digits(value)}}, "unit": unit}
-    return forms
+def _argument(record: Record) -> Json:
+    quantity = record.get("quantity")
+    if quantity is None:
+        return record
+    digits = decimal_digits(Decimal(int(quantity["value"])).scaleb(-4))
+    value = {"__extn": {"fn": "decimal", "arg": digits}}
+    return record | {"quantity": {"value": value, "unit": quantity["unit"]}}

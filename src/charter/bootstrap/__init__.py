@@ -28,6 +28,7 @@ from charter.adapters.transaction import Frame
 from charter.adapters.upstream import McpUpstreams, UpstreamSettings
 from charter.bootstrap.house import House
 from charter.bootstrap.keys import Keys
+from charter.bootstrap.policy_watch import hear_disagreement
 from charter.bootstrap.slices import SliceCache
 from charter.bootstrap.tending import hear_tools
 from charter.bootstrap.transaction import HouseTransaction
@@ -47,6 +48,7 @@ from charter.identity.tokens import AccessTokens
 from charter.identity.trust import Trust
 from charter.identity.weakness import reconcile, weaknesses_of
 from charter.identity.x509_authority import Authorities
+from charter.policy.shadow import CompiledEngine
 from charter.registry.estate import GuardrailFile
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
 from charter.registry.record import CharterVersion
@@ -157,7 +159,8 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
     keys: Keys,
     trust: Trust,
 ) -> House:
-    engine, permits, tokens = CedarEngine(), PermitLedger(clock), AccessTokens(keys.ring, settings.issuer)
+    engine = CompiledEngine(CedarEngine(), lambda found: hear_disagreement(house, found))
+    permits, tokens = PermitLedger(clock), AccessTokens(keys.ring, settings.issuer)
     proofs = ProofMemory()
     slices = SliceCache(live, engine, load=_charter_loader(database), guardrails=lambda: database.read(_guardrails))
 

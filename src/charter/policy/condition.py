@@ -211,16 +211,16 @@ class ArgumentRule:
 
     def is_free(self, question: Question) -> bool:
         """Whether the test says nothing about this call."""
-        return question.action in self.free and self.test.argument not in question.arguments
+        return question.action in self.free and self.test.argument not in question.given
 
     def holds(self, question: Question) -> bool:
         """Whether the call surely satisfies the test, or is free of it."""
-        argument = question.arguments.get(self.test.argument)
+        argument = question.argument(self.test.argument)
         return self.is_free(question) or (argument is not None and self.test.holds(argument))
 
     def surely_not(self, question: Question) -> bool:
         """Whether the call surely does not satisfy the test, or is free of it."""
-        argument = question.arguments.get(self.test.argument)
+        argument = question.argument(self.test.argument)
         return self.is_free(question) or (argument is not None and self.test.fails(argument))
 
     def clauses(self) -> list[str]:
@@ -252,7 +252,7 @@ class SumRule:
 
     def holds(self, question: Question) -> bool:
         """Whether the call can be counted, or is free of it."""
-        argument = question.arguments.get(self.argument)
+        argument = question.argument(self.argument)
         if argument is None:
             return question.action in self.free
         return argument.quantity is not None and argument.quantity[1] == self.unit and argument.quantity[0] >= 0
@@ -301,7 +301,8 @@ class WindowRule:
 
     def holds(self, question: Question) -> bool:
         """Whether the call's time lies in the window."""
-        return self.covers(*question.local[self.zone])
+        local = question.local[self.zone]
+        return self.covers(local["minute"], local["day"])
 
     def covers(self, minute: int, day: str) -> bool:
         """Whether a local time lies in the window."""

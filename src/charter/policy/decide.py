@@ -24,7 +24,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from charter.policy import explain
 from charter.policy.grant import GrantRule
@@ -37,8 +37,7 @@ MAX_TRIES = 32  # evaluations spent on finding the fewest people to ask
 _NONE: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What Cedar says of one question: whether it is allowed (None: it cannot tell), by which rules, and what erred."""
 
     allowed: bool | None

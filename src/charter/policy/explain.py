@@ -232,7 +232,7 @@ def _unapproved(
     rules = [rule for rule in need.rules if not rule.is_free(question)]
     under = " and ".join(asked(rule.test) for rule in rules)
     conditions = f" with {under}" if under else ""
-    seen = "; " + given(rules[0].test, question.arguments.get(rules[0].test.argument)) if rules else ""
+    seen = "; " + given(rules[0].test, question.argument(rules[0].test.argument)) if rules else ""
     text = f"{_may(bound, grant, request)}{conditions} only once `{need.role}` says yes{seen}"
     mend = f"someone with the role `{need.role}` can approve exactly this call"
     return Reason(Layer.APPROVAL, grant.id, text, mend, bound.principal, need.source or grant.source)

@@ -18,7 +18,7 @@ INVARIANT: a limit on a sum is a condition too: what cannot be counted is not al
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from charter.core.values import Source
@@ -39,7 +39,7 @@ from charter.registry.charter import EVERY_ACTION, ArgumentCondition, Charter, E
 from charter.registry.system import System
 
 Sources = Mapping[str, Source]
-SCALE = 10_000  # sums are counted in 1/10,000 of the unit
+SCALE = 10_000  # sums are counted in 1/10,000 of the unit, as Cedar's decimals are
 
 
 def place(sources: Sources, dotted: str) -> Source | None:
@@ -75,19 +75,27 @@ class LimitRule:
     key: str
     limit: Limit
     source: Source | None = None
+    text: str = field(init=False)
+    ceiling: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        limit = self.limit
+        per = f"per {limit.per.value}"
+        plural = "s" if limit.count != 1 else ""
+        what = f"{limit.count} call{plural}" if limit.max is None else f"{limit.max} of `{limit.sum}`"
+        object.__setattr__(self, "text", f"{what} {per}")
+        object.__setattr__(self, "ceiling", limit.count if limit.max is None else _scaled(limit.max.value))
 
     def due(self, question: Question) -> LimitDue | None:
         """Return what an allowed call must be counted as; None if it has no such amount."""
-        limit = self.limit
-        if limit.count is not None:
-            text = f"{limit.count} call{'s' if limit.count != 1 else ''} per {limit.per.value}"
-            return LimitDue(self.key, limit.per.value, 1, limit.count, text, self.source)
-        argument = question.arguments.get(limit.sum or "")
-        if limit.max is None or argument is None or argument.quantity is None:
-            return None
-        text = f"{limit.max} of `{limit.sum}` per {limit.per.value}"
-        amount, ceiling = _scaled(argument.quantity[0]), _scaled(limit.max.value)
-        return LimitDue(self.key, limit.per.value, amount, ceiling, text, self.source)
+        if self.limit.count is not None:
+            amount = 1
+        else:
+            quantity = question.given.get(self.limit.sum or "", {}).get("quantity")
+            if quantity is None:
+                return None
+            amount = int(quantity["value"])
+        return LimitDue(self.key, self.limit.per.value, amount, self.ceiling, self.text, self.source)
 
 
 def _scaled(value: Decimal) -> int:

@@ -72,10 +72,10 @@ def phrase_of(condition: Condition, request: Request, question: Question) -> Phr
             return _window_phrase(condition, request.at)
         case ArgumentRule():
             test = condition.test
-            argument = question.arguments.get(test.argument)
+            argument = question.argument(test.argument)
             return Phrase(f"with {asked(test)}", given(test, argument), _mend(test, argument), test.source)
         case SumRule():
-            return _sum_phrase(condition, question.arguments.get(condition.argument))
+            return _sum_phrase(condition, question.argument(condition.argument))
 
 
 def _object_phrase(rule: ObjectRule, question: Question) -> Phrase:

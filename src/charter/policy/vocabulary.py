@@ -19,11 +19,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from charter.policy.amount import whole_number
 from charter.policy.cedar_text import key, quoted
+from charter.policy.cedar_value import Fixed, Record
 from charter.policy.request import Request
 from charter.registry.charter import DAYS, Effect
 
@@ -34,6 +37,7 @@ CALL_ATTRIBUTES = ("now", "local", "arguments", "approvals")
 LOCAL_ATTRIBUTES = ("minute", "day")
 FORMS = ("text", "number", "flag", "quantity")
 QUANTITY_ATTRIBUTES = ("value", "unit")
+_ABSENT = object()
 GROUPS = tuple(effect.value for effect in Effect)
 NO_ACTIONS = {f"-/{group}": group for group in GROUPS}  # no system is called `-`: every group has an action to check
 
@@ -89,50 +93,83 @@ def schema_text(actions: Mapping[str, str], zones: Iterable[str], arguments: Ite
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One argument of a call in the forms its value surely has."""
+    """One argument of a call in the forms its value surely has, as explanations read it."""
 
     text: str | None = None
     number: int | None = None
     flag: bool | None = None
     quantity: tuple[Decimal, str] | None = None
 
+    @classmethod
+    def of(cls, record: Record) -> Self:
+        """Return the argument that the schema's record tells of."""
+        quantity = record.get("quantity")
+        amount = quantity and (Decimal(int(quantity["value"])).scaleb(-4), quantity["unit"])
+        return cls(record.get("text"), record.get("number"), record.get("flag"), amount)
+
     def form(self, name: str) -> Any:  # noqa: ANN401 - as the form has it
         """Return the value in the form `name`, or None."""
         return getattr(self, name)
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One call in the schema's words, whose authority is asked, and when. Approvals are given when it is put."""
+class Question(msgspec.Struct, frozen=True, gc=False):
+    """One call in the schema's words and Cedar's values (`cedar_value.py`), whose authority is asked, and when.
+
+    Made on every call, and therefore a Struct. Its records are nobody's to change. Approvals are given when it is put.
+    """
 
     action: str  # the entity's id
     object: str  # the entity's id
     system: str
-    path: str
-    environment: str
-    data: tuple[str, ...]
-    sensitive: bool
+    resource: Record  # the object's attributes
     restrained: bool  # of the principal
     now: dt.datetime
-    local: Mapping[str, tuple[int, str]]  # zone -> (minute after midnight, day)
-    arguments: Mapping[str, Argument]
+    local: Record  # zone -> {minute, day}
+    given: Record  # argument -> the forms it has
+
+    @property
+    def path(self) -> str:
+        """The object's path within its system."""
+        return str(self.resource["path"])
+
+    def argument(self, name: str) -> Argument | None:
+        """Return one argument as explanations read it; None if the call does not give it."""
+        record = self.given.get(name)
+        return None if record is None else Argument.of(record)
 
 
-def question_of(request: Request, *, zones: Iterable[str], arguments: Iterable[str]) -> Question:
+def question_of(request: Request, *, zones: tuple[str, ...], arguments: tuple[str, ...]) -> Question:
     """Return `request` in the words of a schema with these zones and arguments."""
+    system, path = request.system, request.object
+    given: Record = {}
+    for name in arguments:
+        record = record_of(request, name)
+        if record is not None:
+            given[name] = record
     return Question(
-        action=action_id(request.system, request.action),
-        object=f"{request.system}/{request.object}",
-        system=request.system,
-        path=request.object,
-        environment=request.system_environment.value,
-        data=request.data,
-        sensitive=request.sensitive,
-        restrained=request.asker.restrained,
-        now=request.at,
-        local={zone: local_time(request.at, zone) for zone in zones},
-        arguments={name: argument_of(request, name) for name in arguments if request.gives(name)},
+        action_id(system, request.action),
+        f"{system}/{path}",
+        system,
+        {
+            "system": system,
+            "path": path,
+            "environment": request.system_environment.value,
+            "data": frozenset(request.data),
+            "sensitive": request.sensitive,
+        },
+        request.asker.restrained,
+        request.at,
+        _local(zones, int(request.at.timestamp())) if zones else {},  # exact until 2242
+        given,
     )
+
+
+@lru_cache(maxsize=4096)
+def _local(zones: tuple[str, ...], second: int) -> Record:
+    """Return the local times of one second: no zone changes within it."""
+    at = dt.datetime.fromtimestamp(second, dt.UTC)
+    times = {zone: local_time(at, zone) for zone in zones}
+    return {zone: {"minute": minute, "day": day} for zone, (minute, day) in times.items()}
 
 
 def local_time(at: dt.datetime, zone: str) -> tuple[int, str]:
@@ -146,16 +183,33 @@ def _zone(name: str) -> ZoneInfo:
     return ZoneInfo(name)
 
 
-def argument_of(request: Request, name: str) -> Argument:
-    """Return the argument `name`, which `request` gives, in its forms."""
-    value = request.arguments.get(name)
-    amount = request.amounts.get(name)
-    quantity = (Decimal(amount[0]), amount[1] or "") if amount else None
-    if type(value) is bool:
-        return Argument(flag=value, quantity=quantity)
-    if type(value) is str and _is_readable(value):
-        return Argument(text=value, quantity=quantity)
-    return Argument(number=whole_number(value), quantity=quantity)
+def argument_of(request: Request, name: str) -> Argument | None:
+    """Return the argument `name` in its forms; None if the call does not give it."""
+    record = record_of(request, name)
+    return None if record is None else Argument.of(record)
+
+
+def record_of(request: Request, name: str) -> Record | None:
+    """Return the argument `name` as the schema has it; None if the call does not give it."""
+    value, amount = request.arguments.get(name, _ABSENT), request.amounts.get(name)
+    if amount is None:
+        if value is _ABSENT and name not in request.unread:
+            return None
+        forms: Record = {}
+    else:
+        whole, _, part = amount[0].partition(".")
+        forms = {"quantity": {"value": Fixed(whole + part.ljust(4, "0")), "unit": amount[1] or ""}}
+    kind = type(value)
+    if kind is str:
+        if _is_readable(value):
+            forms["text"] = value
+    elif kind is bool:
+        forms["flag"] = value
+    else:
+        number = whole_number(value)
+        if number is not None:
+            forms["number"] = number
+    return forms
 
 
 def _is_readable(text: str) -> bool:
