@@ -16,6 +16,8 @@ from charter.console.pages import console_app
 from charter.console.signin import SignIn
 from charter.core.clock import rfc3339
 from charter.core.errors import AbsentError, ConflictError, DeniedError, ErrorCode
+from charter.identity.single_signon import Identity
+from charter.registry.access import Access
 from charter.registry.standing import Move, Standing, moved
 from fakes import CountingEntropy, FixedClock
 
@@ -176,6 +178,8 @@ class FakeDesk:
         self.people = {"payments-lead": ("lena@example.com",)}
         self.asked: list[tuple[Any, ...]] = []
         self.signins: list[tuple[str, str]] = []
+        self.admitted: list[tuple[str, str]] = []
+        self.access = Access.VIEWER
         self.broken: Exception | None = None
         self.unrecorded: Exception | None = None
         self.healthy = True
@@ -344,6 +348,10 @@ class FakeDesk:
             "healthy": self.healthy,
             "log_size": len(self.kept) * 3,
         }
+
+    async def admit(self, identity: Identity, *, source: str) -> Access:
+        self.admitted.append((identity.email, source))
+        return self.access
 
     async def signed_in(self, *, person: str, source: str) -> None:
         if self.unrecorded:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from charter.core.errors import ErrorCode, MalformedError
+from charter.registry.issuer import trusted_address
 from charter.registry.problem import suggestion
 
 _PREFIX = "CHARTER_"
@@ -24,8 +25,8 @@ _GIVEN_TO_AGENTS = frozenset({"CHARTER_PRINCIPAL", "CHARTER_MCP_CONFIG", "CHARTE
 _GIVEN_PREFIX = "CHARTER_MCP_URL_"
 # Secrets of Charter's own: no settings, since those are shown; read once by whoever opens the master key, and handed to
 # nobody. INVARIANT: no child process gets a variable that begins like this, whatever asks for it.
-_SECRET_PREFIX = "CHARTER_MASTER_"  # noqa: S105 - a name, no secret
-_SECRETS = re.compile(r"CHARTER_MASTER_(?:KEY(?:_[A-Z0-9_]+)?|PIN)")
+_SECRET_PREFIXES = ("CHARTER_MASTER_", "CHARTER_OIDC_SECRET")
+_SECRETS = re.compile(r"CHARTER_MASTER_(?:KEY(?:_[A-Z0-9_]+)?|PIN)|CHARTER_OIDC_SECRET")
 
 
 class Settings(BaseModel):
@@ -49,6 +50,12 @@ class Settings(BaseModel):
     tls_url: str | None = None  # what clients see of it. None: https://<host>:<tls_port>
     client_ca: Path | None = None  # the authorities that issue client certificates, PEM
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()  # whose Client-Cert is believed
+    oidc_issuer: str | None = None  # the organisation's OpenID provider, where people sign in
+    oidc_client_id: str | None = None  # Charter's client there; its secret, if it has one, is CHARTER_OIDC_SECRET
+    oidc_label: Annotated[str, Field(min_length=1, max_length=60)] = "Single sign-on"  # what the button says
+    oidc_groups: Annotated[str, Field(min_length=1, max_length=100)] = (
+        "groups"  # the claim that names a person's groups
+    )
     token_seconds: Annotated[int, Field(ge=30, le=900)] = 300  # how long access tokens live; a charter may say less
     call_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
     max_body_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 4 * 1024 * 1024
@@ -70,6 +77,17 @@ class Settings(BaseModel):
         if url is not None and not url.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
         return url.rstrip("/") if url else url
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _is_issuer(cls, url: str | None) -> str | None:
+        return url if url is None else trusted_address(url)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.oidc_issuer is None) != (self.oidc_client_id is None):
+            raise ValueError("CHARTER_OIDC_ISSUER and CHARTER_OIDC_CLIENT_ID go together")
+        return self
 
     @field_validator("database")
     @classmethod
@@ -144,7 +162,7 @@ def read_settings(**given: Any) -> Settings:  # noqa: ANN401
 
 def child_environment(**added: str) -> dict[str, str]:
     """Return this process's environment with `added` and without Charter's secrets, for a command it is to run."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(_SECRET_PREFIX)} | added
+    return {name: value for name, value in os.environ.items() if not name.startswith(_SECRET_PREFIXES)} | added
 
 
 def variable(name: str) -> str | None:
@@ -153,7 +171,7 @@ def variable(name: str) -> str | None:
     Raises:
         MalformedError: it is one of Charter's own secrets.
     """
-    if name.startswith(_SECRET_PREFIX):
+    if name.startswith(_SECRET_PREFIXES):
         raise MalformedError(
             ErrorCode.BAD_VALUE, f"`{name[:80]}` is for Charter alone", help="name another variable in the estate"
         )

@@ -22,6 +22,7 @@ from charter.adapters.engine import sqlite_url
 from charter.adapters.identity_store import SqlIdentity
 from charter.adapters.issuer_keys import IssuerKeys
 from charter.adapters.master_place import Surroundings
+from charter.adapters.oidc_provider import OidcProvider
 from charter.adapters.registry_store import load_live
 from charter.adapters.seal_store import SqlDataKeys, SqlSeals
 from charter.adapters.transaction import Frame
@@ -37,6 +38,7 @@ from charter.core.clock import Clock, SystemClock
 from charter.core.entropy import Entropy, SystemEntropy
 from charter.core.errors import ErrorCode, IntegrityError, MalformedError
 from charter.core.keys import Signer
+from charter.core.values import Secret
 from charter.gateway.permit import PermitLedger
 from charter.gateway.pins import ToolList
 from charter.gateway.pipeline import Pipeline
@@ -200,8 +202,27 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
         slices=slices,
         upstreams=upstreams,
         pipeline=pipeline,
+        provider=_provider(settings, clock),
     )
     return house
+
+
+def _provider(settings: Settings, clock: Clock) -> OidcProvider | None:
+    """Return the organisation's sign-in provider, if one is set."""
+    if settings.oidc_issuer is None or settings.oidc_client_id is None:
+        return None
+    secret = own_variable("CHARTER_OIDC_SECRET")
+    return OidcProvider(
+        issuer=settings.oidc_issuer,
+        client_id=settings.oidc_client_id,
+        secret=Secret(secret.encode()) if secret else None,
+        redirect_uri=f"{settings.issuer}/sign-in/sso/callback",
+        label=settings.oidc_label,
+        groups_claim=settings.oidc_groups,
+        fetcher=DocumentFetcher(),
+        keys=IssuerKeys(DocumentFetcher(), clock),
+        clock=clock,
+    )
 
 
 def _charter_loader(database: Database[HouseTransaction]) -> Callable[[Principal], CharterVersion]:

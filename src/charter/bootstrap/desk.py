@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from charter.bootstrap import authority, evidence, inventory
+from charter.bootstrap import authority, evidence, inventory, signin
 from charter.bootstrap import review as reviews
 from charter.evidence.entry import Draft, EntryKind
 
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
+    from charter.identity.single_signon import Identity
+    from charter.registry.access import Access
     from charter.registry.standing import Move
 
 Json = dict[str, Any]
@@ -61,6 +63,10 @@ class HouseDesk:
     def status(self) -> Json:
         """Return whether the node is well, and what it holds."""
         return inventory.status(self.house)
+
+    async def admit(self, identity: Identity, *, source: str) -> Access:
+        """Return the access of a person whose provider vouches for them, with the sign-in recorded."""
+        return await signin.admit(self.house, identity, source=source, door="console")
 
     async def signed_in(self, *, person: str, source: str) -> None:
         """Record durably that `person` signed in."""

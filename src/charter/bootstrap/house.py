@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from charter.adapters.aws_callers import AwsCallers
 from charter.adapters.database import Database
 from charter.adapters.datafolder import DataFolder
 from charter.adapters.issuer_keys import IssuerKeys
+from charter.adapters.oidc_provider import OidcProvider
 from charter.adapters.upstream import McpUpstreams
 from charter.bootstrap.keys import Keys
 from charter.bootstrap.slices import SliceCache
@@ -27,6 +28,7 @@ from charter.identity.keys import KeyRing
 from charter.identity.tokens import AccessTokens
 from charter.identity.trust import Trust
 from charter.lifecycle.directory import Hand
+from charter.registry.directory import Person
 from charter.registry.principal import LiveEstate, Principal
 from charter.registry.problem import suggestion
 
@@ -53,6 +55,8 @@ class House:
     slices: SliceCache
     upstreams: McpUpstreams
     pipeline: Pipeline
+    provider: OidcProvider | None = None  # where people sign in
+    farewells: list[Callable[[Person], None]] = field(default_factory=list)  # told, on the writer's thread, who left
 
     @property
     def evidence_key(self) -> bytes:
@@ -76,7 +80,12 @@ class House:
 
     def hand(self, actor: str) -> Hand:
         """Return whose hand changes people, and what has to end when one leaves."""
-        return Hand(actor, self.entropy)
+
+        def then(person: Person) -> None:
+            for farewell in self.farewells:
+                farewell(person)
+
+        return Hand(actor, self.entropy, then)
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:

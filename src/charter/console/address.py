@@ -66,6 +66,19 @@ class Address:
         """Return the Set-Cookie value that gives a browser its session."""
         return self._cookie(session_id, COOKIE_SECONDS)
 
+    def set_passing_cookie(self, secret: str, max_age: int) -> str:
+        """Return the Set-Cookie value that ties a sign-in at the provider to the browser that began it.
+
+        It must come back with the provider's redirect, so it is Lax where the session's is Strict.
+        """
+        secure = "; Secure" if self.is_secure else ""
+        name = f"{self.cookie}-passing"
+        return f"{name}={secret}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}"
+
+    def passing_cookie_of(self, headers: Iterable[str]) -> str | None:
+        """Return the secret in the Cookie `headers`; None unless there is exactly one."""
+        return _cookie_in(headers, f"{self.cookie}-passing")
+
     def drop_cookie(self) -> str:
         """Return the Set-Cookie value that takes it away."""
         return self._cookie("", 0)
@@ -76,9 +89,13 @@ class Address:
 
     def cookie_of(self, headers: Iterable[str]) -> str | None:
         """Return the session id in the Cookie `headers` (RFC 6265 section 5.4); None unless there is exactly one."""
-        pairs = (pair.strip().partition("=") for header in headers for pair in header.split(";"))
-        found = [value for name, _, value in pairs if name == self.cookie]
-        return found[0] if len(found) == 1 else None
+        return _cookie_in(headers, self.cookie)
+
+
+def _cookie_in(headers: Iterable[str], wanted: str) -> str | None:
+    pairs = (pair.strip().partition("=") for header in headers for pair in header.split(";"))
+    found = [value for name, _, value in pairs if name == wanted]
+    return found[0] if len(found) == 1 else None
 
 
 def _split(issuer: str) -> tuple[str, str, int | None]:

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from charter.identity.single_signon import Identity
+from charter.registry.access import Access
 from charter.registry.standing import Move
 
 Json = dict[str, Any]
@@ -99,6 +101,15 @@ class Desk(Protocol):
 
     def status(self) -> Json:
         """Return at least version, node, issuer, principals, systems, healthy, log_size."""
+        ...
+
+    async def admit(self, identity: Identity, *, source: str) -> Access:
+        """Return the access of a person whose provider vouches for them, with the sign-in recorded.
+
+        Raises:
+            DeniedError: they may not come in.
+            UnavailableError: it could not be recorded; then nobody comes in.
+        """
         ...
 
     async def signed_in(self, *, person: str, source: str) -> None:

@@ -9,6 +9,7 @@
 4. Someone is signed in, unless the path is one of the few that need nobody: deny by default, so no page can forget to
    ask.
 5. A POST of someone signed in carries the form token of that very session.
+6. Whoever POSTs has the access that the deed takes; what is not known takes the most.
 
 INVARIANT: each answer, refusals and crashes included, leaves with the headers below.
 """
@@ -29,6 +30,7 @@ from starlette.responses import RedirectResponse, Response
 from charter.console.form import parse_pairs
 from charter.console.signin import SignIn, form_token
 from charter.core.errors import MalformedError
+from charter.registry.access import Access
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -43,6 +45,12 @@ MAX_BODY = 16 * 1024
 BODY_SECONDS = 10
 FORM = "application/x-www-form-urlencoded"
 PUBLIC = ("/sign-in", "/sign-in/", "/static/")  # exact, or a beginning where it ends in a slash
+_DEEDS = (  # what a POST takes, by the beginning of its path; approvals ask for a human role besides
+    ("/approvals/", Access.VIEWER),
+    ("/sign-out", Access.VIEWER),
+    ("/passkeys", Access.VIEWER),
+    ("/principals/", Access.OPERATOR),
+)
 SELF_UPDATING = "/verdicts/new"  # a page asks for it by itself: no deed of a person
 HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (
@@ -71,6 +79,8 @@ class Visitor:
     person: str
     session_id: str
     form_token: str
+    access: Access
+    is_local: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +104,7 @@ class Refusal:
 class Door:
     """The ASGI application that stands before the pages (`app`); `tell` makes the page that states a refusal."""
 
-    def __init__(self, app: App, signin: SignIn, tell: Callable[[Refusal], Response]) -> None:
+    def __init__(self, app: App, signin: SignIn, tell: Callable[[Refusal, Visitor | None], Response]) -> None:
         self.app = app
         self._signin = signin
         self._tell = tell
@@ -117,7 +127,7 @@ class Door:
             refusal = _wrong_form(headers) or self._foreign(headers)
             if refusal is None:
                 body, refusal = await _read(receive)
-        answer: Response | None = self._tell(refusal) if refusal else self._admit(scope, headers, body)
+        answer: Response | None = self._tell(refusal, None) if refusal else self._admit(scope, headers, body)
         if answer is not None:
             await answer(scope, receive, send)
             return
@@ -151,11 +161,13 @@ class Door:
             form = parse_pairs(body)
             query = parse_pairs(scope["query_string"])
         except MalformedError as err:
-            return self._tell(Refusal(400, err.detail, err.help or ""))
+            return self._tell(Refusal(400, err.detail, err.help or ""), None)
         if scope["method"] == "POST" and visitor is not None and not _is_public(path):
             given = form.pop("form_token", "")
             if not hmac.compare_digest(given.encode(), visitor.form_token.encode()):
-                return self._tell(_STALE_FORM)
+                return self._tell(_STALE_FORM, visitor)
+            if visitor.access < needed_for(path):
+                return self._tell(_beyond(visitor, needed_for(path)), visitor)
         scope[_ADMITTED] = Admitted(visitor, form, query)
         return None
 
@@ -164,7 +176,7 @@ class Door:
         session = self._signin.session(session_id, deed=deed) if session_id else None
         if session_id is None or session is None:
             return None
-        return Visitor(session.person, session_id, form_token(session_id))
+        return Visitor(session.person, session_id, form_token(session_id), session.access, session.is_local)
 
     def _misdirected(self, headers: Headers) -> Refusal | None:
         hosts = [host.lower() for host in headers.getlist("host")]
@@ -193,6 +205,19 @@ _STALE_FORM = Refusal(403, "this form belongs to another session", "go back, rel
 BROKEN = Refusal(
     500, "something broke inside Charter", "see the server's log, and look again before you repeat a change"
 )
+
+
+def needed_for(path: str) -> Access:
+    """Return what it takes to POST to `path`: the most, unless the path is known to take less."""
+    return next((access for beginning, access in _DEEDS if path.startswith(beginning)), Access.ADMIN)
+
+
+def _beyond(visitor: Visitor, needed: Access) -> Refusal:
+    return Refusal(
+        403,
+        f"this takes the access `{needed.word}`, and you have `{visitor.access.word}`",
+        "ask whoever keeps `access` in teams.yaml",
+    )
 
 
 def _is_public(path: str) -> bool:

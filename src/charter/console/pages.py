@@ -34,6 +34,7 @@ from charter.core.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
+from charter.identity.single_signon import SingleSignOn
 
 _STATIC = {
     "console.css": "text/css; charset=utf-8",
@@ -43,9 +44,12 @@ _STATIC = {
 }
 
 
-def console_app(desk: Desk, signin: SignIn) -> Door:
-    """Return the console over `desk`, for who signs in through `signin`. Its `app` holds the routes."""
-    console = Console(desk, signin, templates())
+def console_app(desk: Desk, signin: SignIn, signon: SingleSignOn | None = None) -> Door:
+    """Return the console over `desk`, for who signs in through `signin` or the provider of `signon`.
+
+    Its `app` holds the routes.
+    """
+    console = Console(desk, signin, signon, templates())
     app = FastAPI(title="Charter console", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.console = console
     for pages in (signin_pages, principal_pages, evidence_pages, approval_pages):

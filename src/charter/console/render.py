@@ -26,6 +26,7 @@ from charter.console.door import Refusal, Visitor, visitor_of
 from charter.console.plain import plain, shortened
 from charter.console.signin import SignIn
 from charter.core.clock import parse_rfc3339
+from charter.identity.single_signon import SingleSignOn
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -36,6 +37,7 @@ class Console:
 
     desk: Desk
     signin: SignIn
+    signon: SingleSignOn | None
     templates: Environment = field(repr=False)
 
     async def page(self, request: Request, template: str, *, status: int = 200, **facts: Any) -> HTMLResponse:  # noqa: ANN401

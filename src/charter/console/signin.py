@@ -6,12 +6,13 @@
    nothing.
 3. A session id is made when a link is redeemed and never taken from the browser, so none can be planted beforehand. A
    session ends 8 hours after it began, after 30 minutes without a deed of the person (a page that updates itself is
-   none), at sign-out, or when the 32 places are taken and it is the one unused for longest.
+   none), at sign-out, or when the 256 places are taken and it is the one unused for longest.
 4. Failed attempts are counted per source and answered 429 beyond ten a minute. A good link is never refused for them:
    guessing 256 bits is hopeless at any rate, and a counter that could lock the operator out would help an attacker
    during a kill.
 
-All calls come from the event loop's thread, so each method is one step that nothing interrupts.
+Calls come from the event loop's thread, so each method is one step that nothing interrupts; only `end_all_of` may come
+from the database writer's, when somebody left.
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ from charter.console.address import Address
 from charter.core.clock import Clock
 from charter.core.entropy import Entropy
 from charter.core.errors import ErrorCode, ThrottledError, UnauthenticatedError
+from charter.registry.access import Access
 
 LINK_LIFE = dt.timedelta(minutes=10)
 SESSION_LIFE = dt.timedelta(hours=8)
 IDLE_LIFE = dt.timedelta(minutes=30)
 MAX_LINKS = 16
-MAX_SESSIONS = 32
+MAX_SESSIONS = 256
 MAX_FAILURES = 10  # per source and minute
 MAX_SOURCES = 256
 _MINUTE = dt.timedelta(minutes=1)
@@ -47,6 +49,8 @@ class Session:
 
     digest: bytes
     person: str
+    access: Access
+    is_local: bool  # the operator at this machine, who may answer in the name of people that stand beside them
     began: dt.datetime
     used: dt.datetime
 
@@ -56,7 +60,7 @@ class Session:
 
 
 class SignIn:
-    """The links given out and the sessions open, of the one operator, in memory: a restart signs everybody out."""
+    """The links given out to the local operator and the sessions open, in memory: a restart signs everybody out."""
 
     def __init__(self, clock: Clock, entropy: Entropy, operator: str, *, issuer: str) -> None:
         self.clock = clock
@@ -93,14 +97,25 @@ class SignIn:
         self._links.pop(_digest(token), None)
         if not usable:
             self._fail(source)
+        return self.open(self.operator, Access.ADMIN, is_local=True, replaces=replaces)
+
+    def open(self, person: str, access: Access, *, is_local: bool = False, replaces: str | None = None) -> str:
+        """Open a session of somebody who has proved themselves; return its id."""
         if replaces is not None:
             self.end(replaces)
         session_id = self._entropy.token(32)
         now = self.clock.now()
-        session = Session(_digest(session_id), self.operator, now, now)
+        session = Session(_digest(session_id), person, access, is_local, now, now)
         self._sessions[session.digest] = session
         self._drop_sessions(now)
         return session_id
+
+    def end_all_of(self, person: str) -> int:
+        """Sign a person out everywhere; return how many sessions that were."""
+        ended = [session.digest for session in self._sessions.values() if session.person.lower() == person.lower()]
+        for digest in ended:
+            self._sessions.pop(digest, None)
+        return len(ended)
 
     def session(self, session_id: str, *, deed: bool = True) -> Session | None:
         """Return the open session with this id, if there is one. `deed` says that a person did something just now."""

@@ -1,4 +1,4 @@
-"""The pages that need nobody to be signed in: what to do, the link's button, and the way out."""
+"""The pages that need nobody to be signed in: what to do, the link's button, the sign-in provider, the way out."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from charter.console.door import admitted, visitor_of
-from charter.console.render import console_of
-from charter.core.errors import CharterError
+from charter.console.render import Console, console_of
+from charter.core.errors import AbsentError, CharterError, ErrorCode
+from charter.identity.single_signon import COOKIE_SECONDS, SingleSignOn
 
 router = APIRouter()
 
@@ -18,7 +19,44 @@ async def sign_in(request: Request) -> Response:
     """Say how to sign in."""
     if admitted(request).visitor:
         return RedirectResponse("/", 303)
-    return console_of(request).show("sign-in.html")
+    console = console_of(request)
+    return console.show("sign-in.html", provider=console.signon.provider.label if console.signon else None)
+
+
+@router.get("/sign-in/sso")
+async def leave_for_provider(request: Request) -> Response:
+    """Send the browser to the organisation's provider, with a cookie that its answer must come back with."""
+    console = console_of(request)
+    where, browser = await _signon(console).begin()
+    answer = RedirectResponse(where, 303)
+    answer.headers["set-cookie"] = console.signin.address.set_passing_cookie(browser, COOKIE_SECONDS)
+    return answer
+
+
+@router.get("/sign-in/sso/callback")
+async def come_from_provider(request: Request) -> Response:
+    """Take the provider's answer, ask the desk, open the session.
+
+    The session's cookie is for requests of our own pages alone, which what follows a redirect from elsewhere is not; so
+    the answer is a page that goes on by itself.
+    """
+    console, query = console_of(request), admitted(request).query
+    browser = console.signin.address.passing_cookie_of(request.headers.getlist("cookie"))
+    identity = await _signon(console).finish(query, browser)
+    source = request.client.host if request.client else "unknown"
+    access = await console.desk.admit(identity, source=source)
+    visitor = admitted(request).visitor
+    session_id = console.signin.open(identity.email, access, replaces=visitor.session_id if visitor else None)
+    answer = console.show("sign-in-done.html", person=identity.email)
+    answer.headers.append("set-cookie", console.signin.address.set_cookie(session_id))
+    answer.headers.append("set-cookie", console.signin.address.set_passing_cookie("", 0))
+    return answer
+
+
+def _signon(console: Console) -> SingleSignOn:
+    if console.signon is None:
+        raise AbsentError(ErrorCode.NOT_SIGNED_IN, "no sign-in provider is set", help="set CHARTER_OIDC_ISSUER")
+    return console.signon
 
 
 @router.get("/sign-in/{token}")

@@ -81,7 +81,7 @@ class Estate:
                 "systems": {name: part.value.digest for name, part in self.systems.items()},
                 "guardrails": {part.path: part.digest for part in self.guardrails},
                 "patterns": {name: part.value.digest for name, part in self.patterns.items()},
-                "teams": digest_of(self.teams.value.model_dump(mode="json")),
+                "teams": digest_of(self.teams.value.to_json()),
             }
             | ({"issuers": digest_of(issuers.to_json())} if issuers.issuers else {})
         )

@@ -139,7 +139,12 @@ _PATTERN_SIGNS = re.compile(r"[*?|^$()\[\]{}\\]|\.\*|^/|/$|:$")
 _LOOPBACK = ("localhost",)
 
 
-def _address(text: str) -> str:
+def trusted_address(text: str) -> str:
+    """Return `text`, which must be the https address of an issuer, or an http one on this machine.
+
+    Raises:
+        ValueError: it is none.
+    """
     parts = urlsplit(text)
     if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment or parts.username:
         raise ValueError(f"`{text[:80]}` is no address; write it in full, as in https://issuer.example.com")
@@ -155,7 +160,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-Address = Annotated[str, StringConstraints(strict=True, max_length=2048), AfterValidator(_address)]
+Address = Annotated[str, StringConstraints(strict=True, max_length=2048), AfterValidator(trusted_address)]
 
 
 class TrustedIssuer(Model):

@@ -132,7 +132,7 @@ def parts_of(estate: Estate) -> dict[str, EstatePart]:
     bodies = [(part.path, PartKind.GUARDRAIL, part.text.encode()) for part in estate.guardrails]
     bodies += [(part.path, PartKind.PATTERN, canonical(part.value.to_json())) for part in estate.patterns.values()]
     teams = estate.teams
-    bodies.append((teams.path, PartKind.TEAMS, canonical(teams.value.model_dump(mode="json"))))
+    bodies.append((teams.path, PartKind.TEAMS, canonical(teams.value.to_json())))
     if estate.issuers.value.issuers:
         bodies.append((estate.issuers.path, PartKind.ISSUERS, canonical(estate.issuers.value.to_json())))
     return {path: EstatePart(path, kind, digest(body), body.decode(), digest(body)) for path, kind, body in bodies}

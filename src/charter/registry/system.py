@@ -166,12 +166,25 @@ class Team(Model):
     members: tuple[Email, ...] = ()
 
 
+class AccessGroups(Model):
+    """The directory's groups whose people may use the console and the control API, and how far."""
+
+    viewer: tuple[Text, ...] = ()
+    operator: tuple[Text, ...] = ()
+    admin: tuple[Text, ...] = ()
+
+
 class Teams(Model):
-    """`teams.yaml`: the organisation's teams and the people who hold each human role."""
+    """`teams.yaml`: the organisation's teams, the people who hold each human role, and who may use the console."""
 
     charter: Literal["v1"]
     teams: dict[Name, Team] = Field(default_factory=dict)
     roles: dict[Name, tuple[Email, ...]] = Field(default_factory=dict)
+    access: AccessGroups | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the file as plain JSON."""
+        return self.model_dump(mode="json", exclude_none=True)
 
     @property
     def people(self) -> frozenset[str]:

@@ -24,6 +24,7 @@ from charter.bootstrap import House, build
 from charter.config import Settings
 from charter.console.signin import SignIn
 from charter.core.errors import ConflictError, ErrorCode, MalformedError
+from charter.registry.directory import Person
 from charter.server.client_tls import ClientTls, TlsConnection, read_authorities
 from charter.server.connection import Connection
 from charter.server.control import control_app
@@ -76,11 +77,13 @@ def public_app(house: House, signin: SignIn) -> App:
     """Return what the TCP door serves."""
     from charter.bootstrap.desk import HouseDesk
     from charter.console.pages import console_app
+    from charter.identity.single_signon import SingleSignOn
     from charter.server.gateway import GatewayApp
     from charter.server.oauth import OAuthApp
     from charter.server.scim import ScimApp
 
-    console = console_app(HouseDesk(house), signin)
+    signon = SingleSignOn(house.provider, house.clock, house.entropy) if house.provider else None
+    console = console_app(HouseDesk(house), signin, signon)
     doors = Doors(GatewayApp.of(house), OAuthApp.of(house), ScimApp.of(house), console)
     trusted = house.settings.trusted_proxies
     return Forwarded(doors, trusted) if trusted else doors
@@ -112,6 +115,7 @@ async def serve(settings: Settings, *, operator: str, announce: Callable[[str, s
         house = await asyncio.to_thread(build, settings, operator=operator)
         undo.push_async_callback(house.aclose)
         signin = SignIn(house.clock, house.entropy, operator, issuer=settings.issuer)
+        _end_sessions_of_leavers(house, signin)
         control = undo.enter_context(listening(settings.socket))
         servers = [
             (_server(public_app(house, signin)), listeners["port"]),
@@ -170,6 +174,17 @@ def _tls_server(house: House) -> uvicorn.Server:
     tls = ClientTls(settings.tls_cert, settings.tls_key, house.live, read_authorities(settings.client_ca))
     context = tls.context()
     return _server(machine_app(house), http=TlsConnection, ssl_context_factory=lambda _config, _default: context)
+
+
+def _end_sessions_of_leavers(house: House, signin: SignIn) -> None:
+    """Sign people out who leave. The directory is answered on this loop, after what is put on it here."""
+    loop = asyncio.get_running_loop()
+
+    def farewell(person: Person) -> None:
+        if person.email is not None:
+            loop.call_soon_threadsafe(signin.end_all_of, person.email)
+
+    house.farewells.append(farewell)
 
 
 def _server(app: App, *, http: type[Connection] = Connection, **more: Any) -> uvicorn.Server:  # noqa: ANN401 - uvicorn's
