@@ -33,6 +33,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 USERS = {
     "maria": {"email": "Maria@example.com", "email_verified": True, "groups": ["platform"]},
     "vera": {"email": "vera@example.com", "email_verified": True, "groups": ["everyone"]},
+    "lee": {"email": "lee@example.com", "email_verified": True, "groups": ["everyone"]},
     "mallory": {"email": "maria@example.com", "email_verified": False, "groups": ["platform"]},
     "nobody": {"email": "nobody@example.com", "email_verified": True, "groups": []},
 }
@@ -174,14 +175,14 @@ def test_an_answer_is_taken_once(site: Site, page: Page) -> None:
 
 def test_whoever_leaves_is_signed_out_and_comes_in_no_more(site: Site, page: Page) -> None:
     at = "2026-11-24T09:30:00.000000Z"
-    person = Person("psn_vera", "vera", "vera@example.com", "Vera", None, True, {}, at, at)
+    person = Person("psn_lee", "lee", "lee@example.com", "Lee", None, True, {}, at, at)
     site.stage.house.farewells.append(lambda left: site.signin.end_all_of(str(left.email)) and None)
     hand = site.stage.house.hand("okta")
     site.stage.house.database.write(lambda tx: deeds.add_person(tx, person, hand))
-    come_in(site, page, "vera")
+    come_in(site, page, "lee")
     expect(page.get_by_role("heading", level=1)).to_have_text("Inventory")
-    site.stage.house.database.write(lambda tx: deeds.delete_person(tx, "psn_vera", hand))
+    site.stage.house.database.write(lambda tx: deeds.delete_person(tx, "psn_lee", hand))
     page.goto(site.origin)
     expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
-    page.get_by_role("link", name="Example Corp").click()  # the provider remembers her, and asks nothing
+    page.get_by_role("link", name="Example Corp").click()  # the provider remembers them, and asks nothing
     expect(page.locator("main")).to_contain_text("nobody that the directory knows as active")
