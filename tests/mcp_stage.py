@@ -262,9 +262,14 @@ class Background:
         leave = asyncio.Event()
 
         async def hold() -> None:
-            async with context as value:
-                entered.set_result(value)
-                await leave.wait()
+            try:
+                async with context as value:
+                    entered.set_result(value)
+                    await leave.wait()
+            except BaseException as err:
+                if not entered.done():
+                    entered.set_exception(err)
+                raise
 
         task = asyncio.run_coroutine_threadsafe(hold(), self._loop)
         self._open.append((leave, task))

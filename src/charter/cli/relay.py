@@ -102,9 +102,9 @@ def _refused(status: int, detail: str, help: str | None) -> web.Response:
 @asynccontextmanager
 async def relaying(relay: Relay) -> AsyncIterator[str]:
     """Serve `relay` on a free loopback port for as long as the context lasts; yield its base URL."""
-    runner = web.AppRunner(relay.app(), access_log=None, handler_cancellation=True)
+    runner = web.AppRunner(relay.app(), access_log=None, handler_cancellation=True, shutdown_timeout=1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=1)
+    site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     try:
         host, port = runner.addresses[0][:2]

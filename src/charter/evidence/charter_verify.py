@@ -251,7 +251,7 @@ class Checkpoint:
 
 
 def parse_checkpoint(note: str) -> Checkpoint:
-    """Return the checkpoint that a signed note states (C2SP tlog-checkpoint, signed-note)."""
+    """Return the checkpoint a signed note states (C2SP tlog-checkpoint), or raise UnreadableError."""
     body, blank, tail = note.rpartition("\n\n")
     lines = body.split("\n")
     if not blank or not tail.endswith("\n") or len(lines) < 3 or not re.fullmatch("[0-9]{1,19}", lines[1]):  # noqa: PLR2004 - origin, size, root
@@ -453,7 +453,7 @@ def _base64(text: object, what: str, length: int | None = None) -> bytes:
 
 
 def parse_key(text: str) -> bytes:
-    """Return the raw public key from its base64, or from a verifier key, `<name>+<id>+<base64 of 0x01 and the key>`."""
+    """Return the raw key from its base64 or `<name>+<id>+<base64 of 0x01 and the key>`, or raise UnreadableError."""
     parts = text.strip().split("+", 2)
     if len(parts) == 3 and len(text.strip()) > 44:  # noqa: PLR2004 - 44 of base64 may have plus signs of their own
         return _base64(parts[2], "the key", HASH + 1)[1:]

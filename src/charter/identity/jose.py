@@ -27,6 +27,7 @@ from charter.core.errors import ErrorCode, MalformedError
 
 MAX_COMPACT = 8192  # characters
 MAX_MEMBERS = 64
+_MAX_DIGITS = 20
 _ES256 = JWSRegistry.algorithms["ES256"]
 _EDDSA = JWSRegistry.algorithms["EdDSA"]
 _COORDINATE_CHARACTERS = 43  # 32 bytes in base64url
@@ -182,7 +183,15 @@ def _no_number(text: str) -> NoReturn:
     raise ValueError(f"the number {text[:20]!a} is not whole")
 
 
-_READER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_no_number, parse_constant=_no_number)
+def _whole(text: str) -> int:
+    if len(text) > _MAX_DIGITS:  # Python's own bound is wider, and its words are none for a caller
+        raise ValueError("a number has too many digits")
+    return int(text)
+
+
+_READER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_whole, parse_float=_no_number, parse_constant=_no_number
+)
 
 
 def _read_object(data: bytes) -> dict[str, Any]:

@@ -115,7 +115,7 @@ class ExportTo(Command):
 
 def control_app(house: House, signin: SignIn | None = None) -> FastAPI:
     """Return the control API of `house`; `signin` is the console's, where one is served."""
-    app = FastAPI(title="Charter control API", version="1", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Charter control API", version="1", docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.house = house
     app.state.signin = signin
     for router in (principals, estate, approvals, people, evidence, operations):

@@ -1,0 +1,146 @@
+"""Where a process begins to listen, found in the code: each such place is a door, and a fuzz test tries each door.
+
+What the doors in other files lead to is tried beside this: control, oauth, console, gateway. Here are the relay of
+`charter run`, and the check that there is no door that nobody tries.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import aiohttp
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charter.cli.relay import Relay, relaying
+from charter.console.door import Door
+from charter.core.errors import ErrorCode, UnavailableError
+from charter.server.gateway import GatewayApp
+from charter.server.oauth import OAuthApp
+from fuzz_stage import SOURCE, a_world, fuzzed
+from hostile import TEXT
+from mcp_stage import Background, serving
+from servers.rogue_http import RogueHttp
+
+HERE = Path(__file__).parent
+LISTENING = frozenset(
+    {"listen", "bind", "Server", "TCPSite", "UnixSite", "SockSite", "start_server", "start_unix_server"}
+    | {"create_server", "create_unix_server", "HTTPServer", "run_app", "ThreadingHTTPServer"}
+)
+# Files that begin to listen, and the tests that try what listens there.
+DOORS = {
+    "server/app.py": ("fuzz_control", "fuzz_oauth", "fuzz_console", "fuzz_gateway", "http_connections"),
+    "server/gateway.py": ("fuzz_gateway",),  # a stream on which a caller listens
+    "cli/relay.py": ("fuzz_doors",),
+}
+
+
+def listening(tree: ast.AST) -> bool:
+    """Whether code begins to listen somewhere: it calls one of the ways to do so."""
+    nodes = list(ast.walk(tree))
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("charter")]
+    own = {alias.asname or alias.name for node in imports for alias in node.names}  # ours listen where they are written
+    calls = [node.func for node in nodes if isinstance(node, ast.Call)]
+    named = {call.id for call in calls if isinstance(call, ast.Name)} - own
+    methods = {call.attr for call in calls if isinstance(call, ast.Attribute) and not _is_policy(call)}
+    return not LISTENING.isdisjoint(named | methods)
+
+
+def _is_policy(called: ast.Attribute) -> bool:
+    """`engine.bind` binds a policy, not an address."""
+    return isinstance(called.value, ast.Name) and called.value.id == "engine"
+
+
+def test_every_door_is_tried_by_a_fuzz_test() -> None:
+    found = {
+        str(path.relative_to(SOURCE))
+        for path in SOURCE.rglob("*.py")
+        if "cli/demo" not in str(path) and listening(ast.parse(path.read_text(encoding="utf-8")))
+    }
+    assert found == DOORS.keys()
+    for tests in DOORS.values():
+        for name in tests:
+            assert (HERE / f"test_{name}.py").is_file()
+
+
+def test_the_tcp_door_leads_to_nothing_else(tmp_path: Path) -> None:
+    with a_world(tmp_path) as world:
+        behind = {type(app) for _, app in world.doors._routes}
+        assert behind == {GatewayApp, OAuthApp}
+        assert type(world.doors._console) is Door
+
+
+# --- the relay of `charter run` ---
+
+SECRET = "s3cret-path-segment"
+
+
+@pytest.fixture(scope="module")
+def relay() -> Iterator[tuple[Background, str, aiohttp.ClientSession]]:
+    background = Background()
+
+    async def credentials(method: str, url: str) -> Mapping[str, str]:
+        if "broken" in url:
+            raise UnavailableError(ErrorCode.NOT_RUNNING, "no Charter answers", help="start it")
+        return {"authorization": f"DPoP the-token-for-{method}", "dpop": "a-proof"}
+
+    async def session() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession()
+
+    try:
+        upstream = background.enter(serving(RogueHttp(modern=True)))
+        places = {"notes": upstream, "broken": f"{upstream}/broken", "gone": "http://127.0.0.1:9/"}
+        base = background.enter(relaying(Relay(places, SECRET, credentials, lambda _: None)))
+        web = background.run(session())
+        yield background, base, web
+        background.run(web.close())
+    finally:
+        background.close()
+
+
+async def ask(
+    web: aiohttp.ClientSession, method: str, url: str, data: bytes | io.BytesIO, headers: dict[str, str]
+) -> tuple[int, str]:
+    async with asyncio.timeout(15), web.request(method, url, data=data, headers=headers) as answer:
+        return answer.status, (await answer.read()).decode("utf-8", "replace") + str(answer.headers)
+
+
+SEGMENT = TEXT.filter(lambda text: text.isascii() and text.isprintable() and len(text) < 1000)
+
+
+def test_nothing_sent_to_the_relay_breaks_it_or_gives_a_token_away(
+    relay: tuple[Background, str, aiohttp.ClientSession],
+) -> None:
+    background, base, web = relay
+    headers = st.dictionaries(
+        st.sampled_from(["Authorization", "DPoP", "Host", "X-A", "Content-Type"]), SEGMENT, max_size=3
+    )
+    secret = st.sampled_from([SECRET, SECRET[:-1], SECRET + "x", ""]) | SEGMENT
+    system = st.sampled_from(["notes", "broken", "gone", "other", ""]) | SEGMENT
+
+    @fuzzed(80)
+    @given(
+        st.sampled_from(["GET", "POST", "DELETE", "PUT", "OPTIONS"]), secret, system, st.binary(max_size=60), headers
+    )
+    def attempt(method: str, key: str, name: str, data: bytes, given: dict[str, str]) -> None:
+        status, said = background.run(ask(web, method, f"{base}/{key}/{name}", data, given))
+        assert status in (200, 202, 400, 403, 404, 405, 502)
+        assert "the-token-for" not in said
+        assert "Traceback" not in said
+        if key != SECRET:
+            assert status in (400, 404, 405)
+
+    attempt()
+
+
+def test_a_body_larger_than_any_call_is_refused_by_the_relay(
+    relay: tuple[Background, str, aiohttp.ClientSession],
+) -> None:
+    background, base, web = relay
+    status, _ = background.run(ask(web, "POST", f"{base}/{SECRET}/notes", io.BytesIO(b"x" * (17 * 1024 * 1024)), {}))
+    assert status == 413
