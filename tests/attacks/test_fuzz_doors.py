@@ -22,6 +22,7 @@ from charter.console.door import Door
 from charter.core.errors import ErrorCode, UnavailableError
 from charter.server.gateway import GatewayApp
 from charter.server.oauth import OAuthApp
+from charter.server.scim import ScimApp
 from fuzz_stage import SOURCE, a_world, fuzzed
 from hostile import TEXT
 from mcp_stage import Background, serving
@@ -34,7 +35,8 @@ LISTENING = frozenset(
 )
 # Files that begin to listen, and the tests that try what listens there.
 DOORS = {
-    "server/app.py": ("fuzz_control", "fuzz_oauth", "fuzz_console", "fuzz_gateway", "http_connections"),
+    "server/app.py": ("fuzz_control", "fuzz_oauth", "fuzz_console", "fuzz_gateway", "fuzz_scim", "http_connections"),
+    "server/control_socket.py": ("fuzz_control",),
     "server/gateway.py": ("fuzz_gateway",),  # a stream on which a caller listens
     "cli/relay.py": ("fuzz_doors",),
 }
@@ -71,7 +73,7 @@ def test_every_door_is_tried_by_a_fuzz_test() -> None:
 def test_the_tcp_door_leads_to_nothing_else(tmp_path: Path) -> None:
     with a_world(tmp_path) as world:
         behind = {type(app) for _, app in world.doors._routes}
-        assert behind == {GatewayApp, OAuthApp}
+        assert behind == {GatewayApp, OAuthApp, ScimApp}
         assert type(world.doors._console) is Door
 
 

@@ -33,6 +33,7 @@ ANY_VALUE = frozenset({"object", "Any", "Iterable[Any]"})
 UNTRUSTED = ANY_VALUE | {"str", "bytes", "Mapping[str, str]"}
 # What a parser takes beside what it parses.
 MORE: dict[str, Callable[[], dict[str, Any]]] = {
+    "adapters.master_place.parse_place": lambda: {"folder": SOURCE},
     "bootstrap.evidence.parse_moment": lambda: {"now": AT},
     "core.values.parse_line": lambda: {"what": "reason", "longest": 100},
     "identity.dpop.read_proof": lambda: {"method": "POST", "url": "http://127.0.0.1/x", "at": AT, "token": "t"},
@@ -58,7 +59,7 @@ SEEDS = (
     *NASTY,
     *estate_files().values(),
     "forbid (principal, action, resource) when { context.arguments.amount.number > 5 };",
-    '@id("x") forbid (principal, action in Charter::Action::"write", resource) unless { context.approvals.contains("r")};',
+    '@id("x") forbid (principal, action in Charter::Action::"write", resource) unless { context.approvals == [] };',
     "charter.example/log\n3\n" + "A" * 43 + "=\n\n\u2014 charter.example/log AAAAAAAA\n",
     "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJhIn0.AAAA",
     "a=1&b=%41&c=",
