@@ -221,8 +221,8 @@ def request(url: str, body: bytes, headers: str, method: str = "tools/call") -> 
     return "\r\n".join(lines).encode() + body
 
 
-def fetch(tokens: AgentTokens, resource: str, proof: str | None = None) -> str:
-    """Return a token; without a proof it is bound to no key: what a stock MCP client gets."""
+def fetch(tokens: AgentTokens, resource: str) -> str:
+    """Return a token that is bound to no key: what a stock MCP client gets."""
     form = {
         "grant_type": "client_credentials",
         "resource": resource,
@@ -231,7 +231,7 @@ def fetch(tokens: AgentTokens, resource: str, proof: str | None = None) -> str:
         "client_assertion": tokens.assertion(),
     }
     data = urllib.parse.urlencode(form).encode()
-    request = urllib.request.Request(f"{tokens.issuer}/oauth/token", data, {"DPoP": proof} if proof else {})  # noqa: S310 - our own server
+    request = urllib.request.Request(f"{tokens.issuer}/oauth/token", data)  # noqa: S310 - our own server
     with urllib.request.urlopen(request) as answer:  # noqa: S310
         return str(json.load(answer)["access_token"])
 

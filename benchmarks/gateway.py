@@ -175,7 +175,7 @@ def governed(started: list[subprocess.Popen[bytes]], folder: Path, upstream: str
         return [f"Authorization: Bearer {fetch(tokens, served.url)}"] * count
 
     def bound(count: int) -> list[str]:
-        token = fetch(tokens, served.url, tokens.proof("POST", f"{served.issuer}/oauth/token"))
+        token = asyncio.run(tokens.fetch(served.url))["access_token"]  # it learns the server's nonce, too
         return [
             f"Authorization: DPoP {token}\nDPoP: {tokens.proof('POST', served.url, token)}"
             for _ in range(min(count, 4000))

@@ -25,6 +25,7 @@ from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 
 from charter.bootstrap import authority
 from charter.cli.agent_keys import AgentTokens, agent_key
+from charter.cli.relay import Relay, relaying
 from charter.core.clock import SystemClock
 from charter.core.entropy import SystemEntropy
 from charter.server.app import Doors
@@ -230,6 +231,7 @@ def test_charters_own_client_gets_a_bound_token_that_is_worth_nothing_to_a_thief
     token = own["authorization"].removeprefix("DPoP ")
     assert present(server, own) == 200
     assert present(server, own) == 401  # the same proof again
+    assert challenge(server, {"authorization": f"DPoP {token}", "dpop": "x"}).startswith("DPoP algs=")
     assert present(server, {"authorization": f"Bearer {token}"}) == 401
     assert present(server, {"authorization": f"DPoP {token}"}) == 401
     thief = agent_key(tmp_path, server.issuer, "charge-reader")
@@ -242,6 +244,36 @@ def test_charters_own_client_gets_a_bound_token_that_is_worth_nothing_to_a_thief
     )
     fresh = {"authorization": f"DPoP {token}", "dpop": tokens.proof("POST", server.resource, token)}
     assert present(server, fresh) == 200
+
+
+def challenge(server: Server, headers: dict[str, str]) -> str:
+    accept = {"accept": "application/json, text/event-stream"}
+    answer = httpx.post(server.resource, json=INITIALIZE, headers=accept | headers)
+    assert answer.headers["dpop-nonce"]
+    return answer.headers["www-authenticate"]
+
+
+def test_what_charter_run_puts_between_answers_the_demand_for_a_nonce_by_itself(server: Server, tmp_path: Path) -> None:
+    key = agent_key(tmp_path, server.issuer, "refund-agent")
+    house = server.stage.house
+    asyncio.run(authority.register_key(house, "refund-agent", key.jwk, actor="test@example.com", reason="a test"))
+
+    async def call() -> list[int]:
+        tokens = AgentTokens(key, server.issuer, server.client_id, SystemClock(), SystemEntropy())
+        relay = Relay({"payments": server.resource}, "s3cret", tokens.headers, forget=tokens.forget, learn=tokens.learn)
+        async with relaying(relay) as base, httpx.AsyncClient(trust_env=False) as client:
+            accept = {"accept": "application/json, text/event-stream"}
+
+            async def one() -> int:
+                answer = await client.post(f"{base}/s3cret/payments", json=INITIALIZE, headers=accept)
+                assert "dpop-nonce" not in answer.headers
+                return answer.status_code
+
+            found = [await one()]
+            tokens.learn("x" * 28)  # as if it had been idle for long
+            return [*found, await one(), await one()]
+
+    assert asyncio.run(call()) == [200, 200, 200]
 
 
 def present(server: Server, headers: dict[str, str]) -> int:

@@ -39,6 +39,7 @@ REGISTERED_OAUTH_ERRORS = {
     "invalid_scope",
     "invalid_target",
     "invalid_dpop_proof",
+    "use_dpop_nonce",
     "temporarily_unavailable",
     "server_error",
 }

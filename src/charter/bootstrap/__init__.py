@@ -46,6 +46,7 @@ from charter.gateway.streams import OpenStreams
 from charter.identity.dpop import ProofMemory
 from charter.identity.envelope import Envelope
 from charter.identity.failures import Failures
+from charter.identity.nonce import Nonces
 from charter.identity.tokens import AccessTokens
 from charter.identity.trust import Trust
 from charter.identity.weakness import reconcile, weaknesses_of
@@ -163,7 +164,7 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
 ) -> House:
     engine = CompiledEngine(CedarEngine(), lambda found: hear_disagreement(house, found))
     permits, tokens = PermitLedger(clock), AccessTokens(keys.ring, settings.issuer)
-    proofs = ProofMemory()
+    proofs = ProofMemory(Nonces(keys.ring, clock.now()))
     slices = SliceCache(live, engine, load=_charter_loader(database), guardrails=lambda: database.read(_guardrails))
 
     def hear(record: SystemRecord, found: ToolList) -> None:

@@ -69,7 +69,7 @@ async def _run(principal: dict[str, Any], tokens: AgentTokens, command: list[str
     systems: list[str] = principal["systems"]
     endpoints = {system: f"{tokens.issuer}/mcp/{system}" for system in systems}
     secret = tokens.entropy.token(24)
-    async with relaying(Relay(endpoints, secret, tokens.headers, tokens.forget)) as base:
+    async with relaying(Relay(endpoints, secret, tokens.headers, forget=tokens.forget, learn=tokens.learn)) as base:
         urls = {system: f"{base}/{secret}/{system}" for system in systems}
         with tempfile.TemporaryDirectory(prefix="charter-run-") as folder:
             environment = _environment(principal["name"], urls, Path(folder))

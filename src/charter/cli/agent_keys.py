@@ -44,6 +44,8 @@ ASSERTION_SECONDS = 60
 REFRESH_SECONDS = 30  # a token with less than this left is replaced
 HTTP_SECONDS = 15.0
 MAX_KEY_BYTES = 4096
+MAX_NONCE = 512  # characters
+_USE_NONCE = "use_dpop_nonce"
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -140,6 +142,7 @@ class AgentTokens:
     entropy: Entropy
     _held: dict[str, tuple[str, float]] = field(default_factory=dict)  # resource -> token, until (monotonic)
     _fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _nonce: str | None = None  # the server's newest (RFC 9449 section 8)
 
     def __post_init__(self) -> None:
         if not is_safe(self.issuer):
@@ -168,6 +171,13 @@ class AgentTokens:
         """Forget the token for `resource`: the gateway did not take it."""
         self._held.pop(resource, None)
 
+    def learn(self, nonce: str | None) -> bool:
+        """Keep the nonce that an answer gave, if it gave one; return whether it is another than before."""
+        if nonce is None or nonce == self._nonce or len(nonce) > MAX_NONCE:
+            return False
+        self._nonce = nonce
+        return True
+
     async def fetch(self, resource: str) -> dict[str, Any]:
         """Return the token endpoint's answer for `resource`.
 
@@ -175,6 +185,17 @@ class AgentTokens:
             DeniedError, UnauthenticatedError: it was refused; the message says why.
             UnavailableError: the server cannot be reached, or asks to wait.
         """
+        status, found = await self._ask(resource)
+        if status != httpx.codes.OK and found.get("error") == _USE_NONCE:
+            status, found = await self._ask(resource)  # with the nonce that came with the refusal
+        if status != httpx.codes.OK:
+            raise _refused(found)
+        if not isinstance(found.get("access_token"), str) or type(found.get("expires_in")) is not int:
+            raise UnavailableError(ErrorCode.NOT_RUNNING, f"what answers at {self.issuer} is no Charter")
+        return found
+
+    async def _ask(self, resource: str) -> tuple[int, dict[str, Any]]:
+        """Return the status and body of one token request."""
         endpoint = f"{self.issuer}/oauth/token"
         form = {
             "grant_type": "client_credentials",
@@ -193,12 +214,8 @@ class AgentTokens:
             raise UnavailableError(
                 ErrorCode.NOT_RUNNING, f"no Charter answers at {self.issuer}", help="start it: charter up"
             ) from err
-        found = body if isinstance(body, dict) else {}
-        if answer.status_code != httpx.codes.OK:
-            raise _refused(found)
-        if not isinstance(found.get("access_token"), str) or type(found.get("expires_in")) is not int:
-            raise UnavailableError(ErrorCode.NOT_RUNNING, f"what answers at {self.issuer} is no Charter")
-        return found
+        self.learn(answer.headers.get("dpop-nonce"))
+        return answer.status_code, body if isinstance(body, dict) else {}
 
     def proof(self, method: str, url: str, token: str | None = None) -> str:
         """Return a DPoP proof for one request (RFC 9449 section 4.2)."""
@@ -208,6 +225,8 @@ class AgentTokens:
             "iat": int(self.clock.now().timestamp()),
             "jti": self.entropy.token(16),
         }
+        if self._nonce is not None:
+            claims["nonce"] = self._nonce
         if token is not None:
             claims["ath"] = encode_base64url(hashlib.sha256(token.encode()).digest())
         return self.key.sign({"typ": "dpop+jwt", "jwk": self.key.jwk}, claims)

@@ -20,8 +20,10 @@ from charter.gateway.mcp_protocol import RpcCode
 _NOT_FORWARDED = frozenset(
     {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host", "content-length", "origin"}
     | {"authorization", "dpop", "proxy-authorization", "proxy-connection", "accept-encoding", "content-encoding"}
-    | {"www-authenticate"}
+    | {"www-authenticate", "dpop-nonce"}
 )
+_USE_NONCE = 'error="use_dpop_nonce"'
+_UNREACHABLE = (502, "the Charter server cannot be reached", "start it with charter up")
 MAX_BODY_BYTES = 16 * 1024 * 1024
 CONNECT_SECONDS = 10
 Credentials = Callable[[str, str], Awaitable[Mapping[str, str]]]  # (method, url) -> headers that prove who asks
@@ -32,10 +34,20 @@ class Relay:
     """Forwards `/<secret>/<system>` to the gateway's endpoint of that system."""
 
     def __init__(
-        self, endpoints: Mapping[str, str], secret: str, credentials: Credentials, forget: Callable[[str], None]
+        self,
+        endpoints: Mapping[str, str],
+        secret: str,
+        credentials: Credentials,
+        *,
+        forget: Callable[[str], None],
+        learn: Callable[[str | None], bool],
     ) -> None:
-        """`forget` is told of an endpoint that did not take what `credentials` gave."""
+        """`forget` is told of an endpoint that did not take what `credentials` gave, `learn` of each nonce it gave.
+
+        `learn` answers whether the nonce is a new one, so that another try makes sense.
+        """
         self._forget = forget
+        self._learn = learn
         self._endpoints = endpoints
         self._secret = secret
         self._credentials = credentials
@@ -55,23 +67,26 @@ class Relay:
             return web.json_response({"error": "not found"}, status=404)
         body = await request.read()
         try:
-            proof = await self._credentials(request.method, target)
+            answer = await self._forward(request, target, body)
+            return answer or await self._forward(request, target, body, is_last=True) or _refused(*_UNREACHABLE)
         except CharterError as err:
             return _refused(403, err.detail, err.help)
-        headers = {k: v for k, v in request.headers.items() if k.lower() not in _NOT_FORWARDED} | dict(proof)
-        try:
-            return await self._forward(request, target, headers, body)
         except aiohttp.ClientError:
-            return _refused(502, "the Charter server cannot be reached", "start it with charter up")
+            return _refused(*_UNREACHABLE)
 
     async def _forward(
-        self, request: web.Request, target: str, headers: Mapping[str, str], body: bytes
-    ) -> web.StreamResponse:
-        session = request.app[_SESSION]
-        async with session.request(
+        self, request: web.Request, target: str, body: bytes, *, is_last: bool = False
+    ) -> web.StreamResponse | None:
+        """Forward a request; return None if the server wants another try, with the nonce it gave."""
+        proof = await self._credentials(request.method, target)
+        headers = {k: v for k, v in request.headers.items() if k.lower() not in _NOT_FORWARDED} | dict(proof)
+        async with request.app[_SESSION].request(
             request.method, target, data=body or None, headers=headers, allow_redirects=False
         ) as upstream:
+            is_new = self._learn(upstream.headers.get("DPoP-Nonce"))
             if upstream.status == web.HTTPUnauthorized.status_code:
+                if is_new and not is_last and _USE_NONCE in upstream.headers.get("WWW-Authenticate", ""):
+                    return None
                 self._forget(target)
             answer = web.StreamResponse(status=upstream.status, reason=upstream.reason)
             for name, value in upstream.headers.items():

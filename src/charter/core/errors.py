@@ -42,6 +42,7 @@ class ErrorCode(StrEnum):
     BAD_SCOPE = "bad_scope"
     BAD_GRANT = "bad_grant"
     NOT_BOUND = "not_bound"
+    NONCE_NEEDED = "nonce_needed"
     BAD_SUBJECT = "bad_subject"
     BAD_ACTOR = "bad_actor"
     BAD_ACTOR_PROOF = "bad_actor_proof"

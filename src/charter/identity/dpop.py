@@ -5,10 +5,11 @@
     (3) `htm` and `htu` are this request's method and address.
     (4) `iat` is now, give or take 30 seconds.
     (5) `ath` is the digest of the access token it comes with, where it comes with one.
-    (6) `jti` was not used before within that time.
+    (6) `nonce` is one that this server gave out lately (identity/nonce.py).
+    (7) `jti` was not used before within that time.
 
-`read_proof` does (1) to (5) and remembers nothing; `ProofMemory.use` does (6). The caller verifies the client or the
-token in between.
+`read_proof` does (1) to (5) and remembers nothing; `ProofMemory.use` does (6) and (7). The caller verifies the client
+or the token in between.
 
 INVARIANT: strangers, who can make proofs without end by keys of their own, cannot fill the memory of used ones: only a
 proof whose key a verified client or token stands behind is remembered.
@@ -27,6 +28,7 @@ from typing import NoReturn
 
 from charter.core.errors import CharterError, ErrorCode, UnauthenticatedError
 from charter.identity.jose import encode_base64url, parse_compact, parse_public_jwk, verify_compact
+from charter.identity.nonce import Nonces
 
 WINDOW_SECONDS = 30
 GENERATION_SECONDS = 2 * WINDOW_SECONDS + 1  # a proof can be accepted from 30 seconds before to 30 after its `iat`
@@ -44,6 +46,7 @@ class Proof:
 
     key: str  # thumbprint of the key it shows to be held
     name: bytes  # what tells it from other proofs
+    nonce: object = None  # whatever the proof has as `nonce`
 
 
 def read_proof(proof: str, *, method: str, url: str, at: dt.datetime, token: str | None = None) -> Proof:
@@ -74,13 +77,19 @@ def read_proof(proof: str, *, method: str, url: str, at: dt.datetime, token: str
     if not isinstance(jti, str) or not 0 < len(jti) <= _MAX_JTI:
         _refuse(f"has no `jti` of 1 to {_MAX_JTI} characters")
     name = hashlib.sha256(f"{key.thumbprint} {jti}".encode(errors="surrogatepass")).digest()[:_DIGEST_BYTES]
-    return Proof(key.thumbprint, name)
+    return Proof(key.thumbprint, name, claims.get("nonce"))
 
 
 class ProofMemory:
-    """The proofs used lately. One for each process; two generations, so that forgetting costs nothing."""
+    """The proofs used lately. One for each process; two generations, so that forgetting costs nothing.
 
-    def __init__(self, *, max_of_key: int = MAX_OF_KEY, max_remembered: int = MAX_REMEMBERED) -> None:
+    With `nonces`, a proof needs one of them; without, its own time alone says that it is of this moment.
+    """
+
+    def __init__(
+        self, nonces: Nonces | None = None, *, max_of_key: int = MAX_OF_KEY, max_remembered: int = MAX_REMEMBERED
+    ) -> None:
+        self.nonces = nonces
         self._lock = threading.Lock()
         self._max_of_key = max_of_key
         self._max_remembered = max_remembered
@@ -93,8 +102,10 @@ class ProofMemory:
         """Use `proof` up.
 
         Raises:
-            UnauthenticatedError: it was used before, or nobody could say any more.
+            UnauthenticatedError: it has no nonce of ours, was used before, or nobody could say any more.
         """
+        if self.nonces is not None:
+            self.nonces.check(proof.nonce, at)
         with self._lock:
             self._turn(at.timestamp())
             if proof.name in self._now or proof.name in self._before:

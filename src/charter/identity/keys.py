@@ -13,6 +13,8 @@ that of its private half stops everything.
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import hmac
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -113,13 +115,14 @@ class TokenKey:
     private: ECKey = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Reading:
     """What the ring holds at one moment."""
 
     keys: dict[str, SigningKey] = field(default_factory=dict)  # oldest first
     signers: dict[tuple[KeyUse, str | None], Signer] = field(default_factory=dict, repr=False)
     tokens: dict[KeyUse, TokenKey] = field(default_factory=dict, repr=False)  # those that sign with ES256
+    root: Secret = field(default_factory=lambda: Secret(b""), repr=False)  # what other secrets are derived from
     # of ES256 keys not retired, by use and id: what one use signed never verifies for another
     verifiers: dict[KeyUse, dict[str, PublicKey]] = field(default_factory=lambda: {use: {} for use in _ES256})
 
@@ -169,6 +172,15 @@ class KeyRing:
         if found is None:
             raise IntegrityError(ErrorCode.KEY_BROKEN, f"there is no active {use.value} key", help="run charter doctor")
         return found
+
+    def derived(self, purpose: bytes) -> bytes:
+        """Return 32 bytes for `purpose` alone, derived from the key that signs access tokens: all nodes share them.
+
+        Raises:
+            IntegrityError: there is no such key.
+        """
+        self.token_key()
+        return hmac.digest(self._now.root.reveal(), purpose, hashlib.sha256)
 
     def token_verifier(self, key_id: str, at: dt.datetime) -> PublicKey | None:
         """Return the public key `key_id` if access tokens it signed still verify at `at`."""
@@ -309,6 +321,8 @@ class KeyRing:
             secret = self._sealer.unseal(key.sealed, key.context)
             if key.use in _ES256:
                 reading.tokens[key.use] = TokenKey(key.id, _token_private(secret, key))
+                if key.use is KeyUse.TOKEN:  # what is derived tells nothing of the key, nor of what else is derived
+                    reading.root = Secret(hmac.digest(secret.reveal(), b"charter/derived", hashlib.sha256))
             else:
                 reading.signers[key.use, key.origin] = _ed25519(secret, key)
         return reading

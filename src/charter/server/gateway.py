@@ -37,6 +37,8 @@ from charter.gateway.mcp_protocol import SESSION_HEADER, RpcCode
 from charter.gateway.mcp_sessions import Session, Sessions
 from charter.gateway.pipeline import PLAINLY, Came
 from charter.identity.certificate import thumbprint_of_certificate
+from charter.identity.dpop import ProofMemory
+from charter.identity.nonce import Nonces
 from charter.registry.principal import LiveEstate
 from charter.server.gateway_http import (
     Head,
@@ -99,6 +101,7 @@ class House(Protocol):
     pipeline: Any
     upstreams: Any
     failures: Any
+    proofs: ProofMemory
     live: LiveEstate
     clock: Clock
     entropy: Entropy
@@ -114,6 +117,7 @@ class GatewayApp:
     live: LiveEstate
     clock: Clock
     entropy: Entropy
+    nonces: Nonces | None = None
     failed: Callable[[str, ErrorCode], None] | None = None  # told of each token that proved nothing, by source address
     _methods: McpMethods = field(init=False)
     _sessions: Sessions = field(init=False)
@@ -140,6 +144,7 @@ class GatewayApp:
             house.live,
             house.clock,
             house.entropy,
+            nonces=house.proofs.nonces,
             failed=house.failures.failed,
         )
 
@@ -156,7 +161,7 @@ class GatewayApp:
             system = self._system(head, PREFIX)
             self._check_head(head)
             bearer = self._authenticate(head, system)
-            reply = Reply(receive, send)
+            reply = Reply(receive, send, *self._nonce(head))
             await self._serve(head, system, bearer, receive, send, reply)
         except HttpRefusal as refusal:
             body = error_message(None, {"code": refusal.rpc_code, "message": refusal.detail})
@@ -215,7 +220,7 @@ class GatewayApp:
         session = self._sessions.open(asked.bearer.principal_id, asked.system, version)
         assert asked.frame.id is not None  # noqa: S101 - looked at by the caller
         body = result_message(asked.frame.id, self._methods.initialize(asked, version))
-        await send_json(send, 200, body, (SESSION_HEADER.encode(), session.id.encode()))
+        await send_json(send, 200, body, (SESSION_HEADER.encode(), session.id.encode()), *self._nonce(asked.head))
 
     def _session(self, head: Head, bearer: Bearer, system: str) -> Session:
         if head.method == "GET" and SESSION_HEADER not in head.headers:
@@ -257,7 +262,7 @@ class GatewayApp:
         scheme, _, token = head.headers.get("authorization", "").partition(" ")
         token = token.strip()
         if not token:
-            raise self._challenge(401, system, "a token is needed: charter token shows how to get one", None)
+            raise self._challenge(head, system, "a token is needed: charter token shows how to get one", None)
         try:
             proof = head.headers.get("dpop") if scheme.lower() == "dpop" else None
             if scheme.lower() not in ("bearer", "dpop") or len(token) > MAX_TOKEN or not _TOKEN.fullmatch(token):
@@ -266,21 +271,34 @@ class GatewayApp:
             came = Came(head.method, self.settings.base + head.path, proof, certificate)
             return self.pipeline.authenticate(token, audience=self._resource(system), at=self.clock.now(), came=came)
         except UnauthenticatedError as err:
+            if err.code is ErrorCode.NONCE_NEEDED:  # who comes for the first time cannot have one
+                raise self._challenge(head, system, _words(err), "use_dpop_nonce") from err
             if self.failed is not None:
                 self.failed(head.source, err.code)
-            raise self._challenge(401, system, _words(err), "invalid_token") from err
+            raise self._challenge(head, system, _words(err), "invalid_token") from err
         except DeniedError as err:
-            raise self._challenge(403, system, _words(err), "insufficient_scope") from err
+            raise self._challenge(head, system, _words(err), "insufficient_scope") from err
 
-    def _challenge(self, status: int, system: str, detail: str, error: str | None) -> HttpRefusal:
-        """Return the refusal that tells a client where tokens for this system are given out (RFC 9728 section 5.1)."""
-        value = f'Bearer resource_metadata="{self.settings.issuer}{METADATA_PREFIX}{system}"'
+    def _challenge(self, head: Head, system: str, detail: str, error: str | None) -> HttpRefusal:
+        """Return the refusal that tells a client where tokens for this system are given out (RFC 9728 section 5.1).
+
+        The scheme is the one that the client tried (RFC 9449 section 7.1).
+        """
+        is_dpop = head.headers.get("authorization", "").partition(" ")[0].lower() == "dpop"
+        value = f'resource_metadata="{self.settings.issuer}{METADATA_PREFIX}{system}"'
+        value = f'DPoP algs="ES256 EdDSA", {value}' if is_dpop else f"Bearer {value}"
         if error is not None:
             said = "".join(ch for ch in detail if " " <= ch <= "~" and ch not in '"\\')  # RFC 6750 section 3
             value += f', error="{error}", error_description="{said[:300]}"'
-        header = (b"www-authenticate", value.encode())
-        code = RpcCode.UNAUTHENTICATED if status == 401 else RpcCode.DENIED  # noqa: PLR2004
-        return HttpRefusal(status, detail, headers=[header], rpc_code=int(code))
+        headers = [(b"www-authenticate", value.encode()), *self._nonce(head)]
+        status, code = (403, RpcCode.DENIED) if error == "insufficient_scope" else (401, RpcCode.UNAUTHENTICATED)
+        return HttpRefusal(status, detail, headers=headers, rpc_code=int(code))
+
+    def _nonce(self, head: Head) -> tuple[tuple[bytes, bytes], ...]:
+        """Return the header that gives whoever sends proofs the nonce for the next one (RFC 9449 section 9)."""
+        if self.nonces is None or "dpop" not in head.headers:
+            return ()
+        return ((b"dpop-nonce", self.nonces.fresh(self.clock.now()).encode()),)
 
     def _resource(self, system: str) -> str:
         return f"{self.settings.issuer}{PREFIX}{system}"
@@ -294,6 +312,7 @@ class GatewayApp:
             "resource": self._resource(system),
             "authorization_servers": [self.settings.issuer],
             "bearer_methods_supported": ["header"],
+            "dpop_signing_alg_values_supported": ["ES256", "EdDSA"],
             "resource_name": f"{system}, governed by Charter",
         }
         await send_json(send, 200, body)

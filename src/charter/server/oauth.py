@@ -111,7 +111,17 @@ class OAuthApp:
         except Exception:  # noqa: BLE001 - the edge of a request: a bug becomes a bare 500
             _log.exception("a request to the OAuth endpoints failed")
             answer = Answer({"error": "server_error", "error_description": "the server failed"}, 500)
+        if head is not None and "dpop" in head.headers:
+            answer = self._with_nonce(answer)
         await send_answer(send, answer)
+
+    def _with_nonce(self, answer: Answer) -> Answer:
+        """Give whoever sends proofs the nonce for the next one (RFC 9449 section 8.2)."""
+        nonces = self.parts.proofs.nonces
+        if nonces is None:
+            return answer
+        fresh = (b"dpop-nonce", nonces.fresh(self.parts.clock.now()).encode())
+        return replace(answer, headers=(*answer.headers, fresh))
 
     async def _answer(self, head: Head, receive: Receive) -> Answer:
         endpoint = self._routes.get(head.path)

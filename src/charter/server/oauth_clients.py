@@ -88,7 +88,8 @@ class Clients:
             client = await method.authenticate(asked)
             return Authenticated(client, self._bound_to(head))
         except UnauthenticatedError as err:
-            self._parts.failures.failed(head.source, err.code, claimed)
+            if err.code is not ErrorCode.NONCE_NEEDED:  # who asks for the first time cannot have one
+                self._parts.failures.failed(head.source, err.code, claimed)
             raise
 
     async def used(self, head: Head, form: Form) -> Client:

@@ -65,7 +65,7 @@ def _headers_of(error: CharterError, head: Head | None) -> tuple[Header, ...]:
     match error:
         case ThrottledError() | UnavailableError():
             return ((b"retry-after", str(error.retry_after_seconds).encode()),)
-        case UnauthenticatedError() if error.code is not ErrorCode.BAD_PROOF:
+        case UnauthenticatedError() if error.code not in (ErrorCode.BAD_PROOF, ErrorCode.NONCE_NEEDED):
             # a 401 must have one (RFC 9110 section 15.5.2), of the scheme that was tried (RFC 6749 section 5.2)
             scheme = head.headers.get("authorization", "").partition(" ")[0].lower() if head else ""
             return (

@@ -141,6 +141,7 @@ def error_from_problem(status: int, body: Body) -> CharterError:
 
 _OAUTH_BY_CODE = {
     ErrorCode.BAD_PROOF: ("invalid_dpop_proof", 400),  # RFC 9449 section 5
+    ErrorCode.NONCE_NEEDED: ("use_dpop_nonce", 400),  # RFC 9449 section 8
     ErrorCode.BAD_TARGET: ("invalid_target", 400),  # RFC 8707 section 2
     ErrorCode.BAD_SCOPE: ("invalid_scope", 400),
     ErrorCode.BAD_DELEGATION: ("invalid_request", 400),  # RFC 8693 section 2.2.2
