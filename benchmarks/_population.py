@@ -22,7 +22,7 @@ from charter.policy.decide import Evaluator, decide
 from charter.policy.shadow import CompiledEngine, Disagreement
 from charter.policy.verdict import Deny, Verdict
 from charter.registry.charter import Charter, CredentialType, Environment, Kind
-from charter.registry.estate import GuardrailFile
+from charter.registry.estate import TextFile
 from charter.registry.principal import ClientKey, LiveEstate, Principal, SystemRecord
 from charter.registry.record import CharterVersion
 from charter.registry.standing import Standing
@@ -33,7 +33,7 @@ PATTERNS = 20
 TEAMS = 1_000
 NOON = dt.datetime(2026, 11, 24, 12, 0, tzinfo=dt.UTC)  # a Tuesday
 PIN = "sha256:" + "ab" * 32
-GUARDRAILS = GuardrailFile(
+GUARDRAILS = TextFile(
     "guardrails/house.cedar",
     """@id("no-night-writes")
 @approval("platform-lead")

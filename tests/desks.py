@@ -89,6 +89,11 @@ def _principal(number: int, row: tuple[Any, ...]) -> Json:
         "systems": systems,
         "state_changing": changes,
         "irreversible": irreversible,
+        "risk": {
+            "tier": "high" if irreversible else "low",
+            "points": 9 if irreversible else 0,
+            "factors": [{"name": "irreversibly", "points": 2 * irreversible, "why": "it was granted to"}],
+        },
         "approved": {"by": "alex@example.com", "role": role, "on": approved},
         "credential": credential,
         "review": review,

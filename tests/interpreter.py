@@ -54,7 +54,7 @@ def verdict_of(ask: Ask, approvals: frozenset[str]) -> Opinion:
 def allowing_grants(ask: Ask, approvals: frozenset[str]) -> frozenset[str]:
     if ask.charter.environment is not ask.system.environment:
         return frozenset()
-    if not set(ask.system.data_of(ask.action)) <= set(ask.charter.data):
+    if not may_touch(ask):
         return frozenset()
     if ask.restrained and ask.system.actions[ask.action].effect is not Effect.READ and "owner" not in approvals:
         return frozenset()
@@ -63,6 +63,25 @@ def allowing_grants(ask: Ask, approvals: frozenset[str]) -> frozenset[str]:
         for number, grant in enumerate(ask.charter.grants, start=1)
         if allows(grant, ask, approvals)
     )
+
+
+def may_touch(ask: Ask) -> bool:
+    """Whether the charter covers each class of data, in the way that the action touches it."""
+    action, own = ask.system.actions[ask.action], ask.charter.data_flow
+    touched = set(ask.system.data if action.data is None else action.data)
+    named = {way: set(getattr(action.data_flow, way, None) or ()) for way in ("read", "write", "send")}
+    left = touched - set().union(*named.values())
+    if ask.system.kind.value == "model":
+        named["send"] |= left
+    elif action.effect is Effect.READ:
+        named["read"] |= left
+    else:
+        named["write"] |= left
+    for way, classes in named.items():
+        ceiling = getattr(own, way, None)
+        if not classes <= set(ask.charter.data if ceiling is None else ceiling):
+            return False
+    return True
 
 
 def allows(grant: Grant, ask: Ask, approvals: frozenset[str]) -> bool:

@@ -17,6 +17,7 @@ from charter.policy.guardrail import Guardrail, parse_guardrails
 from charter.policy.request import Asker, Request, build_request
 from charter.policy.slice import Slice, bind_slice
 from charter.policy.verdict import Verdict
+from charter.registry.central import NOTHING, Central
 from charter.registry.charter import Charter
 from charter.registry.system import System
 
@@ -48,10 +49,11 @@ def bound(
     system: System | None = None,
     guardrails: Iterable[Guardrail] = (),
     sources: Mapping[str, Source] | None = None,
+    central: Central = NOTHING,
 ) -> Slice:
     """Return the slice of `charter` over one system."""
     known = system or a_system()
-    return bind_slice(charter or a_charter(), sources or {}, {known.system: known}, tuple(guardrails), ENGINE)
+    return bind_slice(charter or a_charter(), sources or {}, {known.system: known}, tuple(guardrails), ENGINE, central)
 
 
 def a_request(

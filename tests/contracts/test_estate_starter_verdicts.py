@@ -5,11 +5,11 @@ from __future__ import annotations
 from charter.adapters.cedar import CedarEngine
 from charter.policy.check import check_estate
 from charter.policy.trial import run_trials
-from charter.registry.manifest import FOLDERS, parse_estate
+from charter.registry.manifest import FOLDERS, SINGLE, parse_estate
 from charter.registry.starter import starter_files
 
 ESTATE = parse_estate(
-    {path: text for path, text in starter_files().items() if path == "teams.yaml" or path.split("/")[0] in FOLDERS}
+    {path: text for path, text in starter_files().items() if path in SINGLE or path.split("/")[0] in FOLDERS}
 )
 
 

@@ -101,8 +101,11 @@ def test_a_folder_that_is_not_there_is_no_empty_estate(tmp_path: Path) -> None:
     ("name", "message"),
     [
         ("principals/agent.yml", "only files that end in .yaml are read; rename it, or move it elsewhere"),
-        ("guardrails/night.cedar.off", "only files that end in .cedar are read; rename it, or move it elsewhere"),
-        ("guardrails/NIGHT.CEDAR", "only files that end in .cedar are read; rename it, or move it elsewhere"),
+        (
+            "guardrails/night.cedar.off",
+            "only files that end in .cedar or .yaml are read; rename it, or move it elsewhere",
+        ),
+        ("guardrails/NIGHT.CEDAR", "only files that end in .cedar or .yaml are read; rename it, or move it elsewhere"),
         ("systems/a b.yaml", "the file's name holds a character that is not allowed; use a-z, 0-9 and hyphens"),
         ("principals/more/agent.yaml", "folders inside are not read; put the files into principals/ itself"),
     ],

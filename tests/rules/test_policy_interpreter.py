@@ -25,6 +25,13 @@ SYSTEM: dict[str, Any] = PAYMENTS_SYSTEM | {
     | {
         "note.add": {"tool": "add_note", "effect": "write", "object": "note/{charge_id}", "data": []},
         "report": {"tool": "report", "effect": "read", "object": "reports"},
+        "merge": {
+            "tool": "merge",
+            "effect": "write",
+            "object": "reports",
+            "data": ["customer-pii", "other"],
+            "data_flow": {"read": ["other"]},
+        },
     }
 }
 ACTIONS = tuple(SYSTEM["actions"])
@@ -88,10 +95,13 @@ grants = st.fixed_dictionaries(
         "approval": approvals,
     },
 )
+classes = st.sampled_from([[], ["customer-pii"], ["other"], ["customer-pii", "other"]])
+flows = st.fixed_dictionaries({}, optional={"read": classes, "write": classes, "send": classes})
 charters = st.builds(
-    lambda grants, data: a_charter(grants=grants, data=data),
+    lambda grants, data, flow: a_charter(grants=grants, data=data, data_flow=flow),
     st.lists(grants, min_size=1, max_size=3),
     st.sampled_from([["customer-pii"], ["customer-pii", "other"], ["other"]]),
+    st.one_of(st.none(), flows),
 )
 calls = st.tuples(
     st.sampled_from(ACTIONS),
@@ -120,10 +130,11 @@ def asked(charter: Charter, system: System, call: Any) -> tuple[Ask, Any]:
 @given(
     charters,
     st.sampled_from(["production", "production", "production", "staging"]),
+    st.sampled_from(["mcp", "mcp", "model"]),
     st.lists(calls, min_size=4, max_size=8),
 )
-def test_cedar_and_a_direct_reading_agree(charter: Any, environment: Any, calls: Any) -> None:
-    system = a_system(**SYSTEM | {"environment": environment})
+def test_cedar_and_a_direct_reading_agree(charter: Any, environment: Any, kind: str, calls: Any) -> None:
+    system = a_system(**SYSTEM | {"environment": environment, "kind": kind})
     slice_ = bound(charter, system=system)
     note(slice_.text)
     for call in calls:

@@ -14,7 +14,6 @@ and a policy that was validated strictly cannot err on it; if it does, that is a
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,11 +24,11 @@ import cedarpy
 import msgspec
 
 from charter.core.errors import ErrorCode, IntegrityError
-from charter.policy.cedar_text import decimal_digits
+from charter.policy.cedar_text import decimal_digits, moment_digits
 from charter.policy.cedar_value import Record
 from charter.policy.decide import Answer
 from charter.policy.engine import Asked, Json, PolicyTextError
-from charter.policy.vocabulary import Question
+from charter.policy.vocabulary import FLOWS, Question
 
 _TOO_DEEP = "it nests too deeply"
 _encode = msgspec.json.Encoder().encode
@@ -135,23 +134,18 @@ def _entities(principal: Json, asked: Asked, *, is_restrained: bool) -> cedarpy.
 def _object(question: Question) -> Json:
     return {
         "uid": {"type": "Charter::Object", "id": question.object},
-        "attrs": question.resource | {"data": sorted(question.resource["data"])},
+        "attrs": question.resource | {name: sorted(question.resource[name]) for name in ("data", *FLOWS)},
         "parents": [{"type": "Charter::System", "id": question.system}],
     }
 
 
 def _context(question: Question, approvals: frozenset[str]) -> Json:
     return {
-        "now": {"__extn": {"fn": "datetime", "arg": _moment(question.now)}},
+        "now": {"__extn": {"fn": "datetime", "arg": moment_digits(question.now)}},
         "local": question.local,
         "arguments": {name: _argument(record) for name, record in question.given.items()},
         "approvals": sorted(approvals),
     }
-
-
-def _moment(at: dt.datetime) -> str:
-    """Return `at` as Cedar's datetime, in UTC, with milliseconds."""
-    return at.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03}Z"
 
 
 def _argument(record: Record) -> Json:

@@ -26,13 +26,15 @@ from charter.adapters.finding_store import SqlFindings
 from charter.adapters.gateway_store import SqlApprovals
 from charter.core.canonical import digest
 from charter.core.clock import rfc3339
-from charter.core.errors import AbsentError, ErrorCode
+from charter.core.errors import AbsentError, ErrorCode, IntegrityError
 from charter.core.values import Source
 from charter.registry.approval import ApprovalState
+from charter.registry.central import Central, read_central
 from charter.registry.declared import Declared
-from charter.registry.estate import Estate, GuardrailFile
+from charter.registry.estate import Estate, TextFile
 from charter.registry.issuer import Issuers
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
+from charter.registry.problem import EstateError
 from charter.registry.record import (
     CharterVersion,
     EstatePart,
@@ -193,13 +195,13 @@ class RegistryStore:
         """Forget the file at `path`."""
         self._connection.execute(t.estate_part.delete().where(t.estate_part.c.path == path))
 
-    def guardrails(self) -> tuple[GuardrailFile, ...]:
+    def guardrails(self) -> tuple[TextFile, ...]:
         """Return the guardrails as applied, by path.
 
         Raises:
             IntegrityError: one is not what its digest says; nothing may be decided then.
         """
-        return tuple(GuardrailFile(part.path, rows.intact(part).body) for part in self.parts(PartKind.GUARDRAIL))
+        return tuple(TextFile(part.path, rows.intact(part).body) for part in self.parts(PartKind.GUARDRAIL))
 
     def teams(self) -> Teams:
         """Return teams.yaml as applied; before the first apply, one without teams.
@@ -218,6 +220,18 @@ class RegistryStore:
         """
         found = self.parts(PartKind.ISSUERS)
         return Issuers.model_validate_json(rows.intact(found[0]).body) if found else Issuers(charter="v1")
+
+    def central(self) -> Central:
+        """Return what the central files lay down, as applied.
+
+        Raises:
+            IntegrityError: one is not what its digest says, or cannot be read; nothing may be decided then.
+        """
+        files = [TextFile(part.path, rows.intact(part).body) for part in self.parts(PartKind.RULES)]
+        try:
+            return read_central(files)
+        except EstateError as err:
+            raise IntegrityError(ErrorCode.BAD_ESTATE, err.detail, help="apply the estate again") from err
 
     def roles(self) -> Mapping[str, tuple[str, ...]]:
         """Return the people who hold each human role, as applied.
@@ -336,6 +350,7 @@ def load_live(connection: sa.Connection, after: int = 0) -> LiveEstate:
         live.revoked_tokens[token.id] = token.expires_at
     live.issuers = store.issuers()
     live.directory = SqlDirectory(connection).load()
+    live.central = store.central()
     for record in store.systems():
         live.systems[record.name] = record
     _load_delegations(live, SqlDelegations(connection), after)

@@ -52,7 +52,7 @@ from charter.identity.trust import Trust
 from charter.identity.weakness import reconcile, weaknesses_of
 from charter.identity.x509_authority import Authorities
 from charter.policy.shadow import CompiledEngine
-from charter.registry.estate import GuardrailFile
+from charter.registry.estate import TextFile
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
 from charter.registry.record import CharterVersion
 
@@ -233,5 +233,5 @@ def _charter_loader(database: Database[HouseTransaction]) -> Callable[[Principal
     return load
 
 
-def _guardrails(tx: HouseTransaction) -> tuple[GuardrailFile, ...]:
+def _guardrails(tx: HouseTransaction) -> tuple[TextFile, ...]:
     return tx.registry.guardrails()

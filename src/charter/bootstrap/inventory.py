@@ -18,6 +18,7 @@ from charter.registry.declared import SECRET
 from charter.registry.inventory import inventory_of
 from charter.registry.principal import ClientKey, Principal
 from charter.registry.record import CharterVersion, Finding, FindingState
+from charter.registry.risk import risk_of
 
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 RECENT = 25
 MAX_LISTED = 5_000
 _TYPES = {"EC": "key", "OKP": "key"}  # what a credential is called, where its members do not say
-_REACHED = frozenset({"provider", "data", "system"})  # filters on what a charter says, and not on who it is of
+_REACHED = frozenset({"provider", "data", "system", "tier"})  # filters on what a charter says, and not on who it is of
 
 
 def listing(house: House, wanted: dict[str, str]) -> list[dict[str, Any]]:
@@ -34,7 +35,7 @@ def listing(house: House, wanted: dict[str, str]) -> list[dict[str, Any]]:
 
     Args:
         house: where they are registered.
-        wanted: any of team, kind, environment, standing, provider, data and system, each with what it must be.
+        wanted: any of team, kind, environment, standing, provider, data, system and tier, each with what it must be.
     """
     chosen = sorted((p for p in house.live.principals.values() if _is_wanted(p, wanted)), key=lambda p: p.name)
     if not _REACHED & wanted.keys():  # else each charter must be looked into
@@ -147,7 +148,12 @@ def _is_wanted(principal: Principal, wanted: dict[str, str]) -> bool:
 
 def _reaches(facts: dict[str, Any], wanted: dict[str, str]) -> bool:
     """Whether what is derived of a principal is as `wanted` says."""
-    reached = {"provider": [facts["model"]["provider"]], "data": facts["data"], "system": facts["systems"]}
+    reached = {
+        "provider": [facts["model"]["provider"]],
+        "data": facts["data"],
+        "system": facts["systems"],
+        "tier": [facts["risk"]["tier"]],
+    }
     return all(wanted[key] in reached[key] for key in _REACHED & wanted.keys())
 
 
@@ -156,6 +162,7 @@ def _facts(house: House, principal: Principal, version: CharterVersion) -> dict[
     told = charter.to_json()
     known = {name: record.system for name, record in house.live.systems.items()}
     derived = inventory_of(charter, known).to_json()
+    risk = risk_of(charter, known, house.live.central.data.value)
     return {
         "name": principal.name,
         "id": principal.id,
@@ -170,6 +177,7 @@ def _facts(house: House, principal: Principal, version: CharterVersion) -> dict[
         "sensitive": derived["sensitive"],
         "state_changing": derived["state_changing"],
         "irreversible": derived["irreversible"],
+        "risk": risk.to_json(),
         "approved": told["approved"],
         "credential": charter.credential.type.value,
         "terms": {

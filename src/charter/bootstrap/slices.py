@@ -1,7 +1,7 @@
 """Policy slices, bound when first needed and kept in a bounded cache.
 
-INVARIANT: a slice is used only for the charter version, systems and guardrails it was bound from; the cache is keyed by
-the charter's digest and emptied whenever systems or guardrails change.
+INVARIANT: a slice is used only for the charter version, systems, guardrails and central files it was bound from; the
+cache is keyed by the charter's digest and emptied whenever one of the others changes.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
+from charter.policy.central import central_guardrails
 from charter.policy.engine import Engine
 from charter.policy.guardrail import Guardrail, parse_guardrails
 from charter.policy.slice import Slice, bind_slice
-from charter.registry.estate import GuardrailFile
+from charter.registry.central import NOTHING, Central
+from charter.registry.estate import TextFile
 from charter.registry.principal import LiveEstate, Principal
 from charter.registry.record import CharterVersion
 from charter.registry.system import System
@@ -30,7 +32,7 @@ class SliceCache:
         engine: Engine,
         *,
         load: Callable[[Principal], CharterVersion],
-        guardrails: Callable[[], Sequence[GuardrailFile]],
+        guardrails: Callable[[], Sequence[TextFile]],
     ) -> None:
         self._live = live
         self._engine = engine
@@ -39,6 +41,7 @@ class SliceCache:
         self._lock = threading.Lock()
         self._generation = -1
         self._guardrails: tuple[Guardrail, ...] = ()
+        self._central: Central = NOTHING
         self._systems: dict[str, System] = {}
         self._bound: OrderedDict[tuple[str, str], Slice] = OrderedDict()
 
@@ -54,7 +57,8 @@ class SliceCache:
             found = self._bound.get(key)
             if found is None:
                 version = self._load(principal)
-                found = bind_slice(version.charter, version.sources, self._systems, self._guardrails, self._engine)
+                surroundings = (self._systems, self._guardrails, self._engine, self._central)
+                found = bind_slice(version.charter, version.sources, *surroundings)
                 self._bound[key] = found
                 if len(self._bound) > MAX_BOUND:
                     self._bound.popitem(last=False)
@@ -63,15 +67,13 @@ class SliceCache:
             return found
 
     def _follow(self) -> None:
-        """Forget everything bound if systems or guardrails changed since."""
+        """Forget everything bound if systems, guardrails or central files changed since."""
         generation = self._live.policy_generation
         if generation == self._generation:
             return
         self._bound.clear()
-        self._guardrails = tuple(
-            guardrail
-            for file in self._load_guardrails()
-            for guardrail in parse_guardrails(file.path, file.text, self._engine)
-        )
+        own = (parse_guardrails(file.path, file.text, self._engine) for file in self._load_guardrails())
+        self._central = self._live.central
+        self._guardrails = (*central_guardrails(self._central, self._engine), *(each for some in own for each in some))
         self._systems = {name: record.system for name, record in self._live.systems.items()}
         self._generation = generation

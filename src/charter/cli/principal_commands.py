@@ -49,6 +49,7 @@ def list_principals(
     provider: Annotated[str | None, typer.Option(help="Only those that call this provider's models.")] = None,
     data: Annotated[str | None, typer.Option(help="Only those that touch this class of data.")] = None,
     system: Annotated[str | None, typer.Option(help="Only those that reach this system.")] = None,
+    tier: Annotated[str | None, typer.Option(help="Only this tier of risk.")] = None,
     wide: Annotated[bool, typer.Option("--wide", "-w", help="Show every field.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -59,7 +60,7 @@ def list_principals(
     With --json: total, principals.
     """
     query = {"team": team, "kind": kind, "environment": environment, "standing": standing}
-    query |= {"provider": provider, "data": data, "system": system}
+    query |= {"provider": provider, "data": data, "system": system, "tier": tier}
     answer = context_of(context).control.get("/v1/principals", **query)
     if as_json:
         print_json(answer)
@@ -72,8 +73,8 @@ def list_principals(
     say(counted(answer["total"], "principal"), "dim")
 
 
-_NARROW = ["name", "kind", "environment", "owner", "team", "systems", "changes state", "standing", "expires"]
-_WIDE = ["name", "owner", "purpose", "model", "data", "systems", "approved", "credential", "due", "standing"]
+_NARROW = ["name", "kind", "environment", "owner", "team", "systems", "changes state", "risk", "standing", "expires"]
+_WIDE = ["name", "owner", "purpose", "model", "data", "systems", "risk", "approved", "credential", "due", "standing"]
 _WEAK = {
     "legacy-secret": "a shared secret proves it",
     "bearer-by-custom": "its tokens are bound to no key, and its charter does not say that they may be",
@@ -96,6 +97,7 @@ def _narrow_row(p: dict[str, Any]) -> list[object]:
         owner["team"],
         ", ".join(p["systems"]),
         _changes(p),
+        p["risk"]["tier"],
         p["standing"],
         p["expires"],
     ]
@@ -111,6 +113,7 @@ def _wide_row(p: dict[str, Any]) -> list[object]:
         f"{model['provider']}\n{model['name']}",
         "\n".join(p["data"]) or "none",
         f"{_systems(p)}\nchanges state: {_changes(p)}",
+        p["risk"]["tier"],
         f"{approved['by']}\nas {approved['role']}\non {approved['on']}",
         p["credential"],
         f"review every {p['review']}\nexpires {p['expires']}",
@@ -179,6 +182,7 @@ def _show_facts(p: dict[str, Any]) -> None:
         ("data", ", ".join(p["data"]) or "none"),
         ("systems", _systems(p)),
         ("changes state", _changes(p)),
+        ("risk", prose.risk(p["risk"])),
         ("approved", f"by {p['approved']['by']} as {p['approved']['role']} on {p['approved']['on']}"),
         ("credential", f"{p['credential']} ({counted(len(p['keys']), 'key')} registered)"),
         ("tokens", _tokens(p["terms"])),

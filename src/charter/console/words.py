@@ -9,10 +9,10 @@ from typing import Any
 
 from charter.core.errors import ConflictError
 from charter.registry.charter import parse_day, parse_duration
-from charter.registry.prose import actions, conditions, delegation, objects
+from charter.registry.prose import actions, conditions, delegation, objects, risk
 from charter.registry.standing import Move, Standing, moved
 
-__all__ = ["actions", "conditions", "delegation", "objects"]  # the templates' words, beside those below
+__all__ = ["actions", "conditions", "delegation", "objects", "risk"]  # the templates' words, beside those below
 
 SOON_DAYS = 30
 

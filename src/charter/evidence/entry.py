@@ -40,6 +40,7 @@ class EntryKind(StrEnum):
     GUARDRAILS_APPLIED = "guardrails.applied"
     TEAMS_APPLIED = "teams.applied"
     ISSUERS_APPLIED = "issuers.applied"
+    RULES_APPLIED = "rules.applied"
     PATTERN_APPLIED = "pattern.applied"
     STANDING_CHANGED = "standing.changed"
     CREDENTIAL_REGISTERED = "credential.registered"

@@ -147,6 +147,7 @@ def record_denial(tx: GatewayWork, bearer: Bearer, call: Call, denial: Deny, tic
         "sensitive": False,
         "reasons": [reason.to_json() for reason in denial.reasons],
         "slice": None,
+        "tier": None,
         "approval": None,
     }
     index = tx.record(Draft(EntryKind.VERDICT, bearer.principal_id, bearer.principal_id, body))
@@ -169,6 +170,7 @@ def verdict_body(bearer: Bearer, call: Call, facts: Facts, verdict: Verdict, tic
         "sensitive": request.sensitive,
         "reasons": [reason.to_json() for reason in verdict.reasons],
         "slice": facts.slice.digest,
+        "tier": facts.slice.risk.tier.value,
     }
 
 

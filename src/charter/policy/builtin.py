@@ -24,7 +24,11 @@ BUILT_IN: Final = {
     DATA: (
         f"{annotation('id', DATA)}\n"
         "forbid (principal, action, resource)\n"
-        "unless { principal.data.containsAll(resource.data) };\n"
+        "unless {\n"
+        "  principal.reads.containsAll(resource.reads) &&\n"
+        "  principal.writes.containsAll(resource.writes) &&\n"
+        "  principal.sends.containsAll(resource.sends)\n"
+        "};\n"
     ),
     RESTRAINED: (
         f"{annotation('id', RESTRAINED)}\n"

@@ -8,6 +8,7 @@ levels), and its parser's stack is not bounded at all, so long alternatives are 
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Sequence
 from decimal import Decimal
@@ -69,6 +70,16 @@ def decimal_digits(value: Decimal) -> str:
     """Return the digits of a Cedar decimal: 1 to 4 after the point."""
     digits = f"{value:.4f}".rstrip("0")
     return digits + "0" if digits.endswith(".") else digits
+
+
+def moment(at: dt.datetime) -> str:
+    """Return a datetime literal, in UTC, with milliseconds."""
+    return f'datetime("{moment_digits(at)}")'
+
+
+def moment_digits(at: dt.datetime) -> str:
+    """Return `at` as Cedar's datetime is written: `2026-12-18T17:00:00.000Z`."""
+    return at.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03}Z"
 
 
 def any_of(terms: Sequence[str]) -> str:

@@ -11,27 +11,32 @@ from collections.abc import Iterator, Mapping, Sequence
 from charter.core.errors import CharterError
 from charter.core.values import Source
 from charter.policy.builtin import BUILT_IN
+from charter.policy.central import DATA, central_guardrails
 from charter.policy.engine import Engine
 from charter.policy.guardrail import Guardrail, parse_guardrails
 from charter.policy.object_path import template_fault
 from charter.policy.slice import Slice, bind_slice
 from charter.policy.vocabulary import GROUPS, action_id, schema_text
 from charter.registry.charter import Environment, Kind
-from charter.registry.estate import Estate, GuardrailFile
+from charter.registry.estate import Estate
 from charter.registry.problem import EstateError, Problem, suggestion
+from charter.registry.risk import Tier
+from charter.registry.rule import Force
 from charter.registry.system import System
 
 _CASES = {
     ("principal", "kind"): tuple(kind.value for kind in Kind),
     ("principal", "environment"): tuple(each.value for each in Environment),
+    ("principal", "tier"): tuple(each.value for each in Tier),
     ("resource", "environment"): tuple(each.value for each in Environment),
 }
 
 
 def check_estate(estate: Estate, engine: Engine) -> tuple[Problem, ...]:
     """Return every problem of policy in `estate`, each at its place; none if every slice binds."""
-    guardrails, problems = read_guardrails(estate.guardrails, engine)
+    guardrails, problems = read_guardrails(estate, engine)
     problems += [problem for each in guardrails for problem in _unknown_words(each, estate)]
+    problems += _exceptions(guardrails, estate)
     problems += _same_ids(guardrails)
     problems += _templates(estate)
     if not problems:
@@ -39,11 +44,11 @@ def check_estate(estate: Estate, engine: Engine) -> tuple[Problem, ...]:
     return tuple(sorted(set(problems)))
 
 
-def read_guardrails(files: Sequence[GuardrailFile], engine: Engine) -> tuple[list[Guardrail], list[Problem]]:
-    """Return the guardrails of all files that can be read, and the problems of those that cannot."""
-    guardrails: list[Guardrail] = []
+def read_guardrails(estate: Estate, engine: Engine) -> tuple[list[Guardrail], list[Problem]]:
+    """Return the guardrails of all files that can be read, central ones included, and the problems of the others."""
+    guardrails: list[Guardrail] = [*central_guardrails(estate.central, engine)]
     problems: list[Problem] = []
-    for file in files:
+    for file in estate.guardrails:
         try:
             guardrails += parse_guardrails(file.path, file.text, engine)
         except EstateError as err:
@@ -62,12 +67,12 @@ def bind_slices(estate: Estate, engine: Engine) -> dict[str, Slice]:
     Raises:
         EstateError: something in the estate cannot be bound.
     """
-    guardrails, problems = read_guardrails(estate.guardrails, engine)
+    guardrails, problems = read_guardrails(estate, engine)
     if problems:
         raise EstateError(problems)
     systems = systems_of(estate)
     return {
-        name: bind_slice(part.value, part.sources, systems, guardrails, engine)
+        name: bind_slice(part.value, part.sources, systems, guardrails, engine, estate.central)
         for name, part in estate.charters.items()
     }
 
@@ -79,7 +84,7 @@ def estate_schema(estate: Estate, engine: Engine) -> str:
         EstateError: something in the estate cannot be bound.
     """
     slices = bind_slices(estate, engine).values()
-    guardrails, _ = read_guardrails(estate.guardrails, engine)
+    guardrails, _ = read_guardrails(estate, engine)
     actions = {
         action_id(name, action): it.effect.value
         for name, system in systems_of(estate).items()
@@ -93,12 +98,27 @@ def estate_schema(estate: Estate, engine: Engine) -> str:
 def _unbound(name: str, estate: Estate, guardrails: Sequence[Guardrail], engine: Engine) -> list[Problem]:
     part = estate.charters[name]
     try:
-        bind_slice(part.value, part.sources, systems_of(estate), guardrails, engine)
+        bind_slice(part.value, part.sources, systems_of(estate), guardrails, engine, estate.central)
     except EstateError as err:
         return list(err.problems)
     except CharterError as err:
         return [Problem.at(part.source_of("grants"), f"the grants of `{name}` cannot be bound: {err.detail}", err.help)]
     return []
+
+
+def _exceptions(guardrails: Sequence[Guardrail], estate: Estate) -> Iterator[Problem]:
+    """Yield a problem for each exception of a charter from a rule that there is none of, or that allows none."""
+    forces = {each.name: each.force for each in guardrails}
+    forces |= {rule.id: rule.force for rule, _ in estate.central.charter_rules()}
+    defaults = [name for name, force in forces.items() if force is Force.DEFAULT]
+    for part in estate.charters.values():
+        for index, each in enumerate(part.value.exceptions or ()):
+            where = part.source_of(f"exceptions.{index}.rule")
+            if each.rule not in forces:
+                yield Problem.at(where, f"there is no rule `{each.rule}`", suggestion(each.rule, defaults))
+            elif each.rule not in defaults:
+                text = f"the rule `{each.rule}` is {forces[each.rule].value}, so no charter can set it aside"
+                yield Problem.at(where, text, "keep to it, or ask whoever keeps it")
 
 
 def _same_ids(guardrails: Sequence[Guardrail]) -> Iterator[Problem]:
@@ -171,6 +191,13 @@ def _source(guardrail: Guardrail, word: str) -> Source:
 
 
 def rules_of(slices: Mapping[str, Slice], guardrails: Sequence[Guardrail]) -> tuple[str, ...]:
-    """Return the ids of all rules an author wrote, guardrails first."""
+    """Return the ids of all rules an author wrote, guardrails first.
+
+    What data.yaml says of providers is left out: it is one comparison, and few estates have a call that would show it.
+    """
     grants = [grant.id for bound in slices.values() for grant in bound.grants]
-    return tuple(rule for rule in (*(each.id for each in guardrails), *grants) if rule not in BUILT_IN)
+    return tuple(
+        rule
+        for rule in (*(each.id for each in guardrails), *grants)
+        if rule not in BUILT_IN and not rule.startswith(DATA)
+    )

@@ -139,11 +139,25 @@ def _forbidden(bound: Slice, request: Request, rule: str) -> Reason:
 
 
 def _outside_data(bound: Slice, request: Request) -> Reason:
-    missing = words([each for each in request.data if each not in bound.data], last=" and ")
-    source = bound.place("data")
-    what = f"`{request.action}` on `{request.system}`"
-    text = f"{what} touches {missing}, which the charter of {bound.principal} does not cover"
-    mend = f"add {missing} to `data` {f'at {source}' if source else 'in its charter'} {_THROUGH}"
+    touched = request.touched
+    flows = (("reads", "read", touched.reads), ("writes", "write", touched.writes), ("sends", "send", touched.sends))
+    for verb, field, classes in flows:
+        outside = sorted(classes.difference(getattr(bound.flow, field) or ()))
+        if outside:
+            return _outside_flow(bound, request, (verb, field, outside))
+    return policy_error(bound, DATA, "it forbade the call, and all data of it are covered")
+
+
+def _outside_flow(bound: Slice, request: Request, way: tuple[str, str, list[str]]) -> Reason:
+    verb, field, outside = way
+    unknown = [each for each in outside if each not in bound.data]
+    missing = words(unknown or outside, last=" and ")
+    place = "data" if unknown else f"data_flow.{field}"
+    source = bound.place(place)
+    where = f"`{request.action}` on `{request.system}`"
+    to = " to a model provider" if field == "send" else ""
+    text = f"{where} {verb} {missing}{to}, which the charter of {bound.principal} does not cover"
+    mend = f"add {missing} to `{place}` {f'at {source}' if source else 'in its charter'} {_THROUGH}"
     return Reason(Layer.CHARTER, DATA, text, mend, bound.principal, source)
 
 

@@ -4,11 +4,15 @@
     @reason("nobody writes to production at night")
     @mend("wait until six, or ask the platform lead")
     @approval("platform-lead")
+    @force("ceiling")
+    @answers("OWASP ASI02, NIST AI RMF MANAGE 2.4")
     forbid (principal, action in Charter::Action::"write", resource)
     when { context.local["Europe/Berlin"].minute < 360 }
     unless { context.approvals.contains("platform-lead") };
 
-Guardrails narrow: only `forbid` is accepted. Each must validate strictly, so none can err when it is asked.
+Guardrails narrow: only `forbid` is accepted. Each must validate strictly, so none can err when it is asked. Its force
+is `hard` (nobody lifts it), `ceiling` (a person's yes may, where its text says so; what is not marked is this), or
+`default` (a charter may set it aside, by name and with a reason).
 
 INVARIANT: a guardrail that reads an argument denies where the call gives the argument in none of the forms it reads.
 Such a value would slip past the comparison; a companion `forbid` of the same scope stops it (`…/unreadable`).
@@ -17,23 +21,27 @@ INVARIANT: every role whose yes a guardrail accepts is written out in it, so tha
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 from charter.core.errors import MalformedError
 from charter.core.values import Source, parse_name
 from charter.policy.cedar_text import annotation, any_of, attribute, key
+from charter.policy.cedar_text import moment as cedar_moment
 from charter.policy.engine import Engine, Json, PolicyTextError
 from charter.policy.guardrail_fault import fault_problems, is_zone, zone_problem
 from charter.policy.statement import Statement, split_statements, syntax_problem
 from charter.policy.vocabulary import FORMS, GROUPS, NO_ACTIONS, schema_text
-from charter.registry.problem import EstateError, Problem, nearest
+from charter.registry.problem import EstateError, Problem, nearest, suggestion
+from charter.registry.rule import Force
 
-ANNOTATIONS = ("id", "reason", "mend", "approval", "answers")
+ANNOTATIONS = ("id", "reason", "mend", "approval", "force", "answers")
 UNREADABLE = "/unreadable"
+PREFIX = "guardrail/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +71,22 @@ class Guardrail:
     source: Source
     reason: str
     mend: str
-    text: str  # Cedar, companion included
+    texts: tuple[str, ...]  # Cedar: its own, and its companion's
     policies: Mapping[str, Json]  # by id
     mentions: Mentions
     statement: Statement
+    force: Force = Force.CEILING
+    answers: tuple[str, ...] = ()  # items of catalogues: `OWASP ASI02`
+
+    @property
+    def name(self) -> str:
+        """Its id as charters name it in `exceptions`."""
+        return self.id.removeprefix(PREFIX)
+
+    @property
+    def text(self) -> str:
+        """Its Cedar, companion included."""
+        return "".join(self.texts)
 
     @property
     def roles(self) -> frozenset[str]:
@@ -142,12 +162,12 @@ def _guardrail(statement: Statement, number: int, engine: Engine) -> Guardrail:
     problems += [zone_problem(statement, zone) for zone in sorted(mentions.zones) if not is_zone(zone)]
     if problems:
         raise EstateError(problems)
-    rule_id = f"guardrail/{annotations.get('id') or _default_id(statement.path, number)}"
-    text, policies = statement.text + "\n", {rule_id: policy}
+    rule_id = PREFIX + (annotations.get("id") or _default_id(statement.path, number))
+    texts, policies = [statement.text + "\n"], {rule_id: policy}
     companion = _companion(statement, rule_id, mentions)
     if companion:
         policies[rule_id + UNREADABLE] = engine.parse(companion)[0]
-        text += companion
+        texts.append(companion)
     faults = engine.faults(statement.text, own_schema(mentions))
     if faults:
         raise EstateError(fault_problems(statement, [said for _, said in faults], mentions.arguments))
@@ -156,11 +176,30 @@ def _guardrail(statement: Statement, number: int, engine: Engine) -> Guardrail:
         source=statement.source,
         reason=annotations.get("reason") or f"the guardrail `{rule_id.partition('/')[2]}` forbids it",
         mend=annotations.get("mend") or f"ask whoever keeps {statement.path}",
-        text=text,
+        texts=tuple(texts),
         policies=policies,
         mentions=mentions,
         statement=statement,
+        force=Force(annotations.get("force", Force.CEILING)),
+        answers=tuple(part.strip() for part in annotations.get("answers", "").split(",") if part.strip()),
     )
+
+
+def written_guardrail(rule_id: str, text: str, source: Source, engine: Engine) -> Guardrail:
+    """Return a guardrail whose `text` Charter wrote for what stands at `source`, under the id `rule_id`."""
+    (statement,) = split_statements(source.path, text)
+    found = _guardrail(statement, 1, engine)
+    policies = {rule_id + name.removeprefix(found.id): policy for name, policy in found.policies.items()}
+    texts = (f"{annotation('id', rule_id)}\n{found.texts[0]}", *found.texts[1:])
+    return replace(found, id=rule_id, source=source, policies=policies, texts=texts)
+
+
+def until(guardrail: Guardrail, moment: dt.datetime, engine: Engine) -> Guardrail:
+    """Return `guardrail` as it stands for whom it does not hold before `moment`."""
+    clause = f"\nwhen {{ context.now >= {cedar_moment(moment)} }};\n"
+    texts = [f"{part.rstrip().removesuffix(';')}{clause}" for part in guardrail.texts]
+    policies = [engine.parse(text)[0] for text in texts]
+    return replace(guardrail, texts=tuple(texts), policies=dict(zip(guardrail.policies, policies, strict=True)))
 
 
 def own_schema(mentions: Mentions) -> str:
@@ -214,10 +253,22 @@ def _annotation_problems(statement: Statement, annotations: Mapping[str, str], m
         token = statement.find("approval") or statement.tokens[0]
         help = f'add `unless {{ context.approvals.contains("{role[:63]}") }}`'
         yield Problem.at(statement.source_of(token), f"the rule never asks for the approval of `{role[:63]}`", help)
+    yield from _force_problems(statement, annotations, mentions)
     if mentions.has_loose_approvals:
         token = statement.find("approvals") or statement.tokens[0]
         text = "approvals can only be asked for by a role that is written out"
         yield Problem.at(statement.source_of(token), text, 'write `context.approvals.contains("platform-lead")`')
+
+
+def _force_problems(statement: Statement, annotations: Mapping[str, str], mentions: Mentions) -> Iterator[Problem]:
+    force = annotations.get("force", Force.CEILING.value)
+    token = statement.find("force") or statement.tokens[0]
+    if force not in tuple(Force):
+        words = tuple(each.value for each in Force)
+        yield Problem.at(statement.source_of(token), f"`{force[:63]}` is no force", suggestion(force, words))
+    elif force == Force.HARD and mentions.roles:
+        text = "what is hard nobody lifts, and yet this asks for an approval"
+        yield Problem.at(statement.source_of(token), text, 'remove the approval, or write `@force("ceiling")`')
 
 
 def _default_id(path: str, number: int) -> str:

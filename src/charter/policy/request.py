@@ -11,6 +11,7 @@ from charter.core.errors import ErrorCode, MalformedError
 from charter.policy.amount import Amount, amount_text, exact_decimal, unit_of
 from charter.policy.object_path import fill_template
 from charter.registry.charter import Effect, Environment
+from charter.registry.data_class import NOTHING_TOUCHED, Touched
 from charter.registry.system import AmountOf, System
 
 MAX_ARGUMENTS = 256
@@ -44,6 +45,9 @@ class Request:
     amounts: dict[str, Amount] = field(default_factory=dict)  # argument -> (decimal text, unit)
     approvals: frozenset[str] = frozenset()  # roles that have approved this exact call
     sensitive: bool = False
+    untrusted: bool = False
+    provider: str = ""  # whose models the system is; "" for any other system
+    touched: Touched = NOTHING_TOUCHED
     unread: frozenset[str] = frozenset()  # amounts of the system's file that the call gives, but not as exact amounts
 
     def gives(self, argument: str) -> bool:
@@ -90,6 +94,9 @@ def build_request(  # noqa: PLR0913 - a call is what it is: who, where, what, wi
         amounts=amounts,
         approvals=approvals,
         sensitive=record.sensitive,
+        untrusted=record.untrusted,
+        provider=record.provider or "",
+        touched=record.touched(action),
         unread=unread,
     )
 

@@ -5,12 +5,13 @@ forbid anything that the slice's grants allow.
 
 INVARIANT: a slice exists only if every policy in it parsed, kept its id and validated strictly. What cannot be bound
 raises, and the caller denies.
-INVARIANT: the digest changes exactly when the charter, a policy or the schema does.
+INVARIANT: the digest changes exactly when the charter, a policy, the schema or the tier of risk does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import datetime as dt
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from charter.core.canonical import digest_of
@@ -19,10 +20,14 @@ from charter.core.values import Source
 from charter.policy.builtin import BUILT_IN, RESTRAINED, RESTRAINED_ROLE
 from charter.policy.engine import Asked, Engine, Json
 from charter.policy.grant import GrantRule, Sources, compile_grants, place
-from charter.policy.guardrail import UNREADABLE, Guardrail
+from charter.policy.guardrail import UNREADABLE, Guardrail, until
 from charter.policy.vocabulary import NO_ACTIONS, action_id, schema_text
+from charter.registry.central import Central
 from charter.registry.charter import Charter, Environment
+from charter.registry.data_class import DataFlow
 from charter.registry.problem import EstateError, Problem, suggestion
+from charter.registry.risk import Risk, risk_of
+from charter.registry.rule import Force
 from charter.registry.system import System
 
 _NOWHERE = Source("?", 1)
@@ -37,7 +42,9 @@ class Slice:
     kind: str
     environment: Environment
     team: str
+    risk: Risk
     data: tuple[str, ...]
+    flow: DataFlow
     grants: tuple[GrantRule, ...]
     guardrails: Mapping[str, Guardrail]  # by id
     granted: frozenset[str]  # action ids
@@ -97,6 +104,7 @@ def bind_slice(
     systems: Mapping[str, System],
     guardrails: Sequence[Guardrail],
     engine: Engine,
+    central: Central,
 ) -> Slice:
     """Return the slice of `charter`'s principal.
 
@@ -104,8 +112,9 @@ def bind_slice(
         charter: the version it acts under.
         sources: where the parts of the charter stand, by dotted path; may be empty.
         systems: all systems of the estate, by name.
-        guardrails: all guardrails of the estate.
+        guardrails: all guardrails of the estate, those that central files make included.
         engine: what parses, validates and binds.
+        central: what the organisation lays down.
 
     Raises:
         EstateError: a grant names an unknown system, or a policy does not validate.
@@ -114,8 +123,9 @@ def bind_slice(
     _check_systems(charter, sources, systems)
     grants = compile_grants(charter, sources, systems)
     granted = _groups((action_id(g.system, action) for g in grants for action in g.actions), systems)
-    concerned = {each.id: each for each in guardrails if each.concerns(charter.principal, granted)}
-    if len(concerned) != sum(each.concerns(charter.principal, granted) for each in guardrails):
+    found = [each for each in in_force(guardrails, charter, engine) if each.concerns(charter.principal, granted)]
+    concerned = {each.id: each for each in found}
+    if len(concerned) != len(found):
         raise EstateError([Problem.at(_NOWHERE, "two guardrails share an id", "give each its own")])
     groups = _groups((name for each in concerned.values() for name in each.mentions.actions), systems) | granted
     zones = {zone for each in grants for zone in each.zones} | _all(each.mentions.zones for each in concerned.values())
@@ -124,30 +134,52 @@ def bind_slice(
     # a charter without grants is one too: nothing can be asked of it, but its policies are held valid all the same
     schema, text = schema_text(groups or NO_ACTIONS, zones, arguments), policy_text(grants, concerned.values())
     policies = _policies(engine, grants, concerned)
+    risk, flow = risk_of(charter, systems, central.data.value), charter.flow
     _check_faults(engine.faults(text, schema), list(policies), grants, concerned)
     attributes: Json = {
         "name": charter.principal,
         "kind": charter.kind.value,
         "environment": charter.environment.value,
         "team": charter.owner.team,
+        "tier": risk.tier.value,
+        "provider": charter.model.provider,
         "data": sorted(charter.data),
+        "reads": sorted(flow.read or ()),
+        "writes": sorted(flow.write or ()),
+        "sends": sorted(flow.send or ()),
     }
     return Slice(
         principal=charter.principal,
         kind=charter.kind.value,
         environment=charter.environment,
         team=charter.owner.team,
+        risk=risk,
         data=charter.data,
+        flow=flow,
         grants=grants,
         guardrails=concerned,
         granted=frozenset(granted),
         zones=tuple(sorted(zones)),
         arguments=tuple(sorted(arguments)),
         schema=schema,
-        digest=digest_of({"charter": charter.digest, "policies": text, "schema": schema}),
+        digest=digest_of({"charter": charter.digest, "policies": text, "schema": schema, "tier": risk.tier.value}),
         program=engine.bind(policies, Asked(charter.principal, attributes, groups)),
         sources=sources,
     )
+
+
+def in_force(guardrails: Iterable[Guardrail], charter: Charter, engine: Engine) -> Iterator[Guardrail]:
+    """Yield those of `guardrails` that hold for `charter`: defaults that it sets aside only from when it no longer may.
+
+    An exception without an end lasts as long as the charter.
+    """
+    aside = {each.rule: each for each in charter.exceptions or ()}
+    for each in guardrails:
+        exception = aside.get(each.name) if each.force is Force.DEFAULT else None
+        if exception is None:
+            yield each
+        elif exception.until is not None:
+            yield until(each, dt.datetime.combine(exception.until, dt.time(), dt.UTC) + dt.timedelta(days=1), engine)
 
 
 def _all(sets: Iterable[Iterable[str]]) -> set[str]:

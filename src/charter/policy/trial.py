@@ -79,7 +79,7 @@ def run_trials(estate: Estate, engine: TrialEngine) -> TrialReport:
     charters = {name: part.value for name, part in estate.charters.items()}
     results = tuple(_run(each, charters, systems, (slices, engine)) for each in estate.trials)
     touched = {rule.removesuffix(UNREADABLE) for each in results for rule in each.rules}
-    guardrails, _ = read_guardrails(estate.guardrails, engine)
+    guardrails, _ = read_guardrails(estate, engine)
     return TrialReport(results, tuple(rule for rule in rules_of(slices, guardrails) if rule not in touched))
 
 

@@ -1,8 +1,11 @@
 """The words policies are written in: the Cedar schema, and one call told in exactly those words.
 
-    principal   Charter::Principal   name, kind, environment, team, data (what its charter covers), restrained
+    principal   Charter::Principal   name, kind, environment, team, tier (of risk), provider (of its model), restrained,
+                                     data (what its charter covers), and which of that it may read, write and send
     action      Charter::Action      "<system>/<action>", in the group "read", "write" or "irreversible"
-    resource    Charter::Object      system, path, environment, data, sensitive; in Charter::System::"<system>"
+    resource    Charter::Object      system, path, environment, sensitive, untrusted, provider ("" if it is no model),
+                                     data, and which of that the action reads, writes and sends; in the system,
+                                     Charter::System::"<system>"
     context     now, local (minute and day in each zone that a policy uses), arguments, approvals (roles that said yes)
 
 An argument is given in every form its value surely has: `text`, `number`, `flag`, and `quantity` (an exact decimal with
@@ -31,8 +34,9 @@ from charter.policy.request import Request
 from charter.registry.charter import DAYS, Effect
 
 MAX_TEXT = 65_536  # characters of an argument that policy reads; longer text has no form at all
-PRINCIPAL_ATTRIBUTES = ("name", "kind", "environment", "team", "data", "restrained")
-OBJECT_ATTRIBUTES = ("system", "path", "environment", "data", "sensitive")
+FLOWS = ("reads", "writes", "sends")
+PRINCIPAL_ATTRIBUTES = ("name", "kind", "environment", "team", "tier", "provider", "data", *FLOWS, "restrained")
+OBJECT_ATTRIBUTES = ("system", "path", "environment", "provider", "data", *FLOWS, "sensitive", "untrusted")
 CALL_ATTRIBUTES = ("now", "local", "arguments", "approvals")
 LOCAL_ATTRIBUTES = ("minute", "day")
 FORMS = ("text", "number", "flag", "quantity")
@@ -44,11 +48,13 @@ NO_ACTIONS = {f"-/{group}": group for group in GROUPS}  # no system is called `-
 _HEAD = """\
 namespace Charter {
   entity Principal = {
-    name: String, kind: String, environment: String, team: String, data: Set<String>, restrained: Bool,
+    name: String, kind: String, environment: String, team: String, tier: String, provider: String,
+    data: Set<String>, reads: Set<String>, writes: Set<String>, sends: Set<String>, restrained: Bool,
   };
   entity System;
   entity Object in [System] = {
-    system: String, path: String, environment: String, data: Set<String>, sensitive: Bool,
+    system: String, path: String, environment: String, provider: String,
+    data: Set<String>, reads: Set<String>, writes: Set<String>, sends: Set<String>, sensitive: Bool, untrusted: Bool,
   };
   type LocalTime = { minute: Long, day: String };
   type Quantity = { value: decimal, unit: String };
@@ -140,7 +146,7 @@ class Question(msgspec.Struct, frozen=True, gc=False):
 
 def question_of(request: Request, *, zones: tuple[str, ...], arguments: tuple[str, ...]) -> Question:
     """Return `request` in the words of a schema with these zones and arguments."""
-    system, path = request.system, request.object
+    system, path, touched = request.system, request.object, request.touched
     given: Record = {}
     for name in arguments:
         record = record_of(request, name)
@@ -154,8 +160,13 @@ def question_of(request: Request, *, zones: tuple[str, ...], arguments: tuple[st
             "system": system,
             "path": path,
             "environment": request.system_environment.value,
-            "data": frozenset(request.data),
+            "provider": request.provider,
+            "data": touched.data,
+            "reads": touched.reads,
+            "writes": touched.writes,
+            "sends": touched.sends,
             "sensitive": request.sensitive,
+            "untrusted": request.untrusted,
         },
         request.asker.restrained,
         request.at,

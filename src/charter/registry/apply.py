@@ -153,6 +153,7 @@ def apply(  # noqa: PLR0913 - each is decided by the caller, and named there
 _KINDS = {
     What.TEAMS: (EntryKind.TEAMS_APPLIED, "teams"),
     What.ISSUERS: (EntryKind.ISSUERS_APPLIED, "issuers"),
+    What.RULES: (EntryKind.RULES_APPLIED, "rules"),
     What.SYSTEM: (EntryKind.SYSTEM_APPLIED, "system"),
     What.GUARDRAIL: (EntryKind.GUARDRAILS_APPLIED, "guardrails"),
     What.PATTERN: (EntryKind.PATTERN_APPLIED, "pattern"),
@@ -194,7 +195,7 @@ class _Applying:
                     self._principal(change, known.get(change.name))
                 case What.SYSTEM:
                     self._system(change, *heads.get(change.name, (0, Standing.ACTIVE)))
-                case What.TEAMS | What.ISSUERS | What.GUARDRAIL | What.PATTERN:
+                case What.TEAMS | What.ISSUERS | What.RULES | What.GUARDRAIL | What.PATTERN:
                     self._part(change, parts.get(change.name))
         self._write()
         self.tx.after_commit(self._show)
@@ -320,7 +321,9 @@ class _Applying:
                 live.systems[name] = replace(found, standing=Standing.RETIRED)
         if any(change.what is What.ISSUERS for change, _ in self.done):
             live.issuers = self.estate.issuers.value
-        if any(change.what in (What.SYSTEM, What.GUARDRAIL) for change, _ in self.done):
+        if any(change.what is What.RULES for change, _ in self.done):
+            live.central = self.estate.central
+        if any(change.what in (What.SYSTEM, What.GUARDRAIL, What.RULES) for change, _ in self.done):
             live.policy_generation += 1
 
 

@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from charter.core.values import Source
+from charter.registry.central import Central
 from charter.registry.charter import EVERY_ACTION, ArgumentCondition, Charter, Grant
 from charter.registry.estate import Sourced
 from charter.registry.federated import ISSUERS, problems_of_federated, warnings_of_federated
 from charter.registry.issuer import Issuers
 from charter.registry.problem import Problem, nearest, suggestion
+from charter.registry.ruling import broken_rules, unjudged, unknown_words
 from charter.registry.system import System, Teams
 from charter.registry.trial import TrialCase
 
@@ -36,6 +38,7 @@ class CrossCheck:
     systems: Mapping[str, Sourced[System]]
     teams: Sourced[Teams]
     issuers: Sourced[Issuers]
+    central: Central
     trials: Iterable[Sourced[TrialCase]]
     broken: frozenset[str]  # files that could not be read: what only they could tell is not complained about
     today: dt.date | None  # None: nothing is said about expiry
@@ -47,12 +50,13 @@ class CrossCheck:
     def run(self) -> None:
         """Check everything."""
         self._people = self.teams.value.people
-        self._data = frozenset(name for part in self.systems.values() for name in _data_of(part.value))
+        self._data = frozenset(name for part in self.systems.values() for name in part.value.classes)
         self._check_teams()
         for system in self.systems.values():
             self._check_system(system)
         for charter in self.charters.values():
             self._check_charter(charter)
+        self._check_central()
         if ISSUERS not in self.broken:
             self.problems.extend(problems_of_federated(self.charters, self.issuers.value))
         self.warnings.extend(warnings_of_federated(self.charters))
@@ -79,6 +83,14 @@ class CrossCheck:
                 where = part.source_of(f"actions.{name}.object")
                 self._problem(where, f"`{action.object}` is no object", "braces take an argument: `charge/{charge_id}`")
 
+    def _check_central(self) -> None:
+        systems = {name: part.value for name, part in self.systems.items()}
+        if TEAMS not in self.broken and not self._broken_folder("systems"):
+            self.problems.extend(unknown_words(self.central, self.teams.value, systems))
+            for part in self.charters.values():
+                self.problems.extend(broken_rules(part, systems, self.central, self.today))
+        self.warnings.extend(unjudged(self.central, self.systems))
+
     # --- charters ---
 
     def _check_charter(self, part: Sourced[Charter]) -> None:
@@ -88,6 +100,12 @@ class CrossCheck:
         self._check_people(part)
         for index, name in enumerate(charter.data if not self._broken_folder("systems") else ()):
             self._known(part, f"data.{index}", name, self._data, "data class of any system")
+        for way, named in (charter.data_flow.model_dump(exclude_none=True) if charter.data_flow else {}).items():
+            for index, name in enumerate(named):
+                if name not in charter.data:
+                    where = part.source_of(f"data_flow.{way}.{index}")
+                    near = suggestion(name, charter.data)
+                    self._problem(where, f"`{name}` is not in the charter's `data`", near)
         for index, name in enumerate(charter.delegation.source if charter.delegation else ()):
             if name not in self.charters and name != HUMANS and not self._is_broken("principals", name):
                 known = [HUMANS, *self.charters]
@@ -209,10 +227,6 @@ class CrossCheck:
 
     def _warn(self, where: Source, text: str, help: str | None) -> None:
         self.warnings.append(Problem.at(where, text, help))
-
-
-def _data_of(system: System) -> set[str]:
-    return set(system.data) | {name for action in system.actions.values() for name in action.data or ()}
 
 
 def _amounts_used(grant: Grant, at: str) -> Iterator[tuple[str, str, bool]]:

@@ -8,51 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
 
-from charter.core.canonical import digest, digest_of
+from charter.core.canonical import digest_of
 from charter.core.values import Source
+from charter.registry.central import NOTHING, Central
 from charter.registry.charter import Charter
 from charter.registry.issuer import Issuers
 from charter.registry.pattern import CharterPattern
 from charter.registry.problem import Problem
+from charter.registry.sourced import Sourced, TextFile
 from charter.registry.system import System, Teams
 from charter.registry.trial import TrialCase
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Sourced(Generic[T]):
-    """A value and where each piece of it stands: `sources["grants.0.when.hours"]`; `""` is the whole."""
-
-    value: T
-    sources: Mapping[str, Source]
-
-    @property
-    def path(self) -> str:
-        """The file, relative to the estate."""
-        return self.sources[""].path
-
-    def source_of(self, dotted: str) -> Source:
-        """Return where `dotted` stands, or the nearest thing around it that does."""
-        while dotted and dotted not in self.sources:
-            dotted = dotted.rpartition(".")[0]
-        return self.sources[dotted]
-
-
-@dataclass(frozen=True, slots=True)
-class GuardrailFile:
-    """One file of `guardrails/`: its path relative to the estate and its Cedar text, line ends as LF."""
-
-    path: str
-    text: str
-
-    @property
-    def digest(self) -> str:
-        """The digest of the text."""
-        return digest(self.text.encode())
-
+__all__ = ["NO_ISSUERS", "NO_TEAMS", "Estate", "Sourced", "TextFile"]
 
 NO_ISSUERS = Sourced(Issuers(charter="v1"), {"": Source("issuers.yaml", 1)})
 NO_TEAMS = Sourced(Teams(charter="v1"), {"": Source("teams.yaml", 1)})
@@ -64,7 +32,8 @@ class Estate:
 
     charters: Mapping[str, Sourced[Charter]] = field(default_factory=dict)  # by principal
     systems: Mapping[str, Sourced[System]] = field(default_factory=dict)  # by name
-    guardrails: tuple[GuardrailFile, ...] = ()  # by path
+    guardrails: tuple[TextFile, ...] = ()  # by path
+    central: Central = NOTHING
     patterns: Mapping[str, Sourced[CharterPattern]] = field(default_factory=dict)  # by name
     teams: Sourced[Teams] = NO_TEAMS
     issuers: Sourced[Issuers] = NO_ISSUERS
@@ -84,4 +53,5 @@ class Estate:
                 "teams": digest_of(self.teams.value.to_json()),
             }
             | ({"issuers": digest_of(issuers.to_json())} if issuers.issuers else {})
+            | ({"rules": {each.path: each.digest for each in self.central.files}} if self.central.files else {})
         )

@@ -1,7 +1,7 @@
 """Estate files -> an estate: read, parse, model, cross-check. All problems of all files are reported together.
 
     principals/NAME.yaml  systems/NAME.yaml  guardrails/*.cedar  patterns/NAME.yaml  teams.yaml
-    issuers.yaml  tests/*.yaml
+    guardrails/*.yaml  issuers.yaml  data.yaml  calendars.yaml  tests/*.yaml
 
 A file is named for what it holds, so one name cannot stand in two files. A file in one of these folders that would be
 passed over in silence (`agent.yml`, a subfolder) is a problem: someone believes that it counts. Nothing outside the
@@ -24,10 +24,11 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from charter.core.values import Source
+from charter.registry.central import CALENDARS, DATA, NOTHING, Central, is_central, read_central
 from charter.registry.charter import Charter, Model
 from charter.registry.crosscheck import CrossCheck
 from charter.registry.document import MAX_FILE_BYTES, Document, read_document, read_text
-from charter.registry.estate import NO_ISSUERS, NO_TEAMS, Estate, GuardrailFile, Sourced
+from charter.registry.estate import NO_ISSUERS, NO_TEAMS, Estate, Sourced, TextFile
 from charter.registry.fault import problems_in
 from charter.registry.issuer import Issuers
 from charter.registry.pattern import CharterPattern, problems_of_template
@@ -41,8 +42,14 @@ MAX_FILES = 20_000
 MAX_ESTATE_CHARACTERS = 256 * 1024 * 1024
 TEAMS = "teams.yaml"
 ISSUERS = "issuers.yaml"
-SINGLE = (ISSUERS, TEAMS)  # files of the estate that stand in no folder
-FOLDERS = {"principals": ".yaml", "systems": ".yaml", "guardrails": ".cedar", "patterns": ".yaml", "tests": ".yaml"}
+SINGLE = (CALENDARS, DATA, ISSUERS, TEAMS)  # files of the estate that stand in no folder
+FOLDERS = {
+    "principals": (".yaml",),
+    "systems": (".yaml",),
+    "guardrails": (".cedar", ".yaml"),
+    "patterns": (".yaml",),
+    "tests": (".yaml",),
+}
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PASSED_OVER = (".md", ".txt")  # notes beside the files
 
@@ -102,27 +109,28 @@ def _read(root: Path) -> tuple[dict[str, str], list[Problem]]:
 def _candidates(root: Path, problems: list[Problem]) -> Iterator[str]:
     """Yield the paths of the files that make the estate, in order; note those that someone may believe to count."""
     yield from (name for name in SINGLE if (root / name).exists())
-    for folder, suffix in FOLDERS.items():
+    for folder, suffixes in FOLDERS.items():
         if not (root / folder).is_dir():
             continue
         for entry in sorted(each.name for each in (root / folder).iterdir()):
             path = f"{folder}/{entry}"
             if entry.startswith(".") or entry.endswith(_PASSED_OVER):
                 continue
-            problem = _misplaced(path, suffix, is_folder=(root / path).is_dir())
+            problem = _misplaced(path, suffixes, is_folder=(root / path).is_dir())
             if problem:
                 problems.append(problem)
             else:
                 yield path
 
 
-def _misplaced(path: str, suffix: str, *, is_folder: bool) -> Problem | None:
+def _misplaced(path: str, suffixes: tuple[str, ...], *, is_folder: bool) -> Problem | None:
     """Return why the file at `path` would not count, if so."""
     folder, _, name = path.partition("/")
     if is_folder:
         return Problem(path, 1, 1, "folders inside are not read", f"put the files into {folder}/ itself")
-    if not name.endswith(suffix):
-        return Problem(path, 1, 1, f"only files that end in {suffix} are read", "rename it, or move it elsewhere")
+    if not name.endswith(suffixes):
+        ends = " or ".join(suffixes)
+        return Problem(path, 1, 1, f"only files that end in {ends} are read", "rename it, or move it elsewhere")
     if not _FILE_NAME.fullmatch(name):
         return Problem(path, 1, 1, "the file's name holds a character that is not allowed", "use a-z, 0-9 and hyphens")
     return None
@@ -158,7 +166,8 @@ class _Parts:
     problems: list[Problem]
     charters: dict[str, Sourced[Charter]] = field(default_factory=dict)
     systems: dict[str, Sourced[System]] = field(default_factory=dict)
-    guardrails: list[GuardrailFile] = field(default_factory=list)
+    guardrails: list[TextFile] = field(default_factory=list)
+    central: list[TextFile] = field(default_factory=list)
     patterns: dict[str, Sourced[CharterPattern]] = field(default_factory=dict)
     teams: Sourced[Teams] = NO_TEAMS
     issuers: Sourced[Issuers] = NO_ISSUERS
@@ -171,6 +180,9 @@ class _Parts:
             EstateError: it is wrong.
         """
         folder, _, name = path.rpartition("/")
+        if is_central(path):
+            self.central.append(TextFile(path, read_text(data, path)))
+            return
         match folder:
             case "principals":
                 self.charters[name.removesuffix(".yaml")] = _named(path, data, Charter, "principal")
@@ -181,7 +193,7 @@ class _Parts:
             case "tests":
                 self.trials.extend(_trials(path, data))
             case "guardrails":
-                self.guardrails.append(GuardrailFile(path, read_text(data, path)))
+                self.guardrails.append(TextFile(path, read_text(data, path)))
             case _:
                 document = read_document(data, path)
                 if name == TEAMS:
@@ -201,6 +213,7 @@ def _parse(files: Mapping[str, str], today: dt.date | None, problems: list[Probl
             parts.take(path, files[path].encode("utf-8", "surrogatepass"))
         except EstateError as err:
             parts.problems.extend(err.problems)
+    central = _central(parts)
     broken = frozenset(problem.path for problem in parts.problems)
     if TEAMS not in files and TEAMS not in broken:
         parts.problems.append(Problem(TEAMS, 1, 1, "the estate has no teams.yaml", "begin one: charter init"))
@@ -210,6 +223,7 @@ def _parse(files: Mapping[str, str], today: dt.date | None, problems: list[Probl
         systems=parts.systems,
         teams=parts.teams,
         issuers=parts.issuers,
+        central=central,
         trials=parts.trials,
         broken=broken,
         today=today,
@@ -221,12 +235,22 @@ def _parse(files: Mapping[str, str], today: dt.date | None, problems: list[Probl
         charters=parts.charters,
         systems=parts.systems,
         guardrails=tuple(parts.guardrails),
+        central=central,
         patterns=parts.patterns,
         teams=parts.teams,
         issuers=parts.issuers,
         trials=tuple(parts.trials),
         warnings=tuple(sorted(set(checks.warnings), key=lambda w: (w.path, w.line, w.column, w.text))),
     )
+
+
+def _central(parts: _Parts) -> Central:
+    """Return what the central files lay down; their problems are added to those of the others."""
+    try:
+        return read_central(parts.central)
+    except EstateError as err:
+        parts.problems.extend(err.problems)
+        return NOTHING
 
 
 def _check_path(path: str) -> None:

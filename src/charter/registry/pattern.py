@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.scalarstring import SingleQuotedScalarString
 
 from charter.core.canonical import digest_of
 from charter.core.errors import ErrorCode, MalformedError
@@ -191,6 +192,8 @@ def _laid_out(value: Any, depth: int) -> Any:  # noqa: ANN401
             return sequence
         case str() if _DATE.fullmatch(value):
             return _date_or_text(value)
+        case str() if value.startswith("?"):  # the writer leaves it bare, and in a list on one line it begins a key
+            return SingleQuotedScalarString(value)
         case _:
             return value
 

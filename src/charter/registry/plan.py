@@ -20,11 +20,13 @@ from typing import Any
 
 from charter.core.canonical import canonical, digest
 from charter.registry.charter import Charter
+from charter.registry.data_class import DataClasses
 from charter.registry.difference import Difference, differences, without_values
 from charter.registry.estate import Estate, Sourced
 from charter.registry.inventory import Inventory, inventory_of
 from charter.registry.problem import EstateError, Problem
 from charter.registry.record import EstatePart, ManagedBy, PartKind, RegisteredEstate, RegisteredPrincipal
+from charter.registry.risk import risk_of
 from charter.registry.standing import Standing
 from charter.registry.system import System
 
@@ -43,6 +45,7 @@ class What(StrEnum):
 
     TEAMS = "teams"
     ISSUERS = "issuers"
+    RULES = "rules"
     SYSTEM = "system"
     GUARDRAIL = "guardrail"
     PATTERN = "pattern"
@@ -130,6 +133,7 @@ def plan(estate: Estate, current: RegisteredEstate) -> Plan:
 def parts_of(estate: Estate) -> dict[str, EstatePart]:
     """Return the estate's other files in the form they are registered in, by path."""
     bodies = [(part.path, PartKind.GUARDRAIL, part.text.encode()) for part in estate.guardrails]
+    bodies += [(file.path, PartKind.RULES, file.text.encode()) for file in estate.central.files]
     bodies += [(part.path, PartKind.PATTERN, canonical(part.value.to_json())) for part in estate.patterns.values()]
     teams = estate.teams
     bodies.append((teams.path, PartKind.TEAMS, canonical(teams.value.to_json())))
@@ -163,7 +167,7 @@ def _check_identities(estate: Estate, current: RegisteredEstate) -> None:
 def _principals(estate: Estate, current: RegisteredEstate) -> Iterator[Change]:
     systems = {name: part.value for name, part in estate.systems.items()}
     for name, part in estate.charters.items():
-        change = _principal(part, current.principals.get(name), systems)
+        change = _principal(part, current.principals.get(name), systems, estate.central.data.value)
         if change is not None:
             yield change
     for name, known in current.principals.items():
@@ -173,13 +177,14 @@ def _principals(estate: Estate, current: RegisteredEstate) -> Iterator[Change]:
 
 
 def _principal(
-    part: Sourced[Charter], known: RegisteredPrincipal | None, systems: Mapping[str, System]
+    part: Sourced[Charter], known: RegisteredPrincipal | None, systems: Mapping[str, System], classes: DataClasses
 ) -> Change | None:
     charter = part.value
     now, name = charter.digest, charter.principal
     if known is None:
         reach = inventory_of(charter, systems)
-        notes = (f"{charter.environment.value} {charter.kind.value} of {charter.owner.team}", *reach.lines())
+        what = f"{charter.environment.value} {charter.kind.value} of {charter.owner.team}"
+        notes = (what, *reach.lines(), f"risk: {risk_of(charter, systems, classes).sentence}")
         return Change(ChangeKind.CREATE, What.PRINCIPAL, name, None, now, (), notes, reach)
     was = known.principal.digest
     drift = _drift(was, known.applied_digest, known.managed_by, is_intact=known.is_intact)
@@ -188,7 +193,7 @@ def _principal(
         return None
     found = row if known.charter is None else differences(known.charter, charter.to_json())
     reach = inventory_of(charter, systems)
-    notes = (*drift, *_standing_notes(known), *reach.lines())
+    notes = (*drift, *_standing_notes(known), *reach.lines(), f"risk: {risk_of(charter, systems, classes).sentence}")
     kind = ChangeKind.DRIFT if drift or row else ChangeKind.CHANGE
     return Change(kind, What.PRINCIPAL, name, was, now, found, notes, reach)
 
@@ -278,7 +283,7 @@ def _parts(estate: Estate, current: RegisteredEstate) -> Iterator[Change]:
 
 def _between(known: EstatePart, part: EstatePart) -> tuple[tuple[Difference, ...], tuple[str, ...]]:
     """Return what differs: fields for what has fields, lines for policy text."""
-    if part.kind is PartKind.GUARDRAIL:
+    if part.kind in (PartKind.GUARDRAIL, PartKind.RULES):
         found = difflib.unified_diff(known.body.splitlines(), part.body.splitlines(), lineterm="", n=1)
         lines = [line for line in found if not line.startswith(("---", "+++"))]
         return (), (*lines[:_LINES], *(["…"] if len(lines) > _LINES else []))

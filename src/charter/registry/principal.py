@@ -6,6 +6,7 @@ import datetime as dt
 from dataclasses import dataclass, field
 
 from charter.registry.approval import Approval
+from charter.registry.central import NOTHING, Central
 from charter.registry.charter import Environment, Kind
 from charter.registry.delegation_book import DelegationBook
 from charter.registry.directory import Directory
@@ -83,11 +84,12 @@ class LiveEstate:
     certificates: dict[str, None] = field(default_factory=dict)  # those registered, DER in base64; none is taken out
     revoked_tokens: dict[str, int] = field(default_factory=dict)  # token id -> when it expires, seconds since 1970
     systems: dict[str, SystemRecord] = field(default_factory=dict)  # by name
+    central: Central = NOTHING
     issuers: Issuers = field(default_factory=lambda: Issuers(charter="v1"))
     approvals: dict[tuple[str, str], Approval] = field(default_factory=dict)  # open ones, by principal id, call digest
     delegations: DelegationBook = field(default_factory=DelegationBook)
     directory: Directory = field(default_factory=Directory)
-    policy_generation: int = 0  # rises whenever systems or guardrails change: bound slices are then stale
+    policy_generation: int = 0  # rises whenever systems, guardrails or rules change: bound slices are then stale
     sequence: int = 0  # of the last change seen
 
     def put_key(self, key: ClientKey) -> None:

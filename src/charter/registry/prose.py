@@ -77,6 +77,12 @@ def _approval(approval: Mapping[str, Any]) -> str:
     return f"approval by {approval['by']}" + (f" if {' and '.join(when)}" if when else " for each call")
 
 
+def risk(found: Mapping[str, Any]) -> str:
+    """Return a tier with the sum it comes from: `high: 13 = 2 changes state + 2 irreversibly + …`."""
+    terms = [f"{factor['points']} {factor['name']}" for factor in found["factors"] if factor["points"]]
+    return f"{found['tier']}: {found['points']}" + (f" = {' + '.join(terms)}" if terms else "")
+
+
 def delegation(charter: Mapping[str, Any]) -> str:
     """Return in one sentence who may lend the principal authority, for what and how long."""
     lent = charter.get("delegation")

@@ -33,6 +33,7 @@ class PartKind(StrEnum):
     GUARDRAIL = "guardrail"
     TEAMS = "teams"
     ISSUERS = "issuers"
+    RULES = "rules"  # data.yaml, calendars.yaml, guardrails/*.yaml: kept as their text
     PATTERN = "pattern"
 
 

@@ -10,10 +10,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from charter.registry.calendar import Calendars
 from charter.registry.charter import Charter
+from charter.registry.data_class import DataClasses
 from charter.registry.fault import EXAMPLES
 from charter.registry.issuer import Issuers
 from charter.registry.pattern import CharterPattern
+from charter.registry.rule import RuleFile
 from charter.registry.system import System, Teams
 from charter.registry.trial import TrialFile
 
@@ -24,6 +27,9 @@ _FILES: dict[str, type[BaseModel]] = {
     "system.json": System,
     "teams.json": Teams,
     "issuers.json": Issuers,
+    "data.json": DataClasses,
+    "calendars.json": Calendars,
+    "rules.json": RuleFile,
     "pattern.json": CharterPattern,
     "tests.json": TrialFile,
 }
@@ -88,6 +94,19 @@ _TOLD = {
     "effect": "What the action does to the world. write can be undone, irreversible cannot.",
     "pin": "The digest of the accepted tool definition; charter systems import writes it.",
     "amounts": "Arguments that are quantities: where the value and its unit stand in the call.",
+    "exceptions": "Defaults of the organisation that this charter does not follow, each with its reason.",
+    "untrusted": "Whether its answers hold what strangers wrote: mail, tickets, web pages.",
+    "level": "How much harm the class does in wrong hands; one that no file describes counts as confidential.",
+    "providers": "Whose models; without it, any.",
+    "for": "For whom: all that is written must fit; without anything, everyone.",
+    "force": "hard: never otherwise. ceiling: at most. default: unless a charter's `exceptions` name the rule.",
+    "at_most": "Bounds on what a charter may say of itself.",
+    "only": "Words of which a charter may use no others.",
+    "answers": "Items of catalogues that it answers: OWASP, NIST.",
+    "holidays": "A country, or a part of one, whose public holidays are no working days: DE, DE-BE.",
+    "workdays": "Only on working days: of a calendar in calendars.yaml, or of a region as in DE-BE.",
+    "freezes": "Times when calls of some effects are held.",
+    "tiers": "Tiers of risk; charter show tells how a principal's came about.",
     "issuer": "Whose tokens prove it: a name in issuers.yaml; there, the address its tokens say in iss.",
     "claims": "What such a token must say, exactly: a value each, no patterns.",
     "platform": "What signs the tokens; it decides which claims must be named.",

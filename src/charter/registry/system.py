@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StringConstraints, model_validator
@@ -28,6 +29,7 @@ from charter.registry.charter import (
     SystemName,
     Text,
 )
+from charter.registry.data_class import DataFlow, Touched
 from charter.registry.problem import PlacedError
 
 
@@ -106,6 +108,7 @@ class Action(Model):
     effect: Effect
     object: Pattern = "*"  # `charge/{charge_id}`: braces take an argument of the call
     data: tuple[DataClass, ...] | None = None  # None: the system's
+    data_flow: DataFlow | None = None  # which of them are read, written or sent; the others by the effect
     amounts: dict[str, AmountOf] = Field(default_factory=dict)
     pin: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
 
@@ -120,9 +123,17 @@ class System(Model):
     owner: Owner
     title: Text | None = None
     sensitive: StrictBool = False
+    provider: Name | None = None  # of a system of kind model: whose models they are
+    untrusted: StrictBool = False  # its answers hold what strangers wrote: mail, tickets, web pages
     data: tuple[DataClass, ...] = ()
     upstream: Upstream | None = None
     actions: dict[ActionName, Action] = Field(default_factory=dict, max_length=1000)
+
+    @model_validator(mode="after")
+    def _providers_have_models(self) -> System:
+        if self.provider is not None and self.kind is not SystemKind.MODEL:
+            raise PlacedError(("provider",), "only a system of the kind model has a `provider`")
+        return self
 
     @model_validator(mode="after")
     def _one_action_per_tool(self) -> System:
@@ -153,10 +164,44 @@ class System(Model):
             return tuple(self.actions)
         return tuple(name for name in grant.actions if name in self.actions)
 
+    def touched(self, action: str) -> Touched:
+        """Return what `action` does to data.
+
+        What its `data_flow` does not name is sent if the system is a model provider, else read or written as the effect
+        of the action says.
+        """
+        return self._touched[action]
+
+    @cached_property
+    def _touched(self) -> dict[str, Touched]:
+        return {name: self._touch(name) for name in self.actions}
+
+    def _touch(self, name: str) -> Touched:
+        action = self.actions[name]
+        data, flow = frozenset(self.data_of(name)), action.data_flow or DataFlow()
+        rest = data - flow.classes
+        is_sent = self.kind is SystemKind.MODEL
+        is_read = not is_sent and action.effect is Effect.READ
+        return Touched(
+            data=data,
+            reads=frozenset(flow.read or ()) | (rest if is_read else frozenset()),
+            writes=frozenset(flow.write or ()) | (frozenset() if is_read or is_sent else rest),
+            sends=frozenset(flow.send or ()) | (rest if is_sent else frozenset()),
+        )
+
+    @property
+    def classes(self) -> frozenset[str]:
+        """Every class of data that the system or an action of it names."""
+        own = (each for action in self.actions.values() for each in (action.data or (), action.data_flow))
+        named = (each.classes if isinstance(each, DataFlow) else each or () for each in own)
+        return frozenset(self.data).union(*named)
+
     def data_of(self, action: str) -> tuple[str, ...]:
         """Return the data classes that `action` touches."""
-        own = self.actions[action].data
-        return self.data if own is None else own
+        known = self.actions[action]
+        own = self.data if known.data is None else known.data
+        named = known.data_flow.classes if known.data_flow else frozenset()
+        return (*own, *sorted(named.difference(own)))
 
 
 class Team(Model):

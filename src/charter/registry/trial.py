@@ -7,15 +7,13 @@ reasons' text, the rule that must have decided, and the layer of control.
 
 from __future__ import annotations
 
-import datetime as dt
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, Field, StringConstraints
 
-from charter.core.clock import parse_rfc3339
-from charter.registry.charter import ActionName, Model, Name, Pattern, Role, SystemName, Text
+from charter.registry.charter import ActionName, Model, Moment, Name, Pattern, Role, SystemName, Text
 
 MAX_ARGUMENTS = 64
 
@@ -41,16 +39,6 @@ class TrialLayer(StrEnum):
     FRESHNESS = "freshness"
 
 
-def _moment(value: object) -> dt.datetime:
-    """Return the moment that RFC 3339 text with a zone names."""
-    if isinstance(value, dt.datetime) and value.tzinfo is not None:
-        return value.astimezone(dt.UTC)
-    try:
-        return parse_rfc3339(value) if isinstance(value, str) else parse_rfc3339("")
-    except ValueError as err:
-        raise ValueError(f"`{value}` is no moment; write date, time and zone, as in 2026-11-24T10:00:00+01:00") from err
-
-
 def _as_on_the_wire(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     """Return `value` with decimals as the floats that a JSON reader would have made of them."""
     match value:
@@ -64,11 +52,6 @@ def _as_on_the_wire(value: Any) -> Any:  # noqa: ANN401 - any JSON value
             return value
 
 
-Moment = Annotated[
-    dt.datetime,
-    BeforeValidator(_moment),
-    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-24T10:00:00+01:00"]}),
-]
 Arguments = Annotated[dict[str, Any], Field(max_length=MAX_ARGUMENTS), AfterValidator(_as_on_the_wire)]
 
 

@@ -178,10 +178,11 @@ async def list_principals(
     provider: str | None = None,
     data: str | None = None,
     system: str | None = None,
+    tier: str | None = None,
 ) -> dict[str, Any]:
     """The inventory."""
     wanted = {"team": team, "kind": kind, "environment": environment, "standing": standing}
-    wanted |= {"provider": provider, "data": data, "system": system}
+    wanted |= {"provider": provider, "data": data, "system": system, "tier": tier}
     found = inventory.listing(house_of(request), {k: v for k, v in wanted.items() if v})
     return {"total": len(found), "principals": found}
 

@@ -1,0 +1,90 @@
+"""Guardrails that central files make: freezes of calendars.yaml, and whose models may see what, of data.yaml.
+
+They are Cedar like those in guardrails/*.cedar, told with the place of what they come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from charter.core.values import Source
+from charter.policy.cedar_text import annotation, entity, moment, quoted, strings
+from charter.policy.engine import Engine
+from charter.policy.guardrail import Guardrail, written_guardrail
+from charter.registry.calendar import Freeze
+from charter.registry.central import Central
+from charter.registry.charter import Effect
+from charter.registry.rule import Force
+
+DATA = "data/"  # begins the ids of what data.yaml makes
+
+
+def central_guardrails(central: Central, engine: Engine) -> tuple[Guardrail, ...]:
+    """Return the guardrails that the central files make, in the files' order."""
+    return tuple(
+        written_guardrail(rule_id, text, source, engine)
+        for rule_id, text, source in (*_freezes(central), *_data(central))
+    )
+
+
+def _freezes(central: Central) -> Iterator[tuple[str, str, Source]]:
+    part = central.calendars
+    for index, freeze in enumerate(part.value.freezes):
+        yield f"freeze/{freeze.id}", freeze_text(freeze), part.source_of(f"freezes.{index}")
+
+
+def freeze_text(freeze: Freeze) -> str:
+    """Return a freeze in Cedar."""
+    end = f"{freeze.until:%Y-%m-%d %H:%M %Z}"
+    reason = freeze.reason or f"the freeze `{freeze.id}` holds changes back until {end}"
+    lift = f", or have `{freeze.approval}` approve this call" if freeze.approval else ""
+    groups = ", ".join(entity("Action", effect.value) for effect in Effect if effect in freeze.effects)
+    lines = [
+        annotation("reason", reason),
+        annotation("mend", f"wait until {end}{lift}"),
+        annotation("force", (Force.CEILING if freeze.approval else Force.HARD).value),
+    ]
+    if freeze.approval:
+        lines.append(annotation("approval", freeze.approval))
+    lines += [
+        "forbid (",
+        "  principal,",
+        f"  action in [{groups}],",
+        "  resource",
+        ")",
+        f"when {{ context.now >= {moment(freeze.start)} && context.now < {moment(freeze.until)} }}",
+        *(f"when {{ {strings(wanted)}.contains(principal.{name}) }}" for name, wanted in freeze.scope.terms()),
+    ]
+    if freeze.approval:
+        lines.append(f"unless {{ context.approvals.contains({quoted(freeze.approval)}) }}")
+    return "\n".join(lines) + ";\n"
+
+
+def _data(central: Central) -> Iterator[tuple[str, str, Source]]:
+    part = central.data
+    for name, rule in part.value.classes.items():
+        if rule.providers is not None:
+            yield f"{DATA}{name}", data_text(name, rule.providers), part.source_of(f"classes.{name}.providers")
+
+
+def data_text(name: str, providers: tuple[str, ...]) -> str:
+    """Return in Cedar that data of the class `name` goes to the models of `providers` alone."""
+    seen = [f"resource.reads.contains({quoted(name)})", f"resource.sends.contains({quoted(name)})"]
+    if providers:
+        allowed = strings(providers)
+        seen = [
+            f"({seen[0]} && !({allowed}.contains(principal.provider)))",
+            f"({seen[1]} && !({allowed}.contains(resource.provider)))",
+        ]
+        told = f"only models of {' and '.join(providers)} may see `{name}`"
+        mend = f"use a model of {' or '.join(providers)}"
+    else:
+        told, mend = f"no model may see `{name}`", "let a person do this step"
+    lines = [
+        annotation("reason", told),
+        annotation("mend", f"{mend}, or have data.yaml allow another provider"),
+        annotation("force", Force.HARD.value),
+        "forbid (principal, action, resource)",
+        f"when {{ {' || '.join(seen)} }};",
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,119 @@
+"""A grant as a value: what a principal may do on one system, with its conditions, limits and approval."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field, StrictInt, model_serializer, model_validator
+
+from charter.registry.field import (
+    EVERY_ACTION,
+    Days,
+    GrantedAction,
+    Hours,
+    Model,
+    Pattern,
+    Quantity,
+    Role,
+    SystemName,
+)
+from charter.registry.problem import PlacedError
+
+Scalar = str | int | bool
+
+
+class ArgumentCondition(Model):
+    """What one argument of a call must satisfy; all that is written must hold. A missing argument satisfies nothing."""
+
+    max: Quantity | None = None
+    min: Quantity | None = None
+    over: Quantity | None = None
+    under: Quantity | None = None
+    equals: Scalar | None = None
+    one_of: Annotated[tuple[Scalar, ...], Field(min_length=1, max_length=200)] | None = None
+    like: Pattern | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> ArgumentCondition:
+        if all(getattr(self, name) is None for name in type(self).model_fields):
+            raise ValueError("says nothing; write max, min, over, under, equals, one_of or like")
+        units = {q.unit for q in (self.max, self.min, self.over, self.under) if q}
+        if len(units) > 1:
+            raise ValueError(f"mixes units: {', '.join(sorted(str(u) for u in units))}")
+        return self
+
+
+class When(Model):
+    """The conditions of a grant. In a file, `hours` and `days` stand beside the arguments' names."""
+
+    hours: Hours | None = None
+    days: Days | None = None
+    arguments: dict[str, ArgumentCondition] = Field(default_factory=dict, max_length=32)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lift_arguments(cls, data: Any) -> Any:  # noqa: ANN401
+        if isinstance(data, dict) and "arguments" not in data:
+            own = {key: data[key] for key in ("hours", "days") if key in data}
+            return own | {"arguments": {key: val for key, val in data.items() if key not in ("hours", "days")}}
+        return data
+
+    @model_serializer
+    def _write(self) -> dict[str, Any]:
+        own: dict[str, Any] = {}
+        if self.hours:
+            own["hours"] = str(self.hours)
+        if self.days:
+            own["days"] = list(self.days)
+        lifted = {k: v.model_dump(mode="json", exclude_none=True) for k, v in self.arguments.items()}
+        # an argument that is itself called `hours` would hide the window: such arguments stay under their own heading
+        return own | ({"arguments": lifted} if lifted.keys() & type(self).model_fields.keys() else lifted)
+
+
+class Per(StrEnum):
+    """The window of a limit, aligned to UTC."""
+
+    MINUTE = "minute"
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+
+
+class Limit(Model):
+    """At most `count` calls, or at most `max` of the argument `sum`, per window."""
+
+    count: StrictInt | None = Field(default=None, ge=1, le=1_000_000_000)
+    sum: str | None = None
+    max: Quantity | None = None
+    per: Per
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Limit:
+        if (self.count is None) == (self.sum is None) or (self.sum is None) != (self.max is None):
+            raise ValueError("write either `count` or `sum` with `max`")
+        return self
+
+
+class ApprovalRule(Model):
+    """Calls for which a person of the role `by` must say yes first; without `when`, all of the grant's."""
+
+    when: dict[str, ArgumentCondition] = Field(default_factory=dict)
+    by: Role
+
+
+class Grant(Model):
+    """What the principal may do on one system, with its conditions."""
+
+    system: SystemName
+    actions: Annotated[tuple[GrantedAction, ...], Field(min_length=1, max_length=200)]  # exact names, or `*` alone
+    objects: Annotated[tuple[Pattern, ...], Field(min_length=1, max_length=200)] = ("*",)
+    when: When | None = None
+    limit: Annotated[tuple[Limit, ...], Field(max_length=32)] = ()
+    approval: ApprovalRule | None = None
+
+    @model_validator(mode="after")
+    def _star_stands_alone(self) -> Grant:
+        if EVERY_ACTION in self.actions and len(self.actions) > 1:
+            raise PlacedError(("actions",), f"`{EVERY_ACTION}` means every action; remove it or the names beside it")
+        return self
