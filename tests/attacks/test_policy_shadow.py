@@ -19,6 +19,7 @@ from charter.policy.shadow import FIRST, CompiledEngine, Disagreement
 from charter.policy.slice import bind_slice
 from charter.policy.verdict import Allow, Deny, Layer, word
 from charter.policy.vocabulary import question_of
+from charter.registry.central import NOTHING
 from houses import a_house, estate_files
 from policies import a_charter, a_request, a_system, guards
 
@@ -32,7 +33,7 @@ def an_engine(**given: Any) -> tuple[CompiledEngine, list[Disagreement]]:
 
 
 def a_slice(engine: CompiledEngine, charter: Any, guardrails: str = "") -> Any:
-    return bind_slice(charter, {}, {"payments": a_system()}, guards(guardrails) if guardrails else (), engine)
+    return bind_slice(charter, {}, {"payments": a_system()}, guards(guardrails) if guardrails else (), engine, NOTHING)
 
 
 def test_a_compiled_form_that_allows_too_much_is_found_before_its_first_allow(monkeypatch: pytest.MonkeyPatch) -> None:

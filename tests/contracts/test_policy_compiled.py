@@ -17,6 +17,7 @@ from charter.policy.request import build_request
 from charter.policy.shadow import CompiledEngine
 from charter.policy.slice import bind_slice
 from charter.policy.vocabulary import question_of
+from charter.registry.central import NOTHING
 from policies import an_asker
 
 WORLDS = 40  # requests put to each set of policies
@@ -80,7 +81,7 @@ def charters_compared(seed: int, charters: int) -> Counter[str]:
     engine = CompiledEngine(cedar, lambda found: pytest.fail(str(found)), every=10**9)
     for _ in range(charters):
         charter, system = a_charter_by_dice(dice)
-        slice_ = bind_slice(charter, {}, {"payments": system}, some_guardrails(dice), engine)
+        slice_ = bind_slice(charter, {}, {"payments": system}, some_guardrails(dice), engine, NOTHING)
         program = slice_.program.program  # type: ignore[attr-defined]
         assert program is not None  # everything that Charter writes is modelled
         for _ in range(WORLDS):

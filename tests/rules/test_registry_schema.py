@@ -15,12 +15,21 @@ from charters import charters
 from estates import PRINCIPAL, SYSTEM, TRIALS
 
 SCHEMAS = json_schemas()
-FOLDERS = {"principals": "principal.json", "systems": "system.json", "patterns": "pattern.json", "tests": "tests.json"}
+FOLDERS = {
+    "principals": "principal.json",
+    "systems": "system.json",
+    "patterns": "pattern.json",
+    "tests": "tests.json",
+    "guardrails": "rules.json",
+    "data.yaml": "data.json",
+    "calendars.yaml": "calendars.json",
+    "teams.yaml": "teams.json",
+}
 STARTER = {path: text for path, text in starter_files().items() if path.endswith(".yaml")}
 
 
 def schema_of(path: str) -> dict[str, Any]:
-    return SCHEMAS[FOLDERS.get(path.partition("/")[0], "teams.json")]
+    return SCHEMAS[FOLDERS[path.partition("/")[0]]]
 
 
 def faults(schema: dict[str, Any], text: str) -> list[str]:
@@ -56,7 +65,7 @@ def test_every_starter_file_passes_its_schema(path: str) -> None:
 @pytest.mark.parametrize("path", sorted(STARTER))
 def test_every_starter_file_points_its_editor_to_its_schema(path: str) -> None:
     up = "../" if "/" in path else ""
-    wanted = FOLDERS.get(path.partition("/")[0], "teams.json")
+    wanted = FOLDERS[path.partition("/")[0]]
     assert STARTER[path].splitlines()[0] == f"# yaml-language-server: $schema={up}.schema/{wanted}"
 
 
