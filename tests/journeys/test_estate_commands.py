@@ -16,7 +16,8 @@ from securesystemslib.signer import SSlibKey
 KINDS = {"copilot", "developer-assistant", "saas-feature", "workflow", "agent", "model-integration", "browser-agent"}
 FIELDS = {
     "name", "id", "spiffe_id", "kind", "environment", "owner", "purpose", "model", "data", "systems", "sensitive",
-    "state_changing", "irreversible", "risk", "approved", "credential", "review", "expires", "standing", "version", "digest",
+    "state_changing", "irreversible", "risk", "approved", "credential", "review", "expires", "standing", "version",
+    "digest",
 }  # fmt: skip
 
 
