@@ -358,10 +358,10 @@ class FakeDesk:
         self.admitted.append((identity.email, source))
         return self.access
 
-    async def signed_in(self, *, person: str, source: str) -> None:
+    async def signed_in(self, *, person: str, source: str, door: str = "console") -> None:
         if self.unrecorded:
             raise self.unrecorded
-        self.signins.append((person, source))
+        self.signins.append((person, source if door == "console" else f"{source} ({door})"))
 
     def _principal(self, name: str) -> Json:
         if name not in self.principals:

@@ -36,6 +36,7 @@ class Settings(BaseModel):
 
     estate: Path = Path()  # the folder of estate files
     data: Path = Path(".charter")  # keys, database, socket; relative to the estate
+    server: str | None = None  # a Charter elsewhere, whose control API commands use once charter login let them
     database: str | None = None  # postgresql://…; None: SQLite in the data folder
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8420
@@ -118,6 +119,11 @@ class Settings(BaseModel):
     def socket(self) -> Path:
         """The control API's unix socket."""
         return self.data_folder / "control.sock"
+
+    @property
+    def logins(self) -> Path:
+        """Where this account keeps what `charter login` was given."""
+        return self.key_folder.parent / "logins.json"
 
     @property
     def key_folder(self) -> Path:

@@ -22,7 +22,15 @@ from desks import Caller, FakeDesk, an_approval
 
 KILL = "/principals/refund-agent/kill"
 KILL_FORM = {"name": "refund-agent", "reason": "because"}
-PUBLIC = {"/sign-in", "/sign-in/{token}", "/sign-in/sso", "/sign-in/sso/callback", "/static/{name}"}
+PUBLIC = {
+    "/sign-in",
+    "/sign-in/{token}",
+    "/sign-in/sso",
+    "/sign-in/sso/callback",
+    "/sign-in/terminal",
+    "/sign-in/terminal/collect",
+    "/static/{name}",
+}
 EXAMPLES = {
     "name": "refund-agent",
     "move": "kill",

@@ -68,7 +68,7 @@ class HouseDesk:
         """Return the access of a person whose provider vouches for them, with the sign-in recorded."""
         return await signin.admit(self.house, identity, source=source, door="console")
 
-    async def signed_in(self, *, person: str, source: str) -> None:
+    async def signed_in(self, *, person: str, source: str, door: str = "console") -> None:
         """Record durably that `person` signed in."""
-        draft = Draft(EntryKind.OPERATOR_SIGNED_IN, person, None, {"person": person, "source": source})
+        draft = Draft(EntryKind.OPERATOR_SIGNED_IN, person, None, {"person": person, "source": source, "door": door})
         await self.house.database.awrite(lambda tx: tx.record(draft))

@@ -25,12 +25,13 @@ class Context:
     estate: str | None = None
     data: str | None = None
     database: str | None = None
+    server: str | None = None
 
     @cached_property
     def settings(self) -> Settings:
         """What this command is told, by its options and the environment."""
         estate = Path(self.estate) if self.estate else None
-        return read_settings(estate=estate, data=self.data, database=self.database)
+        return read_settings(estate=estate, data=self.data, database=self.database, server=self.server)
 
     @cached_property
     def control(self) -> Control:
@@ -39,7 +40,9 @@ class Context:
 
     @cached_property
     def operator(self) -> str:
-        """The person at this machine: the setting, git's user.email, or the login name."""
+        """The person at this machine: signed in at the server, else as set, as git has it, or the login name."""
+        if self.settings.server:
+            return str(self.control.get("/v1/whoami")["person"])
         if self.settings.operator:
             return self.settings.operator
         try:

@@ -1,4 +1,4 @@
-"""How a command reaches the control API: over the server's socket, or in this process when no server runs.
+"""How a command reaches the control API: over the server's socket, in this process when no server runs, or elsewhere.
 
 There is one code path for each action either way. In this process the house is built under the data folder's lock, so
 it can never write beside a running server.
@@ -42,7 +42,9 @@ class Control:
 
     @property
     def server_runs(self) -> bool:
-        """Whether a server answers on the data folder's socket."""
+        """Whether a server answers on the data folder's socket, or is one elsewhere."""
+        if self.settings.server:
+            return True
         try:
             if not self.settings.socket.exists():
                 return False
@@ -76,6 +78,10 @@ class Control:
         async with self._client() as client:
             try:
                 answer = await client.request(method, path, **options)
+            except httpx.ConnectError as error:
+                raise UnavailableError(
+                    ErrorCode.NOT_RUNNING, "the server does not answer", help="check --server"
+                ) from error
             except httpx.TimeoutException as error:
                 raise UnavailableError(ErrorCode.STORE_FAILED, "the server did not answer in time") from error
         if answer.headers.get("content-type", "").startswith("application/json") and answer.is_success:
@@ -86,6 +92,16 @@ class Control:
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[httpx.AsyncClient]:
+        if self.settings.server:
+            from charter.cli.login import checked_server, session_at
+
+            bearer = {"authorization": f"Bearer {session_at(self.settings.logins, self.settings.server)}"}
+            origin = checked_server(self.settings.server)
+            async with httpx.AsyncClient(
+                base_url=origin, headers=bearer, timeout=TIMEOUT_SECONDS, trust_env=False
+            ) as client:
+                yield client
+            return
         if self.server_runs:
             with reachable(self.settings.socket) as name:
                 transport = httpx.AsyncHTTPTransport(uds=name)

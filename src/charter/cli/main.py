@@ -19,6 +19,7 @@ from charter.cli import (
     estate_commands,
     evidence_commands,
     key_commands,
+    login_commands,
     people_commands,
     principal_commands,
     review_command,
@@ -50,6 +51,7 @@ for commands in (
     approval_commands,
     review_command,
     people_commands,
+    login_commands,
     evidence_commands,
     key_commands,
 ):
@@ -74,12 +76,15 @@ def options(
     database: Annotated[
         str | None, typer.Option("--database", help="postgresql://… in place of SQLite.", show_default=False)
     ] = None,
+    server: Annotated[
+        str | None, typer.Option("--server", help="A Charter elsewhere: first charter login.", show_default=False)
+    ] = None,
     _version: Annotated[
         bool, typer.Option("--version", help="Show the version and leave.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
     """Read what every command needs."""
-    context.obj = Context(estate=estate, data=data, database=database)
+    context.obj = Context(estate=estate, data=data, database=database, server=server)
 
 
 def main() -> None:

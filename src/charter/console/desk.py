@@ -112,8 +112,8 @@ class Desk(Protocol):
         """
         ...
 
-    async def signed_in(self, *, person: str, source: str) -> None:
-        """Record durably that `person` signed in to the console from the address `source`.
+    async def signed_in(self, *, person: str, source: str, door: str = "console") -> None:
+        """Record durably that `person` signed in from the address `source`; `door` says to what.
 
         Raises:
             UnavailableError: it could not be recorded; then nobody is signed in.

@@ -48,7 +48,7 @@ PUBLIC = ("/sign-in", "/sign-in/", "/static/")  # exact, or a beginning where it
 _DEEDS = (  # what a POST takes, by the beginning of its path; approvals ask for a human role besides
     ("/approvals/", Access.VIEWER),
     ("/sign-out", Access.VIEWER),
-    ("/passkeys", Access.VIEWER),
+    ("/terminal", Access.VIEWER),
     ("/principals/", Access.OPERATOR),
 )
 SELF_UPDATING = "/verdicts/new"  # a page asks for it by itself: no deed of a person
@@ -174,7 +174,7 @@ class Door:
     def _visitor(self, headers: Headers, *, deed: bool) -> Visitor | None:
         session_id = self._signin.address.cookie_of(headers.getlist("cookie"))
         session = self._signin.session(session_id, deed=deed) if session_id else None
-        if session_id is None or session is None:
+        if session_id is None or session is None or session.is_terminal:
             return None
         return Visitor(session.person, session_id, form_token(session_id), session.access, session.is_local)
 

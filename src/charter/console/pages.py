@@ -19,11 +19,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from charter.console import approval_pages, evidence_pages, principal_pages, signin_pages
+from charter.console import approval_pages, evidence_pages, principal_pages, signin_pages, terminal_pages
 from charter.console.desk import Desk
 from charter.console.door import BROKEN, Door, Refusal, admitted
 from charter.console.render import Console, templates
 from charter.console.signin import SignIn
+from charter.console.terminal import Terminals
 from charter.core.errors import (
     AbsentError,
     CharterError,
@@ -49,10 +50,10 @@ def console_app(desk: Desk, signin: SignIn, signon: SingleSignOn | None = None) 
 
     Its `app` holds the routes.
     """
-    console = Console(desk, signin, signon, templates())
+    console = Console(desk, signin, signon, Terminals(signin), templates())
     app = FastAPI(title="Charter console", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.console = console
-    for pages in (signin_pages, principal_pages, evidence_pages, approval_pages):
+    for pages in (terminal_pages, signin_pages, principal_pages, evidence_pages, approval_pages):
         app.include_router(pages.router)
     _serve_static(app)
     _tell_errors(app, console)

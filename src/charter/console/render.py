@@ -25,6 +25,7 @@ from charter.console.desk import Desk
 from charter.console.door import Refusal, Visitor, visitor_of
 from charter.console.plain import plain, shortened
 from charter.console.signin import SignIn
+from charter.console.terminal import Terminals
 from charter.core.clock import parse_rfc3339
 from charter.identity.single_signon import SingleSignOn
 
@@ -38,6 +39,7 @@ class Console:
     desk: Desk
     signin: SignIn
     signon: SingleSignOn | None
+    terminals: Terminals
     templates: Environment = field(repr=False)
 
     async def page(self, request: Request, template: str, *, status: int = 200, **facts: Any) -> HTMLResponse:  # noqa: ANN401

@@ -50,6 +50,7 @@ class Session:
     digest: bytes
     person: str
     access: Access
+    is_terminal: bool  # a command line's, which is no browser's cookie
     is_local: bool  # the operator at this machine, who may answer in the name of people that stand beside them
     began: dt.datetime
     used: dt.datetime
@@ -66,14 +67,14 @@ class SignIn:
         self.clock = clock
         self.operator = operator
         self.address = Address.parse(issuer)
-        self._entropy = entropy
+        self.entropy = entropy
         self._links: OrderedDict[bytes, dt.datetime] = OrderedDict()  # digest of a token -> until when
         self._sessions: OrderedDict[bytes, Session] = OrderedDict()  # by digest of the id, longest unused first
         self._failures: OrderedDict[str, deque[dt.datetime]] = OrderedDict()  # by source
 
     def link(self) -> str:
         """Return a new link that signs the operator in, once, within ten minutes."""
-        token = self._entropy.token(32)
+        token = self.entropy.token(32)
         self._links[_digest(token)] = self.clock.now() + LINK_LIFE
         while len(self._links) > MAX_LINKS:
             self._links.popitem(last=False)
@@ -99,13 +100,21 @@ class SignIn:
             self._fail(source)
         return self.open(self.operator, Access.ADMIN, is_local=True, replaces=replaces)
 
-    def open(self, person: str, access: Access, *, is_local: bool = False, replaces: str | None = None) -> str:
+    def open(
+        self,
+        person: str,
+        access: Access,
+        *,
+        is_terminal: bool = False,
+        is_local: bool = False,
+        replaces: str | None = None,
+    ) -> str:
         """Open a session of somebody who has proved themselves; return its id."""
         if replaces is not None:
             self.end(replaces)
-        session_id = self._entropy.token(32)
+        session_id = self.entropy.token(32)
         now = self.clock.now()
-        session = Session(_digest(session_id), person, access, is_local, now, now)
+        session = Session(_digest(session_id), person, access, is_terminal, is_local, now, now)
         self._sessions[session.digest] = session
         self._drop_sessions(now)
         return session_id

@@ -28,6 +28,7 @@ from charter.registry.directory import Person
 from charter.server.client_tls import ClientTls, TlsConnection, read_authorities
 from charter.server.connection import Connection
 from charter.server.control import control_app
+from charter.server.control_gate import ControlGate
 from charter.server.control_socket import listening
 from charter.server.forwarded import Forwarded
 from charter.server.gateway_http import send_json
@@ -42,12 +43,13 @@ DRAIN_SECONDS = 5
 class Doors:
     """Sends each request to the application it is for, by the beginning of its path."""
 
-    def __init__(self, gateway: App, oauth: App, scim: App, console: App) -> None:
+    def __init__(self, gateway: App, oauth: App, scim: App, control: App, console: App) -> None:
         self._routes: tuple[tuple[str, App], ...] = (
             ("/mcp/", gateway),
             ("/.well-known/oauth-protected-resource", gateway),
             ("/oauth/", oauth),
             ("/scim/v2/", scim),
+            ("/v1/", control),
             ("/.well-known/", oauth),
         )
         self._console = console
@@ -84,7 +86,9 @@ def public_app(house: House, signin: SignIn) -> App:
 
     signon = SingleSignOn(house.provider, house.clock, house.entropy) if house.provider else None
     console = console_app(HouseDesk(house), signin, signon)
-    doors = Doors(GatewayApp.of(house), OAuthApp.of(house), ScimApp.of(house), console)
+    doors = Doors(
+        GatewayApp.of(house), OAuthApp.of(house), ScimApp.of(house), ControlGate(control_app(house), signin), console
+    )
     trusted = house.settings.trusted_proxies
     return Forwarded(doors, trusted) if trusted else doors
 
@@ -94,7 +98,7 @@ def machine_app(house: House) -> App:
     from charter.server.gateway import GatewayApp
     from charter.server.oauth import OAuthApp
 
-    return Doors(GatewayApp.of(house, mtls=True), OAuthApp.of(house, mtls=True), _nothing, _nothing)
+    return Doors(GatewayApp.of(house, mtls=True), OAuthApp.of(house, mtls=True), _nothing, _nothing, _nothing)
 
 
 async def _nothing(_scope: Scope, _receive: Receive, send: Send) -> None:
