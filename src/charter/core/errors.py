@@ -38,6 +38,7 @@ class ErrorCode(StrEnum):
     BAD_SVID = "bad_svid"
     UNTRUSTED_DOMAIN = "untrusted_domain"
     BAD_BUNDLE = "bad_bundle"
+    NOT_ATTESTED = "not_attested"
     BAD_TARGET = "bad_target"
     BAD_SCOPE = "bad_scope"
     BAD_GRANT = "bad_grant"

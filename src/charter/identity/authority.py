@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from charter.identity.bearer import Bearer, Client, Workload
+from charter.identity.bearer import Attested, Bearer, Client, Workload
 from charter.registry.charter import CredentialType
 from charter.registry.declared import SECRET
 from charter.registry.delegation import Chain, Link, is_person
@@ -23,8 +23,8 @@ from charter.registry.principal import LiveEstate, Principal, SystemRecord
 from charter.registry.standing import Refusal, Subject, may_act
 
 BINDING = "ask for it with a DPoP proof (RFC 9449) or a client certificate, or let the charter say `bearer: allowed`"
-# A verified token, an authenticated client, a verified SVID, or a principal's id where no proof is at hand.
-Holder = Bearer | Client | Workload | str
+# A verified token, an authenticated client, a verified SVID, an attested process, or a principal's id without proof.
+Holder = Bearer | Client | Workload | Attested | str
 
 
 def refusal(live: LiveEstate, holder: Holder, system: SystemRecord | None, *, at: dt.datetime) -> Refusal | None:

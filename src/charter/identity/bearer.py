@@ -2,13 +2,15 @@
 
 Each names a principal and the credential that proved it, so that standing can be asked of both. Only
 `identity/tokens.py` makes a `Bearer`; only a method of client authentication makes a `Client`; only
-`identity/spiffe.py` makes a `Workload`.
+`identity/spiffe.py` makes a `Workload`; only `identity/attestation.py` makes an `Attested`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 
 class Binding(StrEnum):
@@ -80,6 +82,15 @@ class Client:
     method: str  # how it proved itself, by its name in OAuth: private_key_jwt
     credential: str  # thumbprint of the credential that proved it
     assertion: UsedAssertion | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attested:
+    """A process that the kernel's word makes a principal, by one of its credentials."""
+
+    principal_id: str
+    credential: str  # thumbprint of the selectors it matched
+    seen: Mapping[str, Any] = field(default_factory=dict, compare=False)  # what was seen of it, for the evidence
 
 
 @dataclass(frozen=True, slots=True)

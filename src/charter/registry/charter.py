@@ -43,6 +43,7 @@ from charter.registry.field import (
 )
 from charter.registry.grant import ApprovalRule, ArgumentCondition, Grant, Limit, Per, Scalar, When
 from charter.registry.problem import PlacedError
+from charter.registry.workload import TrustDomainName, Workload
 
 __all__ = [
     "DAYS",
@@ -158,6 +159,8 @@ _ONLY_OF: dict[str, CredentialType] = {  # fields that say something of one type
     "issuer": CredentialType.FEDERATED,
     "claims": CredentialType.FEDERATED,
     "certificate": CredentialType.MUTUAL_TLS,
+    "workloads": CredentialType.SPIFFE,
+    "trusts": CredentialType.SPIFFE,
 }
 MAX_TOKEN_LIFE = dt.timedelta(minutes=15)
 
@@ -168,12 +171,16 @@ class Credential(Model):
     `federated`: by a token of a trusted `issuer` (issuers.yaml) whose claims are exactly `claims`.
     `mutual-tls`: by a certificate that an authority of the organisation issued to the name `certificate`; without a
     name, by one of the registered keys.
+    `spiffe`: by an SVID that the Workload API gives to a process matching one of `workloads`, together with the bundles
+    of the trust domains that it `trusts`.
     """
 
     type: CredentialType
     issuer: Name | None = None
     claims: Annotated[dict[str, ClaimValue], Field(min_length=1, max_length=16)] | None = None
     certificate: CertificateName | None = None
+    workloads: Annotated[tuple[Workload, ...], Field(min_length=1, max_length=16)] | None = None
+    trusts: Annotated[tuple[TrustDomainName, ...], Field(min_length=1, max_length=64)] | None = None
     bearer: Literal["allowed"] | None = None  # its tokens may be used without the key they are bound to
     tokens: Duration | None = None  # how long they live at most
 

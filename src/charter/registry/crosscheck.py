@@ -22,6 +22,7 @@ from charter.registry.problem import Problem, nearest, suggestion
 from charter.registry.ruling import broken_rules, unjudged, unknown_words
 from charter.registry.system import System, Teams
 from charter.registry.trial import TrialCase
+from charter.registry.workloads import problems_of_workloads, warnings_of_workloads
 
 TEAMS = "teams.yaml"
 OWNER_ROLE = "owner"  # who says yes to the calls of a restrained principal
@@ -60,6 +61,8 @@ class CrossCheck:
         if ISSUERS not in self.broken:
             self.problems.extend(problems_of_federated(self.charters, self.issuers.value))
         self.warnings.extend(warnings_of_federated(self.charters))
+        self.problems.extend(problems_of_workloads(self.charters))
+        self.warnings.extend(warnings_of_workloads(self.charters))
         self._check_certificates()
         for trial in self.trials:
             self._check_trial(trial)

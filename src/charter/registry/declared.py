@@ -31,8 +31,10 @@ from charter.registry.standing import Standing
 FEDERATED = "federated"  # a token of a trusted issuer, with exact claims
 CERTIFICATE = "certificate-name"  # a certificate that bears a name, from an authority of the organisation
 SPIFFE = "spiffe"  # an SVID for the principal's own SPIFFE ID
-KINDS = (FEDERATED, CERTIFICATE, SPIFFE)
+WORKLOAD = "workload"  # a process that matches selectors: the Workload API gives it such an SVID
+KINDS = (FEDERATED, CERTIFICATE, SPIFFE, WORKLOAD)
 SECRET = "secret"  # noqa: S105 - a kind; one that Charter made, which is declared only as far as it is allowed
+_CONDITIONS = {FEDERATED: "claims", WORKLOAD: "selectors"}  # the member that says what must be so
 _SECTION = "credential"
 
 
@@ -57,8 +59,8 @@ def declared_key(live: LiveEstate, principal: Principal, kind: str) -> ClientKey
 
 def federated_thumbprint(principal_id: str, charter: Charter) -> str | None:
     """Return the name of the credential that the charter's trust in an issuer is, if it trusts one."""
-    members = _members(charter)
-    return None if members is None else _thumbprint(principal_id, members)
+    found = (_thumbprint(principal_id, each) for each in _members(charter) if each["kty"] == FEDERATED)
+    return next(found, None)
 
 
 class DeclaringWork(Transaction, Protocol):
@@ -83,34 +85,41 @@ def declare(
 
     `by` is who applies it, and why.
     """
-    actor, reason = by
-    members = _members(charter)
-    wanted = None if members is None else _thumbprint(principal.id, members)
+    wanted = {_thumbprint(principal.id, each): each for each in _members(charter)}
     known = {key.thumbprint: key for key in tx.live.keys_of(principal.id) if key.jwk.get("kty") in KINDS}
     changed = [
         replace(key, standing=Standing.REVOKED)
         for key in known.values()
-        if key.standing is Standing.ACTIVE and key.thumbprint != wanted
+        if key.standing is Standing.ACTIVE and key.thumbprint not in wanted
     ]
-    added: list[ClientKey] = []
-    if members is not None and wanted is not None and wanted not in known:
-        added.append(ClientKey(entropy.identifier("crd"), principal.id, wanted, members, Standing.ACTIVE, tx.at))
-    elif wanted is not None and known[wanted].standing is not Standing.ACTIVE and _is_about_it(differences):
-        changed.append(replace(known[wanted], standing=Standing.ACTIVE))
+    if _is_about_it(differences):
+        dead = (known[each] for each in wanted if each in known and known[each].standing is not Standing.ACTIVE)
+        changed += [replace(key, standing=Standing.ACTIVE) for key in dead]
+    added = [
+        ClientKey(entropy.identifier("crd"), principal.id, thumbprint, members, Standing.ACTIVE, tx.at)
+        for thumbprint, members in wanted.items()
+        if thumbprint not in known
+    ]
     for key in (*added, *changed):
-        is_active = key.standing is Standing.ACTIVE
-        kind = EntryKind.CREDENTIAL_REGISTERED if is_active else EntryKind.CREDENTIAL_REVOKED
-        body = {"principal": principal.name, "key": key.id, "thumbprint": key.thumbprint, "type": key.jwk["kty"]}
-        body |= {name: value for name, value in key.jwk.items() if name != "kty"} | {"reason": reason}
-        tx.record(Draft(kind, actor, principal.id, body))
-        tx.changed("key", key.id, actor=actor, reason=reason)
+        _tell(tx, principal, key, by)
     return Declared(tuple(added), tuple(changed))
 
 
-def check_alone(live: LiveEstate, principal: Principal, charter: Charter) -> None:
-    """Check that no other principal's declared credential could be proved by a token that proves this one.
+def _tell(tx: DeclaringWork, principal: Principal, key: ClientKey, by: tuple[str, str]) -> None:
+    actor, reason = by
+    is_active = key.standing is Standing.ACTIVE
+    kind = EntryKind.CREDENTIAL_REGISTERED if is_active else EntryKind.CREDENTIAL_REVOKED
+    body = {"principal": principal.name, "key": key.id, "thumbprint": key.thumbprint, "type": key.jwk["kty"]}
+    body |= {name: value for name, value in key.jwk.items() if name != "kty"}
+    tx.record(Draft(kind, actor, principal.id, body | {"reason": reason}))
+    tx.changed("key", key.id, actor=actor, reason=reason)
 
-    Files are held against each other when they are read (registry/federated.py); this is for one charter by itself.
+
+def check_alone(live: LiveEstate, principal: Principal, charter: Charter) -> None:
+    """Check that no other principal's declared credential could be proved by what proves this one.
+
+    Files are held against each other when they are read (registry/federated.py, registry/workloads.py); this is for one
+    charter by itself.
 
     Raises:
         ConflictError: one could.
@@ -118,13 +127,17 @@ def check_alone(live: LiveEstate, principal: Principal, charter: Charter) -> Non
     credential = charter.credential
     if credential.certificate is not None:
         _check_name(live, principal, str(credential.certificate))
-    for holder, claims in _others(live, principal.id, credential.issuer):
-        if not are_disjoint(claims, credential.claims or {}):
-            raise ConflictError(
-                ErrorCode.SHARED_CREDENTIAL,
-                f"one token could prove both `{holder}` and `{principal.name}`",
-                help="name a claim in both whose values differ: one credential, one principal",
-            )
+    for members in _members(charter):
+        if members["kty"] not in _CONDITIONS:
+            continue
+        for holder, conditions in _others(live, principal.id, members):
+            if not are_disjoint(conditions, conditions_of(members)):
+                what = "process" if members["kty"] == WORKLOAD else "token"
+                raise ConflictError(
+                    ErrorCode.SHARED_CREDENTIAL,
+                    f"one {what} could prove both `{holder}` and `{principal.name}`",
+                    help="name something in both whose values differ: one credential, one principal",
+                )
 
 
 def _check_name(live: LiveEstate, principal: Principal, name: str) -> None:
@@ -139,22 +152,34 @@ def _check_name(live: LiveEstate, principal: Principal, name: str) -> None:
             )
 
 
-def _others(live: LiveEstate, principal_id: str, issuer: str | None) -> Iterator[tuple[str, Mapping[str, Claim]]]:
-    if issuer is None:
-        return
+def conditions_of(members: Mapping[str, str]) -> dict[str, Claim]:
+    """Return what must be so of whatever proves a declared credential."""
+    found: dict[str, Claim] = json.loads(members[_CONDITIONS[members["kty"]]])
+    return found
+
+
+def _others(
+    live: LiveEstate, principal_id: str, members: Mapping[str, str]
+) -> Iterator[tuple[str, Mapping[str, Claim]]]:
+    """Yield the names and conditions of other principals' credentials of the same kind and issuer."""
+    alike = (members["kty"], members.get("issuer"))
     for key in live.keys.values():
-        is_alike = key.jwk.get("kty") == FEDERATED and key.jwk.get("issuer") == issuer
-        if is_alike and key.principal_id != principal_id and key.standing is Standing.ACTIVE:
-            yield live.principals[key.principal_id].name, json.loads(key.jwk["claims"])
+        is_other = key.principal_id != principal_id and key.standing is Standing.ACTIVE
+        if is_other and (key.jwk.get("kty"), key.jwk.get("issuer")) == alike:
+            yield live.principals[key.principal_id].name, conditions_of(key.jwk)
 
 
-def _members(charter: Charter) -> dict[str, str] | None:
+def _members(charter: Charter) -> list[dict[str, str]]:
     credential = charter.credential
+    found = [{"kty": WORKLOAD, "selectors": canonical(each.conditions).decode()} for each in credential.workloads or ()]
     if credential.issuer is not None and credential.claims is not None:
-        return {"kty": FEDERATED, "issuer": credential.issuer, "claims": canonical(credential.claims).decode()}
+        claims = canonical(credential.claims).decode()
+        found.append({"kty": FEDERATED, "issuer": credential.issuer, "claims": claims})
     if credential.certificate is not None:
-        return {"kty": CERTIFICATE, "name": str(credential.certificate)}
-    return {"kty": SPIFFE} if credential.type is CredentialType.SPIFFE else None
+        found.append({"kty": CERTIFICATE, "name": str(credential.certificate)})
+    if credential.type is CredentialType.SPIFFE:
+        found.append({"kty": SPIFFE})
+    return found
 
 
 def _thumbprint(principal_id: str, members: dict[str, str]) -> str:

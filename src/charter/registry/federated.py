@@ -7,8 +7,8 @@ before anything is applied.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import combinations
 
+from charter.registry.apart import Conditions, meetings
 from charter.registry.charter import Charter, CredentialType
 from charter.registry.estate import Sourced
 from charter.registry.issuer import Claim, Issuers, faults_of
@@ -45,34 +45,12 @@ def warnings_of_federated(charters: Mapping[str, Sourced[Charter]]) -> Iterator[
 
 
 def _shared(parts: list[Sourced[Charter]]) -> Iterator[Problem]:
-    """Yield the pairs of charters of one issuer that one token could satisfy; one pair for each charter is enough."""
-    groups: dict[frozenset[str], list[Sourced[Charter]]] = {}
-    for part in parts:
-        groups.setdefault(frozenset(_claims_of(part)), []).append(part)
-    for names, group in groups.items():
-        yield from _meeting(names, group[:0], group)
-    for (names, group), (others, other) in combinations(groups.items(), 2):
-        yield from _meeting(names & others, group, other)
-
-
-def _meeting(names: frozenset[str], these: list[Sourced[Charter]], those: list[Sourced[Charter]]) -> Iterator[Problem]:
-    """Yield those whose values for the shared claims `names` are also another's: nothing then tells the two apart.
-
-    Looked up by value, not compared pair by pair: estates hold principals by the hundred thousand.
-    """
-    known = {_values(part, names): part for part in these}
-    for part in those:
-        one = known.setdefault(_values(part, names), part)
-        if one is not part:
-            text = f"one token could prove both `{one.value.principal}` and `{part.value.principal}`"
-            mend = "name a claim in both whose values differ: one credential, one principal"
-            yield Problem.at(part.source_of("credential.claims"), text, mend)
+    """Yield the pairs of charters of one issuer that one token could satisfy."""
+    for one, other in meetings(Conditions(part.value.principal, _claims_of(part), part) for part in parts):
+        text = f"one token could prove both `{one.holder}` and `{other.holder}`"
+        mend = "name a claim in both whose values differ: one credential, one principal"
+        yield Problem.at(other.of.source_of("credential.claims"), text, mend)
 
 
 def _claims_of(part: Sourced[Charter]) -> Mapping[str, Claim]:
     return part.value.credential.claims or {}
-
-
-def _values(part: Sourced[Charter], names: frozenset[str]) -> frozenset[tuple[str, str, Claim]]:
-    claims = _claims_of(part)
-    return frozenset((name, type(claims[name]).__name__, claims[name]) for name in names)

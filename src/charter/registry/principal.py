@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from charter.registry.approval import Approval
@@ -82,6 +84,7 @@ class LiveEstate:
     keys: dict[str, ClientKey] = field(default_factory=dict)  # by thumbprint
     thumbprints: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of a principal's keys, by its id
     certificates: dict[str, None] = field(default_factory=dict)  # those registered, DER in base64; none is taken out
+    workloads: dict[str, list[str]] = field(default_factory=dict)  # thumbprints of workloads, by `selector_key`
     revoked_tokens: dict[str, int] = field(default_factory=dict)  # token id -> when it expires, seconds since 1970
     systems: dict[str, SystemRecord] = field(default_factory=dict)  # by name
     central: Central = NOTHING
@@ -99,7 +102,16 @@ class LiveEstate:
             self.thumbprints[key.principal_id] = (*known, key.thumbprint)
         if key.certificate is not None:
             self.certificates[key.certificate] = None
+            self._index_workload(key)
         self.keys[key.thumbprint] = key
+
+    def _index_workload(self, key: ClientKey) -> None:
+        """Let a process find the workload's selectors by the one that tells it best from others."""
+        if "selectors" not in key.jwk:
+            return
+        conditions: dict[str, str | int] = json.loads(key.jwk["selectors"])
+        name = next(each for each in _TELLING if each in conditions)
+        self.workloads.setdefault(selector_key(conditions, name, conditions[name]), []).append(key.thumbprint)
 
     def keys_of(self, principal_id: str) -> tuple[ClientKey, ...]:
         """Return a principal's keys, whatever their standing, in the order they were registered."""
@@ -109,3 +121,11 @@ class LiveEstate:
         """Return the principal called `name`, if there is one."""
         found = self.ids.get(name)
         return self.principals.get(found) if found else None
+
+
+_TELLING = ("unit", "path", "uid", "gid")
+
+
+def selector_key(conditions: Mapping[str, str | int], name: str, value: str | int) -> str:
+    """Return where selectors are found that say `value` for `name`, on the node that `conditions` names."""
+    return f"{conditions['node']} {name} {value}"

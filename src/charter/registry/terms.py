@@ -34,6 +34,7 @@ class Terms:
     bearing: Bearing = Bearing.BOUND
     token_seconds: int | None = None  # how long its tokens live at most; None: as long as the server lets them
     certificate: str | None = None  # `san_dns:refunds.example.com`
+    trusts: tuple[str, ...] = ()  # the trust domains whose bundles its workloads are given
 
     @property
     def may_bear(self) -> bool:
@@ -49,6 +50,7 @@ def terms_of(credential: Credential) -> Terms:
         Bearing.ALLOWED if credential.bearer else Bearing.BOUND,
         int(life.total_seconds()) if life else None,
         str(named) if named else None,
+        credential.trusts or (),
     )
 
 
@@ -59,6 +61,7 @@ def write_terms(terms: Terms) -> str:
         "bearing": terms.bearing.value,
         "token_seconds": terms.token_seconds,
         "certificate": terms.certificate,
+        "trusts": terms.trusts or None,
     }
     return canonical({name: value for name, value in found.items() if value is not None}).decode()
 
@@ -68,10 +71,20 @@ def read_terms(text: str) -> Terms:
     """Return the terms that `write_terms` wrote."""
     found = json.loads(text)
     return _shared(
-        CredentialType(found["type"]), Bearing(found["bearing"]), found.get("token_seconds"), found.get("certificate")
+        CredentialType(found["type"]),
+        Bearing(found["bearing"]),
+        found.get("token_seconds"),
+        found.get("certificate"),
+        tuple(found.get("trusts", ())),
     )
 
 
 @lru_cache(maxsize=MAX_SHARED)
-def _shared(kind: CredentialType, bearing: Bearing, token_seconds: int | None, certificate: str | None) -> Terms:
-    return Terms(kind, bearing, token_seconds, certificate)
+def _shared(
+    kind: CredentialType,
+    bearing: Bearing,
+    token_seconds: int | None,
+    certificate: str | None,
+    trusts: tuple[str, ...],
+) -> Terms:
+    return Terms(kind, bearing, token_seconds, certificate, trusts)
