@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2
 
-.PHONY: demo test test-all check bench lock
+.PHONY: demo test test-all check bench lock messages
 
 demo: ## the main job on real input, unattended
 	@$(PYTHON) tools/prepare.py demo
@@ -27,6 +27,9 @@ bench: ## the benchmarks, side by side with the peers
 
 lock: prepared ## resolve the locks again (needs uv)
 	$(PYTHON) tools/lock.py
+
+messages: prepared ## write the Workload API's message classes from its proto file again
+	$(BIN)/python -m grpc_tools.protoc -Isrc --python_out=src --pyi_out=src src/charter/server/workloadapi.proto
 
 .PHONY: prepared
 prepared:

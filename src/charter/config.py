@@ -42,6 +42,7 @@ class Settings(BaseModel):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8420
     public_url: str | None = None  # what clients see; the issuer. None: http://<host>:<port>
     trust_domain: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,253}[a-z0-9])?$")] = "charter.local"
+    workload_socket: Path | None = None  # of the SPIFFE Workload API; None: in the data folder
     keys: Path | None = None  # where agents keep their private keys; None: ~/.config/charter/keys
     master: str | None = None  # where the master key is; None: master.key in the data folder (docs/operating.md)
     operator: str | None = None  # the person at this machine; None: git's user.email, else the login name
@@ -124,6 +125,11 @@ class Settings(BaseModel):
     def logins(self) -> Path:
         """Where this account keeps what `charter login` was given."""
         return self.key_folder.parent / "logins.json"
+
+    @property
+    def workload_path(self) -> Path:
+        """The SPIFFE Workload API's unix socket."""
+        return (self.workload_socket or self.data_folder / "workload.sock").absolute()
 
     @property
     def key_folder(self) -> Path:

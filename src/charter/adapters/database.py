@@ -143,6 +143,14 @@ class Database(Generic[Tx]):
         self._submit(_Job(work, future, loop))
         return await future
 
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` on the writer's thread after each commit that made the feed grow; return what ends that.
+
+        It is called before the writes of that commit are answered, so it must be quick and must not fail.
+        """
+        self._sequencer.listeners.append(listener)
+        return lambda: self._sequencer.listeners.remove(listener)
+
     def read(self, reading: Callable[[Tx], T]) -> T:
         """Return what `reading` returns, from one consistent snapshot, on a connection of its own.
 

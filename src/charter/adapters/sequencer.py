@@ -71,6 +71,7 @@ class Sequencer(Generic[Tx]):
         self._head: Head | None = None
         self._doubt: tuple[Head, list[Callable[[], None]]] | None = None  # a commit that broke off
         self.halted: str | None = None  # why nothing more is written
+        self.listeners: list[Callable[[], None]] = []  # told, on the writer's thread, whenever the feed has grown
 
     def open(self) -> Head:
         """Connect, check the log, and return its head.
@@ -131,6 +132,8 @@ class Sequencer(Generic[Tx]):
                 return [_failed(err.__cause__)]
             frame, answers = self._attempt(connection, works, self._run_apart)
         self._apply(frame.steps)
+        if frame.changes:
+            self._apply(tuple(self.listeners))
         return answers
 
     def _attempt(
@@ -244,7 +247,7 @@ class Sequencer(Generic[Tx]):
         doubt, self._doubt = self._doubt, None
         if doubt is not None and found.note == doubt[0].note:
             self._head = doubt[0]
-            self._apply(doubt[1])
+            self._apply([*doubt[1], *self.listeners])
             doubt[1].clear()  # whoever still holds them must not run them again
         elif self._head is None or self._head.note == found.note:
             self._head = found

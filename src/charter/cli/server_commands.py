@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from charter.cli.context import Json, context_of
 from charter.cli.output import NO, print_json, say, table
+
+if TYPE_CHECKING:
+    from charter.server.app import Addresses
 
 
 def register(app: typer.Typer) -> None:
@@ -46,11 +49,11 @@ def up(
 
     Settings come from these options or from the environment, by the names in docs/operating.md: CHARTER_ESTATE,
     CHARTER_DATA, CHARTER_DATABASE, CHARTER_HOST, CHARTER_PORT, CHARTER_PUBLIC_URL, CHARTER_TRUST_DOMAIN, CHARTER_KEYS,
-    CHARTER_OPERATOR, CHARTER_CALL_SECONDS, CHARTER_MAX_BODY_BYTES.
+    CHARTER_OPERATOR, CHARTER_CALL_SECONDS, CHARTER_MAX_BODY_BYTES, CHARTER_WORKLOAD_SOCKET.
 
     Example: charter up --port 8420
 
-    With --json: url, console, pid. Printed once it is up.
+    With --json: url, console, workload_api, pid. Printed once it is up.
     """
     from charter.config import read_settings
     from charter.server.app import serve
@@ -73,16 +76,18 @@ def up(
     asyncio.run(serve(settings, operator=here.operator, announce=_tell_program if as_json else _tell_person))
 
 
-def _tell_person(url: str, link: str, mtls: str | None) -> None:
-    say(f"charter is up at {url}")
-    if mtls:
-        say(f"clients with certificates: {mtls}")
-    say(f"console: {link}")
+def _tell_person(at: Addresses) -> None:
+    say(f"charter is up at {at.url}")
+    if at.mtls:
+        say(f"clients with certificates: {at.mtls}")
+    say(f"workload API: {at.workload_api}")
+    say(f"console: {at.console}")
     say("stop it with Ctrl-C")
 
 
-def _tell_program(url: str, link: str, mtls: str | None) -> None:
-    print_json({"url": url, "console": link, "pid": os.getpid()} | ({"mtls": mtls} if mtls else {}))
+def _tell_program(at: Addresses) -> None:
+    told = {"url": at.url, "console": at.console, "workload_api": at.workload_api, "pid": os.getpid()}
+    print_json(told | ({"mtls": at.mtls} if at.mtls else {}))
 
 
 def console(context: typer.Context, as_json: Json = False) -> None:

@@ -9,7 +9,7 @@ that fits otherwise asks for it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -34,6 +34,10 @@ class Process:
     unit: str | None = None
     sha256: str | None = None
     node: str = ""  # the machine's name; nothing for the one that Charter runs on
+
+    def with_digest(self, sha256: str | None) -> Process:
+        """Return the same process with its program's digest."""
+        return replace(self, sha256=sha256)
 
     @property
     def facts(self) -> dict[str, str | int]:

@@ -15,12 +15,14 @@ import signal
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
 from typing_extensions import override
 
 from charter.bootstrap import House, build
+from charter.bootstrap.workload import Workloads
 from charter.config import Settings
 from charter.console.signin import SignIn
 from charter.core.errors import ConflictError, ErrorCode, MalformedError
@@ -32,6 +34,7 @@ from charter.server.control_gate import ControlGate
 from charter.server.control_socket import listening
 from charter.server.forwarded import Forwarded
 from charter.server.gateway_http import send_json
+from charter.server.workload_door import workload_door
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -75,6 +78,16 @@ async def _lifespan(receive: Receive, send: Send) -> None:
             return
 
 
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a server is reached."""
+
+    url: str
+    console: str  # a one-time link
+    workload_api: str  # as SPIFFE clients take it: unix:///…
+    mtls: str | None  # for clients with certificates, if there is a door for them
+
+
 def public_app(house: House, signin: SignIn) -> App:
     """Return what the TCP door serves."""
     from charter.bootstrap.desk import HouseDesk
@@ -105,10 +118,10 @@ async def _nothing(_scope: Scope, _receive: Receive, send: Send) -> None:
     await send_json(send, 404, {"detail": "people use the other door; this one is for clients with certificates"})
 
 
-async def serve(settings: Settings, *, operator: str, announce: Callable[[str, str, str | None], None]) -> None:
+async def serve(settings: Settings, *, operator: str, announce: Callable[[Addresses], None]) -> None:
     """Run the server until it is told to stop.
 
-    Once it is up, `announce` is told its URL, a link to the console, and where clients with certificates connect.
+    Once it is up, `announce` is told where it is reached.
 
     Raises:
         ConflictError: another server runs on this data folder, or the port is taken.
@@ -128,7 +141,11 @@ async def serve(settings: Settings, *, operator: str, announce: Callable[[str, s
         if "tls_port" in listeners:
             servers.append((_tls_server(house), listeners["tls_port"]))
         await undo.enter_async_context(house.serving())
-        await _serve_all(servers, lambda: announce(settings.issuer, signin.link(), settings.mtls_url))
+        await undo.enter_async_context(workload_door(Workloads(house), settings.workload_path, house.clock))
+        workloads = f"unix://{settings.workload_path}"
+        await _serve_all(
+            servers, lambda: announce(Addresses(settings.issuer, signin.link(), workloads, settings.mtls_url))
+        )
 
 
 async def _serve_all(servers: list[tuple[uvicorn.Server, socket.socket]], up: Callable[[], None]) -> None:
