@@ -98,12 +98,13 @@ class LiveEstate:
     def put_key(self, key: ClientKey) -> None:
         """Show a client key, new or changed."""
         known = self.thumbprints.get(key.principal_id, ())
-        if key.thumbprint not in known:
+        is_new = key.thumbprint not in known
+        self.keys[key.thumbprint] = key
+        if is_new:
             self.thumbprints[key.principal_id] = (*known, key.thumbprint)
+            self._index_workload(key)
         if key.certificate is not None:
             self.certificates[key.certificate] = None
-            self._index_workload(key)
-        self.keys[key.thumbprint] = key
 
     def _index_workload(self, key: ClientKey) -> None:
         """Let a process find the workload's selectors by the one that tells it best from others."""
