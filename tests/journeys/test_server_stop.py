@@ -16,7 +16,7 @@ def test_a_server_that_is_told_to_stop_closes_its_house_first(tmp_path: Path, nu
     server = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     try:
-        seen = [server.stdout.readline() for _ in range(3)]
+        seen = [server.stdout.readline() for _ in range(4)]
         assert "stop it" in seen[-1], seen
         data = tmp_path / ".charter"
         assert (data / "control.sock").exists()
