@@ -25,6 +25,12 @@ from houses import a_house
 FOLDER = Path(__file__).parent.parent
 
 
+def one(folder: Path) -> Path:
+    """Return the folder of the first node's estate."""
+    (folder / "one").mkdir(exist_ok=True)
+    return folder / "one"
+
+
 def another(folder: Path, url: str) -> House:
     """Build the house of a second node, which has the first one's master key."""
     data = folder / "two" / ".charter"
@@ -61,7 +67,7 @@ def test_a_second_house_in_the_same_process_is_refused_too(tmp_path: Path) -> No
 def test_a_second_node_on_one_postgresql_is_refused(tmp_path: Path, postgres_url: str) -> None:
     """Each would decide from a memory of its own: a kill at one would not be seen at the other."""
     with (
-        a_house(tmp_path / "one", database=postgres_url) as stage,
+        a_house(one(tmp_path), database=postgres_url) as stage,
         pytest.raises(ConflictError, match="another Charter node serves this database"),
     ):
         another(tmp_path, postgres_url)
@@ -71,7 +77,7 @@ def test_a_second_node_on_one_postgresql_is_refused(tmp_path: Path, postgres_url
 
 def test_a_node_that_lost_its_database_to_another_stops_deciding(tmp_path: Path, postgres_url: str) -> None:
     """The first node's connections die; a second one starts, kills a principal and stops. The first must not go on."""
-    with a_house(tmp_path / "one", database=postgres_url) as stage:
+    with a_house(one(tmp_path), database=postgres_url) as stage:
         bearer = stage.bearer("charge-reader")
         call = stage.make("get_charge", {"charge_id": "ch_1"})
         end_sessions(postgres_url)
@@ -87,7 +93,7 @@ def test_a_node_that_lost_its_database_to_another_stops_deciding(tmp_path: Path,
 
 
 def test_a_node_that_lost_its_database_for_a_moment_goes_on(tmp_path: Path, postgres_url: str) -> None:
-    with a_house(tmp_path / "one", database=postgres_url) as stage:
+    with a_house(one(tmp_path), database=postgres_url) as stage:
         bearer = stage.bearer("charge-reader")
         call = stage.make("get_charge", {"charge_id": "ch_1"})
         end_sessions(postgres_url)

@@ -17,6 +17,7 @@ One thread calls `run`; there are no locks here.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from charter.core.clock import Clock
 from charter.core.errors import ConflictError, ErrorCode, IntegrityError
 
 Tx = TypeVar("Tx", bound=SqlTransaction)
+_PAUSES = (0.02, 0.1, 0.3, 0.0)  # seconds
 _WHOLE = "the whole database"  # the name of its lock
 _log = logging.getLogger(__name__)
 
@@ -294,16 +296,13 @@ def keeping_others_out(engine: sa.Engine) -> Iterator[None]:
     Raises:
         ConflictError: another node serves it.
     """
-    with engine.connect() as connection:
-        _take_whole(connection)
-        try:
-            yield
-        finally:
-            connection.invalidate()  # the lock goes with the session
+    with engine.connect() as connection, connection.begin():
+        _take_whole(connection, sa.func.pg_try_advisory_xact_lock)  # goes with the transaction, at once
+        yield
 
 
-def _take_whole(connection: sa.Connection) -> None:
-    if not _locked(connection, _WHOLE):
+def _take_whole(connection: sa.Connection, take: Callable[..., Any] = sa.func.pg_try_advisory_lock) -> None:
+    if not _locked(connection, _WHOLE, take):
         raise ConflictError(
             ErrorCode.ALREADY_RUNNING,
             "another Charter node serves this database",
@@ -311,12 +310,19 @@ def _take_whole(connection: sa.Connection) -> None:
         )
 
 
-def _locked(connection: sa.Connection, name: str) -> bool:
-    """Take the lock `name` for as long as the connection lives; return False if another has it."""
+def _locked(connection: sa.Connection, name: str, take: Callable[..., Any] = sa.func.pg_try_advisory_lock) -> bool:
+    """Take the lock `name` for as long as the connection lives; return False if another has it.
+
+    A session of this process that just broke off may have it for a moment still.
+    """
     if connection.dialect.name != "postgresql":
         return True
-    query = sa.select(sa.func.pg_try_advisory_lock(sa.func.hashtext("charter-node"), sa.func.hashtext(name)))
-    return bool(connection.execute(query).scalar())
+    query = sa.select(take(sa.func.hashtext("charter-node"), sa.func.hashtext(name)))
+    for pause in _PAUSES:
+        if connection.execute(query).scalar():
+            return True
+        time.sleep(pause)
+    return False
 
 
 def _failed(err: BaseException | None) -> Answer:
