@@ -24,9 +24,11 @@ _SQLITE = (
     "PRAGMA foreign_keys=ON",
     f"PRAGMA busy_timeout={BUSY_MILLISECONDS}",
     f"PRAGMA wal_autocheckpoint={WAL_PAGES}",
-    "PRAGMA cache_size=-65536",
     "PRAGMA temp_store=MEMORY",
 )
+# Of pages, for each connection. There is one writer; readers may be many, and what they read the system caches too.
+_WRITER_CACHE_KIB = 65_536
+_READER_CACHE_KIB = 8_192
 # A server that is gone is noticed in seconds: nothing is allowed meanwhile, and waiting helps nobody.
 _POSTGRES = {"connect_timeout": 5, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 
@@ -71,7 +73,9 @@ def _sqlite_engine(url: sa.URL, begin: str) -> sa.Engine:
         connection.isolation_level = None  # transactions begin where we say so, not where the driver guesses
         for pragma in _SQLITE:
             connection.execute(pragma)
-        if begin == "BEGIN":
+        is_reader = begin == "BEGIN"
+        connection.execute(f"PRAGMA cache_size=-{_READER_CACHE_KIB if is_reader else _WRITER_CACHE_KIB}")
+        if is_reader:
             connection.execute("PRAGMA query_only=ON")
 
     @event.listens_for(engine, "begin")

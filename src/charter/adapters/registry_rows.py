@@ -11,6 +11,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -34,6 +35,7 @@ Row = sa.Row[Any]
 _KINDS = {each.value: each for each in Kind}
 _ENVIRONMENTS = {each.value: each for each in Environment}
 _STANDINGS = {each.value: each for each in Standing}
+_SHORT = 16  # of a JWK's members, those that many keys share are short
 MANAGERS = {each.value: each for each in ManagedBy}
 
 
@@ -51,9 +53,14 @@ def principal_of(row: Row) -> Principal:
         epoch=row.epoch,
         version=row.version,
         digest=row.digest,
-        expires=dt.date.fromisoformat(row.expires),
+        expires=_day(row.expires),
         terms=read_terms(row.terms),
     )
+
+
+@lru_cache(maxsize=4096)
+def _day(text: str) -> dt.date:
+    return dt.date.fromisoformat(text)
 
 
 def principal_row(principal: Principal) -> dict[str, object]:
@@ -185,17 +192,23 @@ def key_row(key: ClientKey) -> dict[str, object]:
     }
 
 
-def key_of(row: Row) -> ClientKey:
-    """Return the client key that a row keeps."""
+def key_of(row: Row, owner: Principal | None = None) -> ClientKey:
+    """Return the client key that a row keeps; with its `owner` at hand, the two share the owner's id."""
     return ClientKey(
         id=row.id,
-        principal_id=row.principal_id,
+        principal_id=owner.id if owner else row.principal_id,
         thumbprint=row.thumbprint,
-        jwk=json.loads(row.jwk),
+        jwk=_members(row.jwk),
         standing=_STANDINGS[row.standing],
         registered_at=parse_rfc3339(row.registered_at),
         certificate=row.certificate,
     )
+
+
+def _members(text: str) -> dict[str, str]:
+    """Return the members of a JWK; their names, and what is the same in every key, are one object each."""
+    found: dict[str, str] = json.loads(text)
+    return {sys.intern(name): sys.intern(value) if len(value) < _SHORT else value for name, value in found.items()}
 
 
 def feed_row_of(row: Row) -> FeedRow:

@@ -148,6 +148,10 @@ class RegistryStore:
         self._insert(t.client_key, [rows.key_row(key) for key in declared.added])
         self._update(t.client_key, "id", [rows.key_row(key) for key in declared.changed])
 
+    def key_rows(self) -> Iterator[rows.Row]:
+        """Yield the rows of every client key, in the order of their ids, which is that of their making."""
+        return self._stream(sa.select(t.client_key).order_by(t.client_key.c.id))
+
     # --- systems ---
 
     def systems(self) -> Iterator[SystemRecord]:
@@ -344,8 +348,8 @@ def load_live(connection: sa.Connection, after: int = 0) -> LiveEstate:
     for principal in store.principals():
         live.principals[principal.id] = principal
         live.ids[principal.name] = principal.id
-    for row in connection.execute(sa.select(t.client_key).order_by(t.client_key.c.registered_at, t.client_key.c.id)):
-        live.put_key(rows.key_of(row))
+    for row in store.key_rows():
+        live.put_key(rows.key_of(row, live.principals.get(row.principal_id)))
     for token in connection.execute(sa.select(t.revoked_token)):
         live.revoked_tokens[token.id] = token.expires_at
     live.issuers = store.issuers()
