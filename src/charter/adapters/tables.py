@@ -314,3 +314,14 @@ node = sa.Table(
     sa.Column("origin", sa.String(255), nullable=False, unique=True),  # the log's name in its checkpoints
     sa.Column("created_at", _time, nullable=False),
 )
+vault_secret = sa.Table(  # secrets for upstream systems, sealed
+    "vault_secret",
+    metadata,
+    sa.Column("name", sa.String(63), primary_key=True),
+    sa.Column("sealed", sa.Text, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("bindings", _json, nullable=False),  # {system: the destination it had}
+    sa.Column("created_at", _time, nullable=False),
+    sa.Column("changed_at", _time, nullable=False),
+    sa.Column("changed_by", sa.String(254), nullable=False),
+)

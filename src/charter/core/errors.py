@@ -61,6 +61,8 @@ class ErrorCode(StrEnum):
     UNKNOWN_APPROVAL = "unknown_approval"
     UNKNOWN_FINDING = "unknown_finding"
     UNKNOWN_PERSON = "unknown_person"
+    UNKNOWN_SECRET = "unknown_secret"  # noqa: S105
+    NOT_BOUND_TO_SYSTEM = "not_bound_to_system"
     SHARED_CREDENTIAL = "shared_credential"
     STALE = "stale"
     BAD_MOVE = "bad_move"

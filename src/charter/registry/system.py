@@ -31,6 +31,9 @@ from charter.registry.charter import (
 )
 from charter.registry.data_class import DataFlow, Touched
 from charter.registry.problem import PlacedError
+from charter.registry.upstream_credential import SecretRef, UpstreamCredential
+
+VariableName = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 
 
 class SystemKind(StrEnum):
@@ -60,7 +63,8 @@ class StdioUpstream(Model):
     """An MCP server that Charter starts as a child and speaks to over its standard streams.
 
     `command` words may hold `${estate}`, the estate's folder. `pass_env` names variables of Charter's own environment
-    that the child receives; of the rest it gets PATH, HOME, LANG and TMPDIR alone.
+    that the child receives, and `secrets` variables that it finds secrets in; of the rest it gets PATH, HOME, LANG and
+    TMPDIR alone.
     """
 
     transport: Literal["stdio"]
@@ -68,26 +72,40 @@ class StdioUpstream(Model):
     cwd: str | None = None
     env: dict[str, str] = Field(default_factory=dict)
     pass_env: tuple[str, ...] = ()
+    secrets: Annotated[dict[VariableName, SecretRef], Field(max_length=32)] | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> StdioUpstream:
+        for name in sorted(self.secrets or ()):
+            if name in self.env or name in self.pass_env:
+                raise PlacedError(("secrets", name), f"`{name}` is said twice; keep it in `secrets` alone")
+        return self
 
     @model_validator(mode="after")
     def _without_secrets(self) -> StdioUpstream:
         for name, value in self.env.items():
-            _refuse_secret(value, ("env", name), f"set it where Charter runs, and write `pass_env: [{name}]`")
+            _refuse_secret(value, ("env", name), f"put it into the vault, and write `secrets: {{{name}: vault:NAME}}`")
         for index, value in enumerate(self.command):
-            _refuse_secret(value, ("command", index), "hand it over in a variable that `pass_env` names")
+            _refuse_secret(value, ("command", index), "hand it over in a variable that `secrets` names")
         return self
 
 
 class HttpUpstream(Model):
-    """An MCP server reached by streamable HTTP. `token_env` names the variable that holds its bearer token, if any."""
+    """An MCP server reached by streamable HTTP, with Charter's own `credential` for it, if any.
+
+    `token_env: NAME` is short for a bearer token in the variable NAME.
+    """
 
     transport: Literal["http"]
     url: Annotated[str, StringConstraints(strict=True, pattern=r"^https?://[^\s]+$", max_length=2048)]
     token_env: str | None = None
+    credential: UpstreamCredential | None = None
 
     @model_validator(mode="after")
     def _without_secrets(self) -> HttpUpstream:
-        _refuse_secret(self.url, ("url",), "name the variable that holds its token in `token_env`")
+        _refuse_secret(self.url, ("url",), "put it into the vault, and name it in `credential`")
+        if self.token_env is not None and self.credential is not None:
+            raise PlacedError(("token_env",), "`credential` says how it is proved already; keep one of them")
         return self
 
 
