@@ -14,12 +14,15 @@ from hypothesis import strategies as st
 from charter.adapters.upstream_address import public_addresses, usual_addresses
 from charter.adapters.upstream_line import Line, LineError
 from charter.adapters.upstream_wire import HttpLimits, HttpWire, Place
-from charter.core.values import Secret
 from charter.gateway.pins import UpstreamError
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
 JSON = b'{"jsonrpc":"2.0","id":1,"result":{}}'
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(JSON), JSON)
+
+
+async def _token() -> dict[str, str]:
+    return {"Authorization": "Bearer token"}
 
 
 @contextlib.asynccontextmanager
@@ -49,7 +52,7 @@ async def serving(*answers: bytes, then: Serve | None = None) -> AsyncIterator[t
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     limits = HttpLimits(answer_bytes=100_000, connect_seconds=1)
-    wire = HttpWire(f"http://127.0.0.1:{port}/mcp?x=1", lambda: Secret(b"token"), limits)
+    wire = HttpWire(f"http://127.0.0.1:{port}/mcp?x=1", _token, limits=limits)
     try:
         yield wire, heads
     finally:
@@ -246,9 +249,12 @@ def test_no_more_connections_are_opened_than_allowed() -> None:
 
 @pytest.mark.parametrize("token", [b"a\r\nX-Evil: 1", b"a\nb", b"\xff", b"a\x00"])
 def test_a_token_cannot_begin_another_header(token: bytes) -> None:
+    async def bearing() -> dict[str, str]:
+        return {"Authorization": f"Bearer {token.decode('latin-1')}"}
+
     async def go() -> None:
         async with serving(GOOD) as (wire, heads):
-            wire.credential = lambda: Secret(token)
+            wire.credential = bearing
             with pytest.raises(UpstreamError, match="characters that headers may not") as caught:
                 await ask(wire)
             assert not caught.value.sent

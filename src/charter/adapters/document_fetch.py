@@ -4,7 +4,8 @@
     (2) The host's addresses are looked up once and held to a rule; the connection is made to one that passed, so that
         no second answer of the name server can lead elsewhere.
     (3) Redirects, cookies, proxies and compression are not used; the certificate is verified.
-    (4) The answer is 200, of the media type wanted (JSON), at most `limit` bytes, and there in time.
+    (4) The answer is 200 (or another status that was asked for), of the media type wanted (JSON),
+        at most `limit` bytes, and there in time.
 
 INVARIANT: what fails is one `FetchError` that says which step failed; nothing of the answer's body is repeated in it.
 """
@@ -45,18 +46,20 @@ class Question:
 
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=lambda: {"accept": "application/json"})
-    body: bytes | None = None
+    body: bytes | None = field(default=None, repr=False)
     media: re.Pattern[str] = _JSON
     limit: int = MAX_DOCUMENT  # bytes of the answer
     seconds: float = FETCH_SECONDS
+    statuses: frozenset[int] = frozenset({200})  # whose bodies are wanted
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """A document's bytes, and for how many seconds its server lets it be kept (None: it does not say)."""
 
-    body: bytes
+    body: bytes = field(repr=False)
     max_age_seconds: int | None
+    status: int = 200
 
 
 def checked_url(url: str) -> SplitResult:
@@ -132,11 +135,12 @@ class DocumentFetcher:
             aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False) as session,
             session.request(question.method, url, headers=headers, data=question.body, allow_redirects=False) as answer,
         ):
-            return Fetched(await _body_of(url, answer, question), _max_age(answer.headers.get("cache-control", "")))
+            body, age = await _body_of(url, answer, question), _max_age(answer.headers.get("cache-control", ""))
+            return Fetched(body, age, answer.status)
 
 
 async def _body_of(url: str, answer: aiohttp.ClientResponse, question: Question) -> bytes:
-    if answer.status != 200:  # noqa: PLR2004 - OK
+    if answer.status not in question.statuses:
         raise _failed(url, f"answered with status {answer.status}")
     is_plain = answer.headers.get("content-encoding", "identity") == "identity"
     if not is_plain or not question.media.fullmatch(answer.content_type.lower()):

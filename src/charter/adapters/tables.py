@@ -325,3 +325,16 @@ vault_secret = sa.Table(  # secrets for upstream systems, sealed
     sa.Column("changed_at", _time, nullable=False),
     sa.Column("changed_by", sa.String(254), nullable=False),
 )
+person_connection = sa.Table(  # refresh tokens of people who let Charter act for them at an upstream, sealed
+    "person_connection",
+    metadata,
+    sa.Column("id", sa.String(320), primary_key=True),  # SYSTEM/PERSON
+    sa.Column("system", sa.String(63), nullable=False, index=True),
+    sa.Column("person", sa.String(254), nullable=False, index=True),
+    sa.Column("sealed", sa.Text, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("destination", sa.Text, nullable=False),  # where the system led when the person connected
+    sa.Column("scope", sa.Text, nullable=False),
+    sa.Column("created_at", _time, nullable=False),
+    sa.Column("changed_at", _time, nullable=False),
+)

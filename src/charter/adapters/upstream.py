@@ -19,17 +19,19 @@ from charter.adapters.upstream_address import AddressRule, usual_addresses
 from charter.adapters.upstream_child import ChildLimits, Program
 from charter.adapters.upstream_http import HttpServer
 from charter.adapters.upstream_rpc import Listed, Message, too_slow, tool_named
+from charter.adapters.upstream_secrets import PlainProof, Proof
 from charter.adapters.upstream_stdio import StdioServer
 from charter.adapters.upstream_wire import HttpLimits, HttpWire
 from charter.core.clock import Clock, Deadline
 from charter.core.errors import ErrorCode
-from charter.core.values import Secret
 from charter.gateway.call import Call
 from charter.gateway.permit import Permit, PermitLedger
 from charter.gateway.pins import ToolDefinition, ToolList, UpstreamError
 from charter.registry.principal import LiveEstate, SystemRecord
 from charter.registry.system import HttpUpstream, StdioUpstream
+from charter.registry.upstream_credential import PersonCredential
 
+MAX_REACHED = 4_000  # servers held at once; the one that was used longest ago is let go
 RETIRE_SECONDS = 60.0  # for calls under way when a system's upstream is changed
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")  # variables of Charter's own that every child gets
 Config = StdioUpstream | HttpUpstream
@@ -44,6 +46,7 @@ class UpstreamSettings:
     child: ChildLimits = field(default_factory=ChildLimits)
     http: HttpLimits = field(default_factory=HttpLimits)
     rule: AddressRule = usual_addresses
+    proof_of: Callable[[SystemRecord, str | None], Proof] | None = None  # None: from the environment alone
 
 
 class Server(Protocol):
@@ -79,9 +82,10 @@ class Server(Protocol):
 class _Reached:
     """A server, and its tools as last read."""
 
-    def __init__(self, config: Config, settings: UpstreamSettings, clock: Clock) -> None:
+    def __init__(self, config: Config, proof: Proof, settings: UpstreamSettings, clock: Clock) -> None:
         self.config = config
-        self.server = connect(config, settings, self._changed)
+        self.edition = proof.edition
+        self.server = connect(config, settings, self._changed, proof)
         self.tools: ToolList | None = None
         self._clock = clock
         self._fresh_until = 0.0
@@ -131,7 +135,7 @@ class McpUpstreams:
         self._clock = clock
         self._settings = settings
         self._heard = heard
-        self._reached: dict[str, _Reached] = {}
+        self._reached: dict[str, _Reached] = {}  # by system, or system/person where the upstream tells people apart
         self._retiring: set[asyncio.Task[None]] = set()
 
     async def tools(self, record: SystemRecord, deadline: Deadline) -> tuple[ToolDefinition, ...]:
@@ -140,7 +144,7 @@ class McpUpstreams:
         Raises:
             UpstreamError: it cannot be reached, or answers nonsense.
         """
-        reached = self._reach(record)
+        reached = self._reach(record, record.system.owner.person)  # where people are told apart, as its owner sees it
         fresh = reached.fresh
         if fresh is None:
             before = reached.tools
@@ -170,8 +174,8 @@ class McpUpstreams:
         record = self._live.systems.get(call.system)
         if record is None:
             raise UpstreamError(ErrorCode.UNKNOWN_SYSTEM, f"there is no system `{call.system}` any more", sent=False)
-        reached = self._reach(record)
-        tool = tool_named(reached.tools.tools, call.tool) if reached.tools is not None else None
+        listed = self._reach(record, record.system.owner.person)
+        tool = tool_named(listed.tools.tools, call.tool) if listed.tools is not None else None
         if tool is None or tool.digest != call.tool_pin:
             raise UpstreamError(
                 ErrorCode.UNKNOWN_TOOL,
@@ -179,7 +183,8 @@ class McpUpstreams:
                 sent=False,
                 help="list the tools again, then call",
             )
-        return reached.server.call(call, tool, deadline)
+        chain = self._live.delegations.chain_of(permit.delegation)
+        return self._reach(record, chain.initiator if chain else None).server.call(call, tool, deadline)
 
     def logs(self, system: str) -> tuple[str, ...]:
         """Return the last lines a system's server logged. For the operator alone: they may hold anything."""
@@ -193,8 +198,11 @@ class McpUpstreams:
             task.cancel()
         await asyncio.gather(*self._retiring, *(each.server.aclose() for each in reached), return_exceptions=True)
 
-    def _reach(self, record: SystemRecord) -> _Reached:
-        """Return the system's server; one whose `upstream` was changed is replaced, and ends once it is idle."""
+    def _reach(self, record: SystemRecord, person: str | None = None) -> _Reached:
+        """Return the system's server; one whose `upstream` was changed is replaced, and ends once it is idle.
+
+        `person` is on whose behalf it is reached, where it tells people apart.
+        """
         config = record.system.upstream
         if config is None:
             raise UpstreamError(
@@ -203,48 +211,58 @@ class McpUpstreams:
                 sent=False,
                 help="write `upstream` into the system's file",
             )
-        reached = self._reached.get(record.name)
-        if reached is not None and (reached.config is config or reached.config == config):
-            return reached
+        if not tells_people_apart(config):
+            key, person = record.name, None
+        else:
+            key = f"{record.name}/{person or ''}"
+        settings = self._settings
+        proof = settings.proof_of(record, person) if settings.proof_of else PlainProof(config, settings.variable)
+        reached = self._reached.pop(key, None)
+        is_same = reached is not None and (reached.config is config or reached.config == config)
+        if reached is None or not is_same or reached.edition != proof.edition:
+            self._retire(reached)
+            reached = _Reached(config, proof, settings, self._clock)
+        self._reached[key] = reached  # the last used is the last in the dictionary
+        if len(self._reached) > MAX_REACHED:
+            self._retire(self._reached.pop(next(iter(self._reached))))
+        return reached
+
+    def _retire(self, reached: _Reached | None) -> None:
         if reached is not None:
             task = asyncio.create_task(_retire(reached.server))
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)
-        reached = self._reached[record.name] = _Reached(config, self._settings, self._clock)
-        return reached
 
 
-def connect(config: Config, settings: UpstreamSettings, changed: Callable[[], None]) -> Server:
+def connect(
+    config: Config, settings: UpstreamSettings, changed: Callable[[], None], proof: Proof | None = None
+) -> Server:
     """Return the server that `config` describes. Nothing is started yet."""
+    proof = proof or PlainProof(config, settings.variable)
     if isinstance(config, StdioUpstream):
-        return StdioServer(program_of(config, settings), changed, settings.child)
-    name = config.token_env
-
-    def credential() -> Secret | None:
-        if name is None:
-            return None
-        value = settings.variable(name)
-        if not value:
-            raise UpstreamError(
-                ErrorCode.UPSTREAM_FAILED,
-                f"the variable `{name}`, which holds the upstream's token, is not set",
-                sent=False,
-                help=f"set `{name}` where Charter runs",
-            )
-        return Secret(value.encode())
-
-    return HttpServer(HttpWire(config.url, credential, settings.http, settings.rule), changed)
+        stdio, proved = config, proof
+        return StdioServer(lambda: program_of(stdio, settings, proved), changed, settings.child)
+    return HttpServer(HttpWire(config.url, proof.headers, proof.refused, settings.http, settings.rule), changed)
 
 
-def program_of(config: StdioUpstream, settings: UpstreamSettings) -> Program:
-    """Return what to start: `${estate}` filled in, and the environment its system file allows."""
+def tells_people_apart(config: Config) -> bool:
+    """Whether the upstream is reached with a token of the person on whose behalf it is called."""
+    return isinstance(config, HttpUpstream) and isinstance(config.credential, PersonCredential)
+
+
+def program_of(config: StdioUpstream, settings: UpstreamSettings, proof: Proof) -> Program:
+    """Return what to start: `${estate}` filled in, and the environment its system file allows.
+
+    Raises:
+        UpstreamError: a secret it needs is not to be had.
+    """
     estate = str(settings.estate.resolve())
 
     def filled(text: str) -> str:
         return text.replace("${estate}", estate)
 
     passed = {name: value for name in (*INHERITED, *config.pass_env) if (value := settings.variable(name)) is not None}
-    own = {name: filled(value) for name, value in config.env.items()}
+    own = {name: filled(value) for name, value in config.env.items()} | dict(proof.variables())
     return Program(tuple(map(filled, config.command)), filled(config.cwd or estate), passed | own)
 
 

@@ -14,7 +14,7 @@ import resource
 import signal
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from typing_extensions import override
@@ -48,7 +48,7 @@ class Program:
 
     words: tuple[str, ...]
     cwd: str
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)  # may hold secrets
 
 
 class Mailbox:

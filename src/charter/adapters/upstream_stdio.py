@@ -39,7 +39,7 @@ PAUSES = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before a start, by how
 class StdioServer:
     """One supervised upstream. Belongs to the event loop it is used on."""
 
-    program: Program
+    program: Callable[[], Program]  # asked at each start, so that new secrets are found
     changed: Callable[[], None]  # called when the server says that its tools changed, or is started anew
     limits: ChildLimits = field(default_factory=ChildLimits)
     _log: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
@@ -155,20 +155,20 @@ class StdioServer:
         ending.add_done_callback(self._ending.discard)
 
     async def _start(self) -> tuple[Child, Peer]:
-        loop = asyncio.get_running_loop()
+        loop, program = asyncio.get_running_loop(), self.program()
         child = Child(self.limits, self.changed, self._log)
         try:
             await loop.subprocess_exec(
                 lambda: child,
-                *self.program.words,
-                cwd=self.program.cwd,
-                env=dict(self.program.environment),
+                *program.words,
+                cwd=program.cwd,
+                env=dict(program.environment),
                 start_new_session=True,
             )
         except OSError as err:
             raise UpstreamError(
                 ErrorCode.UPSTREAM_FAILED,
-                f"the upstream's command `{self.program.words[0]}` cannot be started: {err.strerror}",
+                f"the upstream's command `{program.words[0]}` cannot be started: {err.strerror}",
                 sent=False,
                 help="check `upstream` in the system's file",
             ) from err

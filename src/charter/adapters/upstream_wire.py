@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
@@ -19,10 +19,9 @@ from charter.adapters.upstream_line import Line, LineError
 from charter.adapters.upstream_rpc import CLIENT_INFO, Message, nonsense, read_message, too_slow
 from charter.adapters.upstream_sse import SseReader
 from charter.core.errors import ErrorCode
-from charter.core.values import Secret
 from charter.gateway.pins import UpstreamError
 
-OK, ACCEPTED, REDIRECTS, BAD = 200, 202, range(300, 400), 400
+OK, ACCEPTED, REDIRECTS, BAD, UNAUTHENTICATED = 200, 202, range(300, 400), 400, 401
 IDLE_SECONDS = 30.0  # a connection that was not used for so long is not used again
 _NOT_TAKEN = frozenset({*REDIRECTS, 400, 401, 403, 404, 405, 406, 413, 415, 421, 429})
 _UNKNOWN_HERE = frozenset({400, 404, 405, 406})
@@ -38,6 +37,14 @@ class HttpLimits:
     negotiate_seconds: float = 15.0
     connections: int = 256
     drain_seconds: float = 0.2  # for a stream to end after its last message, so that the connection can be kept
+
+
+Credential = Callable[[], Awaitable[Mapping[str, str]]]
+
+
+async def anonymous() -> Mapping[str, str]:
+    """Return no headers: the server asks for none."""
+    return {}
 
 
 class NotTakenError(Exception):
@@ -76,7 +83,7 @@ class Place:
                 ErrorCode.UPSTREAM_FAILED,
                 "the upstream's `url` is no plain http or https URL",
                 sent=False,
-                help="write scheme, host, port and path; a token goes into `token_env`",
+                help="write scheme, host, port and path; a token goes into the vault",
             )
         target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
         query = f"?{quote(parts.query, safe='/%:@!$&()*+,;=~-._?')}" if parts.query else ""
@@ -94,7 +101,8 @@ class HttpWire:
     """The connections to one upstream. Belongs to the event loop it is used on."""
 
     url: str
-    credential: Callable[[], Secret | None]  # read at each use, so that a rotated one is found
+    credential: Credential = anonymous  # the headers that prove Charter; asked at each use, so a new one is found
+    refused: Callable[[], None] = lambda: None  # told when the server did not take them
     limits: HttpLimits = field(default_factory=HttpLimits)
     rule: AddressRule = usual_addresses
     _place: Place | None = None
@@ -112,7 +120,12 @@ class HttpWire:
         """
         if seconds is not None and seconds <= 0:
             raise too_slow(sent=False)
-        head = self._head(method, data, headers)
+        try:
+            async with asyncio.timeout(seconds):
+                proof = await self.credential()
+        except TimeoutError:
+            raise too_slow(sent=False) from None
+        head = self._head(method, data, {**headers, **proof})
         line = await self._line()
         self._busy.add(line)
         try:
@@ -123,6 +136,8 @@ class HttpWire:
         except asyncio.CancelledError:
             self.close(line)
             raise
+        if line.status == UNAUTHENTICATED:
+            self.refused()
         return line
 
     def close(self, line: Line) -> None:
@@ -240,16 +255,14 @@ class HttpWire:
 
     def _head(self, method: str, data: bytes | None, headers: dict[str, str]) -> bytes:
         """Return the bytes of a request up to its body."""
-        place, secret = self._where(), self.credential()
-        if secret is not None:
-            headers = headers | {"Authorization": f"Bearer {secret.reveal().decode('ascii', 'replace')}"}
+        place = self._where()
         values = "".join(headers.values())
         if not values.isascii() or not values.isprintable():  # a line end would begin another header
             raise UpstreamError(
                 ErrorCode.UPSTREAM_FAILED,
                 "a header for the upstream holds characters that headers may not",
                 sent=False,
-                help="check `token_env` in the system's file",
+                help="check `credential` in the system's file",
             )
         lines = [f"{method} {place.target} HTTP/1.1", place.fixed, *map(": ".join, headers.items())]
         if data is not None:
@@ -294,7 +307,7 @@ def status_error(status: int) -> UpstreamError:
             ErrorCode.UPSTREAM_FAILED,
             f"the upstream refuses Charter's credential ({status})",
             sent=False,
-            help="check `token_env` in the system's file",
+            help="check `credential` in the system's file",
         )
     detail = f"the upstream answered with HTTP status {status}"
     return UpstreamError(ErrorCode.UPSTREAM_FAILED, detail, sent=status not in _NOT_TAKEN)

@@ -1,4 +1,4 @@
-"""The vault's secrets: rows <-> values."""
+"""The vault's secrets and people's connections: rows <-> values."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from charter.adapters import tables as t
 from charter.core.canonical import canonical
 from charter.core.clock import parse_rfc3339, rfc3339
+from charter.identity.connection import Connection
 from charter.identity.vault import VaultSecret
 
 
@@ -45,6 +46,27 @@ class SqlVault:
         return int(self.connection.execute(sa.select(sa.func.count()).select_from(t.vault_secret)).scalar_one())
 
 
+@dataclass(frozen=True, slots=True)
+class SqlConnections:
+    """People's connections, on one database connection. Satisfies identity.connection.ConnectionStore."""
+
+    connection: sa.Connection
+
+    def all(self) -> Sequence[Connection]:
+        """Return every one."""
+        rows = self.connection.execute(sa.select(t.person_connection).order_by(t.person_connection.c.id))
+        return [connection_of(row) for row in rows]
+
+    def put(self, connection: Connection) -> None:
+        """Keep it, in place of the one of the same person at the same system."""
+        self.remove(connection.id)
+        self.connection.execute(t.person_connection.insert(), _connection_row(connection))
+
+    def remove(self, connection_id: str) -> None:
+        """Forget it."""
+        self.connection.execute(t.person_connection.delete().where(t.person_connection.c.id == connection_id))
+
+
 def _row(secret: VaultSecret) -> dict[str, object]:
     return {
         "name": secret.name,
@@ -67,4 +89,32 @@ def vault_secret_of(row: sa.Row[Any]) -> VaultSecret:
         created_at=parse_rfc3339(row.created_at),
         changed_at=parse_rfc3339(row.changed_at),
         changed_by=row.changed_by,
+    )
+
+
+def _connection_row(connection: Connection) -> dict[str, object]:
+    return {
+        "id": connection.id,
+        "system": connection.system,
+        "person": connection.person,
+        "sealed": connection.sealed,
+        "version": connection.version,
+        "destination": connection.destination,
+        "scope": connection.scope,
+        "created_at": rfc3339(connection.created_at),
+        "changed_at": rfc3339(connection.changed_at),
+    }
+
+
+def connection_of(row: sa.Row[Any]) -> Connection:
+    """Return the connection that a row is."""
+    return Connection(
+        system=row.system,
+        person=row.person,
+        sealed=row.sealed,
+        version=row.version,
+        destination=row.destination,
+        scope=row.scope,
+        created_at=parse_rfc3339(row.created_at),
+        changed_at=parse_rfc3339(row.changed_at),
     )

@@ -23,10 +23,12 @@ from charter.adapters.identity_store import SqlIdentity
 from charter.adapters.issuer_keys import IssuerKeys
 from charter.adapters.master_place import Surroundings
 from charter.adapters.oidc_provider import OidcProvider
+from charter.adapters.oauth_tokens import OAuthTokens
 from charter.adapters.registry_store import load_live
 from charter.adapters.seal_store import SqlDataKeys, SqlSeals
 from charter.adapters.transaction import Frame
 from charter.adapters.upstream import McpUpstreams, UpstreamSettings
+from charter.adapters.upstream_secrets import Broker
 from charter.bootstrap.house import House
 from charter.bootstrap.keys import Keys
 from charter.bootstrap.policy_watch import hear_disagreement
@@ -43,12 +45,14 @@ from charter.gateway.permit import PermitLedger
 from charter.gateway.pins import ToolList
 from charter.gateway.pipeline import Pipeline
 from charter.gateway.streams import OpenStreams
+from charter.identity.connection import Connection, Connections
 from charter.identity.dpop import ProofMemory
 from charter.identity.envelope import Envelope
 from charter.identity.failures import Failures
 from charter.identity.nonce import Nonces
 from charter.identity.tokens import AccessTokens
 from charter.identity.trust import Trust
+from charter.identity.vault import Vault
 from charter.identity.weakness import reconcile, weaknesses_of
 from charter.identity.x509_authority import Authorities
 from charter.policy.shadow import CompiledEngine
@@ -92,8 +96,9 @@ def build(
         keys.forward(database)
         database.write(trust.open)
         _fill(live, database, clock)
+        broker = _broker(database, keys, clock)
         _notice_weaknesses(database, live, entropy)
-        house = _house(settings, operator, clock, entropy, folder, database, live, keys, trust)
+        house = _house(settings, operator, clock, entropy, folder, database, live, keys, trust, broker)
         undo.pop_all()
         return house
 
@@ -151,6 +156,18 @@ def _notice_weaknesses(database: Database[HouseTransaction], live: LiveEstate, e
         database.write(lambda tx: reconcile(tx, weak, entropy=entropy, actor="charter"))
 
 
+def _broker(database: Database[HouseTransaction], keys: Keys, clock: Clock) -> Broker:
+    """Return what proves Charter to upstreams: the vault and people's connections, opened."""
+    vault, connections = Vault(keys.envelope), Connections(keys.envelope)
+    vault.open(database.read(lambda tx: tx.vault.all()))
+    connections.open(database.read(lambda tx: tx.connections.all()))
+
+    def exchanged(before: Connection, token: Secret) -> None:
+        database.write(lambda tx: connections.exchanged(tx, before, token))
+
+    return Broker(vault, connections, OAuthTokens(DocumentFetcher(), clock), variable, exchanged)
+
+
 def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
     settings: Settings,
     operator: str,
@@ -161,6 +178,7 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
     live: LiveEstate,
     keys: Keys,
     trust: Trust,
+    broker: Broker,
 ) -> House:
     engine = CompiledEngine(CedarEngine(), lambda found: hear_disagreement(house, found))
     permits, tokens = PermitLedger(clock), AccessTokens(keys.ring, settings.issuer)
@@ -170,7 +188,9 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
     def hear(record: SystemRecord, found: ToolList) -> None:
         hear_tools(house, record, found)
 
-    upstreams = McpUpstreams(live, permits, clock, UpstreamSettings(settings.estate.resolve(), variable), hear)
+    upstreams = McpUpstreams(
+        live, permits, clock, UpstreamSettings(settings.estate.resolve(), variable, proof_of=broker.proof), hear
+    )
     pipeline = Pipeline(
         live=live,
         slices=slices,
@@ -195,6 +215,7 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
         keys=keys,
         ring=keys.ring,
         trust=trust,
+        broker=broker,
         tokens=tokens,
         failures=Failures(clock),
         proofs=proofs,

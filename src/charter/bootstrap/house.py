@@ -13,10 +13,12 @@ from charter.adapters.datafolder import DataFolder
 from charter.adapters.issuer_keys import IssuerKeys
 from charter.adapters.oidc_provider import OidcProvider
 from charter.adapters.upstream import McpUpstreams
+from charter.adapters.upstream_secrets import Broker
 from charter.bootstrap.keys import Keys
 from charter.bootstrap.slices import SliceCache
 from charter.bootstrap.tending import tend
 from charter.bootstrap.transaction import HouseTransaction
+from charter.bootstrap.vault import PendingConnections
 from charter.config import Settings
 from charter.core.clock import Clock
 from charter.core.entropy import Entropy
@@ -47,6 +49,7 @@ class House:
     keys: Keys
     ring: KeyRing
     trust: Trust
+    broker: Broker
     tokens: AccessTokens
     failures: Failures
     proofs: ProofMemory
@@ -57,6 +60,7 @@ class House:
     pipeline: Pipeline
     provider: OidcProvider | None = None  # where people sign in
     farewells: list[Callable[[Person], None]] = field(default_factory=list)  # told, on the writer's thread, who left
+    pending: PendingConnections = field(default_factory=PendingConnections)
 
     @property
     def evidence_key(self) -> bytes:

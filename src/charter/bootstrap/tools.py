@@ -6,17 +6,18 @@ be told in words. Nothing is written without `accept` where a file is there alre
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from charter.adapters.upstream import McpUpstreams, UpstreamSettings
 from charter.config import Settings, variable
 from charter.core.clock import Deadline, SystemClock
-from charter.core.errors import ErrorCode, MalformedError
+from charter.core.errors import AbsentError, ErrorCode, MalformedError
 from charter.core.values import parse_name
 from charter.gateway.mcp_import import (
     accept_tools,
@@ -27,12 +28,17 @@ from charter.gateway.mcp_import import (
     system_text,
 )
 from charter.gateway.permit import PermitLedger
-from charter.gateway.pins import ToolDefinition
+from charter.gateway.pins import ToolDefinition, parse_tool
+from charter.registry.destination import needs_broker
 from charter.registry.estate import Estate
 from charter.registry.manifest import load_estate
 from charter.registry.principal import LiveEstate, SystemRecord
+from charter.registry.problem import suggestion
 from charter.registry.standing import Standing
 from charter.registry.system import System
+
+if TYPE_CHECKING:
+    from charter.bootstrap.house import House
 
 IMPORT_SECONDS = 60.0
 
@@ -50,8 +56,12 @@ class ImportAsked:
     accept: bool
 
 
-async def import_tools(settings: Settings, asked: ImportAsked) -> dict[str, Any]:
+async def import_tools(
+    settings: Settings, asked: ImportAsked, brokered: Callable[[str], Sequence[Mapping[str, Any]]]
+) -> dict[str, Any]:
     """Ask the server for its tools; write the system's file if it is new or the changes are accepted.
+
+    `brokered` gives the definitions of a system that the running Charter alone can reach: it holds the credential.
 
     Raises:
         MalformedError: the name, the estate or what was asked does not fit.
@@ -62,7 +72,10 @@ async def import_tools(settings: Settings, asked: ImportAsked) -> dict[str, Any]
     known = estate.systems.get(name)
     head = _head(asked, estate)
     system = known.value if known and not (asked.command or asked.url) else _system(head)
-    tools = await _tools_of(settings, system)
+    if known and system is known.value and needs_broker(system):
+        tools: Sequence[ToolDefinition] = [parse_tool(each) for each in await asyncio.to_thread(brokered, name)]
+    else:
+        tools = await _tools_of(settings, system)
     file, kept = root / "systems" / f"{name}.yaml", root / "pins" / f"{name}.json"
     if known is None:
         text, lines = system_text(head, describe_tools(tools)), [f"{tool.name} is new" for tool in tools]
@@ -76,6 +89,21 @@ async def import_tools(settings: Settings, asked: ImportAsked) -> dict[str, Any]
         _write(file, text)
         _write(kept, dump_definitions(tools))
     return {"system": name, "path": str(file), "tools": len(tools), "changes": lines, "written": writes}
+
+
+async def definitions(house: House, name: str) -> list[dict[str, Any]]:
+    """Return the definitions of the tools that a registered system has right now.
+
+    Raises:
+        AbsentError: there is no such system.
+        UpstreamError: it cannot be reached, or answers nonsense.
+    """
+    record = house.live.systems.get(name)
+    if record is None:
+        mend = suggestion(name[:80], house.live.systems)
+        raise AbsentError(ErrorCode.UNKNOWN_SYSTEM, f"there is no system {name[:80]!a}", help=mend)
+    tools = await house.upstreams.tools(record, Deadline.after(house.clock, IMPORT_SECONDS))
+    return [tool.definition for tool in tools]
 
 
 async def _tools_of(settings: Settings, system: System) -> Sequence[ToolDefinition]:

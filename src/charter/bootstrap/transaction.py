@@ -12,6 +12,7 @@ from charter.adapters.registry_store import RegistryStore
 from charter.adapters.seal_store import SqlDataKeys, SqlSeals
 from charter.adapters.transaction import Frame, SqlTransaction
 from charter.adapters.trust_store import SqlTrust
+from charter.adapters.vault_store import SqlConnections, SqlVault
 from charter.registry.principal import LiveEstate
 
 
@@ -56,6 +57,16 @@ class HouseTransaction(SqlTransaction):
     def directory(self) -> SqlDirectory:
         """People, groups, and who may provision them."""
         return SqlDirectory(self.connection)
+
+    @cached_property
+    def vault(self) -> SqlVault:
+        """Secrets for upstream systems."""
+        return SqlVault(self.connection)
+
+    @cached_property
+    def connections(self) -> SqlConnections:
+        """Refresh tokens of people."""
+        return SqlConnections(self.connection)
 
     @cached_property
     def approvals(self) -> SqlApprovals:

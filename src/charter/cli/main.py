@@ -25,6 +25,7 @@ from charter.cli import (
     review_command,
     server_commands,
     system_commands,
+    vault_commands,
 )
 from charter.cli.context import Context
 from charter.cli.output import INTERRUPTED, NO, fail, misused
@@ -48,6 +49,7 @@ for commands in (
     principal_commands,
     credential_commands,
     system_commands,
+    vault_commands,
     approval_commands,
     review_command,
     people_commands,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -68,7 +68,11 @@ def import_system(
         raise MalformedError(ErrorCode.BAD_VALUE, "give a command or --url, not both")
     owner = person or here.operator
     asked = ImportAsked(name, tuple(command or ()), url, environment, owner, team, accept)
-    answer = asyncio.run(import_tools(here.settings, asked))
+
+    def brokered(system: str) -> list[dict[str, Any]]:
+        return list(here.control.get(f"/v1/systems/{system}/tools")["tools"])
+
+    answer = asyncio.run(import_tools(here.settings, asked, brokered))
     if as_json:
         print_json(answer)
         return

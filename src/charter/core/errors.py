@@ -63,6 +63,7 @@ class ErrorCode(StrEnum):
     UNKNOWN_PERSON = "unknown_person"
     UNKNOWN_SECRET = "unknown_secret"  # noqa: S105
     NOT_BOUND_TO_SYSTEM = "not_bound_to_system"
+    NOT_CONNECTED = "not_connected"
     SHARED_CREDENTIAL = "shared_credential"
     STALE = "stale"
     BAD_MOVE = "bad_move"

@@ -46,6 +46,7 @@ class EntryKind(StrEnum):
     CREDENTIAL_REGISTERED = "credential.registered"
     CREDENTIAL_REVOKED = "credential.revoked"
     KEY_ROTATED = "key.rotated"
+    PERSON_CONNECTED = "person.connected"  # a person let Charter act for them at an upstream, or no more
     VAULT_CHANGED = "vault.changed"  # a secret that Charter holds was put in, bound or removed; never the secret
     AUTHORITY_ROTATED = "authority.rotated"  # an X.509 authority of our trust domain
     BUNDLE_CHANGED = "bundle.changed"  # the authorities of a trust domain, ours or another's, are others now

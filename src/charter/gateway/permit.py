@@ -27,6 +27,7 @@ class Permit:
     system: str
     call_digest: str
     expires_monotonic: float
+    delegation: str | None = None  # the last of the chain the call is made under
 
 
 class PermitLedger:
@@ -37,10 +38,10 @@ class PermitLedger:
         self._lock = threading.Lock()
         self._open: dict[int, Permit] = {}  # holds the object, so its id cannot be taken over by another
 
-    def issue(self, *, verdict_id: str, principal_id: str, call: Call) -> Permit:
+    def issue(self, *, verdict_id: str, principal_id: str, call: Call, delegation: str | None = None) -> Permit:
         """Return a new permit for exactly `call`. Only the pipeline may call this, after the verdict is durable."""
         expires = self._clock.monotonic() + PERMIT_SECONDS
-        permit = Permit(verdict_id, principal_id, call.system, call.digest, expires)
+        permit = Permit(verdict_id, principal_id, call.system, call.digest, expires, delegation)
         with self._lock:
             self._open[id(permit)] = permit
         return permit

@@ -144,7 +144,12 @@ class Pipeline:
         recorded = await self._decide_and_record(bearer, call, deadline, source)
         match recorded.verdict:
             case Allow():
-                permit = self.permits.issue(verdict_id=recorded.verdict_id, principal_id=bearer.principal_id, call=call)
+                permit = self.permits.issue(
+                    verdict_id=recorded.verdict_id,
+                    principal_id=bearer.principal_id,
+                    call=call,
+                    delegation=bearer.delegation,
+                )
                 # A withdrawal that came after the record step is either seen here, or finds the permit in the ledger.
                 stopped = refusal(self.live, bearer, self.live.systems.get(call.system), at=self.clock.now())
                 if stopped is not None:

@@ -17,7 +17,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from charter.core.canonical import digest_of
-from charter.core.errors import AbsentError, ConflictError, DeniedError, ErrorCode, MalformedError
+from charter.core.errors import (
+    AbsentError,
+    ConflictError,
+    DeniedError,
+    ErrorCode,
+    IntegrityError,
+    MalformedError,
+)
 from charter.core.values import Secret, parse_name
 from charter.core.work import Transaction
 from charter.evidence.entry import Draft, EntryKind
@@ -50,7 +57,12 @@ class VaultSecret:
 
     def to_json(self) -> dict[str, Any]:
         """Return what may be told of it."""
-        return {"name": self.name, "version": self.version, "systems": dict(self.bindings), "changed_by": self.changed_by}
+        return {
+            "name": self.name,
+            "version": self.version,
+            "systems": dict(self.bindings),
+            "changed_by": self.changed_by,
+        }
 
 
 class VaultStore(Protocol):
@@ -96,7 +108,7 @@ class _Open:
     """One secret in memory, ready to use."""
 
     kept: VaultSecret
-    secret: Secret = field(repr=False)
+    secret: Secret | None = field(repr=False)  # None: it does not open
 
 
 class Vault:
@@ -107,12 +119,8 @@ class Vault:
         self._now: Mapping[str, _Open] = {}
 
     def open(self, secrets: Sequence[VaultSecret]) -> None:
-        """Hold exactly `secrets`.
-
-        Raises:
-            IntegrityError: one does not open.
-        """
-        self._now = {kept.name: _Open(kept, self._sealer.unseal(kept.sealed, kept.context)) for kept in secrets}
+        """Hold exactly `secrets`. One that does not open stops those who need it, and nobody else."""
+        self._now = {kept.name: _Open(kept, self._opened(kept)) for kept in secrets}
 
     def use(self, name: str, record: SystemRecord) -> Secret:
         """Return the secret `name` for the system of `record`.
@@ -120,6 +128,7 @@ class Vault:
         Raises:
             AbsentError: there is no such secret.
             DeniedError: it is not for this system, or the system leads elsewhere than when it was bound.
+            IntegrityError: it was altered where it is kept.
         """
         return self.kept(name, record)[1]
 
@@ -145,6 +154,12 @@ class Vault:
                 f"the system `{record.name}` leads elsewhere than when the secret `{name}` was bound to it",
                 help=f"check where it leads now, then: charter vault bind {name} --for {record.name}",
             )
+        if found.secret is None:
+            raise IntegrityError(
+                ErrorCode.KEY_BROKEN,
+                f"the secret `{name}` was altered where it is kept, and does not open",
+                help=f"find out who did it, then put it in anew: charter vault set {name}",
+            )
         return found.kept.version, found.secret
 
     def generation(self, name: str) -> int:
@@ -166,7 +181,9 @@ class Vault:
         _check(secret)
         known = tx.vault.get(name)
         if known is None and tx.vault.count() >= MAX_SECRETS:
-            raise ConflictError(ErrorCode.TOO_MANY, f"the vault holds {MAX_SECRETS} secrets already", help="remove some")
+            raise ConflictError(
+                ErrorCode.TOO_MANY, f"the vault holds {MAX_SECRETS} secrets already", help="remove some"
+            )
         if known is None and not systems:
             raise MalformedError(
                 ErrorCode.BAD_VALUE, "a secret needs a system that it is for", help="name it with --for SYSTEM"
@@ -211,6 +228,12 @@ class Vault:
         tx.after_commit(show)
         return known
 
+    def _opened(self, kept: VaultSecret) -> Secret | None:
+        try:
+            return self._sealer.unseal(kept.sealed, kept.context)
+        except IntegrityError:
+            return None
+
     def _keep(self, tx: VaultWork, fresh: VaultSecret, secret: Secret, what: str) -> VaultSecret:
         kept = replace(fresh, sealed=self._sealer.seal(secret, fresh.context))
         tx.vault.put(kept)
@@ -240,7 +263,9 @@ def _bindings(live: LiveEstate, systems: Sequence[str]) -> dict[str, str]:
         record = live.systems.get(name)
         if record is None:
             raise AbsentError(
-                ErrorCode.UNKNOWN_SYSTEM, f"there is no system {name[:80]!a}", help="apply its file first: charter apply"
+                ErrorCode.UNKNOWN_SYSTEM,
+                f"there is no system {name[:80]!a}",
+                help="apply its file first: charter apply",
             )
         found[name] = destination_of(record.system)
         if not found[name]:
@@ -260,6 +285,12 @@ def _known(tx: VaultWork, name: str) -> VaultSecret:
 
 
 def _record(tx: VaultWork, kept: VaultSecret, what: str, actor: str, reason: str) -> None:
-    body = {"secret": kept.name, "what": what, "version": kept.version, "systems": dict(kept.bindings), "reason": reason}
+    body = {
+        "secret": kept.name,
+        "what": what,
+        "version": kept.version,
+        "systems": dict(kept.bindings),
+        "reason": reason,
+    }
     tx.record(Draft(EntryKind.VAULT_CHANGED, actor, None, body))
     tx.changed(FEED_KIND, kept.name, actor=actor, reason=reason)

@@ -20,9 +20,9 @@ def destination_of(system: System) -> str:
     """Return every place that secrets of `system` go to, as one line; "" if there is none."""
     match system.upstream:
         case HttpUpstream() as upstream:
-            places = {_origin(upstream.url)}
+            places = {_place(upstream.url)}
             if isinstance(upstream.credential, ClientCredential | PersonCredential):
-                places.add(_origin(upstream.credential.token_url))
+                places.add(_place(upstream.credential.token_url))
             return " ".join(sorted(places))
         case StdioUpstream() as upstream:
             return f"command {digest_of({'command': list(upstream.command), 'cwd': upstream.cwd})}"
@@ -35,6 +35,15 @@ def vault_names_of(system: System) -> frozenset[str]:
     return frozenset(name for each in _references(system) if (name := vault_name(each)) is not None)
 
 
+def needs_broker(system: System) -> bool:
+    """Whether only a running Charter can prove itself to `system`: by its vault, or by tokens that it obtains."""
+    upstream = system.upstream
+    obtains = isinstance(upstream, HttpUpstream) and isinstance(
+        upstream.credential, ClientCredential | PersonCredential
+    )
+    return obtains or bool(vault_names_of(system))
+
+
 def _references(system: System) -> list[str]:
     match system.upstream:
         case HttpUpstream(credential=credential) if credential is not None:
@@ -45,7 +54,7 @@ def _references(system: System) -> list[str]:
             return []
 
 
-def _origin(url: str) -> str:
-    """Return scheme, host and port of a URL, in one spelling."""
+def _place(url: str) -> str:
+    """Return a URL without its query, in one spelling: several parties may share one host."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{(parts.hostname or '').lower()}:{parts.port or _PORTS.get(parts.scheme, 0)}"
+    return f"{parts.scheme}://{(parts.hostname or '').lower()}:{parts.port or _PORTS.get(parts.scheme, 0)}{parts.path}"

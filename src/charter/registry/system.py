@@ -31,9 +31,7 @@ from charter.registry.charter import (
 )
 from charter.registry.data_class import DataFlow, Touched
 from charter.registry.problem import PlacedError
-from charter.registry.upstream_credential import SecretRef, UpstreamCredential
-
-VariableName = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+from charter.registry.upstream_credential import SecretRef, UpstreamCredential, VariableName
 
 
 class SystemKind(StrEnum):

@@ -6,19 +6,36 @@ own environment).
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema, model_validator
 
 from charter.registry.charter import Model
 from charter.registry.problem import PlacedError
 
-SECRET_REF = r"^(vault:[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|env:[A-Za-z_][A-Za-z0-9_]{0,127})$"  # noqa: S105 - a form
-SecretRef = Annotated[str, StringConstraints(strict=True, pattern=SECRET_REF)]
-HeaderName = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$")]
-Url = Annotated[str, StringConstraints(strict=True, pattern=r"^https?://[^\s@#]+$", max_length=2048)]
-ClientId = Annotated[str, StringConstraints(strict=True, pattern=r"^[\x21-\x7e]{1,255}$")]
-ScopeWord = Annotated[str, StringConstraints(strict=True, pattern=r"^[\x21\x23-\x5b\x5d-\x7e]{1,255}$")]  # RFC 6749 3.3
+
+def _of_form(pattern: str, why: str) -> tuple[StringConstraints, AfterValidator, WithJsonSchema]:
+    """Return what holds text to `pattern` and never repeats the text: it may be a secret in a wrong place."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(why)
+        return text
+
+    schema = WithJsonSchema({"type": "string", "pattern": f"^({pattern})$"})
+    return StringConstraints(strict=True, max_length=2048), AfterValidator(check), schema
+
+
+_SECRET = r"vault:[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|env:[A-Za-z_][A-Za-z0-9_]{0,127}"  # noqa: S105 - a form
+SecretRef = Annotated[str, *_of_form(_SECRET, "names no secret; write `vault:NAME`, never the secret itself")]
+VariableName = Annotated[str, *_of_form(r"[A-Za-z_][A-Za-z0-9_]{0,127}", "is no variable; use letters, digits and _")]
+HeaderName = Annotated[str, *_of_form(r"[A-Za-z][A-Za-z0-9-]{0,63}", "is no header; use letters, digits and -")]
+Url = Annotated[str, *_of_form(r"https?://[^\s@#]+", "is no URL; it begins with https:// and names no user")]
+ClientId = Annotated[str, *_of_form(r"[\x21-\x7e]{1,255}", "is no client id; it holds no spaces")]
+ScopeWord = Annotated[  # RFC 6749 section 3.3
+    str, *_of_form(r"[\x21\x23-\x5b\x5d-\x7e]{1,255}", "is no scope; write each word of it as an entry of its own")
+]
 VAULT = "vault:"
 # What the transport itself says, and what would let a secret pass for something else.
 _NOT_CREDENTIALS = frozenset(

@@ -17,7 +17,7 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from charter.bootstrap import authority, discovery, inventory, keys
+from charter.bootstrap import authority, discovery, inventory, keys, tools
 from charter.bootstrap import estate as estates
 from charter.bootstrap import evidence as log
 from charter.bootstrap import review as reviews
@@ -27,6 +27,7 @@ from charter.core.errors import CharterError, ErrorCode, UnavailableError
 from charter.registry.standing import Move
 from charter.server.control_people import people
 from charter.server.control_shape import Command, Person, Reason, ReasonIfAny, house_of
+from charter.server.control_vault import vault
 from charter.server.problems import http_error, problem_of, unreadable
 
 PROBLEM = "application/problem+json"
@@ -118,7 +119,7 @@ def control_app(house: House, signin: SignIn | None = None) -> FastAPI:
     app = FastAPI(title="Charter control API", version="1", docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.house = house
     app.state.signin = signin
-    for router in (principals, estate, approvals, people, evidence, operations):
+    for router in (principals, estate, approvals, people, vault, evidence, operations):
         app.include_router(router, prefix="/v1")
 
     app.add_middleware(_Bounded)
@@ -223,6 +224,12 @@ async def revoke_key(request: Request, name: str, key_id: str, body: Annotated[A
 async def list_systems(request: Request) -> dict[str, Any]:
     """The systems principals may reach."""
     return {"systems": inventory.systems(house_of(request))}
+
+
+@principals.get("/systems/{name}/tools")
+async def list_tools(request: Request, name: str) -> dict[str, Any]:
+    """The definitions of the tools that a system has right now."""
+    return {"tools": await tools.definitions(house_of(request), name)}
 
 
 estate = APIRouter()
