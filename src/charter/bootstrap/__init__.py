@@ -22,8 +22,8 @@ from charter.adapters.engine import sqlite_url
 from charter.adapters.identity_store import SqlIdentity
 from charter.adapters.issuer_keys import IssuerKeys
 from charter.adapters.master_place import Surroundings
-from charter.adapters.oidc_provider import OidcProvider
 from charter.adapters.oauth_tokens import OAuthTokens
+from charter.adapters.oidc_provider import OidcProvider
 from charter.adapters.registry_store import load_live
 from charter.adapters.seal_store import SqlDataKeys, SqlSeals
 from charter.adapters.transaction import Frame

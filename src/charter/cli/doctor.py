@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from charter.cli.context import Context
+from charter.cli.output import counted
 from charter.core.errors import CharterError
 
 LEAST_FREE_BYTES = 200 * 1024 * 1024
@@ -44,6 +45,7 @@ def _checks(context: Context) -> Iterator[Check]:
     yield Check("server", ok=True, found="answers" if context.control.server_runs else "does not run")
     yield _attempt("store", "see docs/operating.md, When something is wrong", lambda: _store(context))
     yield _attempt("keys at rest", "see docs/operating.md, Keys at rest", lambda: _seals(context))
+    yield _attempt("vault", "charter vault ls says how", lambda: _vault(context))
     yield _attempt(
         "evidence", "copy the data folder before anything else; then charter evidence verify", lambda: _log(context)
     )
@@ -114,6 +116,17 @@ def _seals(context: Context) -> tuple[bool, str]:
             f"{told}; the key file `{master['leftover']}` is used no more: keep a copy with old backups, remove it",
         )
     return True, told
+
+
+def _vault(context: Context) -> tuple[bool, str]:
+    """Ask whether every system has the secrets it needs, and leads where it led when they were bound to it."""
+    found = context.control.get("/v1/vault")
+    for each in found["missing"]:
+        return False, f"`{each['system']}` needs the secret `{each['name']}`"
+    for secret in found["secrets"]:
+        for system in set(secret["moved"]) & set(secret["used_by"]):
+            return False, f"`{system}` leads elsewhere than when `{secret['name']}` was bound to it"
+    return True, f"{counted(len(found['secrets']), 'secret')}, {len(found['connections'])} connected people"
 
 
 def _store(context: Context) -> tuple[bool, str]:

@@ -109,7 +109,10 @@ def accept_tools(text: str, tools: Sequence[ToolDefinition]) -> str:
         document = yaml.load(text)
     except YAMLError as err:
         raise MalformedError(ErrorCode.BAD_ESTATE, "the system's file is no YAML", help="charter validate") from err
-    actions = document.get("actions") if isinstance(document, CommentedMap) else None
+    is_system = isinstance(document, CommentedMap) and "system" in document
+    actions = document.get("actions", CommentedMap()) if is_system else None
+    if isinstance(actions, CommentedMap) and not actions:
+        actions = document["actions"] = CommentedMap()  # none yet, or `{}`, which would take them all on one line
     if not isinstance(actions, CommentedMap):
         raise MalformedError(ErrorCode.BAD_ESTATE, "the system's file has no `actions`", help="charter validate")
     pins = {tool.name: tool.digest for tool in tools}
