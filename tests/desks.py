@@ -15,9 +15,11 @@ import httpx
 from charter.console.pages import console_app
 from charter.console.signin import SignIn
 from charter.core.clock import rfc3339
-from charter.core.errors import AbsentError, ConflictError, DeniedError, ErrorCode
+from charter.core.errors import AbsentError, ConflictError, DeniedError, ErrorCode, UnauthenticatedError
+from charter.identity.passkey import Answer, Place
 from charter.identity.single_signon import Identity
 from charter.registry.access import Access
+from charter.registry.passkey import Passkey
 from charter.registry.standing import Move, Standing, moved
 from fakes import CountingEntropy, FixedClock
 
@@ -185,6 +187,7 @@ class FakeDesk:
         self.signins: list[tuple[str, str]] = []
         self.admitted: list[tuple[str, str]] = []
         self.access = Access.VIEWER
+        self.passkeys_kept: list[Passkey] = []
         self.broken: Exception | None = None
         self.unrecorded: Exception | None = None
         self.healthy = True
@@ -357,6 +360,19 @@ class FakeDesk:
     async def admit(self, identity: Identity, *, source: str) -> Access:
         self.admitted.append((identity.email, source))
         return self.access
+
+    def passkeys(self) -> list[Passkey]:
+        return list(self.passkeys_kept)
+
+    async def add_passkey(self, answer: Answer, place: Place, *, person: str, name: str) -> Passkey:
+        self.asked.append(("add_passkey", answer.challenge, place.host, person, name))
+        raise UnauthenticatedError(ErrorCode.NOT_SIGNED_IN, "the new passkey does not verify")
+
+    async def use_passkey(self, _answer: Answer, _place: Place) -> Passkey | None:
+        return None
+
+    async def revoke_passkey(self, passkey_id: str, *, person: str) -> Passkey:
+        raise AbsentError(ErrorCode.UNKNOWN_KEY, f"there is no passkey {passkey_id} of {person}")
 
     async def signed_in(self, *, person: str, source: str, door: str = "console") -> None:
         if self.unrecorded:

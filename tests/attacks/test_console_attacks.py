@@ -29,6 +29,8 @@ PUBLIC = {
     "/sign-in/sso/callback",
     "/sign-in/terminal",
     "/sign-in/terminal/collect",
+    "/sign-in/passkey",
+    "/sign-in/passkey/begin",
     "/static/{name}",
 }
 EXAMPLES = {

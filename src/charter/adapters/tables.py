@@ -141,6 +141,20 @@ group_member = sa.Table(
     sa.Column("group_id", sa.String(40), sa.ForeignKey("person_group.id"), primary_key=True),
     sa.Column("person_id", sa.String(40), sa.ForeignKey("person.id"), primary_key=True, index=True),
 )
+passkey = sa.Table(
+    "passkey",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("person", sa.String(254), nullable=False),
+    sa.Column("host", sa.String(253), nullable=False),
+    sa.Column("credential_id", sa.Text, nullable=False, unique=True),
+    sa.Column("public_key", sa.Text, nullable=False),
+    sa.Column("sign_count", sa.BigInteger, nullable=False),
+    sa.Column("name", sa.String(63), nullable=False),
+    sa.Column("standing", sa.String(16), nullable=False),
+    sa.Column("added_at", _time, nullable=False),
+    sa.Column("used_at", _time, nullable=True),
+)
 provisioner = sa.Table(  # who may write people and groups: the directory's own bearer tokens, by their digests
     "provisioner",
     metadata,

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 from charter.bootstrap import authority, evidence, inventory, signin
 from charter.bootstrap import review as reviews
 from charter.evidence.entry import Draft, EntryKind
+from charter.identity import passkey
 
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
+    from charter.identity.passkey import Answer, Place
     from charter.identity.single_signon import Identity
     from charter.registry.access import Access
+    from charter.registry.passkey import Passkey
     from charter.registry.standing import Move
 
 Json = dict[str, Any]
@@ -67,6 +70,25 @@ class HouseDesk:
     async def admit(self, identity: Identity, *, source: str) -> Access:
         """Return the access of a person whose provider vouches for them, with the sign-in recorded."""
         return await signin.admit(self.house, identity, source=source, door="console")
+
+    def passkeys(self) -> list[Passkey]:
+        """Return the local operator's passkeys."""
+        return self.house.database.read(lambda tx: tx.passkeys.all())
+
+    async def add_passkey(self, answer: Answer, place: Place, *, person: str, name: str) -> Passkey:
+        """Keep the passkey that a device made."""
+        entropy = self.house.entropy
+        return await self.house.database.awrite(
+            lambda tx: passkey.add_passkey(tx, answer, place, person=person, name=name, entropy=entropy)
+        )
+
+    async def use_passkey(self, answer: Answer, place: Place) -> Passkey | None:
+        """Return the passkey that answered, or None if it opens nothing."""
+        return await self.house.database.awrite(lambda tx: passkey.use_passkey(tx, answer, place))
+
+    async def revoke_passkey(self, passkey_id: str, *, person: str) -> Passkey:
+        """Let a passkey open nothing any more."""
+        return await self.house.database.awrite(lambda tx: passkey.revoke_passkey(tx, passkey_id, person=person))
 
     async def signed_in(self, *, person: str, source: str, door: str = "console") -> None:
         """Record durably that `person` signed in."""

@@ -8,6 +8,7 @@ from charter.adapters.delegation_store import SqlDelegations
 from charter.adapters.directory_store import SqlDirectory
 from charter.adapters.gateway_store import SqlApprovals, SqlLimits
 from charter.adapters.identity_store import SqlIdentity
+from charter.adapters.passkey_store import SqlPasskeys
 from charter.adapters.registry_store import RegistryStore
 from charter.adapters.seal_store import SqlDataKeys, SqlSeals
 from charter.adapters.transaction import Frame, SqlTransaction
@@ -67,6 +68,11 @@ class HouseTransaction(SqlTransaction):
     def connections(self) -> SqlConnections:
         """Refresh tokens of people."""
         return SqlConnections(self.connection)
+
+    @cached_property
+    def passkeys(self) -> SqlPasskeys:
+        """The local operator's passkeys."""
+        return SqlPasskeys(self.connection)
 
     @cached_property
     def approvals(self) -> SqlApprovals:

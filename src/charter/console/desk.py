@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from charter.identity.passkey import Answer, Place
 from charter.identity.single_signon import Identity
 from charter.registry.access import Access
+from charter.registry.passkey import Passkey
 from charter.registry.standing import Move
 
 Json = dict[str, Any]
@@ -109,6 +111,31 @@ class Desk(Protocol):
         Raises:
             DeniedError: they may not come in.
             UnavailableError: it could not be recorded; then nobody comes in.
+        """
+        ...
+
+    def passkeys(self) -> list[Passkey]:
+        """Return the local operator's passkeys, oldest first, revoked ones too."""
+        ...
+
+    async def add_passkey(self, answer: Answer, place: Place, *, person: str, name: str) -> Passkey:
+        """Keep the passkey that a device made.
+
+        Raises:
+            UnauthenticatedError: the answer does not verify.
+            ConflictError: it is known already, or there are too many.
+        """
+        ...
+
+    async def use_passkey(self, answer: Answer, place: Place) -> Passkey | None:
+        """Return the passkey that answered, or None if it opens nothing."""
+        ...
+
+    async def revoke_passkey(self, passkey_id: str, *, person: str) -> Passkey:
+        """Let a passkey open nothing any more.
+
+        Raises:
+            AbsentError: there is no such passkey in use.
         """
         ...
 

@@ -49,6 +49,7 @@ _DEEDS = (  # what a POST takes, by the beginning of its path; approvals ask for
     ("/approvals/", Access.VIEWER),
     ("/sign-out", Access.VIEWER),
     ("/terminal", Access.VIEWER),
+    ("/passkeys", Access.ADMIN),  # and the local operator alone
     ("/principals/", Access.OPERATOR),
 )
 SELF_UPDATING = "/verdicts/new"  # a page asks for it by itself: no deed of a person

@@ -19,7 +19,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from charter.console import approval_pages, evidence_pages, principal_pages, signin_pages, terminal_pages
+from charter.console import approval_pages, evidence_pages, passkey_pages, principal_pages, signin_pages, terminal_pages
+from charter.console.challenges import Challenges
 from charter.console.desk import Desk
 from charter.console.door import BROKEN, Door, Refusal, admitted
 from charter.console.render import Console, templates
@@ -40,6 +41,7 @@ from charter.identity.single_signon import SingleSignOn
 _STATIC = {
     "console.css": "text/css; charset=utf-8",
     "console.js": "text/javascript; charset=utf-8",
+    "passkey.js": "text/javascript; charset=utf-8",
     "htmx.min.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
@@ -50,10 +52,10 @@ def console_app(desk: Desk, signin: SignIn, signon: SingleSignOn | None = None) 
 
     Its `app` holds the routes.
     """
-    console = Console(desk, signin, signon, Terminals(signin), templates())
+    console = Console(desk, signin, signon, Terminals(signin), Challenges(signin.clock, signin.entropy), templates())
     app = FastAPI(title="Charter console", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.console = console
-    for pages in (terminal_pages, signin_pages, principal_pages, evidence_pages, approval_pages):
+    for pages in (passkey_pages, terminal_pages, signin_pages, principal_pages, evidence_pages, approval_pages):
         app.include_router(pages.router)
     _serve_static(app)
     _tell_errors(app, console)

@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from charter.console import words
+from charter.console.challenges import Challenges
 from charter.console.desk import Desk
 from charter.console.door import Refusal, Visitor, visitor_of
 from charter.console.plain import plain, shortened
@@ -40,6 +41,7 @@ class Console:
     signin: SignIn
     signon: SingleSignOn | None
     terminals: Terminals
+    challenges: Challenges
     templates: Environment = field(repr=False)
 
     async def page(self, request: Request, template: str, *, status: int = 200, **facts: Any) -> HTMLResponse:  # noqa: ANN401

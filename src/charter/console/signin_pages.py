@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from charter.console.door import admitted, visitor_of
+from charter.console.passkey_pages import place_of
 from charter.console.render import Console, console_of
 from charter.core.errors import AbsentError, CharterError, ErrorCode
 from charter.identity.single_signon import COOKIE_SECONDS, SingleSignOn
+from charter.registry.standing import Standing
 
 router = APIRouter()
 
@@ -20,7 +24,11 @@ async def sign_in(request: Request) -> Response:
     if admitted(request).visitor:
         return RedirectResponse("/", 303)
     console = console_of(request)
-    return console.show("sign-in.html", provider=console.signon.provider.label if console.signon else None)
+    place = place_of(request)
+    known = await asyncio.to_thread(console.desk.passkeys) if place else []
+    has_passkeys = any(place and each.host == place.host and each.standing is Standing.ACTIVE for each in known)
+    provider = console.signon.provider.label if console.signon else None
+    return console.show("sign-in.html", provider=provider, has_passkeys=has_passkeys)
 
 
 @router.get("/sign-in/sso")

@@ -56,6 +56,7 @@ class EntryKind(StrEnum):
     TOOL_HELD = "tool.held"  # a tool definition that is not the pinned one
     PERSON_CHANGED = "person.changed"  # by the directory: new, changed, inactive, gone
     GROUP_CHANGED = "group.changed"
+    PASSKEY_CHANGED = "passkey.changed"
     PROVISIONER_CHANGED = "provisioner.changed"
     OPERATOR_SIGNED_IN = "operator.signed-in"
     DELEGATION_MADE = "delegation.made"
