@@ -47,6 +47,8 @@ PAGES = (
     "/approvals",
     "/approvals?all=1",
     "/review",
+    "/passkeys",
+    "/terminal",
 )
 
 
