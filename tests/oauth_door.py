@@ -64,6 +64,7 @@ class Door:
     grants: Grants
     source: str = "192.0.2.7"
     certificate: bytes | None = None  # what the connection's TLS proved
+    intermediates: tuple[bytes, ...] = ()
 
     def request(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
         return asyncio.run(self.arequest(method, path, body, headers))
@@ -81,7 +82,7 @@ class Door:
             "query_string": query.encode(),
             "headers": raw,
             "client": (self.source, 50_000),
-            "extensions": {CERTIFICATE: self.certificate} if self.certificate else {},
+            "extensions": {CERTIFICATE: (self.certificate, *self.intermediates)} if self.certificate else {},
         }
         sent: list[dict[str, Any]] = []
 

@@ -443,7 +443,14 @@ def test_revoked_tokens_are_forgotten_once_they_are_expired_anyway(stage: Stage)
 
 # --- what is public ---
 
-METHODS = ["private_key_jwt", "federated_jwt", "aws_caller_identity", "client_secret_basic", "client_secret_post"]
+METHODS = [
+    "private_key_jwt",
+    "federated_jwt",
+    "aws_caller_identity",
+    "spiffe_jwt",
+    "client_secret_basic",
+    "client_secret_post",
+]
 
 
 def test_the_metadata_says_what_there_is(local: Stage) -> None:

@@ -35,6 +35,7 @@ from charter.bootstrap.policy_watch import hear_disagreement
 from charter.bootstrap.slices import SliceCache
 from charter.bootstrap.tending import hear_tools
 from charter.bootstrap.transaction import HouseTransaction
+from charter.bootstrap.upgrading import catch_up
 from charter.config import Settings, own_variable, variable
 from charter.core.clock import Clock, SystemClock
 from charter.core.entropy import Entropy, SystemEntropy
@@ -53,7 +54,6 @@ from charter.identity.nonce import Nonces
 from charter.identity.tokens import AccessTokens
 from charter.identity.trust import Trust
 from charter.identity.vault import Vault
-from charter.identity.weakness import reconcile, weaknesses_of
 from charter.identity.x509_authority import Authorities
 from charter.policy.shadow import CompiledEngine
 from charter.registry.estate import TextFile
@@ -97,7 +97,7 @@ def build(
         database.write(trust.open)
         _fill(live, database, clock)
         broker = _broker(database, keys, clock)
-        _notice_weaknesses(database, live, entropy)
+        catch_up(database, live, entropy)
         house = _house(settings, operator, clock, entropy, folder, database, live, keys, trust, broker)
         undo.pop_all()
         return house
@@ -147,13 +147,6 @@ def _fill(live: LiveEstate, database: Database[HouseTransaction], clock: Clock) 
     found = database.read(lambda tx: load_live(tx.connection, int(clock.now().timestamp())))
     for name in LiveEstate.__slots__:
         setattr(live, name, getattr(found, name))
-
-
-def _notice_weaknesses(database: Database[HouseTransaction], live: LiveEstate, entropy: Entropy) -> None:
-    """Keep the findings of weak credentials that an upgrade left: nobody applied the charters that have them."""
-    weak = [principal for principal in live.principals.values() if weaknesses_of(principal)]
-    if weak:
-        database.write(lambda tx: reconcile(tx, weak, entropy=entropy, actor="charter"))
 
 
 def _broker(database: Database[HouseTransaction], keys: Keys, clock: Clock) -> Broker:

@@ -41,8 +41,11 @@ _UNKNOWN = "there is no such client, or the assertion is not signed with a key o
 
 
 def client_named(live: LiveEstate, client_id: str) -> Principal | None:
-    """Return the principal whose id or SPIFFE ID is `client_id`, character for character."""
-    found = live.principals.get(client_id)
+    """Return the principal whose id or SPIFFE ID is `client_id`, character for character.
+
+    That is its own SPIFFE ID, or the one of another trust domain that its charter names.
+    """
+    found = live.principals.get(live.spiffe_holders.get(client_id, client_id))
     if found is None and client_id.startswith("spiffe://"):
         named = live.principal_named(client_id.rpartition("/")[2])
         found = named if named is not None and named.spiffe_id == client_id else None

@@ -33,6 +33,7 @@ from charter.registry.field import (
     Pattern,
     Quantity,
     Role,
+    SpiffeIdText,
     SystemName,
     TeamName,
     Text,
@@ -161,6 +162,7 @@ _ONLY_OF: dict[str, CredentialType] = {  # fields that say something of one type
     "certificate": CredentialType.MUTUAL_TLS,
     "workloads": CredentialType.SPIFFE,
     "trusts": CredentialType.SPIFFE,
+    "spiffe_id": CredentialType.SPIFFE,
 }
 MAX_TOKEN_LIFE = dt.timedelta(minutes=15)
 
@@ -172,7 +174,7 @@ class Credential(Model):
     `mutual-tls`: by a certificate that an authority of the organisation issued to the name `certificate`; without a
     name, by one of the registered keys.
     `spiffe`: by an SVID that the Workload API gives to a process matching one of `workloads`, together with the bundles
-    of the trust domains that it `trusts`.
+    of the trust domains that it `trusts`; or by one for `spiffe_id`, of a trust domain that is federated with.
     """
 
     type: CredentialType
@@ -181,6 +183,7 @@ class Credential(Model):
     certificate: CertificateName | None = None
     workloads: Annotated[tuple[Workload, ...], Field(min_length=1, max_length=16)] | None = None
     trusts: Annotated[tuple[TrustDomainName, ...], Field(min_length=1, max_length=64)] | None = None
+    spiffe_id: SpiffeIdText | None = None
     bearer: Literal["allowed"] | None = None  # its tokens may be used without the key they are bound to
     tokens: Duration | None = None  # how long they live at most
 

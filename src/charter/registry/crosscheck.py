@@ -120,13 +120,14 @@ class CrossCheck:
             self._check_grant(part, grant, f"grants.{index}")
 
     def _check_certificates(self) -> None:
-        """Check that no certificate proves two principals."""
-        first: dict[str, str] = {}
+        """Check that no certificate and no SVID proves two principals."""
+        first: dict[tuple[str, str], str] = {}
         for name, part in self.charters.items():
-            certificate = part.value.credential.certificate
-            if certificate is not None and first.setdefault(str(certificate), name) != name:
-                text = f"the certificate `{certificate}` is `{first[str(certificate)]}`'s already"
-                self._problem(part.source_of("credential.certificate"), text, "one credential, one principal")
+            credential = part.value.credential
+            for field_name, value in (("certificate", credential.certificate), ("spiffe_id", credential.spiffe_id)):
+                if value is not None and first.setdefault((field_name, str(value)), name) != name:
+                    text = f"`{value}` proves `{first[field_name, str(value)]}` already"
+                    self._problem(part.source_of(f"credential.{field_name}"), text, "one credential, one principal")
 
     def _check_people(self, part: Sourced[Charter]) -> None:
         charter, approved = part.value, part.value.approved

@@ -57,6 +57,11 @@ def declared_key(live: LiveEstate, principal: Principal, kind: str) -> ClientKey
     return next((key for key in found if key.standing is Standing.ACTIVE), None)
 
 
+def spiffe_id_of(principal: Principal, key: ClientKey) -> str:
+    """Return the SPIFFE ID whose SVIDs a declared credential is proved by."""
+    return key.jwk.get("id", principal.spiffe_id)
+
+
 def federated_thumbprint(principal_id: str, charter: Charter) -> str | None:
     """Return the name of the credential that the charter's trust in an issuer is, if it trusts one."""
     found = (_thumbprint(principal_id, each) for each in _members(charter) if each["kty"] == FEDERATED)
@@ -138,6 +143,13 @@ def check_alone(live: LiveEstate, principal: Principal, charter: Charter) -> Non
                     f"one {what} could prove both `{holder}` and `{principal.name}`",
                     help="name something in both whose values differ: one credential, one principal",
                 )
+    other = live.principals.get(live.spiffe_holders.get(credential.spiffe_id or "", ""))
+    if other is not None and other.id != principal.id:
+        raise ConflictError(
+            ErrorCode.SHARED_CREDENTIAL,
+            f"`{credential.spiffe_id}` proves `{other.name}` already",
+            help="one credential, one principal",
+        )
 
 
 def _check_name(live: LiveEstate, principal: Principal, name: str) -> None:
@@ -178,7 +190,7 @@ def _members(charter: Charter) -> list[dict[str, str]]:
     if credential.certificate is not None:
         found.append({"kty": CERTIFICATE, "name": str(credential.certificate)})
     if credential.type is CredentialType.SPIFFE:
-        found.append({"kty": SPIFFE})
+        found.append({"kty": SPIFFE} | ({"id": credential.spiffe_id} if credential.spiffe_id else {}))
     return found
 
 

@@ -40,6 +40,7 @@ EXAMPLES = {
     "review": "review: 90d",
     "bearer": "bearer: allowed",
     "tokens": "tokens: 5m",
+    "spiffe_id": "spiffe_id: spiffe://partner.example/billing",
     "certificate": "certificate: {san_dns: refunds.example.com}",
     "workloads": "workloads: [{uid: 1001}]",
     "trusts": "trusts: [partner.example]",

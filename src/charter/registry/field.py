@@ -24,7 +24,7 @@ from typing_extensions import override
 
 from charter.core.clock import parse_rfc3339
 from charter.core.errors import MalformedError
-from charter.core.values import parse_action, parse_name
+from charter.core.values import SpiffeId, parse_action, parse_name
 from charter.registry.problem import suggestion
 
 
@@ -45,6 +45,14 @@ def _action(text: str) -> str:
         raise ValueError(f"{err.detail}; {err.help}") from err
 
 
+def _spiffe_id(text: str) -> str:
+    try:
+        return str(SpiffeId.parse(text))
+    except MalformedError as err:
+        raise ValueError(f"{err.detail}; {err.help}") from err
+
+
+SpiffeIdText = Annotated[str, StringConstraints(strict=True), AfterValidator(_spiffe_id)]
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]*")
 
 

@@ -83,6 +83,7 @@ class LiveEstate:
     ids: dict[str, str] = field(default_factory=dict)  # name -> id
     keys: dict[str, ClientKey] = field(default_factory=dict)  # by thumbprint
     thumbprints: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of a principal's keys, by its id
+    spiffe_holders: dict[str, str] = field(default_factory=dict)  # another trust domain's SPIFFE ID -> who it proves
     certificates: dict[str, None] = field(default_factory=dict)  # those registered, DER in base64; none is taken out
     workloads: dict[str, list[str]] = field(default_factory=dict)  # thumbprints of workloads, by `selector_key`
     revoked_tokens: dict[str, int] = field(default_factory=dict)  # token id -> when it expires, seconds since 1970
@@ -105,6 +106,8 @@ class LiveEstate:
             self._index_workload(key)
         if key.certificate is not None:
             self.certificates[key.certificate] = None
+        if key.jwk.get("kty") == "spiffe" and "id" in key.jwk:
+            self._hold(key.jwk["id"], key)
 
     def _index_workload(self, key: ClientKey) -> None:
         """Let a process find the workload's selectors by the one that tells it best from others."""
@@ -113,6 +116,12 @@ class LiveEstate:
         conditions: dict[str, str | int] = json.loads(key.jwk["selectors"])
         name = next(each for each in _TELLING if each in conditions)
         self.workloads.setdefault(selector_key(conditions, name, conditions[name]), []).append(key.thumbprint)
+
+    def _hold(self, spiffe_id: str, key: ClientKey) -> None:
+        if key.standing is Standing.ACTIVE:
+            self.spiffe_holders[spiffe_id] = key.principal_id
+        elif self.spiffe_holders.get(spiffe_id) == key.principal_id:
+            del self.spiffe_holders[spiffe_id]
 
     def keys_of(self, principal_id: str) -> tuple[ClientKey, ...]:
         """Return a principal's keys, whatever their standing, in the order they were registered."""

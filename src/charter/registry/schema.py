@@ -82,6 +82,7 @@ _TOLD = {
     "credential": "How its identity is proved. vendor-managed obtains no tokens from Charter.",
     "bearer": "allowed: its tokens may be used without showing the key they are bound to, which is otherwise refused.",
     "tokens": "How long its access tokens live at most; never more than 15 minutes.",
+    "spiffe_id": "The SPIFFE ID that proves it, of a trust domain that is federated with; else its own.",
     "certificate": "The name in its client certificate, which an authority named by --client-ca issued.",
     "workloads": "The processes that are it: one that matches all selectors of one of these gets its SVID.",
     "trusts": "Other trust domains whose bundles its workloads are given: charter federation add.",

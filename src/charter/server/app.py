@@ -28,7 +28,7 @@ from charter.config import Settings
 from charter.console.signin import SignIn
 from charter.core.errors import ConflictError, ErrorCode, MalformedError
 from charter.registry.directory import Person
-from charter.server.client_tls import ClientTls, TlsConnection, read_authorities
+from charter.server.client_tls import ClientTls, TlsConnection, TrustAnchors, read_authorities
 from charter.server.connection import Connection
 from charter.server.control import control_app
 from charter.server.control_gate import ControlGate
@@ -194,7 +194,8 @@ def _tls_server(house: House) -> uvicorn.Server:
     settings = house.settings
     assert settings.tls_cert is not None  # noqa: S101 - there is no TLS door without
     assert settings.tls_key is not None  # noqa: S101 - they go together
-    tls = ClientTls(settings.tls_cert, settings.tls_key, house.live, read_authorities(settings.client_ca))
+    authorities = read_authorities(settings.client_ca)
+    tls = ClientTls(settings.tls_cert, settings.tls_key, house.live, authorities, TrustAnchors(house.trust))
     context = tls.context()
     return _server(machine_app(house), http=TlsConnection, ssl_context_factory=lambda _config, _default: context)
 

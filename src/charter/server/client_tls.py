@@ -8,10 +8,11 @@ INVARIANT: a client may come without a certificate; one with a certificate nobod
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import itertools
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,15 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from typing_extensions import override
 
 from charter.core.errors import ErrorCode, MalformedError
+from charter.identity.bundle import Bundle
 from charter.identity.certificate import read_pem
+from charter.identity.trust import Trust
 from charter.registry.principal import LiveEstate
 from charter.server.connection import Connection
 from charter.server.gateway_http import CERTIFICATE
 
+MAX_CHAIN = 8  # certificates a client sends that are looked at
+_DER = 2  # _ssl.ENCODING_DER
 MAX_FILE = 4 * 1024 * 1024  # bytes
 Anchors = Callable[[], Iterable[bytes]]  # further certificates to accept, DER
 
@@ -90,15 +95,50 @@ class ClientTls:
                 self._context.load_verify_locations(cadata=der)
 
 
+class TrustAnchors:
+    """The authorities of all trusted trust domains, read again only where they changed."""
+
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
+        self._seen: Mapping[str, Bundle] = {}
+        self._found: tuple[bytes, ...] = ()
+
+    def __call__(self) -> tuple[bytes, ...]:
+        """Return them, DER."""
+        bundles = self._trust.bundles
+        if bundles is not self._seen:
+            authorities = (each for bundle in bundles.values() for each in bundle.x509_authorities)
+            self._seen, self._found = bundles, tuple(each.public_bytes(Encoding.DER) for each in authorities)
+        return self._found
+
+
 class TlsConnection(Connection):
     """A connection of the TLS door: each of its requests holds the certificate that the handshake proved."""
+
+    _chain: tuple[bytes, ...] = ()
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self._chain = _chain_of(transport.get_extra_info("ssl_object"))
 
     @override
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        der = self.transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        if der is not None:
-            self.scope["extensions"] = {CERTIFICATE: der}
+        if self._chain:
+            self.scope["extensions"] = {CERTIFICATE: self._chain}  # type: ignore[dict-item]  # one of our own
+
+
+def _chain_of(connection: Any) -> tuple[bytes, ...]:  # noqa: ANN401 - ssl.SSLObject, and what stands beneath it
+    """Return the certificates that the client sent, DER, its own first."""
+    own = connection.getpeercert(binary_form=True)
+    if own is None:
+        return ()
+    # Public from Python 3.13 on; before, the same is found beneath.
+    inner = connection if hasattr(connection, "get_unverified_chain") else connection._sslobj  # noqa: SLF001
+    found = inner.get_unverified_chain() or []
+    sent = [each if isinstance(each, bytes) else each.public_bytes(_DER) for each in found[:MAX_CHAIN]]
+    return (own, *sent[1:])
 
 
 def read_authorities(file: Path | None) -> tuple[x509.Certificate, ...]:

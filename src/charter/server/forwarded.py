@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from charter.identity.certificate import MAX_CERTIFICATE
+from charter.server.client_tls import MAX_CHAIN
 from charter.server.gateway_http import CERTIFICATE
 
 Scope = MutableMapping[str, Any]
@@ -41,7 +42,9 @@ class Forwarded:
         if len(certificates) == 1:
             der = parse_byte_sequence(certificates[0])
             if der is not None:
-                scope["extensions"] = {**scope.get("extensions", {}), CERTIFICATE: der}
+                sent_along = b",".join(value for name, value in scope["headers"] if name == b"client-cert-chain")
+                chain = (der, *_byte_sequences(sent_along))
+                scope["extensions"] = {**scope.get("extensions", {}), CERTIFICATE: chain}
         hops = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
         source = self._nearest_stranger(hops.decode("latin-1").split(","))
         if source is not None:
@@ -60,6 +63,14 @@ class Forwarded:
     def _is_trusted(self, host: str) -> bool:
         address = _address(host)
         return address is not None and any(address in network for network in self._trusted)
+
+
+def _byte_sequences(value: bytes) -> list[bytes]:
+    """Return the bytes of a list of byte sequences (RFC 9440 section 2.3); nothing of one that is none."""
+    parts = value.split(b",", MAX_CHAIN) if value else []
+    found = [parse_byte_sequence(part) for part in parts[:MAX_CHAIN]]
+    read = [each for each in found if each is not None]
+    return read if len(read) == len(parts) else []
 
 
 def parse_byte_sequence(value: bytes) -> bytes | None:

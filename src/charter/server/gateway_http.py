@@ -36,12 +36,13 @@ _SINGLE = frozenset(
         "content-encoding",
         "accept",
         "client-cert",
+        "client-cert-chain",
     }
 )
 _JSON = (b"content-type", b"application/json")
 _STREAM = ((b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no"))
 _NO_STORE = (b"cache-control", b"no-store")
-CERTIFICATE = "charter.client_certificate"  # where a request's scope holds a proved certificate, in `extensions`
+CERTIFICATE = "charter.client_certificate"  # where `extensions` hold a proved certificate, and those sent along
 encode = msgspec.json.Encoder().encode
 
 
@@ -68,6 +69,7 @@ class Head:
     headers: dict[str, str]
     source: str  # the address it came from
     certificate: bytes | None = None  # the client's, DER, where the connection's TLS proved that it holds its key
+    intermediates: tuple[bytes, ...] = ()  # what the client sent along with it
 
 
 def read_head(scope: Scope) -> Head:
@@ -90,9 +92,10 @@ def read_head(scope: Scope) -> Head:
     if b"%" in scope.get("raw_path", b""):  # two spellings of one path are one too many
         raise HttpRefusal(404, "there is nothing here")
     client, extensions = scope.get("client"), scope.get("extensions")
-    certificate = extensions.get(CERTIFICATE) if extensions else None
     source = client[0] if client else "?"
-    return Head(scope["method"], scope["path"], scope["query_string"], headers, source, certificate)
+    chain = extensions.get(CERTIFICATE) if extensions else None
+    certificate, sent_along = (chain[0], chain[1:]) if chain else (None, ())
+    return Head(scope["method"], scope["path"], scope["query_string"], headers, source, certificate, sent_along)
 
 
 def check_json(head: Head) -> None:

@@ -34,6 +34,7 @@ from charter.server.oauth_http import Answer, Body, Endpoint, answer_of, answer_
 from charter.server.oauth_mtls import SelfSignedTlsClientAuth, TlsClientAuth
 from charter.server.oauth_parts import TOKEN_PATH, House, Parts
 from charter.server.oauth_secret import ClientSecretBasic, ClientSecretPost
+from charter.server.oauth_spiffe import SpiffeJwt, SpiffeX509
 
 __all__ = ["ASSERTION_TYPE", "OAuthApp"]
 INTROSPECT_PATH = "/oauth/introspect"
@@ -46,10 +47,11 @@ METHODS: tuple[Callable[[Parts], ClientMethod], ...] = (
     PrivateKeyJwt,
     FederatedJwt,
     AwsCallerIdentity,
+    SpiffeJwt,
     ClientSecretBasic,
     ClientSecretPost,
 )
-CERTIFICATE_METHODS: tuple[Callable[[Parts], ClientMethod], ...] = (TlsClientAuth, SelfSignedTlsClientAuth)
+CERTIFICATE_METHODS: tuple[Callable[[Parts], ClientMethod], ...] = (TlsClientAuth, SelfSignedTlsClientAuth, SpiffeX509)
 _log = logging.getLogger("charter.oauth")
 
 

@@ -17,7 +17,7 @@ from charter.core.errors import CharterError, ErrorCode, UnauthenticatedError
 from charter.identity.bearer import Client
 from charter.identity.certificate import Certificate, read_certificate, verify_issued
 from charter.identity.clients import client_named
-from charter.registry.declared import CERTIFICATE, declared_key
+from charter.registry.declared import CERTIFICATE, SPIFFE, declared_key
 from charter.registry.principal import ClientKey, Principal
 from charter.server.oauth_clients import Asked, has_secret
 from charter.server.oauth_parts import Parts
@@ -96,7 +96,7 @@ class SelfSignedTlsClientAuth:
         return Client(principal.id, self.name, key.thumbprint)
 
     def _declares(self, principal: Principal) -> bool:
-        return declared_key(self._parts.live, principal, CERTIFICATE) is not None
+        return any(declared_key(self._parts.live, principal, kind) is not None for kind in (CERTIFICATE, SPIFFE))
 
 
 def rests_on_certificate(asked: Asked) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -11,6 +12,7 @@ from charter.core.clock import Clock
 from charter.core.entropy import Entropy
 from charter.core.work import Writer
 from charter.identity.aws_caller import SignedRequest
+from charter.identity.bundle import Bundle
 from charter.identity.claims import TOKEN_SECONDS
 from charter.identity.dpop import ProofMemory
 from charter.identity.failures import Failures
@@ -83,6 +85,7 @@ class House(Protocol):
     aws_callers: Any
     database: Any
     slices: Any
+    trust: Any
     clock: Clock
     entropy: Entropy
 
@@ -105,6 +108,8 @@ class Parts:
     entropy: Entropy
     token_seconds: int = TOKEN_SECONDS
     mtls_url: str | None = None  # where clients with certificates connect, if they can
+    trust_domain: str = ""
+    bundles: Callable[[], Mapping[str, Bundle]] = dict  # those that are trusted, by trust domain
     base: str = ""  # where these endpoints are seen at: the issuer, or `mtls_url`
     takes_certificates: bool = False  # whether they, or a proxy that is trusted, can show certificates
     client_authorities: tuple[x509.Certificate, ...] = ()  # who issues client certificates
@@ -135,6 +140,8 @@ class Parts:
             entropy=house.entropy,
             token_seconds=house.settings.token_seconds,
             mtls_url=house.settings.mtls_url,
+            trust_domain=house.trust.trust_domain,
+            bundles=lambda: house.trust.bundles,
             takes_certificates=bool(house.settings.mtls_url or house.settings.trusted_proxies),
             client_authorities=read_authorities(house.settings.client_ca),
         )
