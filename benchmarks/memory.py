@@ -61,6 +61,7 @@ def child(file: Path) -> dict[str, Any]:
     from charter.adapters.engine import open_engines, sqlite_url
     from charter.adapters.registry_store import load_live
     from charter.bootstrap.slices import SliceCache
+    from charter.registry.system import Teams
 
     steps = [("libraries", resident(), 0.0, 1)]
     engine, reader = open_engines(sqlite_url(file))
@@ -69,7 +70,8 @@ def child(file: Path) -> dict[str, Any]:
         live = load_live(connection)
     steps.append(("the estate in memory, read from SQLite", resident(), time.perf_counter() - started, COUNT))
     live.policy_generation = 1
-    slices = SliceCache(live, an_engine(), load=version_of, guardrails=lambda: (GUARDRAILS,))
+    nobody = Teams(charter="v1")
+    slices = SliceCache(live, an_engine(), load=version_of, guardrails=lambda: (GUARDRAILS,), teams=lambda: nobody)
     started = time.perf_counter()
     for _, principal in zip(range(SLICES), live.principals.values(), strict=False):
         slices.of(principal)

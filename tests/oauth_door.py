@@ -14,6 +14,7 @@ from charter.adapters.aws_callers import AwsCallers
 from charter.adapters.document_fetch import DocumentFetcher
 from charter.adapters.issuer_keys import IssuerKeys
 from charter.identity.dpop import ProofMemory
+from charter.registry.charter import DelegationTerms
 from charter.registry.principal import Principal
 from charter.server.gateway_http import CERTIFICATE
 from charter.server.oauth import ASSERTION_TYPE, OAuthApp
@@ -29,8 +30,10 @@ class Policy:
 
     systems: set[str]
 
-    def actions_on(self, system: str) -> set[str]:
-        return {"any.action"} & {"any.action" for each in self.systems if each == system}
+    delegation: DelegationTerms | None = None
+
+    def actions_on(self, system: str) -> frozenset[str]:
+        return frozenset({"any.action"} if system in self.systems else ())
 
 
 @dataclass(slots=True)
@@ -41,6 +44,9 @@ class Grants:
 
     def of(self, principal: Principal) -> Policy:
         return Policy(self.systems.get(principal.name, set()))
+
+    def of_person(self, _person: str, _borrower: Principal) -> None:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +140,7 @@ def a_door(stage: Stage, **changed: Any) -> Door:
         aws_callers=AwsCallers(DocumentFetcher()),
         writer=stage.database,
         slices=grants,
+        actor_proofs=lambda last: stage.database.read(lambda tx: tx.delegations.proofs(last)),
         clock=stage.clock,
         entropy=stage.entropy,
     )

@@ -459,7 +459,8 @@ def test_the_metadata_says_what_there_is(local: Stage) -> None:
     assert answer.headers["cache-control"] == "public, max-age=300"
     assert told["issuer"] == ISSUER
     assert told["token_endpoint"] == TOKEN_ENDPOINT
-    assert told["grant_types_supported"] == ["client_credentials"]
+    exchange = "urn:ietf:params:oauth:grant-type:token-exchange"
+    assert told["grant_types_supported"] == ["client_credentials", exchange]
     for endpoint in ("token", "introspection", "revocation"):
         assert told[f"{endpoint}_endpoint_auth_methods_supported"] == METHODS
         assert told[f"{endpoint}_endpoint_auth_signing_alg_values_supported"] == ["ES256", "EdDSA"]

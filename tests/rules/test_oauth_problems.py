@@ -38,6 +38,7 @@ REGISTERED_OAUTH_ERRORS = {
     "unsupported_response_type",
     "invalid_scope",
     "invalid_target",
+    "invalid_authorization_details",
     "invalid_dpop_proof",
     "use_dpop_nonce",
     "temporarily_unavailable",

@@ -71,6 +71,14 @@ class SqlDelegations:
             found.append(self.get(found[-1].parent))
         return found[::-1]
 
+    def proofs(self, delegation_id: str) -> list[str | None]:
+        """Return the actors' proofs of the chain that a delegation ends, newest first as in a token.
+
+        Raises:
+            AbsentError: there is none of that id.
+        """
+        return [each.proof for each in reversed(self.chain(delegation_id))]
+
     def matching(self, wanted: Wanted, after: int) -> list[str]:
         """Return the ids of those that are wanted, not withdrawn, and end after `after`, in seconds since 1970."""
         c = t.delegation.c

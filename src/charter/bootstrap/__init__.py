@@ -56,9 +56,11 @@ from charter.identity.trust import Trust
 from charter.identity.vault import Vault
 from charter.identity.x509_authority import Authorities
 from charter.policy.shadow import CompiledEngine
+from charter.registry.directory import Person
 from charter.registry.estate import TextFile
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
 from charter.registry.record import CharterVersion
+from charter.registry.system import Teams
 
 __all__ = ["House", "build"]
 _NODE = re.compile(r"nod_[0-9a-z]{26}")
@@ -176,7 +178,13 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
     engine = CompiledEngine(CedarEngine(), lambda found: hear_disagreement(house, found))
     permits, tokens = PermitLedger(clock), AccessTokens(keys.ring, settings.issuer)
     proofs = ProofMemory(Nonces(keys.ring, clock.now()))
-    slices = SliceCache(live, engine, load=_charter_loader(database), guardrails=lambda: database.read(_guardrails))
+    slices = SliceCache(
+        live,
+        engine,
+        load=_charter_loader(database),
+        guardrails=lambda: database.read(_guardrails),
+        teams=lambda: database.read(_teams),
+    )
 
     def hear(record: SystemRecord, found: ToolList) -> None:
         hear_tools(house, record, found)
@@ -196,6 +204,7 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
         streams=OpenStreams(),
         clock=clock,
         entropy=entropy,
+        issuer=settings.issuer,
     )
     house = House(
         settings=settings,
@@ -219,7 +228,13 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
         pipeline=pipeline,
         provider=_provider(settings, clock),
     )
+    house.farewells.append(lambda person: _end_what_they_lent(pipeline, person))
     return house
+
+
+def _end_what_they_lent(pipeline: Pipeline, person: Person) -> None:
+    if person.email is not None:
+        pipeline.withdrawn(person.email.lower(), f"`{person.email}` left, as the directory has it")
 
 
 def _provider(settings: Settings, clock: Clock) -> OidcProvider | None:
@@ -245,6 +260,10 @@ def _charter_loader(database: Database[HouseTransaction]) -> Callable[[Principal
         return database.read(lambda tx: tx.registry.charter_version(principal.id, principal.version))
 
     return load
+
+
+def _teams(tx: HouseTransaction) -> Teams:
+    return tx.registry.teams()
 
 
 def _guardrails(tx: HouseTransaction) -> tuple[TextFile, ...]:

@@ -44,6 +44,7 @@ class ErrorCode(StrEnum):
     BAD_GRANT = "bad_grant"
     NOT_BOUND = "not_bound"
     NONCE_NEEDED = "nonce_needed"
+    BAD_DETAILS = "bad_details"
     BAD_SUBJECT = "bad_subject"
     BAD_ACTOR = "bad_actor"
     BAD_ACTOR_PROOF = "bad_actor_proof"

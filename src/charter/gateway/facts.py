@@ -4,37 +4,24 @@ Facts hold the very records they were read from. The record step compares them w
 charter, system or standing that changed in between sends the call back here.
 
 The order of the checks is the order of the answers a person wants: may this principal act at all; is the system known
-and in order; is the tool known, and still what was accepted; what would policy be asked.
+and in order; is the tool known, and still what was accepted; does the chain hold; what would policy be asked.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
 
 from charter.core.errors import CharterError
 from charter.gateway.call import Bearer, Call
+from charter.gateway.chain import ReadChain, Slices, approval_digest, asker_of, read_chain
 from charter.identity.authority import refusal
-from charter.policy.request import Asker, Request, build_request
+from charter.policy.request import Request, build_request
 from charter.policy.slice import Slice
 from charter.policy.verdict import Deny, Layer, Reason
 from charter.registry.approval import Approval, ApprovalState
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
 from charter.registry.problem import nearest
-from charter.registry.standing import Standing
-
-
-class Slices(Protocol):
-    """Where a principal's bound policy slice comes from."""
-
-    def of(self, principal: Principal) -> Slice:
-        """Return the slice of the charter version `principal` acts under.
-
-        Raises:
-            CharterError: it cannot be bound; nothing is allowed then.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +31,26 @@ class Facts:
     principal: Principal
     record: SystemRecord
     action: str
-    slice: Slice
+    chain: ReadChain
     request: Request
     approval: Approval | None  # open: it can be answered or spent
     shown: Approval | None  # what the live estate shows for this call, be it lapsed
+    asked: str  # digest that an approval is bound to
     generation: int
 
-    def still_hold(self, live: LiveEstate, digest: str) -> bool:
+    @property
+    def slice(self) -> Slice:
+        """The caller's own policy."""
+        return self.chain.case.parties[-1].bound
+
+    def still_hold(self, live: LiveEstate) -> bool:
         """Whether the live estate still shows exactly these facts."""
         return (
             live.principals.get(self.principal.id) is self.principal
             and live.systems.get(self.record.name) is self.record
             and live.policy_generation == self.generation
-            and live.approvals.get((self.principal.id, digest)) is self.shown
+            and live.approvals.get((self.principal.id, self.asked)) is self.shown
+            and self.chain.still_holds(live)
         )
 
 
@@ -81,18 +75,19 @@ def resolve(live: LiveEstate, slices: Slices, bearer: Bearer, call: Call, at: dt
     action = _known_action(record, call, principal.name)
     if isinstance(action, Deny):
         return action
-    shown = live.approvals.get((principal.id, call.digest))
+    asked = approval_digest(bearer, call)
+    shown = live.approvals.get((principal.id, asked))
     approval = shown if shown is not None and shown.is_open(at) else None
-    try:
-        bound = slices.of(principal)
-    except CharterError as err:
-        return _deny(Layer.POLICY_ERROR, "built-in/policy", err.detail, err.help or "mend the estate", principal.name)
+    chain = read_chain(live, slices, bearer, principal)
+    if isinstance(chain, Deny):
+        return chain
     roles = approval.roles if approval and approval.state is ApprovalState.APPROVED else ()
     try:
-        request = build_request(_asker(principal), record.system, action, call.arguments, at, frozenset(roles))
+        request = build_request(asker_of(principal), record.system, action, call.arguments, at, frozenset(roles))
     except CharterError as err:
         return _deny(Layer.CHARTER, "built-in/arguments", err.detail, err.help or "mend the arguments", principal.name)
-    return Facts(principal, record, action, bound, request, approval, shown, generation)
+    request = replace(request, chain=chain.facts) if chain.facts else request
+    return Facts(principal, record, action, chain, request, approval, shown, asked, generation)
 
 
 def _known_action(record: SystemRecord, call: Call, link: str) -> str | Deny:
@@ -125,17 +120,6 @@ def _known_action(record: SystemRecord, call: Call, link: str) -> str | Deny:
             link,
         )
     return action
-
-
-def _asker(principal: Principal) -> Asker:
-    return Asker(
-        principal.id,
-        principal.name,
-        principal.kind.value,
-        principal.environment,
-        principal.owner_team,
-        restrained=principal.standing is Standing.RESTRAINED,
-    )
 
 
 def _deny(layer: Layer, rule: str, text: str, mend: str, link: str) -> Deny:

@@ -1,7 +1,8 @@
 """Sessions of callers that speak the handshake's versions (2025-11-25 and before).
 
-INVARIANT: a session belongs to the principal and system it was opened for. To anyone else its id is as unknown as one
-that never was. A session carries no authority: each request still brings its own token.
+INVARIANT: a session belongs to the principal and system it was opened for, and to the delegation it was opened under.
+To anyone else, and to the same principal when it acts for another, its id is as unknown as one that never was. A
+session carries no authority: each request still brings its own token.
 INVARIANT: sessions are bounded: idle ones end, and a principal that opens too many loses its oldest.
 """
 
@@ -29,6 +30,7 @@ class Session:
 
     id: str
     principal_id: str
+    delegation: str | None
     system: str
     version: str
     used: float  # monotonic
@@ -55,7 +57,7 @@ class Sessions:
         self._open: OrderedDict[str, Session] = OrderedDict()
         self._of: dict[str, OrderedDict[str, None]] = {}  # ids by principal, least recently used first
 
-    def open(self, principal_id: str, system: str, version: str) -> Session:
+    def open(self, principal_id: str, system: str, version: str, *, delegation: str | None = None) -> Session:
         """Return a new session; the oldest make room if there are too many."""
         now = self._clock.monotonic()
         while self._open:
@@ -67,22 +69,23 @@ class Sessions:
         while len(own) >= MAX_PER_PRINCIPAL:
             self.end(self._open[next(iter(own))])
             own = self._of.setdefault(principal_id, OrderedDict())
-        session = Session(self._entropy.token(32), principal_id, system, version, now)
+        session = Session(self._entropy.token(32), principal_id, delegation, system, version, now)
         self._open[session.id] = session
         own[session.id] = None
         return session
 
-    def get(self, session_id: str, principal_id: str, system: str) -> Session:
+    def get(self, session_id: str, principal_id: str, system: str, *, delegation: str | None = None) -> Session:
         """Return the session of that id.
 
         Raises:
-            AbsentError: there is none, it ended, or it is another principal's or system's.
+            AbsentError: there is none, it ended, or it is another principal's, delegation's or system's.
         """
+        wanted = (principal_id, delegation, system)
         session, now = self._open.get(session_id), self._clock.monotonic()
         if session is not None and now - session.used >= IDLE_SECONDS:
             self.end(session)
             session = None
-        if session is None or (session.principal_id, session.system) != (principal_id, system):
+        if session is None or (session.principal_id, session.delegation, session.system) != wanted:
             raise AbsentError(ErrorCode.BAD_REQUEST, "there is no such session", help="send `initialize` again")
         session.used = now
         self._open.move_to_end(session_id)

@@ -3,7 +3,7 @@
 INVARIANT: a permit is known to its ledger by the identity of the object the ledger made. A private field would not do:
 `dataclasses.replace`, `copy` and `pickle` carry it along. A copy, a pickle or a hand-made permit is therefore unknown.
 INVARIANT: a permit is spent at most once, for the system and the call digest it was issued for, before it expires, and
-never after its principal's permits were withdrawn. Whatever goes wrong with it, it is gone afterwards.
+never after anything it rests on was withdrawn. Whatever goes wrong with it, it is gone afterwards.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class Permit:
     call_digest: str
     expires_monotonic: float
     delegation: str | None = None  # the last of the chain the call is made under
+    rests_on: frozenset[str] = frozenset()  # ids of the chain's parties and delegations, the principal's apart
 
 
 class PermitLedger:
@@ -38,10 +39,18 @@ class PermitLedger:
         self._lock = threading.Lock()
         self._open: dict[int, Permit] = {}  # holds the object, so its id cannot be taken over by another
 
-    def issue(self, *, verdict_id: str, principal_id: str, call: Call, delegation: str | None = None) -> Permit:
+    def issue(
+        self,
+        *,
+        verdict_id: str,
+        principal_id: str,
+        call: Call,
+        delegation: str | None = None,
+        rests_on: frozenset[str] = frozenset(),
+    ) -> Permit:
         """Return a new permit for exactly `call`. Only the pipeline may call this, after the verdict is durable."""
         expires = self._clock.monotonic() + PERMIT_SECONDS
-        permit = Permit(verdict_id, principal_id, call.system, call.digest, expires, delegation)
+        permit = Permit(verdict_id, principal_id, call.system, call.digest, expires, delegation, rests_on)
         with self._lock:
             self._open[id(permit)] = permit
         return permit
@@ -62,10 +71,14 @@ class PermitLedger:
         if (permit.system, permit.call_digest) != (call.system, call.digest):
             raise IntegrityError(ErrorCode.BAD_PERMIT, "the permit is for another call")
 
-    def withdraw(self, principal_id: str) -> int:
-        """Forget every unspent permit of a principal; return how many there were."""
+    def withdraw(self, withdrawn: str) -> int:
+        """Forget every unspent permit of a principal, or that rests on a party or delegation; return how many."""
         with self._lock:
-            gone = [key for key, permit in self._open.items() if permit.principal_id == principal_id]
+            gone = [
+                key
+                for key, permit in self._open.items()
+                if permit.principal_id == withdrawn or withdrawn in permit.rests_on
+            ]
             for key in gone:
                 del self._open[key]
         return len(gone)

@@ -3,8 +3,8 @@
 Every enforcement point runs it; they differ only in how they read a request and how they answer.
 
 INVARIANT: no permit is issued before the verdict is durable, and no upstream is called without a permit.
-INVARIANT: a withdrawn principal's open streams end, and its unspent permits are forgotten, before the withdrawal is
-answered.
+INVARIANT: the open streams that rest on a withdrawn principal or delegation end, and unspent permits are forgotten,
+before the withdrawal is answered.
 INVARIANT: each admitted call closes with one outcome entry, also when the client has gone away.
 """
 
@@ -26,16 +26,19 @@ from charter.core.errors import CharterError, ErrorCode, UnauthenticatedError, U
 from charter.core.work import Writer
 from charter.evidence.entry import Draft, EntryKind
 from charter.gateway.call import Bearer, Call
-from charter.gateway.facts import Facts, Slices, resolve
+from charter.gateway.chain import Slices, read_chain, rests_on
+from charter.gateway.facts import Facts, resolve
 from charter.gateway.mcp_protocol import RpcCode
 from charter.gateway.permit import Permit, PermitLedger
 from charter.gateway.pins import ToolDefinition, UpstreamError
+from charter.gateway.reserve import give_back
 from charter.gateway.settle import GatewayWork, Recorded, Ticket, record_denial, settle_and_record
 from charter.gateway.streams import OpenStream, OpenStreams
 from charter.identity.authority import refusal
 from charter.identity.bearer import NOTHING, Shown
 from charter.identity.dpop import ProofMemory, read_proof
-from charter.policy.decide import Evaluator, decide
+from charter.policy.chain import decide_chain, shared_actions
+from charter.policy.decide import Evaluator
 from charter.policy.verdict import Allow, Deny, Escalate, Verdict
 from charter.registry.principal import LiveEstate, SystemRecord
 
@@ -114,6 +117,7 @@ class Pipeline:
     streams: OpenStreams
     clock: Clock
     entropy: Entropy
+    issuer: str  # the control plane that vouches for callers
     _closing: set[asyncio.Task[None]] = field(default_factory=set)
 
     def authenticate(self, token: str, *, audience: str, at: dt.datetime, came: Came = PLAINLY) -> Bearer:
@@ -149,6 +153,7 @@ class Pipeline:
                     principal_id=bearer.principal_id,
                     call=call,
                     delegation=bearer.delegation,
+                    rests_on=frozenset(rests_on(self.live, bearer)),
                 )
                 # A withdrawal that came after the record step is either seen here, or finds the permit in the ledger.
                 stopped = refusal(self.live, bearer, self.live.systems.get(call.system), at=self.clock.now())
@@ -169,14 +174,16 @@ class Pipeline:
         principal = self.live.principals.get(bearer.principal_id)
         if stopped is not None or principal is None or record is None:
             return [], stopped.text if stopped else f"there is no system `{system}`"
-        try:
-            granted = self.slices.of(principal).actions_on(system)
-        except CharterError as err:
-            return [], err.detail
+        chain = read_chain(self.live, self.slices, bearer, principal)
+        if isinstance(chain, Deny):
+            return [], chain.reasons[0].text
+        granted, last = shared_actions(chain.case, system)
         pins = {a.tool: a.pin for name, a in record.system.actions.items() if name in granted}
         shown = [tool for tool in tools if pins.get(tool.name) == tool.digest]
         if shown:
             return shown, None
+        if not granted and chain.chain is not None:
+            return [], f"nothing is left on `{system}` of what was lent to `{principal.name}` after `{last}`"
         if not granted:
             return [], f"the charter of `{principal.name}` grants nothing on `{system}`"
         return (
@@ -191,7 +198,7 @@ class Pipeline:
         A withdrawal closes it at once. Whatever else ends authority (a charter's expiry, a token or system taken back)
         is found by asking again every second; the first time at once, for what happened since the token was verified.
         """
-        with self.streams.open(bearer.principal_id) as stream:
+        with self.streams.open(*rests_on(self.live, bearer)) as stream:
             look = _Look(self, bearer, system, stream)
             look()
             try:
@@ -199,13 +206,13 @@ class Pipeline:
             finally:
                 look.stop()
 
-    def withdrawn(self, principal_id: str, why: str) -> tuple[int, int]:
-        """End all a principal has under way; return how many streams and unspent permits that were.
+    def withdrawn(self, id: str, why: str) -> tuple[int, int]:  # noqa: A002 - of a principal or a delegation
+        """End all that is under way on a principal's or a delegation's authority; return how many streams and permits.
 
         Permits first: a stream that opens after the streams were closed then finds its permit gone.
         """
-        permits = self.permits.withdraw(principal_id)
-        return self.streams.close(principal_id, why), permits
+        permits = self.permits.withdraw(id)
+        return self.streams.close(id, why), permits
 
     async def settled(self) -> None:
         """Wait until every outcome under way is recorded."""
@@ -218,15 +225,18 @@ class Pipeline:
                 break
             started = self.clock.monotonic()
             facts = resolve(self.live, self.slices, bearer, call, self.clock.now())
-            verdict = facts if isinstance(facts, Deny) else decide(facts.slice, facts.request, self.evaluator)
+            verdict = facts if isinstance(facts, Deny) else self._decide(facts)
             timing = {"decide": round((self.clock.monotonic() - started) * 1e6)}
-            ticket = Ticket(self.entropy.identifier("vrd"), self.entropy.identifier("apr"), source, timing)
+            ticket = Ticket(self.entropy.identifier("vrd"), self.entropy.identifier("apr"), source, timing, self.issuer)
             recorded = await self.writer.awrite(_work(bearer, call, facts, verdict, ticket))
             if recorded is not None:
                 return recorded
         raise UnavailableError(
             ErrorCode.STALE, "what the decision rests on kept changing, or time ran out", help="try again"
         )
+
+    def _decide(self, facts: Facts) -> Verdict:
+        return decide_chain(facts.chain.case, facts.request, self.evaluator)
 
     async def _forward(
         self, permit: Permit, bearer: Bearer, call: Call, deadline: Deadline, recorded: Recorded
@@ -260,11 +270,10 @@ class Pipeline:
             "tool": call.tool,
         }
         draft = Draft(EntryKind.OUTCOME, bearer.principal_id, bearer.principal_id, body)
-        give_back = () if outcome.sent else recorded.reserved
+        unused = () if outcome.sent else recorded.reserved
 
         def work(tx: GatewayWork) -> None:
-            if give_back:
-                tx.limits.add(bearer.principal_id, [(key, start, -amount) for key, start, amount in give_back])
+            give_back(tx.limits, unused)
             tx.record(draft)
 
         task = asyncio.ensure_future(self.writer.awrite(work))

@@ -8,7 +8,6 @@ no longer hold yield None and the pipeline reads again.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -17,27 +16,16 @@ from charter.core.clock import rfc3339
 from charter.core.work import Transaction
 from charter.evidence.entry import Draft, EntryKind
 from charter.gateway.call import Bearer, Call
+from charter.gateway.chain import told_chain
 from charter.gateway.facts import Facts
-from charter.policy.verdict import Allow, Deny, Escalate, Layer, LimitDue, Reason, Verdict, word
+from charter.gateway.reserve import LimitStore, Reserved, reserve
+from charter.policy.verdict import Allow, Deny, Escalate, Layer, LinkLimits, Reason, Verdict, word
 from charter.registry.approval import WAITING_HOURS, Approval, ApprovalState
 from charter.registry.principal import LiveEstate
+from charter.registry.standing import Standing
 
 MAX_WAITING_PER_PRINCIPAL = 100
 MAX_SHOWN_ARGUMENTS = 16_384  # bytes of canonical JSON an approver is shown
-_PERIOD_SECONDS = {"minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
-_FIRST_MONDAY = 4 * 86_400  # 1970-01-05: weeks begin on Monday
-
-
-class LimitStore(Protocol):
-    """The counters of limits."""
-
-    def used(self, principal_id: str, windows: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        """Return what is used of each (key, window start); nothing used is absent."""
-        ...
-
-    def add(self, principal_id: str, amounts: Sequence[tuple[str, int, int]]) -> None:
-        """Add each (key, window start, amount); a negative amount gives back."""
-        ...
 
 
 class ApprovalStore(Protocol):
@@ -83,6 +71,7 @@ class Ticket:
     approval_id: str
     source: str  # which door it came in by
     timing_us: dict[str, int] = field(default_factory=dict)
+    issuer: str = ""  # the control plane that vouched for the caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,27 +82,19 @@ class Recorded:
     verdict: Verdict
     index: int
     approval_id: str | None = None
-    reserved: tuple[tuple[str, int, int], ...] = ()  # (key, window start, amount): what can be given back
-
-
-def window_start(per: str, at: dt.datetime) -> int:
-    """Return the start of the window `per` that `at` lies in, in seconds since 1970, aligned to UTC."""
-    now, period = int(at.timestamp()), _PERIOD_SECONDS[per]
-    if per == "week":
-        return (now - _FIRST_MONDAY) // period * period + _FIRST_MONDAY
-    return now // period * period
+    reserved: tuple[Reserved, ...] = ()  # what can be given back
 
 
 def settle_and_record(
     tx: GatewayWork, bearer: Bearer, call: Call, facts: Facts, verdict: Verdict, ticket: Ticket
 ) -> Recorded | None:
     """Reserve, spend or ask; record the verdict; return it, or None if the facts no longer hold."""
-    if not facts.still_hold(tx.live, call.digest):
+    if not facts.still_hold(tx.live):
         return None
-    reserved: tuple[tuple[str, int, int], ...] = ()
+    reserved: tuple[Reserved, ...] = ()
     approval_id = facts.approval.id if facts.approval else None
     if isinstance(verdict, Allow):
-        outcome = _reserve_first(tx, facts, verdict)
+        outcome = reserve(tx.limits, _owed(facts, verdict), facts.record.name, facts.request.at)
         if isinstance(outcome, Deny):
             verdict = outcome
         else:
@@ -121,12 +102,12 @@ def settle_and_record(
             if verdict.approvals_used and facts.approval:
                 _spend(tx, facts.approval, ticket)
     elif isinstance(verdict, Escalate):
-        asked = _ask(tx, call, facts, verdict, ticket)
+        asked = _ask(tx, bearer, call, facts, verdict, ticket)
         if isinstance(asked, Deny):
             verdict = asked
         else:
             approval_id = asked
-    body = verdict_body(bearer, call, facts, verdict, ticket) | {"approval": approval_id}
+    body = _verdict_body(tx, bearer, call, facts, verdict, ticket) | {"approval": approval_id}
     index = tx.record(Draft(EntryKind.VERDICT, facts.principal.id, facts.principal.id, body))
     return Recorded(ticket.verdict_id, verdict, index, approval_id, reserved)
 
@@ -134,7 +115,7 @@ def settle_and_record(
 def record_denial(tx: GatewayWork, bearer: Bearer, call: Call, denial: Deny, ticket: Ticket) -> Recorded:
     """Record a denial that needed no policy: the call is told as far as it is known."""
     principal = tx.live.principals.get(bearer.principal_id)
-    body = _call_body(bearer, call, ticket) | {
+    body = _call_body(tx.live, bearer, call, ticket) | {
         "verdict": "deny",
         "team": principal.owner_team if principal else None,
         "kind": principal.kind.value if principal else None,
@@ -154,10 +135,12 @@ def record_denial(tx: GatewayWork, bearer: Bearer, call: Call, denial: Deny, tic
     return Recorded(ticket.verdict_id, denial, index)
 
 
-def verdict_body(bearer: Bearer, call: Call, facts: Facts, verdict: Verdict, ticket: Ticket) -> dict[str, Any]:
+def _verdict_body(
+    tx: GatewayWork, bearer: Bearer, call: Call, facts: Facts, verdict: Verdict, ticket: Ticket
+) -> dict[str, Any]:
     """Return what a verdict's evidence entry says."""
     principal, request = facts.principal, facts.request
-    return _call_body(bearer, call, ticket) | {
+    return _call_body(tx.live, bearer, call, ticket) | {
         "verdict": word(verdict),
         "team": principal.owner_team,
         "kind": principal.kind.value,
@@ -174,7 +157,7 @@ def verdict_body(bearer: Bearer, call: Call, facts: Facts, verdict: Verdict, tic
     }
 
 
-def _call_body(bearer: Bearer, call: Call, ticket: Ticket) -> dict[str, Any]:
+def _call_body(live: LiveEstate, bearer: Bearer, call: Call, ticket: Ticket) -> dict[str, Any]:
     return {
         "verdict_id": ticket.verdict_id,
         "principal": bearer.principal_name,
@@ -184,36 +167,16 @@ def _call_body(bearer: Bearer, call: Call, ticket: Ticket) -> dict[str, Any]:
         "session": call.session,
         "token": bearer.token_id,
         "token_charter": bearer.charter_digest,
+        "chain": told_chain(live, bearer, ticket.issuer),
         "door": ticket.source,
         "timing_us": ticket.timing_us,
     }
 
 
-def _reserve_first(tx: GatewayWork, facts: Facts, verdict: Allow) -> tuple[tuple[str, int, int], ...] | Deny:
-    """Count the call against the limits of the first allowing grant that has room; the denial is the first one's."""
-    first = _reserve(tx, facts, verdict.limits)
-    if not isinstance(first, Deny):
-        return first
-    others = (_reserve(tx, facts, limits) for limits in verdict.alternatives)
-    return next((found for found in others if not isinstance(found, Deny)), first)
-
-
-def _reserve(tx: GatewayWork, facts: Facts, limits: Sequence[LimitDue]) -> tuple[tuple[str, int, int], ...] | Deny:
-    """Count the call against its limits, or say which has no room."""
-    if not limits:
-        return ()
-    at = facts.request.at
-    due = [(limit, (limit.key, window_start(limit.per, at))) for limit in limits]
-    used = tx.limits.used(facts.principal.id, [window for _, window in due])
-    for limit, window in due:
-        if used.get(window, 0) + limit.amount > limit.ceiling:
-            ends = dt.datetime.fromtimestamp(window[1] + _PERIOD_SECONDS[limit.per], dt.UTC)
-            text = f"the limit of {limit.text} for `{facts.principal.name}` on `{facts.record.name}` is used up"
-            mend = f"wait until {ends:%Y-%m-%d %H:%M} UTC, or raise the limit through plan and apply"
-            return Deny((Reason(Layer.LIMIT, limit.key, text, mend, facts.principal.name, limit.source),))
-    amounts = tuple((window[0], window[1], limit.amount) for limit, window in due)
-    tx.limits.add(facts.principal.id, amounts)
-    return amounts
+def _owed(facts: Facts, verdict: Allow) -> tuple[LinkLimits, ...]:
+    """Return the limits of every link of the chain, the caller's first."""
+    own = LinkLimits(facts.principal.id, facts.principal.name, (verdict.limits, *verdict.alternatives))
+    return (own, *verdict.further)
 
 
 def _spend(tx: GatewayWork, approval: Approval, ticket: Ticket) -> None:
@@ -229,7 +192,7 @@ def _spend(tx: GatewayWork, approval: Approval, ticket: Ticket) -> None:
     tx.after_commit(forget)
 
 
-def _ask(tx: GatewayWork, call: Call, facts: Facts, verdict: Escalate, ticket: Ticket) -> str | Deny:
+def _ask(tx: GatewayWork, bearer: Bearer, call: Call, facts: Facts, verdict: Escalate, ticket: Ticket) -> str | Deny:
     """Return the id of the approval that waits for this call, asking people if none does yet."""
     if facts.approval and set(verdict.approvers) <= set(facts.approval.roles):
         return facts.approval.id
@@ -243,7 +206,7 @@ def _ask(tx: GatewayWork, call: Call, facts: Facts, verdict: Escalate, ticket: T
     approval = Approval(
         id=ticket.approval_id,
         principal_id=facts.principal.id,
-        call_digest=call.digest,
+        call_digest=facts.asked,
         call={
             "principal": facts.principal.name,
             "system": call.system,
@@ -252,6 +215,8 @@ def _ask(tx: GatewayWork, call: Call, facts: Facts, verdict: Escalate, ticket: T
             "effect": facts.request.effect.value,
             "object": facts.request.object,
             "arguments": call.arguments,
+            "chain": told_chain(tx.live, bearer, ticket.issuer),
+            "restrained": [each.id for each in facts.chain.principals if each.standing is Standing.RESTRAINED],
             "why": [reason.text for reason in verdict.reasons],
         },
         roles=verdict.approvers,
@@ -265,7 +230,7 @@ def _ask(tx: GatewayWork, call: Call, facts: Facts, verdict: Escalate, ticket: T
     body = {
         "approval": approval.id,
         "roles": list(approval.roles),
-        "call_digest": call.digest,
+        "call_digest": approval.call_digest,
         "verdict_id": ticket.verdict_id,
         "expires_at": rfc3339(approval.expires_at),
     }

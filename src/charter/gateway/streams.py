@@ -1,4 +1,7 @@
-"""Open streams: what is under way for each principal, so that withdrawing its authority ends it at once.
+"""Open streams: what is under way on anyone's authority, so that withdrawing it ends them at once.
+
+A stream rests on its caller and, under delegation, on every party and every delegation of the chain: the withdrawal of
+any of them ends it.
 
 `close` may be called from any thread. A stream that waits for its upstream is interrupted; one that is busy elsewhere
 finds itself closed at its next step.
@@ -66,35 +69,37 @@ class OpenStream:
 
 
 class OpenStreams:
-    """All streams under way, by principal."""
+    """All streams under way, by what they rest on: ids of parties and of delegations."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: dict[str, set[OpenStream]] = defaultdict(set)
 
     @contextmanager
-    def open(self, principal_id: str) -> Iterator[OpenStream]:
-        """Register a stream of `principal_id` for as long as the context lasts."""
+    def open(self, *rests_on: str) -> Iterator[OpenStream]:
+        """Register a stream that rests on all of `rests_on` for as long as the context lasts."""
         stream = OpenStream()
         with self._lock:
-            self._open[principal_id].add(stream)
+            for each in rests_on:
+                self._open[each].add(stream)
         try:
             yield stream
         finally:
             with self._lock:
-                self._open[principal_id].discard(stream)
-                if not self._open[principal_id]:
-                    del self._open[principal_id]
+                for each in rests_on:
+                    self._open[each].discard(stream)
+                    if not self._open[each]:
+                        del self._open[each]
 
-    def close(self, principal_id: str, why: str) -> int:
-        """Close every stream of `principal_id`; return how many there were."""
+    def close(self, withdrawn: str, why: str) -> int:
+        """Close every stream that rests on `withdrawn`; return how many there were."""
         with self._lock:
-            streams = list(self._open.get(principal_id, ()))
+            streams = list(self._open.get(withdrawn, ()))
         for stream in streams:
             stream.close_soon(why)
         return len(streams)
 
-    def count(self, principal_id: str) -> int:
-        """Return how many streams of `principal_id` are open."""
+    def count(self, id: str) -> int:  # noqa: A002 - of a party or a delegation
+        """Return how many open streams rest on `id`."""
         with self._lock:
-            return len(self._open.get(principal_id, ()))
+            return len(self._open.get(id, ()))

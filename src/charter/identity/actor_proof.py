@@ -65,6 +65,11 @@ class Proof:
     name: str  # what tells it from other proofs of its key
     digest: str  # what the next one is linked to
 
+    @property
+    def forget_after(self) -> int:
+        """When it need not be remembered as used any more, in seconds since 1970: it is stale by then."""
+        return self.issued_at + MAX_AGE_SECONDS + 2 * SKEW_SECONDS
+
 
 def proof_hash(proof: str) -> str:
     """Return what the proof after `proof` holds as `prh`."""

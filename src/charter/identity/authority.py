@@ -54,15 +54,23 @@ def chain_refusal(live: LiveEstate, chain: Chain, *, at: dt.datetime) -> Refusal
 
 
 def _link_refusal(live: LiveEstate, link: Link, at: dt.datetime) -> Refusal | None:
-    stopped = None if is_person(link.lender) else _lender_refusal(live, link, at)
+    stopped = _person_refusal(live, link) if is_person(link.lender) else _lender_refusal(live, link, at)
+    lender, borrower = _name(live, link.lender), _name(live, link.borrower)
     if stopped is None:
         ends = dt.datetime.fromtimestamp(link.expires_at, dt.UTC)
-        stopped = may_act(Subject(link.id, link.standing, ends, is_lent=True), at=at)
+        lent = f"from `{lender}` to `{borrower}`"
+        stopped = may_act(Subject(link.id, link.standing, ends, lent=lent), at=at)
     if stopped is None and link.is_switched_off:
-        lender, borrower = _name(live, link.lender), _name(live, link.borrower)
         mend = f"a person with authority can run: charter delegations switch {lender} {borrower} --on"
         stopped = Refusal(link.id, f"delegation from `{lender}` to `{borrower}` is switched off", mend)
     return stopped
+
+
+def _person_refusal(live: LiveEstate, link: Link) -> Refusal | None:
+    if not live.directory.has_left(link.lender):
+        return None
+    text = f"`{link.lender}` left, as the directory has it, and what they lent does not count any more"
+    return Refusal(link.lender, text, "someone who is still there can delegate: charter delegate")
 
 
 def _lender_refusal(live: LiveEstate, link: Link, at: dt.datetime) -> Refusal | None:
@@ -84,7 +92,7 @@ def _token_refusal(live: LiveEstate, holder: Bearer, principal: Principal, at: d
     if holder.delegation is None:
         return None
     chain = live.delegations.chain_of(holder.delegation)
-    if chain is None or chain.caller != holder.principal_id:
+    if chain is None or (chain.initiator, chain.caller) != (holder.initiator, holder.principal_id):
         text = f"the delegation that the token of `{name}` rests on is not known"
         return Refusal(name, text, "whoever lent it can delegate again: charter delegate")
     return chain_refusal(live, chain, at=at)

@@ -64,6 +64,7 @@ class Bearer:
     expires_at: int  # seconds since 1970
     bound_to: Confirmation | None = None  # the key that was shown with it; None: a plain bearer
     delegation: str | None = None  # the last of the chain it acts under; None: by its own authority alone
+    initiator: str | None = None  # whose authority that chain lends
 
 
 @dataclass(frozen=True, slots=True)

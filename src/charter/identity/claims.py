@@ -19,6 +19,16 @@ Detail = Mapping[str, Any]  # one of `authorization_details` (RFC 9396)
 
 
 @dataclass(frozen=True, slots=True)
+class Lent:
+    """What a token says of the chain that it stands for (RFC 8693 section 4.1, identity/exchange.py)."""
+
+    subject: str  # the initiator: a person's address or a principal's id
+    profile: str  # what kind of party that is: user, service, ai_agent
+    act: Mapping[str, Any]  # the current actor outermost, the first borrower innermost
+    chain: Mapping[str, Any]  # by which delegation, for what, with which proof
+
+
+@dataclass(frozen=True, slots=True)
 class TokenContent:
     """What is particular to one token."""
 
@@ -27,8 +37,8 @@ class TokenContent:
     token_id: str  # jti
     credential: str  # thumbprint of the credential that obtained it
     confirmation: Confirmation | None = None  # the key it is bound to
-    subject: str | None = None  # whose authority it is, if not the principal's own (RFC 8693)
-    actors: Mapping[str, Any] | None = None  # `act`: the chain of who acts for the subject
+    lent: Lent | None = None  # whose authority it is, if not the principal's own
+    may_act: Mapping[str, Any] | None = None  # who may exchange it (RFC 8693 section 4.4)
     authorization_details: tuple[Detail, ...] = ()  # what it is narrowed to
     not_after: int | None = None  # seconds since 1970: a cap on its life beyond the usual ones
 
@@ -38,22 +48,25 @@ def claims_of(content: TokenContent, *, issuer: str, now: int, seconds: int = TO
     principal = content.principal
     claims: dict[str, Any] = {
         "iss": issuer,
-        "sub": content.subject or principal.id,
+        "sub": principal.id,
         "aud": content.audience,
         "client_id": principal.id,
         "exp": _expiry(content, now, seconds),
         "iat": now,
         "jti": content.token_id,
-        "name": principal.name,
-        "spiffe": principal.spiffe_id,
         "epoch": principal.epoch,
         "charter": {"version": principal.version, "digest": principal.digest},
         "crd": content.credential,
     }
     if content.confirmation is not None:
         claims["cnf"] = content.confirmation.to_json()
-    if content.actors is not None:
-        claims["act"] = dict(content.actors)
+    if content.lent is None:
+        claims |= {"name": principal.name, "spiffe": principal.spiffe_id}
+    else:  # `sub` is somebody else then, and what is told of the principal stands in `act`
+        lent = content.lent
+        claims |= {"sub": lent.subject, "sub_profile": lent.profile, "act": dict(lent.act), "chain": dict(lent.chain)}
+    if content.may_act is not None:
+        claims["may_act"] = dict(content.may_act)
     if content.authorization_details:
         claims["authorization_details"] = [dict(detail) for detail in content.authorization_details]
     return claims

@@ -16,15 +16,14 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from charter.core.canonical import digest
 from charter.core.errors import CharterError, ErrorCode, UnauthenticatedError
 from charter.identity.bearer import Client, UsedAssertion
-from charter.identity.credential import key_of
-from charter.identity.jose import Compact, PublicKey, parse_compact, verify_compact
+from charter.identity.credential import ReadyKeys
+from charter.identity.jose import Compact, parse_compact, verify_compact
 from charter.registry.principal import ClientKey, LiveEstate, Principal
 from charter.registry.standing import Standing
 
@@ -35,7 +34,6 @@ ALGORITHMS = ("ES256", "EdDSA", "Ed25519")
 _HEADER = frozenset({"alg", "typ", "kid"})
 _TYPES = frozenset({"jwt", "client-authentication+jwt"})
 _JTI = re.compile(r"[\x21-\x7e]{1,256}")
-_MAX_CACHED = 10_000
 _WHAT = "the client assertion"
 _UNKNOWN = "there is no such client, or the assertion is not signed with a key of its own"
 
@@ -59,7 +57,7 @@ class ClientAuthenticator:
     live: LiveEstate
     issuer: str
     token_endpoints: tuple[str, ...]  # the addresses it is known by
-    _keys: OrderedDict[str, PublicKey] = field(default_factory=OrderedDict)
+    _keys: ReadyKeys = field(default_factory=ReadyKeys)
 
     def authenticate(self, assertion: str, *, client_id: str | None, at: dt.datetime) -> Client:
         """Return the client that `assertion` proves; `client_id` is the request's own parameter, if it has one.
@@ -107,7 +105,7 @@ class ClientAuthenticator:
         if principal is not None:
             for key in self._candidates(principal, parts.header.get("kid")):
                 try:
-                    verify_compact(parts, self._public(key), _WHAT)
+                    verify_compact(parts, self._keys.of(key), _WHAT)
                 except CharterError:
                     continue
                 return principal, key
@@ -143,15 +141,6 @@ class ClientAuthenticator:
             _refuse(f"{_WHAT} is not valid yet; check this machine's clock")
         if issued is not None and issued < now - MAX_ASSERTION_SECONDS - SKEW_SECONDS:
             _refuse(f"{_WHAT} was made more than {MAX_ASSERTION_SECONDS} seconds ago")
-
-    def _public(self, key: ClientKey) -> PublicKey:
-        """Return the key ready to verify with; building the point is half the cost of a verification."""
-        found = self._keys.get(key.thumbprint)
-        if found is None:
-            found = self._keys[key.thumbprint] = key_of(key)
-            if len(self._keys) > _MAX_CACHED:
-                self._keys.popitem(last=False)
-        return found
 
 
 def _seconds(claims: dict[str, Any], name: str) -> int | None:

@@ -23,10 +23,12 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from charter.core.errors import DeniedError, ErrorCode, MalformedError
+from charter.core.values import parse_name
 from charter.identity.actor_proof import Hop, Proof, check_proof
 from charter.identity.authority import refusal
 from charter.identity.bearer import Bearer, Client
-from charter.identity.claims import TOKEN_SECONDS
+from charter.identity.claims import TOKEN_SECONDS, Lent
+from charter.identity.clients import client_named
 from charter.identity.delegation import check_chain
 from charter.identity.tokens import Verified
 from charter.registry.delegation import Chain, Delegation, Link, profile_of, role_of
@@ -123,9 +125,12 @@ def _accepted(live: LiveEstate, asked: Exchange) -> Planned:
     link = chain.links[-1]
     previous = chain.links[-2].proof if chain.depth > 1 else None
     hop = Hop(link.borrower, asked.issuer, chain.initiator, chain.purpose, link.id, previous)
-    if link.proof is None or asked.proof is not None:
-        _prove(asked, hop, until=link.expires_at)
-    return Planned(chain, accepts=link.proof is None)
+    if link.proof is not None and asked.proof is None:
+        return Planned(chain)
+    proof = _prove(asked, hop, until=link.expires_at)
+    if link.proof is not None:
+        return Planned(chain)
+    return Planned(Chain((*chain.links[:-1], replace(link, proof=proof.digest))), accepts=True)
 
 
 # --- a new delegation ---
@@ -235,10 +240,54 @@ def act_of(live: LiveEstate, chain: Chain, issuer: str) -> dict[str, Any]:
     return act
 
 
+def lent_of(live: LiveEstate, chain: Chain, issuer: str) -> Lent:
+    """Return what a token under `chain` says of it."""
+    initiator = live.principals.get(chain.initiator)
+    profile = profile_of(initiator.kind if initiator else None)
+    return Lent(chain.initiator, profile, act_of(live, chain, issuer), chain_claim(chain))
+
+
 def chain_claim(chain: Chain) -> dict[str, Any]:
     """Return `chain`: by which delegation, for what, and the hash that stands for all proofs."""
     last = chain.links[-1]
     return {"delegation": last.id, "purpose": last.purpose, "depth": chain.depth, "proof": last.proof}
+
+
+@dataclass(frozen=True, slots=True)
+class MayAct:
+    """Whom a token names as who may exchange it, and for what."""
+
+    principal_id: str
+    purpose: str
+
+    def to_json(self, issuer: str) -> dict[str, str]:
+        """Return the claim `may_act` (RFC 8693 section 4.4)."""
+        return {"sub": self.principal_id, "iss": issuer, "purpose": self.purpose}
+
+
+def may_act_of(live: LiveEstate, lender: Side, named: str, purpose: str | None) -> MayAct:
+    """Return whom `lender`, a principal, names by id, SPIFFE ID or name.
+
+    Whether a name is known is not told: one that the charter does not name reads the same as one that nobody has.
+
+    Raises:
+        MalformedError: the purpose is missing or no name.
+        DeniedError: its charter does not let it lend to that one, or not for that.
+    """
+    if purpose is None:
+        raise MalformedError(
+            ErrorCode.BAD_REQUEST, "the parameter `purpose` is missing", help="say what it is lent for"
+        )
+    borrower = client_named(live, named) or live.principal_named(named)
+    terms = lender.terms
+    if borrower is None or terms is None or borrower.name not in terms.to:
+        _refuse(
+            f"the charter of `{lender.name}` does not let it lend authority to {named[:80]!a}",
+            "its owner can add that one to `delegation.to` through plan and apply",
+        )
+    if terms.purposes and purpose not in terms.purposes:
+        _refuse(f"the charter of `{lender.name}` does not allow delegation for {purpose[:63]!a}")
+    return MayAct(borrower.id, parse_name(purpose, "purpose"))
 
 
 def _refuse_subject(text: str, mend: str) -> NoReturn:

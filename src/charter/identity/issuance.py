@@ -20,13 +20,14 @@ from charter.core.errors import CharterError, DeniedError, ErrorCode, Unauthenti
 from charter.evidence.entry import Draft, EntryKind
 from charter.identity.authority import BINDING, refusal
 from charter.identity.bearer import Client, Confirmation
-from charter.identity.claims import TOKEN_SECONDS, Detail, TokenContent, claims_of
+from charter.identity.claims import TOKEN_SECONDS, Detail, Lent, TokenContent, claims_of
 from charter.identity.work import IdentityWork
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
 
 RESOURCE_PATH = "/mcp/"
 MAX_RESOURCE = 2048
 Question = Callable[[IdentityWork], CharterError | None]  # asked inside the work; an error is the refusal
+Deed = Callable[[IdentityWork], None]  # done inside the work, once nothing speaks against the token
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,13 @@ class TokenRequest:
     granted: bool  # whether the charter has a grant on the system
     charter_digest: str  # of the version that was looked at
     bound_to: Confirmation | None = None  # the key the token shall be bound to
-    subject: str | None = None  # whose authority it is, if not the client's own
-    actors: Mapping[str, Any] | None = None  # `act`
+    lent: Lent | None = None  # whose authority it is, if not the client's own
+    may_act: Mapping[str, Any] | None = None  # who may exchange it
     authorization_details: tuple[Detail, ...] = ()
     not_after: int | None = None  # seconds since 1970
+    rests_on: Mapping[str, str] = field(default_factory=dict)  # further principals -> digests of their charters seen
     questions: tuple[Question, ...] = ()  # the flow's own
+    deeds: tuple[Deed, ...] = ()  # what the flow keeps if the token is issued
     said: Mapping[str, Any] = field(default_factory=dict)  # what the flow adds to the evidence
 
 
@@ -80,7 +83,7 @@ def issue(tx: IdentityWork, asked: TokenRequest, issuer: str, seconds: int = TOK
     A work.
     """
     principal = tx.live.principals.get(asked.client.principal_id)
-    if principal is None or principal.digest != asked.charter_digest:
+    if principal is None or principal.digest != asked.charter_digest or not _is_as_seen(tx.live, asked.rests_on):
         return None
     if not use_assertion(tx, asked.client):
         return Refused(replayed())
@@ -90,10 +93,18 @@ def issue(tx: IdentityWork, asked: TokenRequest, issuer: str, seconds: int = TOK
         body |= {"outcome": "refused", "why": error.detail, "code": error.code.value}
         tx.record(Draft(EntryKind.AUTHENTICATION, principal.id, principal.id, body))
         return Refused(error)
+    for deed in asked.deeds:
+        deed(tx)
     claims = claims_of(_content(principal, asked), issuer=issuer, now=int(tx.at.timestamp()), seconds=seconds)
     body |= {"outcome": "issued", "token": asked.token_id, "expires": claims["exp"], "bound_to": _binding(asked)}
     tx.record(Draft(EntryKind.AUTHENTICATION, principal.id, principal.id, body | {"claims": digest_of(claims)}))
     return Issued(claims)
+
+
+def _is_as_seen(live: LiveEstate, seen: Mapping[str, str]) -> bool:
+    """Return whether the charters of these principals are still the ones that were looked at."""
+    now = {party: live.principals.get(party) for party in seen}
+    return all(found is not None and found.digest == seen[party] for party, found in now.items())
 
 
 def use_assertion(tx: IdentityWork, client: Client) -> bool:
@@ -118,8 +129,8 @@ def _content(principal: Principal, asked: TokenRequest) -> TokenContent:
         token_id=asked.token_id,
         credential=asked.client.credential,
         confirmation=asked.bound_to,
-        subject=asked.subject,
-        actors=asked.actors,
+        lent=asked.lent,
+        may_act=asked.may_act,
         authorization_details=asked.authorization_details,
         not_after=asked.not_after,
     )

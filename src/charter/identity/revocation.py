@@ -20,7 +20,26 @@ from charter.registry.principal import LiveEstate
 
 CLOCK_STEP_SECONDS = 3600
 INACTIVE: dict[str, Any] = {"active": False}
-_SHOWN = ("iss", "sub", "aud", "client_id", "exp", "iat", "jti", "name", "spiffe", "epoch", "charter", "crd", "cnf")
+_SHOWN = (  # all a token says: whoever asks must not know less of it than whoever reads it (RFC 8693 section 4.1)
+    "iss",
+    "sub",
+    "sub_profile",
+    "aud",
+    "client_id",
+    "exp",
+    "iat",
+    "jti",
+    "name",
+    "spiffe",
+    "act",
+    "may_act",
+    "chain",
+    "authorization_details",
+    "epoch",
+    "charter",
+    "crd",
+    "cnf",
+)
 
 
 def introspect(

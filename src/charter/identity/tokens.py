@@ -1,6 +1,6 @@
 """Access tokens: JWTs of RFC 9068, made out to exactly one system (RFC 8707) and good for five minutes.
 
-A token says which principal (`sub`, `name`, `spiffe`), by which key (`crd`), under which version of its charter
+A token says which principal (`client_id`, `name`, `spiffe`), by which key (`crd`), under which version of its charter
 (`charter`), in which epoch of its authority (`epoch`), and, if it is bound to a key, to which (`cnf`, RFC 9449 section
 6.1).
 
@@ -149,16 +149,21 @@ class AccessTokens:
 
 
 def _bearer(claims: Mapping[str, Any]) -> Bearer:
-    confirmation = claims.get("cnf")
+    confirmation, chain = claims.get("cnf"), claims.get("chain")
+    told = claims.get("act", claims)  # whoever presents it: the current actor, or the subject itself
+    if told["sub"] != claims["client_id"] or ("act" in claims) is not (chain is not None):
+        raise TypeError
     return Bearer(
-        principal_id=_text(claims["sub"]),
-        principal_name=_text(claims["name"]),
+        principal_id=_text(told["sub"]),
+        principal_name=_text(told["name"]),
         epoch=_whole(claims["epoch"]),
         charter_digest=_text(claims["charter"]["digest"]),
         token_id=_text(claims["jti"]),
         credential=_text(claims["crd"]),
         expires_at=_whole(claims["exp"]),
         bound_to=None if confirmation is None else _confirmation(confirmation),
+        delegation=None if chain is None else _text(chain["delegation"]),
+        initiator=None if chain is None else _text(claims["sub"]),
     )
 
 

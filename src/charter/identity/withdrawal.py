@@ -16,6 +16,7 @@ from charter.core.canonical import digest_of
 from charter.core.errors import AbsentError, ErrorCode, MalformedError
 from charter.evidence.entry import Draft, EntryKind
 from charter.identity.delegation import FEED_KIND, MAX_REASON, LendingWork, Wanted, name_of
+from charter.registry.delegation import edge_of
 
 MAX_NAMED = 200  # delegations named in an entry; the digest stands for all
 MAX_TRACED = 500  # delegations for which those beneath are counted
@@ -69,15 +70,19 @@ def withdraw(tx: LendingWork, wanted: Wanted, *, actor: str, reason: str, then: 
     return Withdrawn(tuple(ids), beneath, index)
 
 
-def switch(tx: LendingWork, lender: str, borrower: str, *, is_on: bool, actor: str, reason: str) -> int:
-    """Let `lender` (a party, or `humans`) lend to the principal `borrower` from now on, or not. A work.
+def switch(
+    tx: LendingWork, edge: tuple[str, str], *, is_on: bool, actor: str, reason: str, then: Ended | None = None
+) -> int:
+    """Let a lender (a party, or `humans`) lend to a principal from now on, or not; `edge` holds the two. A work.
 
-    What was lent stays as it is, and cannot be used while the two are switched off. Return the evidence entry's index.
+    What was lent stays as it is, and cannot be used while the two are switched off; `then` ends what is under way.
+    Return the evidence entry's index.
 
     Raises:
         MalformedError: no reason is given.
     """
     check_reason(reason)
+    lender, borrower = edge
     tx.delegations.switch(lender, borrower, is_on=is_on, at=tx.at, by=actor)
     body = {
         "lender": name_of(tx.live, lender),
@@ -87,7 +92,13 @@ def switch(tx: LendingWork, lender: str, borrower: str, *, is_on: bool, actor: s
     }
     index = tx.record(Draft(EntryKind.DELEGATION_SWITCHED, actor, borrower, body))
     tx.changed(FEED_KIND, f"{lender[:120]} {borrower}", actor=actor, reason=reason)
-    tx.after_commit(lambda: tx.live.delegations.switch(lender, borrower, is_on=is_on))
+
+    def show() -> None:
+        tx.live.delegations.switch(lender, borrower, is_on=is_on)
+        if then is not None and not is_on:
+            then([edge_of(lender, borrower)])
+
+    tx.after_commit(show)
     return index
 
 

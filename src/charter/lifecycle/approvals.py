@@ -1,7 +1,8 @@
 """Answering approvals: who may say yes, and what their yes does.
 
-INVARIANT: only a person who holds a missing role in teams.yaml can approve, never the owner of the principal that asks,
-and never for a principal or system that may not act: approving is a path that grants, so it asks like every other.
+INVARIANT: only a person who holds a missing role in teams.yaml can approve, never the owner of the principal that asks
+nor the person on whose behalf it does, and never for a principal, chain or system that may not act: approving is a path
+that grants, so it asks like every other.
 INVARIANT: a person is the same however their address is spelt: addresses are compared in small letters.
 """
 
@@ -13,7 +14,7 @@ from charter.core.clock import rfc3339
 from charter.core.errors import DeniedError, ErrorCode
 from charter.core.work import Transaction
 from charter.evidence.entry import Draft, EntryKind
-from charter.identity.authority import refusal
+from charter.identity.authority import chain_refusal, refusal
 from charter.registry.approval import Approval, ApprovalState
 from charter.registry.principal import LiveEstate, Principal
 from charter.registry.system import Teams
@@ -84,10 +85,43 @@ def approve(tx: ApprovalWork, approval_id: str, *, person: str, reason: str) -> 
             f"`{person}` owns `{principal.name}` and cannot approve its calls",
             help="someone else who holds the role must approve",
         )
-    teams = tx.registry.teams()
-    answered = approval.approved_by(person, lambda each: roles_held(teams, each, principal), tx.at)
+    _check_chain(tx, approval, person)
+    teams, answered_for = tx.registry.teams(), _answered_for(tx.live, approval, principal)
+
+    def held(who: str) -> frozenset[str]:
+        return frozenset.intersection(*(roles_held(teams, who, each) for each in answered_for))
+
+    answered = approval.approved_by(person, held, tx.at)
     _keep(tx, answered, EntryKind.APPROVAL_GIVEN, person, reason)
     return answered
+
+
+def _check_chain(tx: ApprovalWork, approval: Approval, person: str) -> None:
+    """Check that the chain a call was made under may still be used, and that `person` did not begin it.
+
+    Raises:
+        DeniedError: it may not, or they did.
+    """
+    told = approval.call.get("chain")
+    if not told:
+        return
+    chain = tx.live.delegations.chain_of(str(told["delegation"]))
+    stopped = None if chain is None else chain_refusal(tx.live, chain, at=tx.at)
+    if chain is None or stopped is not None:
+        text = stopped.text if stopped else "the delegation that the call was made under is not known"
+        raise DeniedError(ErrorCode.NOT_STANDING, text, help=stopped.mend if stopped else "nothing is left to approve")
+    if person == told["initiator"]:
+        raise DeniedError(
+            ErrorCode.POLICY_DENIED,
+            f"the call is made on behalf of `{person}`, who cannot approve it",
+            help="someone else who holds the role must approve",
+        )
+
+
+def _answered_for(live: LiveEstate, approval: Approval, principal: Principal) -> list[Principal]:
+    """Return the principals that a yes has to be given for: the caller, and whoever of its chain is restrained."""
+    restrained = [live.principals.get(str(each)) for each in approval.call.get("restrained") or ()]
+    return [principal, *(each for each in restrained if each is not None)]
 
 
 def roles_held(teams: Teams, person: str, principal: Principal) -> frozenset[str]:

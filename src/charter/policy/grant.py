@@ -17,7 +17,7 @@ INVARIANT: a limit on a sum is a condition too: what cannot be counted is not al
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -143,11 +143,18 @@ def compile_grants(charter: Charter, sources: Sources, systems: Mapping[str, Sys
 
     `systems` holds each system that a grant names.
     """
+    return compile_for(charter.principal, charter.grants, sources, systems)
+
+
+def compile_for(
+    party: str, grants: Sequence[Grant], sources: Sources, systems: Mapping[str, System]
+) -> tuple[GrantRule, ...]:
+    """Return the grants of any party compiled; `sources` has their places under `grants`."""
     rules = []
-    for index, grant in enumerate(charter.grants):
+    for index, grant in enumerate(grants):
         system = systems[grant.system]
         if system.granted(grant):
-            rules.append(_compile(charter.principal, index, grant, sources, system))
+            rules.append(_compile(party, index, grant, sources, system))
     return tuple(rules)
 
 

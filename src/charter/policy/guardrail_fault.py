@@ -11,6 +11,7 @@ from charter.core.values import Source
 from charter.policy.statement import Statement
 from charter.policy.vocabulary import (
     CALL_ATTRIBUTES,
+    CHAIN_ATTRIBUTES,
     FORMS,
     LOCAL_ATTRIBUTES,
     OBJECT_ATTRIBUTES,
@@ -20,6 +21,7 @@ from charter.policy.vocabulary import (
 from charter.registry.problem import Problem, suggestion
 
 _ENTITY_TYPES = ("Charter::Principal", "Charter::Action", "Charter::Object", "Charter::System")
+_PARTS_OF_CONTEXT = {"local": LOCAL_ATTRIBUTES, "chain": CHAIN_ATTRIBUTES}
 _ATTRIBUTES = {"Charter::Principal": PRINCIPAL_ATTRIBUTES, "Charter::Object": OBJECT_ATTRIBUTES}
 
 
@@ -82,7 +84,7 @@ def _context_problem(statement: Statement, found: re.Match[str]) -> Problem:
     if parts[0] == "arguments" and len(parts) > 2:  # noqa: PLR2004 - `arguments.<name>.<form>`
         words: tuple[str, ...] = FORMS if parts[-2] != "quantity" else QUANTITY_ATTRIBUTES
     else:
-        words = LOCAL_ATTRIBUTES if parts[0] == "local" else CALL_ATTRIBUTES
+        words = _PARTS_OF_CONTEXT.get(parts[0], CALL_ATTRIBUTES)
     text = f"`{parts[-1]}` is nothing that `context{''.join('.' + part for part in parts[:-1])}` has"
     return Problem.at(_source_of(statement, parts[-1]), text, suggestion(parts[-1], words))
 

@@ -55,7 +55,12 @@ class Program:
         forbids: list[str] = []
         errors: list[str] = []
         principal = self.restrained if question.restrained else self.active
-        context: Record = {"local": question.local, "arguments": question.given, "approvals": approvals}
+        context: Record = {
+            "local": question.local,
+            "arguments": question.given,
+            "approvals": approvals,
+            "chain": question.chain,
+        }
         if action.reads_now:
             context["now"] = moment(question.now)
         uid = ("Charter::Object", question.object)

@@ -30,6 +30,22 @@ class Asker:
 
 
 @dataclass(frozen=True, slots=True)
+class ChainFacts:
+    """What policies may read of the chain that a call is made under. Without one, the asker acts by itself."""
+
+    depth: int = 0  # delegations in the chain
+    purpose: str = ""
+    initiator: str = ""  # a principal's name or a person's address
+    by_person: bool = False  # whether a person began it
+    initiator_roles: frozenset[str] = frozenset()  # human roles that the person holds
+    parties: tuple[str, ...] = ()  # names, initiator to caller
+    deciders: tuple[str, ...] = ()  # those who choose what is done
+
+
+NO_CHAIN = ChainFacts()
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One call as policy sees it. Equal requests get equal decisions."""
 
@@ -49,6 +65,7 @@ class Request:
     provider: str = ""  # whose models the system is; "" for any other system
     touched: Touched = NOTHING_TOUCHED
     unread: frozenset[str] = frozenset()  # amounts of the system's file that the call gives, but not as exact amounts
+    chain: ChainFacts = NO_CHAIN
 
     def gives(self, argument: str) -> bool:
         """Whether the call carries `argument`, be it readable or not."""

@@ -23,7 +23,7 @@ from charter.policy.grant import GrantRule, Sources, compile_grants, place
 from charter.policy.guardrail import UNREADABLE, Guardrail, until
 from charter.policy.vocabulary import NO_ACTIONS, action_id, schema_text
 from charter.registry.central import Central
-from charter.registry.charter import Charter, Environment
+from charter.registry.charter import Charter, DelegationTerms, Environment
 from charter.registry.data_class import DataFlow
 from charter.registry.problem import EstateError, Problem, suggestion
 from charter.registry.risk import Risk, risk_of
@@ -53,6 +53,7 @@ class Slice:
     schema: str
     digest: str
     program: object = field(repr=False, compare=False)
+    delegation: DelegationTerms | None = None  # what its charter says of lending and borrowing
     sources: Sources = field(repr=False, compare=False, default_factory=dict)
 
     @property
@@ -93,9 +94,11 @@ class Slice:
         return place(self.sources, dotted)
 
 
-def policy_text(grants: Iterable[GrantRule], guardrails: Iterable[Guardrail]) -> str:
+def policy_text(
+    grants: Iterable[GrantRule], guardrails: Iterable[Guardrail], *, built_in: Iterable[str] = BUILT_IN.values()
+) -> str:
     """Return policies as one Cedar text: built-in rules, guardrails, grants."""
-    return "\n".join([*BUILT_IN.values(), *(each.text for each in guardrails), *(each.text for each in grants)])
+    return "\n".join([*built_in, *(each.text for each in guardrails), *(each.text for each in grants)])
 
 
 def bind_slice(
@@ -122,12 +125,12 @@ def bind_slice(
     """
     _check_systems(charter, sources, systems)
     grants = compile_grants(charter, sources, systems)
-    granted = _groups((action_id(g.system, action) for g in grants for action in g.actions), systems)
+    granted = groups_of((action_id(g.system, action) for g in grants for action in g.actions), systems)
     found = [each for each in in_force(guardrails, charter, engine) if each.concerns(charter.principal, granted)]
     concerned = {each.id: each for each in found}
     if len(concerned) != len(found):
         raise EstateError([Problem.at(_NOWHERE, "two guardrails share an id", "give each its own")])
-    groups = _groups((name for each in concerned.values() for name in each.mentions.actions), systems) | granted
+    groups = groups_of((name for each in concerned.values() for name in each.mentions.actions), systems) | granted
     zones = {zone for each in grants for zone in each.zones} | _all(each.mentions.zones for each in concerned.values())
     arguments = _all(each.arguments for each in grants) | _all(each.mentions.arguments for each in concerned.values())
     _check_arguments(arguments, place(sources, "grants"))
@@ -135,7 +138,7 @@ def bind_slice(
     schema, text = schema_text(groups or NO_ACTIONS, zones, arguments), policy_text(grants, concerned.values())
     policies = _policies(engine, grants, concerned)
     risk, flow = risk_of(charter, systems, central.data.value), charter.flow
-    _check_faults(engine.faults(text, schema), list(policies), grants, concerned)
+    check_faults(engine.faults(text, schema), list(policies), grants, concerned)
     attributes: Json = {
         "name": charter.principal,
         "kind": charter.kind.value,
@@ -164,6 +167,7 @@ def bind_slice(
         schema=schema,
         digest=digest_of({"charter": charter.digest, "policies": text, "schema": schema, "tier": risk.tier.value}),
         program=engine.bind(policies, Asked(charter.principal, attributes, groups)),
+        delegation=charter.delegation,
         sources=sources,
     )
 
@@ -186,7 +190,7 @@ def _all(sets: Iterable[Iterable[str]]) -> set[str]:
     return {each for some in sets for each in some}
 
 
-def _groups(actions: Iterable[str], systems: Mapping[str, System]) -> dict[str, str]:
+def groups_of(actions: Iterable[str], systems: Mapping[str, System]) -> dict[str, str]:
     """Return each action with its group. One that no system has (check_estate tells of it) can never be asked."""
     groups: dict[str, str] = {}
     for name in actions:
@@ -201,6 +205,16 @@ def _policies(engine: Engine, grants: Sequence[GrantRule], guardrails: Mapping[s
     policies = dict(zip(BUILT_IN, engine.parse("\n".join(BUILT_IN.values())), strict=True))
     for each in guardrails.values():
         policies |= each.policies
+    return policies | parsed_grants(engine, grants)
+
+
+def parsed_grants(engine: Engine, grants: Sequence[GrantRule]) -> dict[str, Json]:
+    """Return the policies of compiled grants, each under its id.
+
+    Raises:
+        IntegrityError: one does not read back as it was written.
+    """
+    policies: dict[str, Json] = {}
     parsed = engine.parse("\n".join(grant.text for grant in grants)) if grants else []
     for grant, policy in zip(grants, parsed, strict=True):
         if policy["effect"] != "permit" or policy["annotations"].get("id") != grant.id:
@@ -230,7 +244,7 @@ def _check_arguments(arguments: Iterable[str], source: Source | None) -> None:
         raise EstateError([Problem.at(source or _NOWHERE, text, "have the system's file call it otherwise")])
 
 
-def _check_faults(
+def check_faults(
     faults: Iterable[tuple[int, str]],
     ids: Sequence[str],
     grants: Sequence[GrantRule],

@@ -17,6 +17,7 @@ class Layer(StrEnum):
     """Which layer of control decided. Every denial says which."""
 
     STANDING = "standing"  # principal, credential, system or link may not act at all
+    DELEGATION = "delegation"  # a chain that does not hold, or a delegation that does not cover the call
     SYSTEM = "system"  # the system or tool is unknown, or its definition is held
     GUARDRAIL = "guardrail"  # a central policy no grant can exceed
     CHARTER = "charter"  # the principal's own grants
@@ -65,13 +66,26 @@ class LimitDue:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkLimits:
+    """The limits of another link of the chain: all of one option must have room."""
+
+    owner: str  # under which they are counted
+    name: str
+    options: tuple[tuple[LimitDue, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Allow:
-    """The call is allowed by these rules, if the limits have room: all of `limits`, or else all of one alternative."""
+    """The call is allowed by these rules, if the limits have room: all of `limits`, or else all of one alternative.
+
+    Under delegation, every other link's must have room too.
+    """
 
     reasons: tuple[Reason, ...]
     limits: tuple[LimitDue, ...] = ()
     approvals_used: tuple[str, ...] = ()  # roles whose approval the allow rests on
     alternatives: tuple[tuple[LimitDue, ...], ...] = ()  # limits of the other rules that allow it, to be tried in order
+    further: tuple[LinkLimits, ...] = ()  # of the chain's other links
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@
     resource    Charter::Object      system, path, environment, sensitive, untrusted, provider ("" if it is no model),
                                      data, and which of that the action reads, writes and sends; in the system,
                                      Charter::System::"<system>"
-    context     now, local (minute and day in each zone that a policy uses), arguments, approvals (roles that said yes)
+    context     now, local (minute and day in each zone that a policy uses), arguments, approvals (roles that said yes),
+                chain (who began it, for what, how deep; of the call itself, the same for each link that is asked)
 
 An argument is given in every form its value surely has: `text`, `number`, `flag`, and `quantity` (an exact decimal with
 its unit, `""` for none). A value that has no such form is there, with none of them. So no condition ever errs: it asks
@@ -30,18 +31,21 @@ import msgspec
 from charter.policy.amount import whole_number
 from charter.policy.cedar_text import key, quoted
 from charter.policy.cedar_value import Fixed, Record
-from charter.policy.request import Request
-from charter.registry.charter import DAYS, Effect
+from charter.policy.request import ChainFacts, Request
+from charter.registry.charter import DAYS, Effect, Kind
+from charter.registry.delegation import Role, role_of
 
 MAX_TEXT = 65_536  # characters of an argument that policy reads; longer text has no form at all
 FLOWS = ("reads", "writes", "sends")
 PRINCIPAL_ATTRIBUTES = ("name", "kind", "environment", "team", "tier", "provider", "data", *FLOWS, "restrained")
 OBJECT_ATTRIBUTES = ("system", "path", "environment", "provider", "data", *FLOWS, "sensitive", "untrusted")
-CALL_ATTRIBUTES = ("now", "local", "arguments", "approvals")
+CALL_ATTRIBUTES = ("now", "local", "arguments", "approvals", "chain")
+CHAIN_ATTRIBUTES = ("depth", "purpose", "initiator", "by_person", "initiator_roles", "parties", "deciders")
 LOCAL_ATTRIBUTES = ("minute", "day")
 FORMS = ("text", "number", "flag", "quantity")
 QUANTITY_ATTRIBUTES = ("value", "unit")
 _ABSENT = object()
+_NO_DECIDERS = frozenset(kind.value for kind in Kind if role_of(kind) is not Role.DECIDER)
 GROUPS = tuple(effect.value for effect in Effect)
 NO_ACTIONS = {f"-/{group}": group for group in GROUPS}  # no system is called `-`: every group has an action to check
 
@@ -58,6 +62,10 @@ namespace Charter {
   };
   type LocalTime = { minute: Long, day: String };
   type Quantity = { value: decimal, unit: String };
+  type Chain = {
+    depth: Long, purpose: String, initiator: String, by_person: Bool,
+    initiator_roles: Set<String>, parties: Set<String>, deciders: Set<String>,
+  };
   type Argument = { text?: String, number?: Long, flag?: Bool, quantity?: Quantity };
 """
 
@@ -84,6 +92,7 @@ def schema_text(actions: Mapping[str, str], zones: Iterable[str], arguments: Ite
         f"    local: {{ {local} }}," if local else "    local: {},",
         f"    arguments: {{ {given} }}," if given else "    arguments: {},",
         "    approvals: Set<String>,",
+        "    chain: Chain,",
         "  };",
         f"  action {', '.join(map(quoted, GROUPS))};",
     ]
@@ -132,6 +141,7 @@ class Question(msgspec.Struct, frozen=True, gc=False):
     now: dt.datetime
     local: Record  # zone -> {minute, day}
     given: Record  # argument -> the forms it has
+    chain: Record  # as the schema's Chain
 
     @property
     def path(self) -> str:
@@ -172,7 +182,27 @@ def question_of(request: Request, *, zones: tuple[str, ...], arguments: tuple[st
         request.at,
         _local(zones, int(request.at.timestamp())) if zones else {},  # exact until 2242
         given,
+        _chain(request.chain) if request.chain.depth else alone(request.asker.name, request.asker.kind),
     )
+
+
+def _chain(chain: ChainFacts) -> Record:
+    return {
+        "depth": chain.depth,
+        "purpose": chain.purpose,
+        "initiator": chain.initiator,
+        "by_person": chain.by_person,
+        "initiator_roles": chain.initiator_roles,
+        "parties": frozenset(chain.parties),
+        "deciders": frozenset(chain.deciders),
+    }
+
+
+@lru_cache(maxsize=4096)
+def alone(name: str, kind: str) -> Record:
+    """Return what policies read of the chain of a principal that acts by its own authority."""
+    own = (name,)
+    return _chain(ChainFacts(initiator=name, parties=own, deciders=() if kind in _NO_DECIDERS else own))
 
 
 @lru_cache(maxsize=4096)

@@ -323,7 +323,7 @@ class _Applying:
             live.issuers = self.estate.issuers.value
         if any(change.what is What.RULES for change, _ in self.done):
             live.central = self.estate.central
-        if any(change.what in (What.SYSTEM, What.GUARDRAIL, What.RULES) for change, _ in self.done):
+        if any(change.what in (What.SYSTEM, What.GUARDRAIL, What.RULES, What.TEAMS) for change, _ in self.done):
             live.policy_generation += 1
 
 

@@ -66,6 +66,11 @@ def is_person(party: str) -> bool:
     return "@" in party
 
 
+def edge_of(lender: str, borrower: str) -> str:
+    """Return the name of a declared edge: that `lender`, a party or `humans`, may lend to `borrower`."""
+    return f"{lender}>{borrower}"
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """One delegation, as every call reads it."""
@@ -131,8 +136,10 @@ class Chain:
 
     @property
     def rests_on(self) -> tuple[str, ...]:
-        """Everything whose withdrawal stops it: its parties and its delegations."""
-        return (*self.parties, *(link.id for link in self.links))
+        """Everything whose withdrawal stops it: its parties, its delegations, and the edges that they are made by."""
+        edges = (edge_of(link.lender, link.borrower) for link in self.links)
+        everyone = (edge_of(HUMANS, link.borrower) for link in self.links[:1] if is_person(link.lender))
+        return (*self.parties, *(link.id for link in self.links), *edges, *everyone)
 
 
 @dataclass(frozen=True, slots=True)

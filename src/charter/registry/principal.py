@@ -93,7 +93,7 @@ class LiveEstate:
     approvals: dict[tuple[str, str], Approval] = field(default_factory=dict)  # open ones, by principal id, call digest
     delegations: DelegationBook = field(default_factory=DelegationBook)
     directory: Directory = field(default_factory=Directory)
-    policy_generation: int = 0  # rises whenever systems, guardrails or rules change: bound slices are then stale
+    policy_generation: int = 0  # rises whenever systems, guardrails, rules or teams change: bound slices are stale
     sequence: int = 0  # of the last change seen
 
     def put_key(self, key: ClientKey) -> None:

@@ -80,7 +80,7 @@ class Subject:
     standing: Standing
     expires: dt.datetime | None = None
     epoch: int = 0
-    is_lent: bool = False  # whether it is a delegation, which nobody resumes or renews
+    lent: str = ""  # of a delegation, which nobody resumes or renews: between whom
 
 
 def may_act(subject: Subject, *, at: dt.datetime, epoch: int | None = None) -> Refusal | None:
@@ -89,7 +89,7 @@ def may_act(subject: Subject, *, at: dt.datetime, epoch: int | None = None) -> R
     `epoch` is the subject's epoch as the token in hand names it; a token from before the last revocation is dead,
     whatever its expiry says. `restrained` may act: what needs a person is decided by the pipeline, call by call.
     """
-    if subject.is_lent:
+    if subject.lent:
         return _lapse(subject, at)
     if subject.standing not in (Standing.ACTIVE, Standing.RESTRAINED):
         mend = (
@@ -117,8 +117,8 @@ def _lapse(subject: Subject, at: dt.datetime) -> Refusal | None:
     """Return why a delegation may not be used any more."""
     mend = "whoever lent it can delegate again: charter delegate"
     if subject.standing is not Standing.ACTIVE:
-        return Refusal(subject.name, f"the delegation `{subject.name}` was withdrawn", mend)
+        return Refusal(subject.name, f"the delegation `{subject.name}` {subject.lent} was withdrawn", mend)
     if subject.expires is not None and at >= subject.expires:
         ended = subject.expires.isoformat(timespec="seconds").replace("+00:00", "Z")
-        return Refusal(subject.name, f"the delegation `{subject.name}` ended at {ended}", mend)
+        return Refusal(subject.name, f"the delegation `{subject.name}` {subject.lent} ended at {ended}", mend)
     return None

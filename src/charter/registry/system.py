@@ -7,6 +7,7 @@ accepted at import; a tool whose definition no longer has that digest is held un
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -30,8 +31,11 @@ from charter.registry.charter import (
     Text,
 )
 from charter.registry.data_class import DataFlow, Touched
+from charter.registry.directory import fold
 from charter.registry.problem import PlacedError
 from charter.registry.upstream_credential import SecretRef, UpstreamCredential, VariableName
+
+GROUP = "group:"  # in `entitlements`: a group of the directory, by name
 
 
 class SystemKind(StrEnum):
@@ -236,16 +240,34 @@ class AccessGroups(Model):
 
 
 class Teams(Model):
-    """`teams.yaml`: the organisation's teams, the people who hold each human role, and who may use the console."""
+    """`teams.yaml`: the organisation's teams, the people who hold each human role, and who may use the console.
+
+    `entitlements` say what people of a team, of a role or of a group of the directory (`group:NAME`) may do themselves.
+    Once there are any, an agent that acts for a person may do no more than that person may, whatever its own charter
+    grants.
+    """
 
     charter: Literal["v1"]
     teams: dict[Name, Team] = Field(default_factory=dict)
     roles: dict[Name, tuple[Email, ...]] = Field(default_factory=dict)
     access: AccessGroups | None = None
+    entitlements: dict[Text, Annotated[tuple[Grant, ...], Field(max_length=200)]] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the file as plain JSON."""
         return self.model_dump(mode="json", exclude_none=True)
+
+    def roles_of(self, person: str) -> frozenset[str]:
+        """Return the human roles that a person holds."""
+        return frozenset(role for role, people in self.roles.items() if person in people)
+
+    def entitling(self, person: str, groups: Iterable[str]) -> tuple[str, ...] | None:
+        """Return under which names of `entitlements` a person of these groups stands; None if there are none at all."""
+        if self.entitlements is None:
+            return None
+        teams = {name for name, team in self.teams.items() if person in (team.lead, *team.members)}
+        held = teams | self.roles_of(person) | {f"{GROUP}{fold(group)}" for group in groups}
+        return tuple(name for name in self.entitlements if (fold(name) if name.startswith(GROUP) else name) in held)
 
     @property
     def people(self) -> frozenset[str]:

@@ -217,7 +217,9 @@ class GatewayApp:
     async def _initialize(self, asked: Asked, send: Send) -> None:
         """Open a session for the caller and this system, and for no one else."""
         version = negotiated(asked.frame.params.get("protocolVersion"))
-        session = self._sessions.open(asked.bearer.principal_id, asked.system, version)
+        session = self._sessions.open(
+            asked.bearer.principal_id, asked.system, version, delegation=asked.bearer.delegation
+        )
         assert asked.frame.id is not None  # noqa: S101 - looked at by the caller
         body = result_message(asked.frame.id, self._methods.initialize(asked, version))
         await send_json(send, 200, body, (SESSION_HEADER.encode(), session.id.encode()), *self._nonce(asked.head))
@@ -230,7 +232,9 @@ class GatewayApp:
         if SESSION_HEADER not in head.headers:
             raise HttpRefusal(400, "the header `Mcp-Session-Id` is missing: send `initialize` first")
         try:
-            return self._sessions.get(head.headers[SESSION_HEADER], bearer.principal_id, system)
+            return self._sessions.get(
+                head.headers[SESSION_HEADER], bearer.principal_id, system, delegation=bearer.delegation
+            )
         except AbsentError as err:
             raise HttpRefusal(404, f"{err.detail}; {err.help}") from err
 

@@ -16,6 +16,7 @@ is written.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,7 @@ from charter.identity.revocation import introspect, revoke
 from charter.server.gateway_http import Head, HttpRefusal, Receive, Scope, Send, read_head
 from charter.server.oauth_aws import AwsCallerIdentity
 from charter.server.oauth_clients import ASSERTION_TYPE, ClientMethod, Clients, PrivateKeyJwt
+from charter.server.oauth_exchange import SCOPE_DETAIL, TokenExchange
 from charter.server.oauth_federated import FederatedJwt
 from charter.server.oauth_flows import ClientCredentials, Flows, Issuing
 from charter.server.oauth_form import needed, read_form
@@ -98,7 +100,8 @@ class OAuthApp:
             Clients(parts, tuple(method(parts) for method in _installed(parts))),
             Issuing(parts),
         )
-        return cls(parts, clients, Flows([ClientCredentials(clients, issuing)]))
+        flows = Flows([ClientCredentials(clients, issuing), TokenExchange(parts, clients, issuing)])
+        return cls(parts, clients, flows)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -144,7 +147,11 @@ class OAuthApp:
         token = needed(form, "token")
         client = await self.clients.used(head, form)
         parts = self.parts
-        return Answer(introspect(parts.live, parts.tokens, token, client, issuer=parts.issuer, at=parts.clock.now()))
+        found = introspect(parts.live, parts.tokens, token, client, issuer=parts.issuer, at=parts.clock.now())
+        if "chain" in found:
+            proofs = await asyncio.to_thread(parts.actor_proofs, found["chain"]["delegation"])
+            found |= {"actor_proofs": proofs, "actor_proofs_complete": None not in proofs}
+        return Answer(found)
 
     async def _revoke(self, head: Head, receive: Receive) -> Answer:
         form = await read_form(head, receive)
@@ -187,6 +194,8 @@ class OAuthApp:
             "grant_types_supported": self.flows.grant_types,
             "response_types_supported": [],
             "dpop_signing_alg_values_supported": ["ES256", "EdDSA"],
+            "authorization_details_types_supported": [SCOPE_DETAIL],
+            "actor_proofs_supported": True,
         }
         methods = self.clients.methods
         algorithms = dict.fromkeys(name for method in methods for name in method.signing_algorithms)

@@ -15,8 +15,10 @@ from functools import partial
 from typing import Protocol
 
 from charter.core.errors import CharterError, ConflictError, ErrorCode, MalformedError, UnavailableError
+from charter.identity.exchange import MayAct, may_act_of
 from charter.identity.issuance import Issued, Refused, TokenRequest, issue, system_at
 from charter.identity.revocation import token_type
+from charter.registry.lending import Side
 from charter.registry.principal import Principal
 from charter.server.gateway_http import Head
 from charter.server.oauth_clients import Authenticated, Clients
@@ -71,6 +73,7 @@ class Issuing:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self.issuer = parts.issuer
 
     def asked(self, who: Authenticated, resource: str, head: Head) -> TokenRequest:
         """Return the request of `who` for a token for `resource`, with what its charter says of that now.
@@ -96,24 +99,47 @@ class Issuing:
         Raises:
             CharterError: it is refused; that is recorded, and counted as a failure.
         """
-        parts = self._parts
         for _ in range(MAX_TRIES):
-            match await parts.writer.awrite(
-                partial(issue, asked=asked, issuer=parts.issuer, seconds=parts.token_seconds)
-            ):
-                case Issued(claims):
-                    return {
-                        "access_token": parts.tokens.sign(claims),
-                        "token_type": token_type(asked.bound_to),
-                        "expires_in": claims["exp"] - claims["iat"],
-                    }
-                case Refused(error):
-                    parts.failures.failed(head.source, error.code, who.client.principal_id)
-                    raise error
-                case None:
-                    seen = self.asked(who, asked.resource, head)
-                    asked = replace(asked, granted=seen.granted, charter_digest=seen.charter_digest)
+            body = await self.once(who, asked, head)
+            if body is not None:
+                return body
+            seen = self.asked(who, asked.resource, head)
+            asked = replace(asked, granted=seen.granted, charter_digest=seen.charter_digest)
         raise ConflictError(ErrorCode.STALE, "the charter changed while the token was made", help="ask again")
+
+    async def once(self, who: Authenticated, asked: TokenRequest, head: Head) -> Body | None:
+        """Issue the token that `asked` describes; return None if a charter changed since it was looked at.
+
+        Raises:
+            CharterError: it is refused; that is recorded, and counted as a failure.
+        """
+        parts = self._parts
+        work = partial(issue, asked=asked, issuer=parts.issuer, seconds=parts.token_seconds)
+        match await parts.writer.awrite(work):
+            case Issued(claims):
+                return {
+                    "access_token": parts.tokens.sign(claims),
+                    "token_type": token_type(asked.bound_to),
+                    "expires_in": claims["exp"] - claims["iat"],
+                }
+            case Refused(error):
+                parts.failures.failed(head.source, error.code, who.client.principal_id)
+                raise error
+            case None:
+                return None
+
+    def may_act(self, who: Authenticated, form: Form, purpose: str | None) -> MayAct | None:
+        """Return whom the new token shall name as who may exchange it, if the request names anyone.
+
+        Raises:
+            MalformedError: the purpose is missing or no name.
+            DeniedError: the client's charter does not let it lend to whom it names.
+        """
+        named, live = form.get("may_act"), self._parts.live
+        if named is None:
+            return None
+        lender = live.principals[who.client.principal_id]
+        return may_act_of(live, Side(lender.name, self._parts.slices.of(lender).delegation), named, purpose)
 
     def _grants(self, principal: Principal, system: str) -> bool:
         """Return whether the charter grants anything on `system`; one that cannot be bound grants nothing."""
@@ -139,7 +165,11 @@ class ClientCredentials:
         who = await self._clients.authenticated(head, form)
         check_no_scope(form)
         resource = needed(form, "resource", ErrorCode.BAD_TARGET)
-        return await self._issuing.answer(who, self._issuing.asked(who, resource, head), head)
+        asked = self._issuing.asked(who, resource, head)
+        may_act = self._issuing.may_act(who, form, form.get("purpose"))
+        if may_act is not None:
+            asked = replace(asked, may_act=may_act.to_json(self._issuing.issuer))
+        return await self._issuing.answer(who, asked, head)
 
 
 def check_no_scope(form: Form) -> None:

@@ -20,6 +20,7 @@ from charter.identity.foreign import ForeignKey
 from charter.identity.keys import KeyRing
 from charter.identity.tokens import AccessTokens
 from charter.identity.work import IdentityWork
+from charter.registry.charter import DelegationTerms
 from charter.registry.issuer import TrustedIssuer
 from charter.registry.principal import LiveEstate, Principal
 from charter.server.client_tls import read_authorities
@@ -28,9 +29,14 @@ TOKEN_PATH = "/oauth/token"  # noqa: S105 - a path
 
 
 class BoundSlice(Protocol):
-    """A principal's policy, as far as issuing asks it."""
+    """A party's policy, as far as issuing asks it."""
 
-    def actions_on(self, system: str) -> object:
+    @property
+    def delegation(self) -> DelegationTerms | None:
+        """What its charter says of lending and borrowing."""
+        ...
+
+    def actions_on(self, system: str) -> frozenset[str]:
         """Return the actions it grants on `system`; nothing if it grants none."""
         ...
 
@@ -40,6 +46,14 @@ class Slices(Protocol):
 
     def of(self, principal: Principal) -> BoundSlice:
         """Return the policy of the charter version `principal` acts under.
+
+        Raises:
+            CharterError: it cannot be bound.
+        """
+        ...
+
+    def of_person(self, person: str, borrower: Principal) -> BoundSlice | None:
+        """Return the policy of what `person` may do when `borrower` acts for them; None if nothing is said of that.
 
         Raises:
             CharterError: it cannot be bound.
@@ -104,6 +118,7 @@ class Parts:
     aws_callers: CallerSource
     writer: Writer[IdentityWork]
     slices: Slices
+    actor_proofs: Callable[[str], list[str | None]]  # of the chain that a delegation ends, newest first
     clock: Clock
     entropy: Entropy
     token_seconds: int = TOKEN_SECONDS
@@ -136,6 +151,7 @@ class Parts:
             aws_callers=house.aws_callers,
             writer=house.database,
             slices=house.slices,
+            actor_proofs=lambda last: house.database.read(lambda tx: tx.delegations.proofs(last)),
             clock=house.clock,
             entropy=house.entropy,
             token_seconds=house.settings.token_seconds,

@@ -144,6 +144,7 @@ _OAUTH_BY_CODE = {
     ErrorCode.NONCE_NEEDED: ("use_dpop_nonce", 400),  # RFC 9449 section 8
     ErrorCode.BAD_TARGET: ("invalid_target", 400),  # RFC 8707 section 2
     ErrorCode.BAD_SCOPE: ("invalid_scope", 400),
+    ErrorCode.BAD_DETAILS: ("invalid_authorization_details", 400),  # RFC 9396 section 5
     ErrorCode.BAD_DELEGATION: ("invalid_request", 400),  # RFC 8693 section 2.2.2
     ErrorCode.UNSUPPORTED: ("unsupported_grant_type", 400),
     ErrorCode.UNSUPPORTED_RESPONSE: ("unsupported_response_type", 400),

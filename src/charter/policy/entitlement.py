@@ -1,0 +1,63 @@
+"""What a person may do, as a slice of its own: bound from the grants of their teams and roles, or from a ceiling.
+
+People are of no environment, hold no data classes of a charter and are never restrained, so the built-in rules say
+nothing of them; guardrails rule on principals, and are asked of the principals that act for them.
+
+INVARIANT: a person's slice allows nothing but what one of their grants does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from charter.core.canonical import digest_of
+from charter.policy.engine import Asked, Engine, Json
+from charter.policy.grant import Sources, compile_for
+from charter.policy.slice import Slice, check_faults, groups_of, parsed_grants, policy_text
+from charter.policy.vocabulary import action_id, schema_text
+from charter.registry.charter import Environment, Grant
+from charter.registry.data_class import DataFlow
+from charter.registry.risk import Risk
+from charter.registry.system import System
+
+PERSON = "person"
+_NOWHERE = Environment.PRODUCTION  # a slice has one; no policy of a person's reads it
+
+
+def bind_person(
+    person: str, grants: Sequence[Grant], sources: Sources, systems: Mapping[str, System], engine: Engine
+) -> Slice:
+    """Return the slice of a person who may do what `grants` say. Grants on systems that are not there say nothing.
+
+    Raises:
+        EstateError: a grant does not validate.
+        PolicyTextError: Cedar cannot bind them.
+    """
+    known = [grant for grant in grants if grant.system in systems]
+    rules = compile_for(person, known, sources, systems)
+    granted = groups_of((action_id(rule.system, action) for rule in rules for action in rule.actions), systems)
+    zones = frozenset(zone for rule in rules for zone in rule.zones)
+    arguments = frozenset(name for rule in rules for name in rule.arguments)
+    schema, text = schema_text(granted, zones, arguments), policy_text(rules, (), built_in=())
+    policies = parsed_grants(engine, rules)
+    if rules:
+        check_faults(engine.faults(text, schema), list(policies), rules, {})
+    attributes: Json = {"name": person, "kind": PERSON, "environment": _NOWHERE.value, "team": "", "data": []}
+    return Slice(
+        principal=person,
+        kind=PERSON,
+        environment=_NOWHERE,
+        team="",
+        risk=Risk(()),
+        data=(),
+        flow=DataFlow(),
+        grants=rules,
+        guardrails={},
+        granted=frozenset(granted),
+        zones=tuple(sorted(zones)),
+        arguments=tuple(sorted(arguments)),
+        schema=schema,
+        digest=digest_of({"person": person, "policies": text, "schema": schema}),
+        program=engine.bind(policies, Asked(person, attributes, granted)),
+        sources=sources,
+    )
