@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import base64
+import datetime as dt
 import os
 import re
 from collections.abc import Iterator
@@ -122,6 +123,11 @@ class World:
         transport = httpx.ASGITransport(app=app, client=("192.0.2.7", 50_000))
         async with httpx.AsyncClient(transport=transport, base_url=self.issuer) as client, asyncio.timeout(SECONDS):
             return await client.request(method, path, content=content, data=form, headers=headers)
+
+    def nonce(self, at: dt.datetime) -> str | None:
+        """Return the nonce that proofs of the moment `at` need."""
+        nonces = self.house.proofs.nonces
+        return nonces.fresh(at) if nonces else None
 
     def forgive(self) -> None:
         """Let the minute go by in which failed attempts are counted."""

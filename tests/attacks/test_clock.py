@@ -149,7 +149,9 @@ def test_an_assertion_is_good_once_though_the_clock_runs_ahead_and_is_set_right(
 
 
 def proof(world: World, **changed: Any) -> str:
-    claims = {"htm": "POST", "htu": world.resource, "iat": int(world.stage.clock.now().timestamp()), "jti": "p-1"}
+    at = world.stage.clock.now()
+    claims: dict[str, Any] = {"htm": "POST", "htu": world.resource, "iat": int(at.timestamp()), "jti": "p-1"}
+    claims |= {"nonce": world.nonce(at)}
     claims["ath"] = encode_base64url(hashlib.sha256(world.token.encode()).digest())
     return world.pair.framed(spelt({"alg": "ES256", "typ": "dpop+jwt", "jwk": world.pair.jwk}), spelt(claims | changed))
 

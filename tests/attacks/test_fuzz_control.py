@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charter.registry.access import Access
 from charter.server.control import control_app
-from fuzz_stage import a_world, check, fuzzed
+from fuzz_stage import World, a_world, check, fuzzed
 from hostile import BROKEN_JSON, JSON, TEXT, of_schema, spelt
 from houses import estate_files
 
@@ -115,6 +116,38 @@ def test_nothing_sent_breaks_it(tmp_path: Path, method: str, path: str) -> None:
 
         attempt()
         assert world.house.database.healthy
+
+
+@pytest.mark.parametrize("access", [None, Access.VIEWER, Access.ADMIN])
+def test_nothing_sent_through_the_public_door_breaks_it_or_takes_more_than_one_has(
+    tmp_path: Path, access: Access | None
+) -> None:
+    """The same operations, asked by a terminal elsewhere: a stranger gets nothing, a viewer changes nothing."""
+    with a_world(tmp_path) as world:
+        token = world.signin.open("pia@example.com", access, is_terminal=True) if access else "a-guess"
+        world.secrets.append(token)
+        before = world.house.database.head.size
+        for method, path in OPERATIONS:
+            fuzz_through_the_door(world, method, path, token, tmp_path)
+        if access is not Access.ADMIN:
+            assert world.house.database.head.size == before
+
+
+def fuzz_through_the_door(world: World, method: str, path: str, token: str, folder: Path) -> None:
+    @fuzzed(3)
+    @given(requests(method, path, folder), st.sampled_from(["", "origin", "cookie"]))
+    def attempt(asked: tuple[str, bytes | None], other: str) -> None:
+        address, body = asked
+        world.forgive()
+        headers = {"authorization": f"Bearer {token}", "host": world.issuer.removeprefix("http://")}
+        headers |= {"content-type": "application/json"} if body is not None else {}
+        headers |= {other: "https://evil.example"} if other else {}
+        answer = world.ask(world.doors, method, address, content=body, headers=headers)
+        check(world, answer)
+        if token == "a-guess" or other:
+            assert answer.status_code in (400, 401, 403, 404, 413, 415), answer.text
+
+    attempt()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import io
+import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -17,9 +18,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charter.cli.connecting import _Listener
 from charter.cli.relay import Relay, relaying
 from charter.console.door import Door
 from charter.core.errors import ErrorCode, UnavailableError
+from charter.server.control_gate import ControlGate
 from charter.server.gateway import GatewayApp
 from charter.server.oauth import OAuthApp
 from charter.server.scim import ScimApp
@@ -37,8 +40,10 @@ LISTENING = frozenset(
 DOORS = {
     "server/app.py": ("fuzz_control", "fuzz_oauth", "fuzz_console", "fuzz_gateway", "fuzz_scim", "http_connections"),
     "server/control_socket.py": ("fuzz_control",),
-    "server/gateway.py": ("fuzz_gateway",),  # a stream on which a caller listens
+    "server/workload_door.py": ("workload_api",),
+    "bootstrap/workload.py": ("workload_api",),  # what tells of the socket's peers
     "cli/relay.py": ("fuzz_doors",),
+    "cli/connecting.py": ("fuzz_doors",),
 }
 
 
@@ -49,13 +54,10 @@ def listening(tree: ast.AST) -> bool:
     own = {alias.asname or alias.name for node in imports for alias in node.names}  # ours listen where they are written
     calls = [node.func for node in nodes if isinstance(node, ast.Call)]
     named = {call.id for call in calls if isinstance(call, ast.Name)} - own
-    methods = {call.attr for call in calls if isinstance(call, ast.Attribute) and not _is_policy(call)}
+    methods = {call.attr for call in calls if isinstance(call, ast.Attribute)}
+    if "socket" not in {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}:
+        methods -= {"bind", "listen"}  # policies are bound too, and estates listened to
     return not LISTENING.isdisjoint(named | methods)
-
-
-def _is_policy(called: ast.Attribute) -> bool:
-    """`engine.bind` binds a policy, not an address."""
-    return isinstance(called.value, ast.Name) and called.value.id == "engine"
 
 
 def test_every_door_is_tried_by_a_fuzz_test() -> None:
@@ -73,7 +75,7 @@ def test_every_door_is_tried_by_a_fuzz_test() -> None:
 def test_the_tcp_door_leads_to_nothing_else(tmp_path: Path) -> None:
     with a_world(tmp_path) as world:
         behind = {type(app) for _, app in world.doors._routes}
-        assert behind == {GatewayApp, OAuthApp, ScimApp}
+        assert behind == {GatewayApp, OAuthApp, ScimApp, ControlGate}
         assert type(world.doors._console) is Door
 
 
@@ -97,7 +99,9 @@ def relay() -> Iterator[tuple[Background, str, aiohttp.ClientSession]]:
     try:
         upstream = background.enter(serving(RogueHttp(modern=True)))
         places = {"notes": upstream, "broken": f"{upstream}/broken", "gone": "http://127.0.0.1:9/"}
-        base = background.enter(relaying(Relay(places, SECRET, credentials, lambda _: None)))
+        base = background.enter(
+            relaying(Relay(places, SECRET, credentials, forget=lambda _: None, learn=lambda _: False))
+        )
         web = background.run(session())
         yield background, base, web
         background.run(web.close())
@@ -146,3 +150,55 @@ def test_a_body_larger_than_any_call_is_refused_by_the_relay(
     background, base, web = relay
     status, _ = background.run(ask(web, "POST", f"{base}/{SECRET}/notes", io.BytesIO(b"x" * (17 * 1024 * 1024)), {}))
     assert status == 413
+
+
+# --- the loopback address that a browser comes back to ---
+
+
+@pytest.fixture
+def back() -> Iterator[_Listener]:
+    with _Listener() as listener:
+        yield listener
+
+
+def visit(listener: _Listener, target: str) -> int:
+    """Ask for a target exactly as it is written; return the status, 0 if the line was closed."""
+    with socket.create_connection(listener._server.server_address[:2], timeout=15) as line:  # type: ignore[arg-type]  # it is IPv4
+        line.sendall(b"GET " + target.encode("utf-8", "surrogatepass") + b" HTTP/1.0\r\n\r\n")
+        answer = line.recv(65_536)
+    return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/") else 0
+
+
+def test_nothing_sent_to_the_sign_ins_loopback_address_breaks_it_or_passes_for_the_real_answer(
+    back: _Listener, capfd: pytest.CaptureFixture[str]
+) -> None:
+    back._state = "the-state"
+
+    @fuzzed(60)
+    @given(TEXT | st.builds("/back?{}={}&{}={}".format, SEGMENT, SEGMENT, st.sampled_from(["state", "code"]), SEGMENT))
+    def attempt(target: str) -> None:
+        assert visit(back, target) in (0, 200, 400, 414, 501, 505)
+        assert back._said == {}
+
+    attempt()
+    for target in (
+        "//[",
+        "/back?state=the-state&state=the-state&code=x",
+        "/back?state=the-stat&code=x",
+        "/?" + "a=1&" * 50,
+    ):
+        visit(back, target)
+    assert back._said == {}
+    assert visit(back, "/back?state=the-state&code=good") == 200
+    assert back.wait("the-state") == {"state": "the-state", "code": "good"}
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_someone_who_connects_and_says_nothing_does_not_hold_the_sign_in_up(back: _Listener) -> None:
+    back._state = "the-state"
+    lines = [socket.create_connection(back._server.server_address[:2]) for _ in range(3)]  # type: ignore[arg-type]  # it is IPv4
+    try:
+        assert visit(back, "/back?state=the-state&code=good") == 200
+    finally:
+        for line in lines:
+            line.close()

@@ -70,8 +70,9 @@ def assertions(draw: st.DrawFn, world: World) -> str:
 @st.composite
 def proofs(draw: st.DrawFn, world: World, method: str, url: str) -> str:
     """Return a DPoP proof by a stranger's own key: its signature is good, and what it says may be anything."""
-    now = int(world.stage.clock.now().timestamp())
-    claims: dict[str, Any] = {"htm": method, "htu": url, "iat": now, "jti": "x"}
+    at = world.stage.clock.now()
+    claims: dict[str, Any] = {"htm": method, "htu": url, "iat": int(at.timestamp()), "jti": "x"}
+    claims |= {"nonce": world.nonce(at)}
     claims |= draw(st.dictionaries(st.sampled_from([*claims, "ath", "nonce"]), JSON, max_size=2))
     pair = ClientKeyPair.fresh("stranger")
     header = {"alg": "ES256", "typ": "dpop+jwt", "jwk": pair.jwk} | draw(

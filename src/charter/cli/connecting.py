@@ -6,6 +6,7 @@ it. So nothing that passes through this process is of use to anyone else (RFC 82
 
 from __future__ import annotations
 
+import hmac
 import http.server
 import threading
 from typing import Any, Self
@@ -18,7 +19,9 @@ from charter.cli.output import err
 from charter.core.errors import DeniedError, ErrorCode, UnavailableError
 
 WAIT_SECONDS = 300.0
-MAX_CODE = 4096
+REQUEST_SECONDS = 10.0  # that whoever connects has to say what they want
+MAX_CODE = 4096  # characters of the address
+MAX_FIELDS = 16
 _DONE = (
     b"<!doctype html><meta charset=utf-8><title>Charter</title><p>You can close this page and go back to the terminal."
 )
@@ -61,6 +64,8 @@ class _Listener:
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
+            timeout = REQUEST_SECONDS
+
             def do_GET(self) -> None:
                 outer._take(self.path)
                 self.send_response(200)
@@ -73,7 +78,7 @@ class _Listener:
             def log_message(self, format: str, *args: object) -> None:
                 """Write nothing: the address holds the code."""
 
-        self._server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property
@@ -93,8 +98,14 @@ class _Listener:
         return self._said
 
     def _take(self, path: str) -> None:
-        query = {key: values[0] for key, values in parse_qs(urlsplit(path).query).items() if len(values) == 1}
-        if self._state and query.get("state") == self._state and len(path) <= MAX_CODE:
+        if len(path) > MAX_CODE:
+            return
+        try:
+            found = parse_qs(urlsplit(path).query, max_num_fields=MAX_FIELDS)
+        except ValueError:
+            return
+        query = {key: values[0] for key, values in found.items() if len(values) == 1}
+        if self._state and hmac.compare_digest(query.get("state", "").encode(), self._state.encode()):
             self._said = query
             self._came.set()
 
