@@ -20,17 +20,19 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import typer
+
+from charter.cli.main import app
+
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
-SERVERS = ROOT / ".venv-servers" / "bin"
 NOTES = [sys.executable, str(ROOT / "tests" / "servers" / "notes.py")]
 OPERATOR = "operator@example.com"
 SECONDS = 120  # far more than any command takes: a bound, not a measure
-_JSON = re.compile(r"With --json: ([^.]*)\.")
 
 
 def login(home: Path, **added: str) -> dict[str, str]:
@@ -74,7 +76,6 @@ class Terminal:
     environment: Mapping[str, str]
     options: tuple[str, ...] = ()  # before the command
     before: tuple[str, ...] = ()  # a command that runs the command
-    _said: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def at(cls, folder: Path, **added: str) -> Terminal:
@@ -114,15 +115,19 @@ class Terminal:
         return self.charter(*words, expect=expect).out
 
     def ask(self, *words: str, expect: int = 0) -> Any:
-        """Return a command's --json answer: one document on standard output, nothing on standard error."""
+        """Return a command's --json answer: one document with the fields its --help promises, nothing beside it."""
         done = self.charter(*words, "--json", expect=expect)
         assert done.err == "", done.err
-        return json.loads(done.out)
+        answer = json.loads(done.out)
+        if "error" not in answer:
+            promised = documented_fields(words)
+            assert any(fields <= set(answer) for fields in promised), f"{list(answer)} keeps not {promised}"
+        return answer
 
     def refused(self, *words: str, expect: int) -> dict[str, Any]:
         """Return the error that a command ends with, as --json gives it."""
         error = self.ask(*words, expect=expect)
-        assert list(error) == ["error", "detail", "help", "exit"], error
+        assert list(error)[:4] == ["error", "detail", "help", "exit"], error
         assert error["exit"] == expect
         return dict(error)
 
@@ -159,6 +164,17 @@ class Terminal:
 
     def _command(self, *words: str) -> list[str]:
         return [*self.before, str(BIN / "charter"), *self.options, *words]
+
+
+def documented_fields(words: tuple[str, ...]) -> list[set[str]]:
+    """Return the fields that a command's --help promises of --json, for each form of its answer."""
+    command: Any = typer.main.get_command(app)
+    for word in words:
+        command = command.commands[word]
+        if not hasattr(command, "commands"):
+            break
+    told = re.sub(r"\s+", " ", command.help)
+    return [set(fields.split(", ")) for fields in re.findall(r"(?:With --json|Of a verdict): ([a-z_, ]+)\.", told)]
 
 
 def _await_start(process: subprocess.Popen[bytes], log: Path) -> tuple[str, str]:

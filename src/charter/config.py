@@ -154,8 +154,7 @@ def settings_from(environment: Mapping[str, str], **given: Any) -> Settings:  # 
         if field in Settings.model_fields:
             values[field] = environment[name]
         else:
-            known = [_PREFIX + known.upper() for known in Settings.model_fields]
-            faults.append(f"`{name}` is no setting; {suggestion(name, known)}")
+            faults.append(f"`{name}` is no setting; {suggestion(name, variables())}")
     values |= {name: value for name, value in given.items() if value is not None}
     try:
         settings = Settings.model_validate(values)
@@ -165,6 +164,11 @@ def settings_from(environment: Mapping[str, str], **given: Any) -> Settings:  # 
     if faults:
         raise _refused(faults)
     return settings
+
+
+def variables() -> list[str]:
+    """Return the environment variables that are settings."""
+    return [_PREFIX + field.upper() for field in Settings.model_fields]
 
 
 def read_settings(**given: Any) -> Settings:  # noqa: ANN401

@@ -110,10 +110,10 @@ class Control:
                 ) as client:
                     yield client
             return
+        _must_be_begun(self.settings)
         from charter.bootstrap import build
         from charter.server.control import control_app
 
-        _must_be_begun(self.settings)
         house = await asyncio.to_thread(build, self.settings)
         try:
             inner = httpx.ASGITransport(app=control_app(house), raise_app_exceptions=True)

@@ -54,7 +54,7 @@ def new(
 ) -> None:
     """Write a charter from an approved pattern.
 
-    Example: charter new coding-agent principal=release-helper owner=rita@example.com
+    Example: charter new coding-agent principal=docs-bot owner=rita@example.com branch=docs-bot
 
     With --json: principal, path, text.
     """

@@ -11,6 +11,7 @@ import typer
 
 from charter.cli.context import Json, context_of
 from charter.cli.output import NO, print_json, say, table
+from charter.config import variables
 
 if TYPE_CHECKING:
     from charter.server.app import Addresses
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.command("demo")(demo)
-    app.command("up")(up)
+    app.command("up", epilog=f"Settings from the environment (docs/operating.md): {', '.join(variables())}.")(up)
     app.command("console")(console)
     app.command("doctor")(doctor)
     app.command("token")(token)
@@ -46,10 +47,6 @@ def up(
 
     Prints a one-time link that signs you in to the console. Stops on Ctrl-C or SIGTERM, once the calls under way have
     ended; asked twice, it waits for none.
-
-    Settings come from these options or from the environment, by the names in docs/operating.md: CHARTER_ESTATE,
-    CHARTER_DATA, CHARTER_DATABASE, CHARTER_HOST, CHARTER_PORT, CHARTER_PUBLIC_URL, CHARTER_TRUST_DOMAIN, CHARTER_KEYS,
-    CHARTER_OPERATOR, CHARTER_CALL_SECONDS, CHARTER_MAX_BODY_BYTES, CHARTER_WORKLOAD_SOCKET.
 
     Example: charter up --port 8420
 
