@@ -69,7 +69,7 @@ class SqlLog:
     def tile(self, level: int, index: int) -> bytes:
         """Return the hashes of a tile, or b"" if it is not kept."""
         found = self.connection.execute(_HASHES, {"node": self.node, "level": level, "place": index}).scalar()
-        return bytes(found or b"")
+        return octets(found or b"")
 
     def _holds(self, text: bytes) -> sa.ColumnElement[bool]:
         if self.connection.dialect.name == "postgresql":
@@ -78,9 +78,14 @@ class SqlLog:
 
     def _stored(self, query: sa.Select[Any]) -> Sequence[Stored]:
         return [
-            Stored(node, index, time, kind, principal, bytes(data))
+            Stored(node, index, time, kind, principal, octets(data))
             for node, index, time, kind, principal, data in self.connection.execute(query)
         ]
+
+
+def octets(value: bytes | str) -> bytes:
+    """Return what a column of bytes holds; SQLite gives text where a careless or ill hand wrote some."""
+    return value.encode() if isinstance(value, str) else bytes(value)
 
 
 def _select() -> sa.Select[Any]:

@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from charter.adapters import tables as t
 from charter.adapters.driver_sql import Compiled, batch
-from charter.adapters.evidence_store import SqlLog
+from charter.adapters.evidence_store import SqlLog, octets
 from charter.core.clock import rfc3339
 from charter.core.errors import ErrorCode, IntegrityError, MalformedError
 from charter.core.keys import Signer
@@ -128,7 +128,7 @@ class LogWriter:
             start = (expected - first) * HASH_BYTES
             if index != expected:
                 raise _broken(f"entry {expected} is missing")
-            if leaf_hash(bytes(data)) != edge.partial[0][start : start + HASH_BYTES]:
+            if leaf_hash(octets(data)) != edge.partial[0][start : start + HASH_BYTES]:
                 raise _broken(f"entry {index} is not what was recorded")
 
     def _sign(self, edge: Edge) -> str:

@@ -29,8 +29,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+try:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+except ImportError:
+    sys.stderr.write("charter_verify.py needs the package `cryptography`: python3 -m pip install cryptography\n")
+    raise SystemExit(2) from None
 
 FORMAT = "charter.evidence/1"
 TILE = 256  # leaf hashes a line
