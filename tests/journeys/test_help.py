@@ -38,6 +38,7 @@ def test_a_command_shows_an_example_that_can_be_typed(
 ) -> None:
     for folder in ("our-app", "estate"):
         (tmp_path / folder).mkdir()
+    (tmp_path / "estate" / "refund-agent.pem").touch()
     monkeypatch.chdir(tmp_path / "estate")
     examples = re.findall(r"^Example: charter (.+)$", COMMANDS[name].help, re.MULTILINE)
 

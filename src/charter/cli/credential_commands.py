@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from charter.cli.context import Json, context_of
+from charter.cli.control import segment
 from charter.cli.output import print_json, say, table
-from charter.core.errors import ErrorCode, MalformedError
-from charter.identity.bundle import ec_jwk
-from charter.identity.jose import encode_base64url
 
 Name = Annotated[str, typer.Argument(help="The principal's name.")]
 Why = Annotated[str, typer.Option("--reason", "-r", help="Why; it stands in the evidence.")]
-MAX_FILE = 32_768  # bytes
 
 
 def register(app: typer.Typer) -> None:
@@ -35,8 +29,10 @@ def list_keys(context: typer.Context, name: Name, as_json: Json = False) -> None
     """List what NAME proves itself by, in use or not.
 
     Example: charter key ls refund-agent
+
+    With --json: principal, keys.
     """
-    keys = context_of(context).control.get(f"/v1/principals/{name}")["keys"]
+    keys = context_of(context).control.get(f"/v1/principals/{segment(name)}")["keys"]
     if as_json:
         print_json({"principal": name, "keys": keys})
         return
@@ -56,10 +52,14 @@ def add(
     """Register the public key, or the client certificate, that NAME will prove itself by.
 
     Example: charter key add refund-agent refund-agent.pem
+
+    With --json: principal, client_id, key, thumbprint.
     """
+    from charter.cli.key_files import MAX_FILE, key_in
+
     here = context_of(context)
     body = key_in(file.read_bytes()[: MAX_FILE + 1]) | {"actor": here.operator, "reason": reason}
-    answer = here.control.post(f"/v1/principals/{name}/keys", body)
+    answer = here.control.post(f"/v1/principals/{segment(name)}/keys", body)
     if as_json:
         print_json(answer)
         return
@@ -72,9 +72,11 @@ def secret(context: typer.Context, name: Name, reason: Why = "asked for", as_jso
     The one before stays good until it is revoked, so that a client can change over.
 
     Example: charter key secret old-bot
+
+    With --json: principal, client_id, key, secret.
     """
     here = context_of(context)
-    answer = here.control.post(f"/v1/principals/{name}/secret", {"actor": here.operator, "reason": reason})
+    answer = here.control.post(f"/v1/principals/{segment(name)}/secret", {"actor": here.operator, "reason": reason})
     if as_json:
         print_json(answer)
         return
@@ -93,52 +95,14 @@ def revoke(
     """Revoke one credential of NAME. What it obtained is dead at once; the identity stays.
 
     Example: charter key revoke refund-agent crd_01k… --reason "laptop lost"
+
+    With --json: principal, key, standing.
     """
     here = context_of(context)
-    answer = here.control.delete(f"/v1/principals/{name}/keys/{key}", {"person": here.operator, "reason": reason})
+    answer = here.control.delete(
+        f"/v1/principals/{segment(name)}/keys/{segment(key)}", {"person": here.operator, "reason": reason}
+    )
     if as_json:
         print_json(answer)
         return
     say(f"{answer['key']} of {name} is {answer['standing']}", "bold")
-
-
-def key_in(data: bytes) -> dict[str, Any]:
-    """Return what a file registers: `{"certificate": PEM}` or `{"jwk": {…}}`.
-
-    Raises:
-        MalformedError: it holds neither, or a private key.
-    """
-    if len(data) > MAX_FILE:
-        raise _unfit(f"is larger than {MAX_FILE} bytes")
-    if b"PRIVATE KEY" in data:
-        raise _unfit("holds a private key, which must stay where it is")
-    if b"BEGIN CERTIFICATE" in data:
-        return {"certificate": data.decode("ascii", "replace")}
-    if b"BEGIN PUBLIC KEY" in data:
-        return {"jwk": _jwk_of(data)}
-    try:
-        found = json.loads(data)
-    except (ValueError, RecursionError) as err:
-        raise _unfit("is neither PEM nor a JWK") from err
-    if not isinstance(found, dict):
-        raise _unfit("is no JWK")
-    return {"jwk": found}
-
-
-def _jwk_of(data: bytes) -> dict[str, str]:
-    try:
-        key = serialization.load_pem_public_key(data)
-    except ValueError as err:
-        raise _unfit("holds no public key that can be read") from err
-    if isinstance(key, ed25519.Ed25519PublicKey):
-        raw = key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-        return {"crv": "Ed25519", "kty": "OKP", "x": encode_base64url(raw)}
-    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
-        return ec_jwk(key)
-    raise _unfit("holds a key of another kind than EC with P-256 or Ed25519")
-
-
-def _unfit(why: str) -> MalformedError:
-    return MalformedError(
-        ErrorCode.BAD_VALUE, f"the file {why}", help="give a certificate or public key in PEM, or a public JWK"
-    )

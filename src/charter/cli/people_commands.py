@@ -30,6 +30,8 @@ def list_people(
     """List the people the directory provisioned, and their groups.
 
     Example: charter people ls --group payments-ops
+
+    With --json: people, total, groups.
     """
     answer = context_of(context).control.get("/v1/people", group=group)
     if as_json:
@@ -50,6 +52,8 @@ def provisioner(context: typer.Context, name: Name, as_json: Json = False) -> No
     """Let a directory provision people and groups. Prints its bearer token, this once.
 
     Example: charter people provisioner okta
+
+    With --json: id, name, standing, made_by, made_at, url, token.
     """
     here = context_of(context)
     answer = here.control.post("/v1/people/provisioners", {"name": name, "actor": here.operator})
@@ -64,7 +68,9 @@ def provisioner(context: typer.Context, name: Name, as_json: Json = False) -> No
 def provisioners(context: typer.Context, as_json: Json = False) -> None:
     """List whose directories may provision.
 
-    Example: charter people provisioners --json
+    Example: charter people provisioners
+
+    With --json: provisioners.
     """
     answer = context_of(context).control.get("/v1/people/provisioners")
     if as_json:
@@ -80,6 +86,8 @@ def revoke_provisioner(context: typer.Context, name: Name, as_json: Json = False
     """Let a directory provision no more, from the next request on. What it provisioned stays.
 
     Example: charter people revoke-provisioner okta
+
+    With --json: id, name, standing, made_by, made_at.
     """
     here = context_of(context)
     answer = here.control.post("/v1/people/provisioners/revoke", {"name": name, "actor": here.operator})
