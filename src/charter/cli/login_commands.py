@@ -25,6 +25,8 @@ def login(context: typer.Context, server: Server = None, as_json: Json = False) 
     Afterwards commands work there: charter --server https://charter.example ls, or set CHARTER_SERVER.
 
     Example: charter login https://charter.example
+
+    With --json: server, signed_in.
     """
     settings = context_of(context).settings
 
@@ -43,6 +45,8 @@ def logout(context: typer.Context, server: Server = None, as_json: Json = False)
     """Forget what this terminal was given at a Charter elsewhere.
 
     Example: charter logout https://charter.example
+
+    With --json: signed_out.
     """
     settings = context_of(context).settings
     was = forget(settings.logins, _named(server, settings.server))
