@@ -179,10 +179,11 @@ def listed(texts: list[str]) -> str:
 
 
 class Author:
-    """Writes policies by dice."""
+    """Writes policies by dice. A narrow one reads few attributes, again and again, and branches much."""
 
-    def __init__(self, dice: random.Random) -> None:
+    def __init__(self, dice: random.Random, *, narrow: bool = False) -> None:
         self.dice = dice
+        self.narrow = narrow
 
     def policy(self) -> str:
         dice = self.dice
@@ -238,8 +239,8 @@ class Author:
         return plain[kind]()
 
     def access(self, kind: str) -> str:
-        base = self.dice.choice(("principal", "resource", "context"))
-        if kind in ("string", "long", "decimal") and self.dice.random() < 0.3:
+        base = "context" if self.narrow else self.dice.choice(("principal", "resource", "context"))
+        if kind in HOME.values() and self.dice.random() < (0.8 if self.narrow else 0.3):
             return f"{base}.home.{ {'string': 'city', 'long': 'zip', 'decimal': 'limit'}[kind] }"
         name = self.dice.choice([name for name, its in KINDS.items() if its == kind])
         return f'{base}["{name}"]' if " " in name else f"{base}.{name}"
@@ -250,6 +251,8 @@ class Author:
 
         number = self.dice.choice(("long", "long", "long", "datetime", "duration"))
         base = self.dice.choice(("principal", "resource", "context", "principal.home", "context.home", "action"))
+        if self.narrow and self.dice.random() < 0.6:
+            return self._branch(depth)
         some = self.dice.choice(TYPES)
         group = self.dice.choice(GROUPS)
         variable = self.dice.choice(("principal", "resource", "action"))
@@ -281,6 +284,13 @@ class Author:
                 lambda: f"(principal in {self.dice.choice(('resource', 'principal'))})",
             )
         )()
+
+    def _branch(self, depth: int) -> str:
+        """Return a part that is run only sometimes, so that what it finds is known only sometimes."""
+        one, other, third = (self.expression("bool", depth) for _ in range(3))
+        return self.dice.choice(
+            (f"({one} && {other})", f"({one} || {other})", f"!({one})", f"(if {one} then {other} else {third})")
+        )
 
     def _string(self, depth: int) -> str:
         return f"(if {self.expression('bool', depth)} then {self.leaf('string')} else {self.leaf('string')})"

@@ -11,8 +11,8 @@ import pytest
 from cedar_dice import a_call, a_charter_by_dice, some_guardrails
 from cedar_fuzz import Author, a_world, bound, by_cedar, by_python, read
 from charter.adapters.cedar import CedarEngine
+from charter.policy import expression
 from charter.policy.compile import Compiled, NotModelledError, compile_policy
-from charter.policy.expression import NAMES
 from charter.policy.request import build_request
 from charter.policy.shadow import CompiledEngine
 from charter.policy.slice import bind_slice
@@ -27,9 +27,10 @@ SET = 6  # policies
 def compared(seed: int, sets: int) -> Counter[str]:
     """Compare `sets` sets of policies made by dice; return how often what was seen."""
     dice = random.Random(seed)  # noqa: S311 - the same every time
-    author = Author(dice)
+    authors = (Author(dice), Author(dice, narrow=True))
     seen: Counter[str] = Counter()
-    for _ in range(sets):
+    for number in range(sets):
+        author = authors[number % 2]
         text = "\n".join(author.policy() for _ in range(SET))
         policies, compiled = modelled(read(text), seen)
         if not policies:
@@ -130,6 +131,13 @@ PLANTED = {
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_fault_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison can fail: Python's own way in place of Cedar's is noticed."""
-    monkeypatch.setitem(NAMES, name, PLANTED[name])
+    monkeypatch.setitem(expression.NAMES, name, PLANTED[name])
+    with pytest.raises(AssertionError):
+        compared(9, 400)
+
+
+def test_a_name_that_might_be_read_before_it_is_set_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The comparison can fail here too: what is known on one branch alone is taken for known."""
+    monkeypatch.setattr(expression, "_both", lambda one, other: one | other)
     with pytest.raises(AssertionError):
         compared(9, 400)

@@ -70,8 +70,10 @@ def compile_policy(policy: Json) -> Compiled:
     writer = Writer()
     terms = _resource_scope(writer, policy["resource"])
     for condition in policy["conditions"]:
+        is_when = condition["kind"] == "when"
         body = writer.taken(condition["body"], bool, 0)
-        terms.append(body if condition["kind"] == "when" else f"not {body}")
+        terms.append(body if is_when else f"not {body}")
+        writer.known = writer.known_if[is_when]  # the next is asked only if this one holds
     code = f"def rule(p, r, c, e, v):\n    return {' and '.join(terms) or 'True'}\n"
     try:
         rule = _rule(code)

@@ -5,6 +5,10 @@ value, attributes of anything but principal, resource, context and the records t
 action and resource on the left of `in` and `is`, and what is deeper or longer than the bounds below.
 
 INVARIANT: an expression of Cedar and its Python give the same value, or an error both.
+What was reached and found to be of a type is not reached again where it surely was before: `known` holds its names. A
+part of `&&`, `||` and `if` is run only sometimes, so what it found is known afterwards only where it surely ran.
+
+INVARIANT: an expression's Python is written in the order in which it is run, or a name could be read before it is set.
 INVARIANT: no attribute of principal, resource or context is an entity (`vocabulary.py` has none), so what is reached
 from them by `.` is a record where it has attributes.
 """
@@ -37,6 +41,9 @@ class Term(NamedTuple):
     constant: Any = None
 
 
+Path = tuple[str, ...]
+Known = dict[tuple[Path, type], str]  # what is reached by a path, of a type -> the name that holds it
+_BRANCHING = frozenset({"&&", "||", "!", "if-then-else"})
 _VARIABLES = {"principal": 0, "action": 2, "resource": 4}  # where `e` has the uid; what it is in comes after
 _RECORDS = {"principal": "p", "resource": "r", "context": "c"}
 _ORDERED = (int, Moment, Span)
@@ -54,6 +61,8 @@ class Writer:
     """Writes one policy's code and gathers its values."""
 
     values: list[Any] = field(default_factory=list)
+    known: Known = field(default_factory=dict)  # at the point that is written
+    known_if: dict[bool, Known] = field(default_factory=dict)  # after the last expression, if it was true, or false
     temporaries: int = 0
     nodes: int = 0
 
@@ -79,20 +88,36 @@ class Writer:
         write = _WRITERS.get(operator)
         if write is None:
             raise NotModelledError(f"`{operator}` is not modelled")
-        return write(self, given, depth + 1)
+        self.known_if = {}
+        written = write(self, given, depth + 1)
+        if operator not in _BRANCHING:
+            self.known_if = {True: self.known, False: self.known}
+        return written
 
     def taken(self, node: Json, kind: type, depth: int) -> str:
         """Return the code of an expression where only a value of exactly this type is taken."""
-        return self.guarded(self.term(node, depth), kind)
+        path = _path(node)
+        if path and (path, kind) in self.known:
+            self.known_if = {True: self.known, False: self.known}
+            return self.known[path, kind]
+        return self.guarded(self.term(node, depth), kind, path)
 
-    def guarded(self, term: Term, kind: type) -> str:
+    def guarded(self, term: Term, kind: type, path: Path = ()) -> str:
         """Return the code of a term, with the question whether its value is of this type."""
         if term.kind is kind:
             return term.text
         if term.kind is not None:
             return "fail()"
         name = self.temporary()
+        if path:
+            self.known = self.known | {(path, kind): name}
+            self.known_if = {word: known | {(path, kind): name} for word, known in self.known_if.items()}
         return f"({name} if type({name} := {term.text}) is {kind.__name__} else fail())"
+
+    def settle(self, if_true: Known, if_false: Known) -> None:
+        """Say what is known after an expression, by its word; after it whatever its word is what both have."""
+        self.known_if = {True: if_true, False: if_false}
+        self.known = _both(if_true, if_false)
 
     def temporary(self) -> str:
         """Return a fresh name."""
@@ -111,6 +136,20 @@ class Writer:
 
 
 _Write = Callable[[Writer, Any, int], Term]
+
+
+def _both(one: Known, other: Known) -> Known:
+    """Return what is known either way."""
+    return one if one is other else {each: name for each, name in one.items() if other.get(each) == name}
+
+
+def _path(node: Json) -> Path:
+    """Return `("context", "arguments", "amount")` for such a chain of accesses, () for anything else."""
+    names: list[str] = []
+    while "." in node:
+        names.append(node["."]["attr"])
+        node = node["."]["left"]
+    return (node["Var"], *reversed(names)) if names and "Var" in node else ()
 
 
 def uid_of(entity: Json) -> Uid:
@@ -143,22 +182,38 @@ def _has(writer: Writer, given: Json, depth: int) -> Term:
 
 
 def _and(writer: Writer, given: Json, depth: int) -> Term:
-    left, right = (writer.taken(given[side], bool, depth) for side in ("left", "right"))
+    left = writer.taken(given["left"], bool, depth)
+    if_left = writer.known_if
+    writer.known = if_left[True]
+    right = writer.taken(given["right"], bool, depth)
+    writer.settle(writer.known_if[True], _both(if_left[False], writer.known_if[False]))
     return Term(f"({left} and {right})", bool)
 
 
 def _or(writer: Writer, given: Json, depth: int) -> Term:
-    left, right = (writer.taken(given[side], bool, depth) for side in ("left", "right"))
+    left = writer.taken(given["left"], bool, depth)
+    if_left = writer.known_if
+    writer.known = if_left[False]
+    right = writer.taken(given["right"], bool, depth)
+    writer.settle(_both(if_left[True], writer.known_if[True]), writer.known_if[False])
     return Term(f"({left} or {right})", bool)
 
 
 def _not(writer: Writer, given: Json, depth: int) -> Term:
-    return Term(f"(not {writer.taken(given['arg'], bool, depth)})", bool)
+    text = writer.taken(given["arg"], bool, depth)
+    writer.settle(writer.known_if[False], writer.known_if[True])
+    return Term(f"(not {text})", bool)
 
 
 def _if(writer: Writer, given: Json, depth: int) -> Term:
     asked = writer.taken(given["if"], bool, depth)
-    then, other = (writer.term(given[branch], depth) for branch in ("then", "else"))
+    if_asked = writer.known_if
+    writer.known = if_asked[True]
+    then = writer.term(given["then"], depth)
+    if_then = writer.known_if
+    writer.known = if_asked[False]
+    other = writer.term(given["else"], depth)
+    writer.settle(*(_both(if_then[word], writer.known_if[word]) for word in (True, False)))
     return Term(f"({then.text} if {asked} else {other.text})", then.kind if then.kind is other.kind else None)
 
 
@@ -173,9 +228,29 @@ def _unequal(writer: Writer, given: Json, depth: int) -> Term:
     return Term(f"(not {_equal(writer, given, depth).text})", bool)
 
 
+def _ordered_kind(node: Json) -> type | None:
+    """Return the type of a number, date or duration that is written out."""
+    match node:
+        case {"Value": value} if type(value) is int:
+            return int
+        case {"datetime": _}:
+            return Moment
+        case {"duration": _}:
+            return Span
+        case _:
+            return None
+
+
 def _ordering(operator: str) -> _Write:
     def write(writer: Writer, given: Json, depth: int) -> Term:
-        left, right = (writer.term(given[side], depth) for side in ("left", "right"))
+        sides = [given["left"], given["right"]]
+        written_out = [kind for kind in map(_ordered_kind, sides) if kind]
+        if written_out:
+            left, right = (writer.taken(side, written_out[0], depth) for side in sides)
+            return Term(f"({left} {operator} {right})", bool)
+        return compared(writer, *(writer.term(side, depth) for side in sides))
+
+    def compared(writer: Writer, left: Term, right: Term) -> Term:
         kind = left.kind or right.kind
         if kind is not None:
             if kind not in _ORDERED:
@@ -261,8 +336,12 @@ def _record(writer: Writer, given: Json, depth: int) -> Term:
 
 
 def _contains(writer: Writer, given: Json, depth: int) -> Term:
-    held = writer.taken(given["left"], frozenset, depth)
-    return Term(f"({_form(writer.term(given['right'], depth))} in {held})", bool)
+    one = writer.term(given["right"], depth)  # Python runs it first
+    held = writer.term(given["left"], depth)
+    if one.kind is None and type(held.constant) is frozenset and all(type(each) is str for each in held.constant):
+        name = writer.temporary()
+        return Term(f"(type({name} := {one.text}) is str and {name} in {held.text})", bool)
+    return Term(f"({_form(one)} in {writer.guarded(held, frozenset)})", bool)
 
 
 def _contains_all(writer: Writer, given: Json, depth: int) -> Term:
