@@ -1,0 +1,253 @@
+"""No way to get something stands apart from the walk of `test_standing_paths.py`: what there is, is found in the code.
+
+Found are: every endpoint of OAuth and every grant type, every MCP method, every change at the control API and the
+console, every method of the Workload API, every kind of evidence, and every function that puts the one question. Each
+is walked by a path of `ways_in.py`, or by a test named here, or gives nothing away, and says why. Whoever
+adds one and says nothing of it fails here.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from charter.bootstrap.desk import HouseDesk
+from charter.console.pages import console_app
+from charter.evidence.entry import EntryKind
+from charter.identity import authority as question
+from charter.registry.standing import Refusal
+from charter.server.control import control_app
+from charter.server.oauth import OAuthApp
+from charter.server.workload import SERVICE, WorkloadVisit
+from fuzz_stage import SOURCE
+from fuzz_stage import a_world as a_fuzz_world
+from ways_in import PATHS, a_world, gives
+
+HERE = Path(__file__).parent
+DELEGATED = "test_delegated_standing_paths.py::test_no_path_gives_anything_once_a_link_is_withdrawn"
+CHAINS = "test_delegation_chains.py::test_nothing_is_exchanged_or_called_after_any_link_is_killed"
+WORKLOAD = "../contracts/test_workload_api.py::test_a_withdrawn_principals_streams_end_at_once_and_it_gets_nothing_more"
+NO_SECRET = "test_oauth_secrets.py::test_no_secret_is_made_for_a_principal_that_can_do_better"
+
+# What walks each way in: paths of ways_in.py, or tests by their file and name.
+WALKED: dict[str, tuple[str, ...]] = {
+    "oauth POST /oauth/token": ("token endpoint",),
+    "oauth POST /oauth/introspect": ("introspection",),
+    "grant client_credentials": ("token endpoint",),
+    "grant urn:ietf:params:oauth:grant-type:token-exchange": (DELEGATED, CHAINS),
+    "mcp tools/call": ("gateway door", "decision", "approval spent"),
+    "mcp tools/list": ("gateway door", "tools/list"),
+    "mcp subscriptions/listen": ("gateway door", "new stream"),
+    "control POST /v1/principals/{name}/keys": ("key registration",),
+    "control POST /v1/principals/{name}/secret": ("secret",),
+    "control POST /v1/approvals/{approval_id}/approve": ("approval given",),
+    "console POST /approvals/{approval_id}": ("approval given",),
+    "workload FetchX509SVID": (WORKLOAD,),
+    "workload FetchJWTSVID": (WORKLOAD,),
+    "workload FetchX509Bundles": (WORKLOAD,),
+    "workload FetchJWTBundles": (WORKLOAD,),
+    "workload ValidateJWTSVID": (WORKLOAD,),
+    "evidence authentication": ("token endpoint",),
+    "evidence verdict": ("decision",),
+    "evidence outcome": ("decision",),
+    "evidence approval.asked": ("decision",),
+    "evidence approval.given": ("approval given",),
+    "evidence approval.spent": ("approval spent",),
+    "evidence credential.registered": ("key registration",),
+    "evidence svid.issued": (WORKLOAD,),
+    "evidence delegation.made": (DELEGATED, CHAINS),
+    "evidence delegation.accepted": (DELEGATED, CHAINS),
+    "asks gateway/facts.py resolve": ("decision",),
+    "asks gateway/pipeline.py authenticate": ("gateway door",),
+    "asks gateway/pipeline.py submit": ("decision",),
+    "asks gateway/pipeline.py visible": ("tools/list",),
+    "asks gateway/pipeline.py __call__": ("new stream",),
+    "asks identity/credential.py register_key": ("key registration",),
+    "asks identity/issuance.py _refusal_of": ("token endpoint",),
+    "asks identity/revocation.py introspect": ("introspection",),
+    "asks identity/secret.py keep_secret": ("secret",),
+    "asks lifecycle/approvals.py approve": ("approval given",),
+    "asks lifecycle/approvals.py _check_chain": (DELEGATED,),
+    "asks identity/delegation.py lend": (CHAINS,),
+    "asks identity/delegation.py check_chain": (DELEGATED, CHAINS),
+    "asks identity/exchange.py _lent_for": (DELEGATED, CHAINS),
+    "asks identity/svid.py _may_have": (WORKLOAD,),
+    "asks bootstrap/workload.py entitled": (WORKLOAD,),
+}
+_TELLS = "tells of what is public, or of what the operator knows"
+_TAKES = "takes authority away, or answers no"
+_ADMIN = "changes what is Charter's own, and gives no principal anything"
+# What gives nothing to any principal, and why.
+GIVES_NOTHING: dict[str, str] = {
+    "oauth GET /oauth/jwks": _TELLS,
+    "oauth GET /.well-known/oauth-authorization-server": _TELLS,
+    "oauth GET /oauth/authorize": "has no response types: it always refuses",
+    "oauth POST /oauth/authorize": "has no response types: it always refuses",
+    "oauth POST /oauth/revoke": _TAKES,
+    "mcp server/discover": _TELLS,
+    "mcp ping": _TELLS,
+    "control POST /v1/principals/{name}/move": "is how standing changes; a resume gives back what a charter grants",
+    "control POST /v1/plan": _TELLS,
+    "control POST /v1/apply": "is how charters change; standing and epoch stay, and are asked on every use",
+    "control POST /v1/evidence/verify": _TELLS,
+    "control POST /v1/approvals/{approval_id}/refuse": _TAKES,
+    "asks bootstrap/delegation.py view": _TELLS,
+    "asks server/gateway_mcp.py _definitions": "asks of a system before its upstream is asked for tools",
+}
+# Beginnings of names that give nothing, all of them.
+GIVES_NOTHING_BELOW: dict[str, str] = {
+    "control DELETE ": _TAKES,
+    "control POST /v1/people/": _ADMIN,
+    "control POST /v1/vault/": "keeps what upstreams are reached with; a call needs a permit to use any of it",
+    "control POST /v1/keys/": _ADMIN,
+    "control POST /v1/evidence/export": _TELLS,
+    "control POST /v1/findings": _ADMIN,
+    "control POST /v1/console/": _ADMIN,
+    "control POST /v1/delegations": "withdraws, or switches on and off, what was lent",
+    "console POST /principals/": "is how standing changes",
+    "console POST /sign-": _ADMIN,
+    "console POST /passkeys": _ADMIN,
+    "console POST /terminal": _ADMIN,
+    "evidence ": "states what happened to Charter, to people or to files; no principal gets anything by it",
+}
+
+
+# --- what there is ---
+
+
+@pytest.fixture(scope="module")
+def there_is(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    with a_fuzz_world(tmp_path_factory.mktemp("coverage")) as world:
+        oauth = OAuthApp.of(world.house)
+        found = {f"oauth {method} {endpoint.path}" for endpoint in oauth.endpoints for method in endpoint.methods}
+        found |= {f"grant {name}" for name in oauth.flows.grant_types}
+        console: Any = console_app(HouseDesk(world.house), world.signin).app
+        found |= set(changes("console", console.openapi()))
+    found |= set(changes("control", control_app(None).openapi()))  # type: ignore[arg-type]  # asked for its routes alone
+    found |= {f"mcp {method}" for method in mcp_methods()}
+    visit = WorkloadVisit(None, None, None)  # type: ignore[arg-type]  # asked for its methods alone
+    found |= {f"workload {path.removeprefix(SERVICE)}" for path in visit.__mapping__()}
+    found |= {f"evidence {kind.value}" for kind in EntryKind}
+    found |= {f"asks {place}" for place in askers()}
+    return found
+
+
+def changes(what: str, document: dict[str, Any]) -> Iterator[str]:
+    for path, methods in document["paths"].items():
+        yield from (f"{what} {method.upper()} {path}" for method in methods if method != "get")
+
+
+def mcp_methods() -> list[str]:
+    """Return the methods that the gateway's dispatch knows."""
+    tree = ast.parse((SOURCE / "server" / "gateway_mcp.py").read_text(encoding="utf-8"))
+    cases = [node.pattern for node in ast.walk(tree) if isinstance(node, ast.match_case)]
+    values = [case.value for case in cases if isinstance(case, ast.MatchValue)]
+    return [value.value for value in values if isinstance(value, ast.Constant) and isinstance(value.value, str)]
+
+
+def askers() -> Iterator[str]:
+    """Yield the functions that put the question, by their file; the question's own parts left out."""
+    for path in sorted(SOURCE.rglob("*.py")):
+        name = str(path.relative_to(SOURCE))
+        if name in ("identity/authority.py", "registry/standing.py"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and asks(node):
+                yield f"{name} {node.name}"
+
+
+def asks(function: ast.AST) -> bool:
+    called = [node.func for node in ast.walk(function) if isinstance(node, ast.Call)]
+    named = {call.id for call in called if isinstance(call, ast.Name)}
+    named |= {
+        call.attr for call in called if isinstance(call, ast.Attribute) and ast.unparse(call.value) == "authority"
+    }
+    return not named.isdisjoint({"refusal", "chain_refusal", "may_act"})
+
+
+def test_what_there_is_is_found(there_is: set[str]) -> None:
+    assert {"mcp tools/call", "oauth POST /oauth/token", "evidence verdict", "workload FetchX509SVID"} <= there_is
+    assert "asks gateway/facts.py resolve" in there_is
+
+
+# --- each of it is walked, or gives nothing ---
+
+
+def test_each_way_in_is_walked_or_says_why_it_gives_nothing(there_is: set[str]) -> None:
+    silent = {
+        name
+        for name in there_is - WALKED.keys() - GIVES_NOTHING.keys()
+        if not any(name.startswith(beginning) for beginning in GIVES_NOTHING_BELOW)
+    }
+    assert silent == set(), "say in test_standing_coverage.py what walks these, or why they give nothing"
+
+
+def test_nothing_is_spoken_of_that_is_not_there(there_is: set[str]) -> None:
+    assert (WALKED.keys() | GIVES_NOTHING.keys()) - there_is == set()
+
+
+def test_what_is_said_to_walk_is_there() -> None:
+    for walkers in WALKED.values():
+        for walker in walkers:
+            file, _, test = walker.partition("::")
+            if test:
+                assert re.search(rf"^def {test}\(", (HERE / file).read_text(encoding="utf-8"), re.MULTILINE), walker
+            else:
+                assert walker in PATHS
+
+
+def test_every_path_walks_something() -> None:
+    walkers = {walker for each in WALKED.values() for walker in each}
+    assert PATHS.keys() <= walkers
+
+
+# --- and each path really puts the question ---
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_path_gives_nothing_as_soon_as_the_one_question_is_answered_no(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is withdrawn here: only the question's answer changes. A path that gives something did not ask."""
+    with a_world(tmp_path) as world:
+        no = Refusal("x", "the one question is answered no", "nothing would mend it")
+        monkeypatch.setattr(question, "may_act", lambda *_, **__: no)
+        assert not gives(PATHS[name], world)
+
+
+def test_the_paths_put_the_question_wherever_the_code_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever puts it is seen doing so by the walk, save those whom another test walks."""
+    seen: set[str] = set()
+    real = question.may_act
+
+    def heard(*given: Any, **named: Any) -> Any:
+        seen.add(caller(sys._getframe(1)))
+        return real(*given, **named)
+
+    monkeypatch.setattr(question, "may_act", heard)
+    for name, way in PATHS.items():
+        folder = tmp_path / name.replace(" ", "-").replace("/", "-")
+        folder.mkdir()
+        with a_world(folder) as world:
+            assert gives(way, world), name
+    elsewhere = {name for name, walkers in WALKED.items() if not any(walker in PATHS for walker in walkers)}
+    wanted = {f"asks {place}" for place in askers()} - elsewhere - GIVES_NOTHING.keys()
+    assert wanted <= {f"asks {place}" for place in seen}
+
+
+def caller(frame: FrameType | None) -> str:
+    """Return the function outside the question that put it."""
+    own = Path(question.__file__)
+    while frame is not None and Path(frame.f_code.co_filename) == own:
+        frame = frame.f_back
+    while frame is not None and frame.f_code.co_name.startswith("<"):
+        frame = frame.f_back
+    assert frame is not None
+    return f"{Path(frame.f_code.co_filename).relative_to(SOURCE)} {frame.f_code.co_name}"
