@@ -91,7 +91,27 @@ def allows(grant: Grant, ask: Ask, approvals: frozenset[str]) -> bool:
 def covers(grant: Grant, ask: Ask) -> bool:
     if grant.system != ask.system.system or (ask.action not in grant.actions and grant.actions != ("*",)):
         return False
-    return any(matches(ask.path, pattern) for pattern in grant.objects) and in_window(grant, ask.at)
+    return is_meant(grant, ask) and in_window(grant, ask.at)
+
+
+def is_meant(grant: Grant, ask: Ask) -> bool:
+    """Whether the object is one of the grant's: by pattern, by place, or by group, a group's groups included."""
+    if any(matches(ask.path, pattern) for pattern in grant.objects):
+        return True
+    if any(is_below(ask.path, place) for place in grant.under or ()):
+        return True
+    return any(is_in(ask.system, name, ask.path) for name in grant.groups or ())
+
+
+def is_below(path: str, place: str) -> bool:
+    return path.split("/")[: len(place.split("/"))] == place.split("/")
+
+
+def is_in(system: System, name: str, path: str) -> bool:
+    group = (system.groups or {})[name]
+    if any(matches(path, pattern) for pattern in group.objects) or any(is_below(path, each) for each in group.under):
+        return True
+    return any(is_in(system, inner, path) for inner in group.groups)
 
 
 def satisfies(grant: Grant, ask: Ask) -> bool:
@@ -101,7 +121,8 @@ def satisfies(grant: Grant, ask: Ask) -> bool:
     for limit in grant.limit:
         if limit.sum and limit.max and not is_free(grant, ask, limit.sum):
             amount = quantity(ask, limit.sum)
-            if amount is None or amount[1] != (limit.max.unit or "") or amount[0] < 0:
+            wanted = counted_in(limit.max.value, limit.max.unit or "")
+            if amount is None or wanted is None or amount[1] != wanted[1] or amount[0] < 0:
                 return False
     return True
 
@@ -121,7 +142,7 @@ def is_free(grant: Grant, ask: Ask, name: str) -> bool:
     granted = [each for each in ask.system.actions if each in grant.actions or grant.actions == ("*",)]
     others_have_it = any(name in ask.system.actions[each].amounts for each in granted)
     own = ask.system.actions[ask.action]
-    return others_have_it and own.effect is Effect.READ and name not in own.amounts and name not in ask.arguments
+    return others_have_it and own.effect is Effect.READ and name not in own.amounts and argument(ask, name) is None
 
 
 def judge(condition: ArgumentCondition, ask: Ask, name: str) -> bool | None:
@@ -136,12 +157,13 @@ def judge(condition: ArgumentCondition, ask: Ask, name: str) -> bool | None:
         limit: Quantity | None = getattr(condition, bound)
         if limit is not None:
             amount = quantity(ask, name)
-            fits = amount is not None and amount[1] == (limit.unit or "")
-            sure.append(compare(amount[0], limit.value) if fits and amount else None)
+            wanted = counted_in(limit.value, limit.unit or "")
+            fits = amount is not None and wanted is not None and amount[1] == wanted[1]
+            sure.append(compare(amount[0], wanted[0]) if fits and amount and wanted else None)
     choices = () if condition.equals is None else (condition.equals,)
-    sure += [chosen(ask.arguments.get(name), some) for some in (choices, condition.one_of or ()) if some]
+    sure += [chosen(argument(ask, name), some) for some in (choices, condition.one_of or ()) if some]
     if condition.like is not None:
-        value = ask.arguments.get(name)
+        value = argument(ask, name)
         sure.append(matches(value, condition.like) if isinstance(value, str) and is_unicode(value) else None)
     if False in sure:
         return False
@@ -166,15 +188,35 @@ def is_unicode(text: str) -> bool:
 def quantity(ask: Ask, name: str) -> tuple[Decimal, str] | None:
     declared = ask.system.actions[ask.action].amounts.get(name)
     if declared is None:
-        number = exact(ask.arguments.get(name))
+        number = exact(argument(ask, name))
         return None if number is None else (number, "")
-    number = exact(ask.arguments.get(declared.value))
+    number = exact(argument(ask, declared.value))
     if number is None:
         return None
-    if declared.unit is None:
-        return (number, "")
-    unit = ask.arguments.get(declared.unit)
-    return (number, unit) if isinstance(unit, str) and unit.isalpha() else None
+    unit = declared.given_in or "" if declared.unit is None else argument(ask, declared.unit)
+    if not isinstance(unit, str) or (declared.unit and not unit.isalpha()):
+        return None
+    return counted_in(number / declared.per_unit, unit)
+
+
+def argument(ask: Ask, name: str) -> Any:
+    """The argument, or what a path leads to."""
+    found: Any = ask.arguments
+    for step in name.split("."):
+        found = found[step] if isinstance(found, dict) and step in found else None
+    return found
+
+
+def counted_in(number: Decimal, unit: str) -> tuple[Decimal, str] | None:
+    """Sizes in kB and times in seconds, if that is exact."""
+    powers = {"B": -1, "kB": 0, "MB": 1, "GB": 2}
+    if unit in powers:
+        number, unit = number * Decimal(1000) ** powers[unit], "kB"
+    elif unit == "h":
+        number, unit = number * 3600, "s"
+    elif unit == "usd":
+        unit = "USD"
+    return (number, unit) if abs(number) < 10**12 and number.quantize(TENTHS) == number else None
 
 
 def exact(value: Any) -> Decimal | None:

@@ -25,6 +25,16 @@ SYSTEM: dict[str, Any] = PAYMENTS_SYSTEM | {
     | {
         "note.add": {"tool": "add_note", "effect": "write", "object": "note/{charge_id}", "data": []},
         "report": {"tool": "report", "effect": "read", "object": "reports"},
+        "upload": {
+            "tool": "upload",
+            "effect": "write",
+            "object": "reports",
+            "data": [],
+            "amounts": {
+                "amount": {"value": "order.cents", "unit": "currency", "per_unit": 100},
+                "size": {"value": "bytes", "given_in": "B"},
+            },
+        },
         "merge": {
             "tool": "merge",
             "effect": "write",
@@ -33,6 +43,10 @@ SYSTEM: dict[str, Any] = PAYMENTS_SYSTEM | {
             "data_flow": {"read": ["other"]},
         },
     }
+}
+SYSTEM["groups"] = {
+    "small": {"objects": ["charge/c*"], "under": ["note"]},
+    "large": {"groups": ["small"], "under": ["charge/d"]},
 }
 ACTIONS = tuple(SYSTEM["actions"])
 
@@ -47,6 +61,11 @@ patterns = st.sampled_from(["*", "a*", "*b", "charge/*", "charge/c*", "note/c1",
 
 
 units = st.sampled_from([" EUR", " EUR", " EUR", "", " USD"])
+sizes = st.builds(
+    lambda bound, size: {bound: size},
+    st.sampled_from(["max", "over"]),
+    st.sampled_from(["5 kB", "0.005 MB", "1 GB", "5000 B", "5"]),
+)
 bounds = st.builds(
     lambda bound, number, unit: {bound: number + unit},
     st.sampled_from(["max", "min", "over", "under"]),
@@ -66,14 +85,17 @@ between = st.builds(
     units,
 )
 conditions = st.one_of(bounds, bounds, between, choices, likes, mixed)
-names = st.sampled_from(["amount", "note", "x y"])
+names = st.sampled_from(["amount", "note", "x y", "order.cents"])
 hours = st.sampled_from(
     ["08:00-18:00 Europe/Berlin", "22:00-06:00 Europe/Berlin", "00:00-24:00 UTC", "24:00-06:00 UTC"]
 )
 whens = st.builds(
     dict.__or__,
     st.fixed_dictionaries({}, optional={"hours": hours, "days": st.sampled_from(["mon-fri", "sat", "sun,wed"])}),
-    st.dictionaries(names, conditions, max_size=2),
+    st.one_of(
+        st.dictionaries(names, conditions, max_size=2),
+        st.builds(lambda size, more: {"size": size} | more, sizes, st.dictionaries(names, conditions, max_size=1)),
+    ),
 )
 limits = st.lists(
     st.sampled_from([{"count": 3, "per": "day"}, {"sum": "amount", "max": "150 EUR", "per": "hour"}]), max_size=2
@@ -90,6 +112,10 @@ grants = st.fixed_dictionaries(
     },
     optional={
         "objects": st.lists(patterns, min_size=1, max_size=2),
+        "under": st.lists(
+            st.sampled_from(["charge", "charge/d", "charge/c1", "note", "reports"]), min_size=1, max_size=2
+        ),
+        "groups": st.lists(st.sampled_from(["small", "large"]), min_size=1, max_size=2),
         "when": whens,
         "limit": limits,
         "approval": approvals,
@@ -109,7 +135,10 @@ calls = st.tuples(
         {"charge_id": st.sampled_from(["c1", "d/e"])},
         optional={
             "amount": st.one_of(numbers, values),
-            "currency": st.sampled_from(["EUR", "EUR", "USD", 5]),
+            "currency": st.sampled_from(["EUR", "EUR", "USD", "usd", 5]),
+            "order": st.sampled_from([{}, {"cents": 100}, {"cents": 10000}, {"cents": 1}, {"cents": "9"}, 5]),
+            "order.cents": numbers,
+            "bytes": st.sampled_from([1, 5000, 5001, 10**9, 10**12, 0.5]),
             "note": values,
             "x y": values,
         },

@@ -59,6 +59,12 @@ def unit_of(value: Any) -> str | None:  # noqa: ANN401
     return value if type(value) is str and _UNIT.fullmatch(value) else None
 
 
+def plain_amount(value: Any) -> Amount | None:  # noqa: ANN401
+    """Return `value` as an amount without a unit; None if it is no exact one."""
+    number = exact_decimal(value)
+    return None if number is None else (amount_text(number), None)
+
+
 def amount_text(value: Decimal) -> str:
     """Return the digits of an amount, `150.0`."""
     return decimal_digits(value + 0)  # no negative zero

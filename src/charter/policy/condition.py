@@ -23,6 +23,7 @@ from charter.core.values import Source
 from charter.policy.cedar_text import any_of, attribute, decimal, entity, is_identifier, key, pattern, quoted, strings
 from charter.policy.vocabulary import Argument, Question, action_id
 from charter.registry.charter import DAYS, ArgumentCondition, Hours, Quantity, Scalar
+from charter.registry.unit import normal
 
 Bound = Literal["max", "min", "over", "under"]
 _METHODS: dict[Bound, str] = {
@@ -64,11 +65,11 @@ class QuantityTest:
 
     def holds(self, argument: Argument) -> bool:
         """Whether `argument` surely satisfies the test."""
-        return self._is_comparable(argument) and _compare(self.bound, argument.quantity, self.limit)
+        return self._is_comparable(argument) and _compare(self.bound, argument.quantity, self._limit[0])
 
     def fails(self, argument: Argument) -> bool:
         """Whether `argument` surely does not satisfy the test."""
-        return self._is_comparable(argument) and not _compare(self.bound, argument.quantity, self.limit)
+        return self._is_comparable(argument) and not _compare(self.bound, argument.quantity, self._limit[0])
 
     def holds_text(self) -> str:
         """Return `holds` in Cedar."""
@@ -80,26 +81,33 @@ class QuantityTest:
 
     def _text(self, bound: Bound) -> str:
         guard, path = _form_path(self.argument, "quantity")
-        unit = f"{path}.unit == {quoted(self.limit.unit or '')}"
-        return f"{guard} && {unit} && {path}.value.{_METHODS[bound]}({decimal(self.limit.value)})"
+        value, unit = self._limit
+        same = f"{path}.unit == {quoted(unit)}"
+        return f"{guard} && {same} && {path}.value.{_METHODS[bound]}({decimal(value)})"
+
+    @property
+    def _limit(self) -> tuple[Decimal, str]:
+        """The limit, in the unit that amounts are told in."""
+        value, unit = normal(self.limit.value, self.limit.unit)
+        return value, unit or ""
 
     def _is_comparable(self, argument: Argument) -> bool:
-        return argument.quantity is not None and argument.quantity[1] == (self.limit.unit or "")
+        return argument.quantity is not None and argument.quantity[1] == self._limit[1]
 
 
-def _compare(bound: Bound, quantity: tuple[Decimal, str] | None, limit: Quantity) -> bool:
+def _compare(bound: Bound, quantity: tuple[Decimal, str] | None, limit: Decimal) -> bool:
     if quantity is None:
         return False
     value = quantity[0]
     match bound:
         case "max":
-            return value <= limit.value
+            return value <= limit
         case "min":
-            return value >= limit.value
+            return value >= limit
         case "over":
-            return value > limit.value
+            return value > limit
         case "under":
-            return value < limit.value
+            return value < limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +279,7 @@ class ObjectRule:
 
     patterns: tuple[str, ...]
     source: Source | None = None
+    told: tuple[str, ...] = ()  # as the charter says it: "`charge/*`", "anything under `page/hr`"
 
     def holds(self, question: Question) -> bool:
         """Whether the call's object matches."""

@@ -36,7 +36,8 @@ from charter.policy.condition import (
 from charter.policy.verdict import LimitDue
 from charter.policy.vocabulary import Question
 from charter.registry.charter import EVERY_ACTION, ArgumentCondition, Charter, Effect, Grant, Limit
-from charter.registry.system import System
+from charter.registry.system import System, below
+from charter.registry.unit import normal, told_in
 
 Sources = Mapping[str, Source]
 SCALE = 10_000  # sums are counted in 1/10,000 of the unit, as Cedar's decimals are
@@ -84,7 +85,9 @@ class LimitRule:
         plural = "s" if limit.count != 1 else ""
         what = f"{limit.count} call{plural}" if limit.max is None else f"{limit.max} of `{limit.sum}`"
         object.__setattr__(self, "text", f"{what} {per}")
-        object.__setattr__(self, "ceiling", limit.count if limit.max is None else _scaled(limit.max.value))
+        object.__setattr__(
+            self, "ceiling", limit.count if limit.max is None else _scaled(normal(limit.max.value, limit.max.unit)[0])
+        )
 
     def due(self, question: Question) -> LimitDue | None:
         """Return what an allowed call must be counted as; None if it has no such amount."""
@@ -182,7 +185,7 @@ def _compile(principal: str, index: int, grant: Grant, sources: Sources, system:
 def _conditions(grant: Grant, dotted: str, sources: Sources, system: System) -> tuple[Condition, ...]:
     found: list[Condition] = []
     if "*" not in grant.objects:
-        found.append(ObjectRule(grant.objects, place(sources, f"{dotted}.objects")))
+        found.append(_objects(grant, dotted, sources, system))
     when = grant.when
     if when and (when.hours or when.days):
         hours, days = place(sources, f"{dotted}.when.hours"), place(sources, f"{dotted}.when.days")
@@ -192,8 +195,24 @@ def _conditions(grant: Grant, dotted: str, sources: Sources, system: System) -> 
     for number, limit in enumerate(grant.limit):
         if limit.sum is not None and limit.max is not None:
             free = free_actions(grant, system, limit.sum)
-            found.append(SumRule(limit.sum, limit.max.unit or "", free, place(sources, f"{dotted}.limit.{number}")))
+            found.append(
+                SumRule(limit.sum, told_in(limit.max.unit) or "", free, place(sources, f"{dotted}.limit.{number}"))
+            )
     return tuple(found)
+
+
+def _objects(grant: Grant, dotted: str, sources: Sources, system: System) -> ObjectRule:
+    """Return what the object must match: a pattern, a place or what is below it, or an object of a group."""
+    patterns = [*grant.objects]
+    told = [f"`{each}`" for each in grant.objects]
+    for each in grant.under or ():
+        patterns += below(each)
+        told.append(f"`{each}` and all below it")
+    for name in grant.groups or ():
+        patterns += system.patterns_of(name) if name in (system.groups or {}) else ()
+        told.append(f"those of the group `{name}`")
+    field = "objects" if grant.objects else "under" if grant.under else "groups"
+    return ObjectRule(tuple(patterns), place(sources, f"{dotted}.{field}"), tuple(told))
 
 
 def _argument_rules(

@@ -27,6 +27,7 @@ from charter.policy.condition import (
 from charter.policy.request import Request
 from charter.policy.vocabulary import Argument, Question
 from charter.registry.charter import DAYS, Quantity, Scalar
+from charter.registry.unit import in_unit, told_in
 
 MAX_SHOWN = 8  # of a list
 MAX_OBJECT = 120  # characters of an object's path
@@ -79,7 +80,8 @@ def phrase_of(condition: Condition, request: Request, question: Question) -> Phr
 
 
 def _object_phrase(rule: ObjectRule, question: Question) -> Phrase:
-    wanted = words(rule.patterns, last=" or ")
+    told = rule.told[:MAX_SHOWN]
+    wanted = " or ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told)
     shown = question.path if len(question.path) <= MAX_OBJECT else question.path[:MAX_OBJECT] + "…"
     return Phrase(
         f"only for objects like {wanted}",
@@ -111,7 +113,7 @@ def given(test: Test, argument: Argument | None) -> str:
         return f"this call gives no `{test.argument}`"
     match test:
         case QuantityTest():
-            return _given_quantity(test.argument, argument)
+            return _given_quantity(test.argument, argument, test.limit.unit)
         case ChoiceTest():
             shown = argument.flag if argument.flag is not None else argument.number
             if shown is not None:
@@ -123,10 +125,12 @@ def given(test: Test, argument: Argument | None) -> str:
             return f"this call's `{test.argument}` is not" if argument.text is not None else _formless(test.argument)
 
 
-def _given_quantity(name: str, argument: Argument) -> str:
+def _given_quantity(name: str, argument: Argument, wanted: str | None) -> str:
     if argument.quantity is None:
         return f"this call's `{name}` is no exact amount"
     value, unit = argument.quantity
+    if wanted is not None and unit == told_in(wanted):
+        value, unit = in_unit(value, wanted), wanted
     return f"this call asks {Quantity(value=value, unit=unit or None)}{'' if unit else ' without a unit'}"
 
 
@@ -153,14 +157,16 @@ def _quantity_mend(test: QuantityTest, argument: Argument | None) -> str:
         return f"send `{test.argument}`, {wanted}"
     if argument.quantity is None:
         return f"send `{test.argument}` as a number with at most 4 decimals and its unit, {wanted}"
-    if argument.quantity[1] != (test.limit.unit or ""):
+    if argument.quantity[1] != (told_in(test.limit.unit) or ""):
         return f"ask in {test.limit.unit}, for {wanted}" if test.limit.unit else f"ask without a unit, for {wanted}"
     return f"ask for {wanted}, or {widened(verb, test.bound, test.source)}"
 
 
 def _sum_phrase(rule: SumRule, argument: Argument | None) -> Phrase:
     unit = f" in {rule.unit}" if rule.unit else " without a unit"
-    got = f"this call gives no `{rule.argument}`" if argument is None else _given_quantity(rule.argument, argument)
+    got = (
+        f"this call gives no `{rule.argument}`" if argument is None else _given_quantity(rule.argument, argument, None)
+    )
     return Phrase(
         f"with `{rule.argument}`{unit}, not below zero, which its limit counts",
         got,
@@ -182,7 +188,7 @@ def _show(value: Scalar) -> str:
 def amount_text(scaled: int, scale: int, text: str) -> str:
     """Return a limit's amount, kept in parts of its unit, in the unit that `text` (`2000 EUR of …`) is told in."""
     unit = text.split(" of ", maxsplit=1)[0].partition(" ")[2]
-    return str(Quantity(value=Decimal(scaled) / scale, unit=unit or None))
+    return str(Quantity(value=in_unit(Decimal(scaled) / scale, unit or None), unit=unit or None))
 
 
 # --- time -------------------------------------------------------------------------------------------------------------

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from charter.core.errors import ErrorCode, MalformedError
-from charter.policy.amount import Amount, amount_text, exact_decimal, unit_of
+from charter.policy.amount import Amount, amount_text, exact_decimal, plain_amount, unit_of
+from charter.policy.argument import ABSENT, find
 from charter.policy.object_path import fill_template
 from charter.registry.charter import Effect, Environment
 from charter.registry.data_class import NOTHING_TOUCHED, Touched
 from charter.registry.system import AmountOf, System
+from charter.registry.unit import normal
 
 MAX_ARGUMENTS = 256
 
@@ -124,17 +126,28 @@ def _amounts(
     """Return the call's exact amounts, and the declared ones that it gives but that cannot be read."""
     amounts: dict[str, Amount] = {}
     for name, value in arguments.items():
-        number = exact_decimal(value)
-        if number is not None and name not in declared:
-            amounts[name] = (amount_text(number), None)
+        amount = plain_amount(value) if name not in declared and "." not in name else None  # a dot is a path's
+        if amount is not None:
+            amounts[name] = amount
     unread: set[str] = set()
     for name, where in declared.items():
-        if where.value not in arguments:
+        value = find(arguments, where.value)
+        if value is ABSENT:
             continue
-        number = exact_decimal(arguments[where.value])
-        unit = unit_of(arguments.get(where.unit)) if where.unit else None
-        if number is None or (where.unit and unit is None):
+        amount = _amount(where, value, arguments)
+        if amount is None:
             unread.add(name)
         else:
-            amounts[name] = (amount_text(number), unit)
+            amounts[name] = amount
     return amounts, frozenset(unread)
+
+
+def _amount(where: AmountOf, value: Any, arguments: Mapping[str, Any]) -> Amount | None:  # noqa: ANN401 - any JSON value
+    """Return an amount in the unit it is told in; None where it is not exactly one."""
+    number = exact_decimal(value)
+    unit = unit_of(find(arguments, where.unit)) if where.unit else where.given_in
+    if number is None or (where.unit and unit is None):
+        return None
+    told, told_unit = normal(number / where.per_unit, unit)
+    exact = exact_decimal(told)
+    return None if exact is None else (amount_text(exact), told_unit)

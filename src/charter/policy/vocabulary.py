@@ -28,7 +28,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from charter.policy.amount import whole_number
+from charter.policy.amount import plain_amount, whole_number
+from charter.policy.argument import ABSENT, find
 from charter.policy.cedar_text import key, quoted
 from charter.policy.cedar_value import Fixed, Record
 from charter.policy.request import ChainFacts, Request
@@ -44,7 +45,6 @@ CHAIN_ATTRIBUTES = ("depth", "purpose", "initiator", "by_person", "initiator_rol
 LOCAL_ATTRIBUTES = ("minute", "day")
 FORMS = ("text", "number", "flag", "quantity")
 QUANTITY_ATTRIBUTES = ("value", "unit")
-_ABSENT = object()
 _NO_DECIDERS = frozenset(kind.value for kind in Kind if role_of(kind) is not Role.DECIDER)
 GROUPS = tuple(effect.value for effect in Effect)
 NO_ACTIONS = {f"-/{group}": group for group in GROUPS}  # no system is called `-`: every group has an action to check
@@ -232,9 +232,11 @@ def argument_of(request: Request, name: str) -> Argument | None:
 
 def record_of(request: Request, name: str) -> Record | None:
     """Return the argument `name` as the schema has it; None if the call does not give it."""
-    value, amount = request.arguments.get(name, _ABSENT), request.amounts.get(name)
+    value, amount = find(request.arguments, name), request.amounts.get(name)
+    if amount is None and "." in name:
+        amount = plain_amount(value)
     if amount is None:
-        if value is _ABSENT and name not in request.unread:
+        if value is ABSENT and name not in request.unread:
             return None
         forms: Record = {}
     else:

@@ -22,6 +22,7 @@ from charter.registry.problem import Problem, nearest, suggestion
 from charter.registry.ruling import broken_rules, unjudged, unknown_words
 from charter.registry.system import System, Teams
 from charter.registry.trial import TrialCase
+from charter.registry.unit import CURRENCIES, is_doubtful
 from charter.registry.workloads import problems_of_workloads, warnings_of_workloads
 
 TEAMS = "teams.yaml"
@@ -148,6 +149,9 @@ class CrossCheck:
             self._check_system_name(part, f"{at}.system", grant.system)
             return
         system = self.systems[grant.system].value
+        for index, name in enumerate(grant.groups or ()):
+            what = f"group of objects of the system `{grant.system}`"
+            self._known(part, f"{at}.groups.{index}", name, system.groups or {}, what)
         unknown = [each for each in enumerate(grant.actions) if each[1] not in (EVERY_ACTION, *system.actions)]
         for index, name in unknown:
             what = f"action of the system `{grant.system}`"
@@ -173,6 +177,10 @@ class CrossCheck:
     def _check_amounts(self, part: Sourced[Charter], grant: Grant, system: System, at: str) -> None:
         """Check that every amount with a unit is one that an action of the grant has, in the grant's conditions."""
         amounts = {name for action in system.granted(grant) for name in system.actions[action].amounts}
+        for where, unit in _units_used(grant, at):
+            if is_doubtful(unit):
+                near = suggestion(unit, CURRENCIES, few=True)
+                self._warn(part.source_of(where), f"`{unit}` is no currency that is known", near or None)
         for where, name, has_unit in _amounts_used(grant, at):
             if name in amounts or (not has_unit and not nearest(name, amounts)):
                 continue
@@ -244,6 +252,21 @@ def _amounts_used(grant: Grant, at: str) -> Iterator[tuple[str, str, bool]]:
     for index, limit in enumerate(grant.limit):
         if limit.sum is not None and limit.max is not None:
             yield f"{at}.limit.{index}.sum", limit.sum, limit.max.unit is not None
+
+
+def _units_used(grant: Grant, at: str) -> Iterator[tuple[str, str]]:
+    """Yield (dotted path, unit) for every unit that `grant` writes."""
+    conditions = [(f"{at}.when", grant.when.arguments if grant.when else {})]
+    conditions.append((f"{at}.approval.when", grant.approval.when if grant.approval else {}))
+    for where, arguments in conditions:
+        for name, condition in arguments.items():
+            for bound in ("max", "min", "over", "under"):
+                quantity = getattr(condition, bound)
+                if quantity is not None and quantity.unit:
+                    yield f"{where}.{name}.{bound}", quantity.unit
+    for index, limit in enumerate(grant.limit):
+        if limit.max is not None and limit.max.unit:
+            yield f"{at}.limit.{index}.max", limit.max.unit
 
 
 def _help_for_amount(name: str, amounts: set[str], system: System) -> str:

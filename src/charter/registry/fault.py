@@ -74,6 +74,7 @@ _CALLED = {
     "Teams": "teams.yaml",
     "Issuers": "issuers.yaml",
     "CertificateName": "a certificate's name",
+    "ObjectGroup": "a group of objects",
     "DataClasses": "data.yaml",
     "DataRule": "a class of data",
     "Calendars": "calendars.yaml",

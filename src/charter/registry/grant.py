@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import Field, StrictInt, model_serializer, model_validator
+from pydantic import AfterValidator, Field, StrictInt, model_serializer, model_validator
 
 from charter.registry.field import (
     EVERY_ACTION,
@@ -13,6 +13,7 @@ from charter.registry.field import (
     GrantedAction,
     Hours,
     Model,
+    Name,
     Pattern,
     Quantity,
     Role,
@@ -102,15 +103,42 @@ class ApprovalRule(Model):
     by: Role
 
 
+def _place(text: str) -> str:
+    if "*" in text:
+        raise ValueError(f"`{text[:80]}` holds a `*`; `under` names a place itself, and `objects` takes patterns")
+    if text.endswith("/"):
+        raise ValueError(f"`{text[:80]}` ends with a slash; write `{text[:80].rstrip('/')}`")
+    return text
+
+
+Place = Annotated[Pattern, AfterValidator(_place)]
+
+
 class Grant(Model):
     """What the principal may do on one system, with its conditions."""
 
     system: SystemName
     actions: Annotated[tuple[GrantedAction, ...], Field(min_length=1, max_length=200)]  # exact names, or `*` alone
-    objects: Annotated[tuple[Pattern, ...], Field(min_length=1, max_length=200)] = ("*",)
+    objects: Annotated[tuple[Pattern, ...], Field(max_length=200)] = ("*",)
+    under: Annotated[tuple[Place, ...], Field(min_length=1, max_length=200)] | None = None  # it and all that is below
+    groups: Annotated[tuple[Name, ...], Field(min_length=1, max_length=50)] | None = None  # of the system's file
     when: When | None = None
     limit: Annotated[tuple[Limit, ...], Field(max_length=32)] = ()
     approval: ApprovalRule | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_objects_beside_places(cls, data: Any) -> Any:  # noqa: ANN401
+        """Any object is meant only where nothing at all is said of objects."""
+        if isinstance(data, dict) and "objects" not in data and (data.get("under") or data.get("groups")):
+            return data | {"objects": ()}
+        return data
+
+    @model_validator(mode="after")
+    def _some_object(self) -> Grant:
+        if not (self.objects or self.under or self.groups):
+            raise PlacedError(("objects",), "names no object; write patterns, or leave it out for any object")
+        return self
 
     @model_validator(mode="after")
     def _star_stands_alone(self) -> Grant:

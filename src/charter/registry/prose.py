@@ -43,8 +43,11 @@ def actions(grant: Mapping[str, Any]) -> list[str]:
 
 def objects(grant: Mapping[str, Any]) -> list[str]:
     """Return the objects of `grant` as a person reads them."""
-    found = list(grant.get("objects") or ["*"])
-    return ["any object"] if found == ["*"] else found
+    found = list(grant.get("objects", ["*"]))
+    if "*" in found:
+        return ["any object"]
+    found += [f"{place} and all below it" for place in grant.get("under") or ()]
+    return found + [f"the group {name}" for name in grant.get("groups") or ()]
 
 
 def _compared(name: str, condition: Any) -> str:  # noqa: ANN401 - JSON

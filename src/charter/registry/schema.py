@@ -97,6 +97,8 @@ _TOLD = {
     "review": "How often a person must decide whether it keeps its authority.",
     "expires": "The last day on which it may act, UTC.",
     "objects": "Paths within the system; `*` matches any run of characters.",
+    "under": "Places within the system: each with all that is below it.",
+    "groups": "Groups of objects that the system's file names; there, what belongs to each.",
     "limit": "How much per window, aligned to UTC.",
     "approval": "Calls for which a person must say yes first.",
     "sensitive": "Whether guardrails and reviews treat it with more care.",

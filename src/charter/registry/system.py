@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StrictBool, StringConstraints, model_validator
+from pydantic import Field, StrictBool, StrictInt, StringConstraints, model_validator
 
 from charter.core.canonical import digest_of
 from charter.registry.charter import (
@@ -32,9 +32,11 @@ from charter.registry.charter import (
 )
 from charter.registry.data_class import DataFlow, Touched
 from charter.registry.directory import fold
-from charter.registry.problem import PlacedError
+from charter.registry.grant import Place
+from charter.registry.problem import PlacedError, suggestion
 from charter.registry.upstream_credential import SecretRef, UpstreamCredential, VariableName
 
+MAX_PATTERNS = 500  # of one group of objects, those of groups inside it included
 GROUP = "group:"  # in `entitlements`: a group of the directory, by name
 
 
@@ -114,11 +116,28 @@ class HttpUpstream(Model):
 Upstream = Annotated[StdioUpstream | HttpUpstream, Field(discriminator="transport")]
 
 
-class AmountOf(Model):
-    """Where an argument's unit stands: `{value: amount, unit: currency}` reads two arguments as one quantity."""
+Unit = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z%][A-Za-z0-9/%]{0,15}$")]
+ArgumentName = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=128)]
 
-    value: str
-    unit: str | None = None
+
+class AmountOf(Model):
+    """Where an argument's unit stands: `{value: amount, unit: currency}` reads two arguments as one quantity.
+
+    `given_in` says the unit where no argument does: `{value: size, given_in: B}`. `per_unit` says how many of the
+    argument make one: `{value: amount, unit: currency, per_unit: 100}` reads cents. Names may be paths into nested
+    arguments, as `order.total`.
+    """
+
+    value: ArgumentName
+    unit: ArgumentName | None = None
+    given_in: Unit | None = None
+    per_unit: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = 1
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> AmountOf:
+        if self.unit is not None and self.given_in is not None:
+            raise PlacedError(("given_in",), "`unit` names the argument that says it, so `given_in` has nothing to say")
+        return self
 
 
 class Action(Model):
@@ -131,6 +150,24 @@ class Action(Model):
     data_flow: DataFlow | None = None  # which of them are read, written or sent; the others by the effect
     amounts: dict[str, AmountOf] = Field(default_factory=dict)
     pin: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
+
+
+class ObjectGroup(Model):
+    """A named set of a system's objects: patterns, places with all that is below them, and other groups."""
+
+    objects: Annotated[tuple[Pattern, ...], Field(max_length=MAX_PATTERNS)] = ()
+    under: Annotated[tuple[Place, ...], Field(max_length=MAX_PATTERNS)] = ()
+    groups: Annotated[tuple[Name, ...], Field(max_length=50)] = ()
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The patterns that its own words stand for."""
+        return (*self.objects, *(each for place in self.under for each in below(place)))
+
+
+def below(place: str) -> tuple[str, str]:
+    """Return the patterns of a place and of all that is below it."""
+    return place, f"{place}/*"
 
 
 class System(Model):
@@ -147,7 +184,22 @@ class System(Model):
     untrusted: StrictBool = False  # its answers hold what strangers wrote: mail, tickets, web pages
     data: tuple[DataClass, ...] = ()
     upstream: Upstream | None = None
+    groups: Annotated[dict[Name, ObjectGroup], Field(max_length=200)] | None = None
     actions: dict[ActionName, Action] = Field(default_factory=dict, max_length=1000)
+
+    @model_validator(mode="after")
+    def _groups_end(self) -> System:
+        for name, group in (self.groups or {}).items():
+            for index, other in enumerate(group.groups):
+                if other not in (self.groups or {}):
+                    text = f"`{other}` is no group; {suggestion(other, self.groups or {})}"
+                    raise PlacedError(("groups", name, "groups", index), text)
+        for name in self.groups or {}:
+            if name in self._groups_in(name):
+                raise PlacedError(("groups", name), f"the group `{name}` holds itself")
+            if len(self.patterns_of(name)) > MAX_PATTERNS:
+                raise PlacedError(("groups", name), f"the group `{name}` has more than {MAX_PATTERNS} patterns in all")
+        return self
 
     @model_validator(mode="after")
     def _providers_have_models(self) -> System:
@@ -215,6 +267,24 @@ class System(Model):
         own = (each for action in self.actions.values() for each in (action.data or (), action.data_flow))
         named = (each.classes if isinstance(each, DataFlow) else each or () for each in own)
         return frozenset(self.data).union(*named)
+
+    def patterns_of(self, group: str) -> tuple[str, ...]:
+        """Return the patterns of objects that `group`, which the system has, stands for."""
+        found = (self.groups or {})[group].patterns
+        inner = (each for name in sorted(self._groups_in(group)) for each in (self.groups or {})[name].patterns)
+        return tuple(dict.fromkeys((*found, *inner)))
+
+    def _groups_in(self, group: str) -> set[str]:
+        """Return the groups inside `group`, however deep; itself only if it is among them."""
+        known = self.groups or {}
+        found: set[str] = set()
+        waiting = list(known[group].groups)
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting += known[name].groups
+        return found
 
     def data_of(self, action: str) -> tuple[str, ...]:
         """Return the data classes that `action` touches."""
