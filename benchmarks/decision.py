@@ -81,7 +81,7 @@ class Stage:
 
 
 def asked(facts: Facts) -> Question:
-    return question_of(facts.request, zones=facts.slice.zones, arguments=facts.slice.arguments)
+    return question_of(facts.request, facts.slice.words)
 
 
 def timed(samples: Sequence[Callable[[], Any]]) -> Turn:
@@ -131,7 +131,7 @@ class Naive:
         assert isinstance(facts, Facts)
         actions = {f"{name}/{action}": "read" for name, it in SYSTEMS.items() for action in it["actions"]}
         program = engine.bind(policies, Asked("agent-0", {"name": "agent-0"}, actions))
-        question = question_of(facts.request, zones=facts.slice.zones, arguments=facts.slice.arguments)
+        question = question_of(facts.request, facts.slice.words)
         self.policies = len(policies)
         self.once = lambda: engine.evaluate(program, question, frozenset())
 

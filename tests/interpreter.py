@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -142,7 +142,7 @@ def is_free(grant: Grant, ask: Ask, name: str) -> bool:
     granted = [each for each in ask.system.actions if each in grant.actions or grant.actions == ("*",)]
     others_have_it = any(name in ask.system.actions[each].amounts for each in granted)
     own = ask.system.actions[ask.action]
-    return others_have_it and own.effect is Effect.READ and name not in own.amounts and argument(ask, name) is None
+    return others_have_it and own.effect is Effect.READ and name not in own.amounts and argument(ask, name, ...) is ...
 
 
 def judge(condition: ArgumentCondition, ask: Ask, name: str) -> bool | None:
@@ -162,12 +162,41 @@ def judge(condition: ArgumentCondition, ask: Ask, name: str) -> bool | None:
             sure.append(compare(amount[0], wanted[0]) if fits and amount and wanted else None)
     choices = () if condition.equals is None else (condition.equals,)
     sure += [chosen(argument(ask, name), some) for some in (choices, condition.one_of or ()) if some]
+    for most, size in ((condition.max_length, len_of(ask, name, str)), (condition.max_items, entries_of(ask, name))):
+        if most is not None:
+            sure.append(None if size is None else size <= most)
+    for holds in (condition.each_of and condition.each_of.__contains__, each_like(condition.each_like)):
+        if holds:
+            entries = texts(ask, name)
+            sure.append(None if entries is None else all(holds(text) for text in entries))
     if condition.like is not None:
         value = argument(ask, name)
         sure.append(matches(value, condition.like) if isinstance(value, str) and is_unicode(value) else None)
     if False in sure:
         return False
     return None if None in sure else True
+
+
+def len_of(ask: Ask, name: str, kind: type) -> int | None:
+    value = argument(ask, name)
+    return len(value) if type(value) is kind and (kind is list or is_unicode(value)) else None
+
+
+def entries_of(ask: Ask, name: str) -> int | None:
+    """A list's length; a text is one entry."""
+    if isinstance(argument(ask, name), list):
+        return len_of(ask, name, list)
+    return None if len_of(ask, name, str) is None else 1
+
+
+def texts(ask: Ask, name: str) -> list[str] | None:
+    value = argument(ask, name)
+    entries = value if isinstance(value, list) else [value]
+    return entries if all(isinstance(each, str) and is_unicode(each) for each in entries) else None
+
+
+def each_like(pattern: str | None) -> Callable[[str], bool] | None:
+    return None if pattern is None else lambda text: matches(text, pattern)
 
 
 def chosen(value: Any, choices: tuple[Any, ...]) -> bool | None:
@@ -199,11 +228,13 @@ def quantity(ask: Ask, name: str) -> tuple[Decimal, str] | None:
     return counted_in(number / declared.per_unit, unit)
 
 
-def argument(ask: Ask, name: str) -> Any:
+def argument(ask: Ask, name: str, otherwise: Any = None) -> Any:
     """The argument, or what a path leads to."""
     found: Any = ask.arguments
     for step in name.split("."):
-        found = found[step] if isinstance(found, dict) and step in found else None
+        if not isinstance(found, dict) or step not in found:
+            return otherwise
+        found = found[step]
     return found
 
 
@@ -233,16 +264,28 @@ def in_window(grant: Grant, at: dt.datetime) -> bool:
     if when is None:
         return True
     if when.hours is None:
-        return when.days is None or DAYS[at.astimezone(dt.UTC).weekday()] in when.days
+        return is_day(grant, at.astimezone(dt.UTC).date())
     here = at.astimezone(ZoneInfo(when.hours.zone)).replace(tzinfo=None)
     length = (when.hours.end - when.hours.start) % 1440 or 1440
     for back in (0, 1):  # the window that opened today, or the one that opened yesterday
         day = here.date() - dt.timedelta(days=back)
         opens = dt.datetime.combine(day, dt.time()) + dt.timedelta(minutes=when.hours.start)
         is_open = opens <= here < opens + dt.timedelta(minutes=length)
-        if is_open and (when.days is None or DAYS[day.weekday()] in when.days):
+        if is_open and is_day(grant, day):
             return True
     return False
+
+
+HOLIDAYS = {"DE-BE": {dt.date(2026, 12, 25), dt.date(2026, 12, 26)}, "FR": {dt.date(2026, 12, 25)}}
+
+
+def is_day(grant: Grant, day: dt.date) -> bool:
+    """Whether the day is one of the grant's days, and worked; what is a holiday is written out above."""
+    when = grant.when
+    if when and when.days is not None and DAYS[day.weekday()] not in when.days:
+        return False
+    is_worked = day.weekday() < 5 and day not in HOLIDAYS.get(when.workdays or "" if when else "", set())
+    return is_worked or not (when and when.workdays)
 
 
 def matches(text: str, pattern: str) -> bool:

@@ -31,6 +31,7 @@ from charter.policy.shadow import CompiledEngine
 from charter.policy.slice import Slice, bind_slice
 from charter.policy.verdict import Allow, Deny, Layer
 from charter.policy.vocabulary import Question
+from charter.registry.central import NOTHING
 from charter.registry.problem import EstateError
 from houses import Stage, a_house, estate_files
 from policies import REFUND, a_request, bound, guards
@@ -67,7 +68,7 @@ def plain_slice(engine: Any) -> Slice:
     """Return a slice that allows the refund of `policies.REFUND` without more ado."""
     charter = a_charter(grants=[{"system": "payments", "actions": ["charge.read", "refund.create"]}])
     system = a_system()
-    return bind_slice(charter, {}, {"payments": system}, (), engine)
+    return bind_slice(charter, {}, {"payments": system}, (), engine, NOTHING)
 
 
 def ask(slice_: Slice, engine: Any) -> Allow | Deny | Any:

@@ -88,7 +88,7 @@ def charters_compared(seed: int, charters: int) -> Counter[str]:
         for _ in range(WORLDS):
             action, arguments, at, roles, restrained = a_call(dice)
             request = build_request(an_asker(charter, restrained=restrained), system, action, arguments, at, roles)
-            question = question_of(request, zones=slice_.zones, arguments=slice_.arguments)
+            question = question_of(request, slice_.words)
             found = program.find(question, roles)
             if found is None:  # no grant names the action: nobody puts this question
                 continue

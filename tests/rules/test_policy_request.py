@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import a_charter, a_system
+from builders import PAYMENTS_SYSTEM, a_charter, a_system
 from charter.core.errors import MalformedError
 from charter.policy.amount import exact_decimal, whole_number
 from charter.policy.request import build_request
-from charter.policy.vocabulary import Argument, argument_of, local_time, question_of
+from charter.policy.vocabulary import Argument, Words, argument_of, question_of, record_of
+from charter.registry.calendar import Calendars
 from policies import a_request, an_asker, bound
 
 EXACT = [
@@ -34,6 +35,8 @@ INEXACT = [
     "5.", ".5",
     "1,000", "\u0663", "\uff15", "1_000", "0x10", "12345678901234", "1.23456", 2**70,
 ]  # fmt: skip
+
+NOTHING: frozenset[str] = frozenset()
 
 
 @pytest.mark.parametrize(("value", "text"), EXACT)
@@ -77,6 +80,56 @@ def test_a_declared_amount_whose_argument_is_missing_is_not_given() -> None:
     assert not request.gives("amount")
 
 
+NESTED = {
+    "amounts": {
+        "total": {"value": "order.cents", "unit": "order.currency", "per_unit": 100},
+        "size": {"value": "bytes", "given_in": "B"},
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "amounts", "unread"),
+    [
+        ({"order": {"cents": 1999, "currency": "eur"}}, {"total": ("19.99", "EUR")}, set()),
+        ({"order": {"cents": 1999}}, {}, {"total"}),
+        ({"order": {"cents": "x", "currency": "EUR"}}, {}, {"total"}),
+        ({"order": {"currency": "EUR"}}, {}, set()),
+        ({"order": [1999], "order.cents": 5}, {}, set()),
+        ({"bytes": 5_000_000}, {"size": ("5000.0", "kB")}, set()),
+        ({"bytes": 1}, {"size": ("0.001", "kB")}, set()),
+        ({"bytes": 0.01}, {}, {"size"}),
+        ({"bytes": 10**15}, {}, {"size"}),
+    ],
+)
+def test_amounts_are_found_within_and_told_in_one_unit(arguments: Any, amounts: Any, unread: Any) -> None:
+    action = PAYMENTS_SYSTEM["actions"]["refund.create"] | NESTED
+    system = a_system(actions={"refund.create": action})
+    request = a_request(arguments={"charge_id": "c"} | arguments, system=system)
+    assert {name: request.amounts[name] for name in ("total", "size") if name in request.amounts} == amounts
+    assert request.unread == unread
+
+
+def test_what_is_called_like_a_path_is_not_what_the_path_leads_to() -> None:
+    decoy = a_request(arguments={"charge_id": "c", "order.total": 1, "order": {"total": 1000}})
+    assert argument_of(decoy, "order.total") == Argument(number=1000, quantity=(Decimal(1000), ""))
+    alone = a_request(arguments={"charge_id": "c", "order.total": 1})
+    assert argument_of(alone, "order.total") is None
+
+
+def test_a_list_is_told_with_the_patterns_that_all_of_it_matches() -> None:
+    patterns = ("*@example.com", "a*")
+    for value, alike in (
+        (["a@example.com", "b@example.com"], {"*@example.com"}),
+        ("a@example.com", set(patterns)),
+        (["a@example.com", "a@example.net"], {"a*"}),
+        ([], set(patterns)),
+    ):
+        record = record_of(a_request(arguments={"charge_id": "c", "to": value}), "to", patterns)
+        assert record is not None
+        assert record["alike"] == alike
+
+
 def test_an_action_the_system_does_not_have_is_refused() -> None:
     with pytest.raises(MalformedError, match=r"`payments` has no action `nope`"):
         a_request("nope")
@@ -90,14 +143,19 @@ def test_too_many_arguments_are_refused() -> None:
 @pytest.mark.parametrize(
     ("value", "argument"),
     [
-        ("text", Argument(text="text")),
-        ("5", Argument(text="5", quantity=(Decimal(5), ""))),
+        ("text", Argument(text="text", length=4, items=1, texts=frozenset({"text"}), alike=NOTHING)),
+        ("5", Argument(text="5", length=1, items=1, texts=frozenset("5"), alike=NOTHING, quantity=(Decimal(5), ""))),
         (5, Argument(number=5, quantity=(Decimal(5), ""))),
         (5.0, Argument(number=5, quantity=(Decimal(5), ""))),
         (5.5, Argument(quantity=(Decimal("5.5"), ""))),
         (True, Argument(flag=True)),
         (None, Argument()),
-        ([1], Argument()),
+        ([1], Argument(items=1)),
+        (["a", "b", "a"], Argument(items=3, texts=frozenset("ab"), alike=NOTHING)),
+        (["a", "\ud800"], Argument(items=2)),
+        (["x"] * 1001, Argument(items=1001)),
+        ([], Argument(items=0, texts=frozenset(), alike=NOTHING)),
+        ({"a": 1}, Argument()),
         ("\ud800", Argument()),
         ("x" * 65_537, Argument()),
         (2**70, Argument()),
@@ -112,15 +170,31 @@ def test_a_whole_number_is_one_that_every_reader_holds(value: Any, number: Any) 
     assert whole_number(value) == number
 
 
-def test_local_time_follows_the_zone_and_its_changes() -> None:
-    assert local_time(dt.datetime(2026, 7, 1, 23, 30, tzinfo=dt.UTC), "Europe/Berlin") == (90, "thu")
-    assert local_time(dt.datetime(2026, 12, 1, 23, 30, tzinfo=dt.UTC), "Europe/Berlin") == (30, "wed")
+@pytest.mark.parametrize(
+    ("at", "minute", "day"), [("2026-07-01T23:30:00+00:00", 90, "thu"), ("2026-12-01T23:30:00+00:00", 30, "wed")]
+)
+def test_local_time_follows_the_zone_and_its_changes(at: str, minute: int, day: str) -> None:
+    request = a_request(at=dt.datetime.fromisoformat(at))
+    local = question_of(request, Words(zones=("Europe/Berlin",))).local["Europe/Berlin"]
+    assert (local["minute"], local["day"]) == (minute, day)
+
+
+def test_local_time_tells_the_calendars_by_which_today_and_yesterday_are_worked() -> None:
+    calendars = {name: Calendars(charter="v1").find(name) for name in ("DE-BE", "FR")}
+    named = tuple((name, found) for name, found in calendars.items() if found)
+    words = Words(zones=("UTC",), calendars={"UTC": named})
+    at = dt.datetime(2026, 5, 15, tzinfo=dt.UTC)  # the day after Ascension, a holiday in both
+    local = question_of(a_request(at=at), words).local["UTC"]
+    assert (local["workdays"], local["before"]) == (frozenset({"DE-BE", "FR"}), frozenset())
+    at = dt.datetime(2026, 3, 9, tzinfo=dt.UTC)  # Monday; the day before was Women's Day in Berlin, and a Sunday
+    local = question_of(a_request(at=at), words).local["UTC"]
+    assert (local["workdays"], local["before"]) == (frozenset({"DE-BE", "FR"}), frozenset())
 
 
 def test_a_question_tells_only_of_what_the_policies_name() -> None:
     slice_ = bound()
     request = a_request(arguments={"charge_id": "c", "amount": 5, "currency": "EUR", "note": "hello"})
-    question = question_of(request, zones=slice_.zones, arguments=slice_.arguments)
+    question = question_of(request, slice_.words)
     assert set(question.given) == {"amount"}
     assert set(question.local) == {"Europe/Berlin"}
 

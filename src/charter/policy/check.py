@@ -157,6 +157,11 @@ def _unknown_words(guardrail: Guardrail, estate: Estate) -> Iterator[Problem]:
         if words is not None and text not in words:
             said = f"`{text[:80]}` is no {attribute} that `{variable}` can have"
             yield Problem.at(_source(guardrail, text), said, suggestion(text, words))
+    calendars = estate.central.calendars.value
+    for _, name in sorted(guardrail.mentions.calendars):
+        if calendars.find(name) is None:
+            said = f"`{name[:80]}` is no calendar of calendars.yaml, and no region with known holidays"
+            yield Problem.at(_source(guardrail, name), said, suggestion(name, calendars.calendars))
     for role in sorted(guardrail.roles - estate.teams.value.roles.keys()):
         said = f"there is no role `{role[:80]}` in teams.yaml"
         yield Problem.at(_source(guardrail, role), said, suggestion(role, estate.teams.value.roles))

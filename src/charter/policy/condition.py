@@ -11,16 +11,14 @@ surely does not hold.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from fnmatch import translate
-from functools import lru_cache
 from typing import Any, Literal
 
 from charter.core.values import Source
 from charter.policy.cedar_text import any_of, attribute, decimal, entity, is_identifier, key, pattern, quoted, strings
+from charter.policy.like import is_like
 from charter.policy.vocabulary import Argument, Question, action_id
 from charter.registry.charter import DAYS, ArgumentCondition, Hours, Quantity, Scalar
 from charter.registry.unit import normal
@@ -32,18 +30,9 @@ _METHODS: dict[Bound, str] = {
     "over": "greaterThan",
     "under": "lessThan",
 }
+SizeForm = Literal["length", "items"]
+_SIZES: dict[str, SizeForm] = {"max_length": "length", "max_items": "items"}
 _OPPOSITES: dict[Bound, Bound] = {"max": "over", "min": "under", "over": "max", "under": "min"}
-
-
-@lru_cache(maxsize=4096)
-def _like(text: str) -> re.Pattern[str]:
-    escaped = text.replace("[", "[[]").replace("?", "[?]")
-    return re.compile(translate(escaped))
-
-
-def is_like(text: str, wanted: str) -> bool:
-    """Whether `text` matches a pattern in which `*` stands for any run of characters."""
-    return _like(wanted).match(text) is not None
 
 
 def _form_path(name: str, form: str) -> tuple[str, str]:
@@ -191,7 +180,91 @@ class LikeTest:
         return f"{guard} && !({path} like {pattern(self.pattern)})"
 
 
-Test = QuantityTest | ChoiceTest | LikeTest
+@dataclass(frozen=True, slots=True)
+class SizeTest:
+    """A text of at most some characters, or a list of at most some entries."""
+
+    argument: str
+    form: SizeForm
+    most: int
+    source: Source | None = None
+
+    def holds(self, argument: Argument) -> bool:
+        """Whether `argument` surely is no longer."""
+        size = argument.form(self.form)
+        return size is not None and size <= self.most
+
+    def fails(self, argument: Argument) -> bool:
+        """Whether `argument` surely is longer."""
+        size = argument.form(self.form)
+        return size is not None and size > self.most
+
+    def holds_text(self) -> str:
+        """Return `holds` in Cedar."""
+        guard, path = _form_path(self.argument, self.form)
+        return f"{guard} && {path} <= {self.most}"
+
+    def fails_text(self) -> str:
+        """Return `fails` in Cedar."""
+        guard, path = _form_path(self.argument, self.form)
+        return f"{guard} && {path} > {self.most}"
+
+
+@dataclass(frozen=True, slots=True)
+class EachTest:
+    """A list of texts, or one text, each of which must be one of some values."""
+
+    argument: str
+    choices: tuple[str, ...]
+    source: Source | None = None
+
+    def holds(self, argument: Argument) -> bool:
+        """Whether every entry surely is one of the choices."""
+        return argument.texts is not None and argument.texts <= set(self.choices)
+
+    def fails(self, argument: Argument) -> bool:
+        """Whether some entry surely is none of the choices."""
+        return argument.texts is not None and not argument.texts <= set(self.choices)
+
+    def holds_text(self) -> str:
+        """Return `holds` in Cedar."""
+        guard, path = _form_path(self.argument, "texts")
+        return f"{guard} && {strings(self.choices)}.containsAll({path})"
+
+    def fails_text(self) -> str:
+        """Return `fails` in Cedar."""
+        guard, path = _form_path(self.argument, "texts")
+        return f"{guard} && !({strings(self.choices)}.containsAll({path}))"
+
+
+@dataclass(frozen=True, slots=True)
+class EachLikeTest:
+    """A list of texts, or one text, each of which must match a pattern: the call is told with those that all match."""
+
+    argument: str
+    pattern: str
+    source: Source | None = None
+
+    def holds(self, argument: Argument) -> bool:
+        """Whether every entry surely matches."""
+        return argument.alike is not None and self.pattern in argument.alike
+
+    def fails(self, argument: Argument) -> bool:
+        """Whether some entry surely does not match."""
+        return argument.alike is not None and self.pattern not in argument.alike
+
+    def holds_text(self) -> str:
+        """Return `holds` in Cedar."""
+        guard, path = _form_path(self.argument, "alike")
+        return f"{guard} && {path}.contains({quoted(self.pattern)})"
+
+    def fails_text(self) -> str:
+        """Return `fails` in Cedar."""
+        guard, path = _form_path(self.argument, "alike")
+        return f"{guard} && !({path}.contains({quoted(self.pattern)}))"
+
+
+Test = QuantityTest | ChoiceTest | LikeTest | SizeTest | EachTest | EachLikeTest
 
 
 def tests_of(argument: str, condition: ArgumentCondition, places: dict[str, Source | None]) -> tuple[Test, ...]:
@@ -207,6 +280,14 @@ def tests_of(argument: str, condition: ArgumentCondition, places: dict[str, Sour
         tests.append(ChoiceTest(argument, condition.one_of, places.get("one_of")))
     if condition.like is not None:
         tests.append(LikeTest(argument, condition.like, places.get("like")))
+    for field, form in _SIZES.items():
+        most: int | None = getattr(condition, field)
+        if most is not None:
+            tests.append(SizeTest(argument, form, most, places.get(field)))
+    if condition.each_of is not None:
+        tests.append(EachTest(argument, condition.each_of, places.get("each_of")))
+    if condition.each_like is not None:
+        tests.append(EachLikeTest(argument, condition.each_like, places.get("each_like")))
     return tuple(tests)
 
 
@@ -292,7 +373,7 @@ class ObjectRule:
 
 @dataclass(frozen=True, slots=True)
 class WindowRule:
-    """When the call may be made: hours of the day, days of the week, or both.
+    """When the call may be made: hours of the day, days of the week, working days of a calendar, or some of these.
 
     A window that crosses midnight belongs to the day it opens on: `22:00-06:00` on `fri` ends on Saturday at six.
     Days without hours are days in UTC.
@@ -302,6 +383,8 @@ class WindowRule:
     days: tuple[str, ...] | None
     hours_source: Source | None = None
     days_source: Source | None = None
+    workdays: str | None = None  # the calendar's name
+    workdays_source: Source | None = None
 
     @property
     def zone(self) -> str:
@@ -311,31 +394,43 @@ class WindowRule:
     def holds(self, question: Question) -> bool:
         """Whether the call's time lies in the window."""
         local = question.local[self.zone]
-        return self.covers(local["minute"], local["day"])
-
-    def covers(self, minute: int, day: str) -> bool:
-        """Whether a local time lies in the window."""
-        today = self.days is None or day in self.days
+        today = self._is_day(local["day"], self.days) and self._is_workday(local["workdays"])
         if self.hours is None:
             return today
+        minute = local["minute"]
         if self.hours.start < self.hours.end:
-            return today and self.hours.start <= minute < self.hours.end
-        since_yesterday = self.days is None or day in following(self.days)
-        return (today and minute >= self.hours.start) or (since_yesterday and minute < self.hours.end)
+            return bool(today and self.hours.start <= minute < self.hours.end)
+        since_yesterday = self._is_day(local["day"], self.next_days) and self._is_workday(local["before"])
+        return bool((today and minute >= self.hours.start) or (since_yesterday and minute < self.hours.end))
+
+    @property
+    def next_days(self) -> tuple[str, ...] | None:
+        """The days after its days."""
+        return None if self.days is None else following(self.days)
+
+    def _is_day(self, day: str, days: tuple[str, ...] | None) -> bool:
+        return days is None or day in days
+
+    def _is_workday(self, calendars: Collection[str]) -> bool:
+        return self.workdays is None or self.workdays in calendars
 
     def conditions(self) -> list[str]:
         """Return `holds` in Cedar, as texts that must all hold."""
         local = attribute("context.local", self.zone)
-        days = None if self.days is None else f"{strings(self.days)}.contains({local}.day)"
+        today = self._day_texts(f"{local}.day", f"{local}.workdays", self.days)
         if self.hours is None:
-            return [days] if days else []
+            return today
         start, end = f"{local}.minute >= {self.hours.start}", f"{local}.minute < {self.hours.end}"
         if self.hours.start < self.hours.end:
-            return [f"{start} && {end}", *([days] if days else [])]
-        if self.days is None or days is None:
+            return [f"{start} && {end}", *today]
+        if not today:
             return [f"{start} || {end}"]
-        next_days = f"{strings(following(self.days))}.contains({local}.day)"
-        return [f"({start} && {days}) || ({end} && {next_days})"]
+        before = self._day_texts(f"{local}.day", f"{local}.before", self.next_days)
+        return [f"({' && '.join([start, *today])}) || ({' && '.join([end, *before])})"]
+
+    def _day_texts(self, day: str, calendars: str, days: tuple[str, ...] | None) -> list[str]:
+        texts = [] if days is None else [f"{strings(days)}.contains({day})"]
+        return texts if self.workdays is None else [*texts, f"{calendars}.contains({quoted(self.workdays)})"]
 
 
 def following(days: Sequence[str]) -> tuple[str, ...]:

@@ -70,7 +70,7 @@ def decide(bound: Slice | None, request: Request, evaluator: Evaluator) -> Verdi
         return Deny((explain.other_policy(request.asker.name, bound.principal),))
     if action_id(request.system, request.action) not in bound.granted:
         return Deny((explain.not_granted(bound, request),))
-    question = question_of(request, zones=bound.zones, arguments=bound.arguments)
+    question = question_of(request, bound.words)
     case = _Case(bound, request, question, evaluator)
     try:
         return case.verdict()

@@ -26,6 +26,7 @@ from charter.policy.cedar_text import annotation, any_of, entity, quoted
 from charter.policy.condition import (
     ArgumentRule,
     Condition,
+    EachLikeTest,
     ObjectRule,
     SumRule,
     WindowRule,
@@ -125,6 +126,19 @@ class GrantRule:
         return frozenset(each.zone for each in self.conditions if isinstance(each, WindowRule))
 
     @property
+    def calendars(self) -> frozenset[tuple[str, str]]:
+        """The calendars its conditions name, each with the zone in which its days are days."""
+        windows = [each for each in self.conditions if isinstance(each, WindowRule)]
+        return frozenset((each.zone, each.workdays) for each in windows if each.workdays is not None)
+
+    @property
+    def alike(self) -> frozenset[tuple[str, str]]:
+        """The arguments whose every entry must match a pattern, each with the pattern."""
+        rules = [each for each in self.conditions if isinstance(each, ArgumentRule)]
+        rules += self.approval.rules if self.approval else ()
+        return frozenset((t.argument, t.pattern) for each in rules if isinstance(t := each.test, EachLikeTest))
+
+    @property
     def arguments(self) -> frozenset[str]:
         """The arguments its conditions, approval and limits read."""
         rules = [each for each in self.conditions if isinstance(each, ArgumentRule)]
@@ -187,9 +201,9 @@ def _conditions(grant: Grant, dotted: str, sources: Sources, system: System) -> 
     if "*" not in grant.objects:
         found.append(_objects(grant, dotted, sources, system))
     when = grant.when
-    if when and (when.hours or when.days):
-        hours, days = place(sources, f"{dotted}.when.hours"), place(sources, f"{dotted}.when.days")
-        found.append(WindowRule(when.hours, when.days, hours, days))
+    if when and (when.hours or when.days or when.workdays):
+        hours, days, work = (place(sources, f"{dotted}.when.{name}") for name in ("hours", "days", "workdays"))
+        found.append(WindowRule(when.hours, when.days, hours, days, when.workdays, work))
     for name, condition in (when.arguments if when else {}).items():
         found += _argument_rules(name, condition, f"{dotted}.when", sources, (grant, system))
     for number, limit in enumerate(grant.limit):

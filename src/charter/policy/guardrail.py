@@ -55,6 +55,7 @@ class Mentions:
     )  # argument -> forms read; none: asked for only
     roles: frozenset[str] = frozenset()
     has_loose_approvals: bool = False  # approvals are used otherwise than by `contains` of a role written out
+    calendars: frozenset[tuple[str, str]] = frozenset()  # (zone of their days, name)
     comparisons: frozenset[tuple[str, str, str]] = frozenset()  # (variable, attribute, text it is compared with)
 
     @property
@@ -306,6 +307,7 @@ def mentions_of(policy: Json) -> Mentions:
         {name: frozenset(forms) for name, forms in found.arguments.items()},
         frozenset(found.roles),
         found.approvals > found.asked,
+        frozenset(found.calendars),
         frozenset(found.comparisons),
     )
 
@@ -339,6 +341,7 @@ class _Finder:
     zones: set[str] = field(default_factory=set)
     arguments: dict[str, set[str]] = field(default_factory=dict)
     roles: set[str] = field(default_factory=set)
+    calendars: set[tuple[str, str]] = field(default_factory=set)
     comparisons: set[tuple[str, str, str]] = field(default_factory=set)
     approvals: int = 0  # how often they are read
     asked: int = 0  # … of which for roles written out
@@ -399,5 +402,7 @@ class _Finder:
             if path == ("context", "approvals") and texts and one is left and operator != "==":
                 self.asked += 1
                 self.roles.update(texts)
+            elif path[:2] == ("context", "local") and path[3:] in (("workdays",), ("before",)) and texts:
+                self.calendars.update((path[2], text) for text in texts)
             elif len(path) == 2 and texts:  # noqa: PLR2004 - a variable and its attribute
                 self.comparisons.update((path[0], path[1], text) for text in texts)

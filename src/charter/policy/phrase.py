@@ -17,9 +17,12 @@ from charter.policy.condition import (
     Bound,
     ChoiceTest,
     Condition,
+    EachLikeTest,
+    EachTest,
     LikeTest,
     ObjectRule,
     QuantityTest,
+    SizeTest,
     SumRule,
     Test,
     WindowRule,
@@ -32,6 +35,7 @@ from charter.registry.unit import in_unit, told_in
 MAX_SHOWN = 8  # of a list
 MAX_OBJECT = 120  # characters of an object's path
 _ASKS: dict[Bound, str] = {"max": "up to", "min": "of at least", "over": "over", "under": "under"}
+_ENTRIES = {"length": "characters", "items": "entries"}
 _MENDS: dict[Bound, tuple[str, str]] = {
     "max": ("at most", "raise"),
     "min": ("at least", "lower"),
@@ -70,7 +74,7 @@ def phrase_of(condition: Condition, request: Request, question: Question) -> Phr
         case ObjectRule():
             return _object_phrase(condition, question)
         case WindowRule():
-            return _window_phrase(condition, request.at)
+            return _window_phrase(condition, question, request.at)
         case ArgumentRule():
             test = condition.test
             argument = question.argument(test.argument)
@@ -105,12 +109,26 @@ def asked(test: Test) -> str:
             return f"`{test.argument}` one of {words([_bare(each) for each in test.choices])}"
         case LikeTest():
             return f"`{test.argument}` like `{test.pattern}`"
+        case SizeTest() | EachTest() | EachLikeTest():
+            return _asked_of_entries(test)
+
+
+def _asked_of_entries(test: SizeTest | EachTest | EachLikeTest) -> str:
+    match test:
+        case SizeTest():
+            return f"`{test.argument}` of at most {test.most} {_ENTRIES[test.form]}"
+        case EachTest():
+            return f"`{test.argument}` each one of {words(test.choices)}"
+        case EachLikeTest():
+            return f"`{test.argument}` each like `{test.pattern}`"
 
 
 def given(test: Test, argument: Argument | None) -> str:
     """Return what the call gives in place of what `test` asks."""
     if argument is None:
         return f"this call gives no `{test.argument}`"
+    if isinstance(test, SizeTest | EachTest | EachLikeTest):
+        return _given_entries(test, argument)
     match test:
         case QuantityTest():
             return _given_quantity(test.argument, argument, test.limit.unit)
@@ -123,6 +141,13 @@ def given(test: Test, argument: Argument | None) -> str:
             )
         case LikeTest():
             return f"this call's `{test.argument}` is not" if argument.text is not None else _formless(test.argument)
+
+
+def _given_entries(test: SizeTest | EachTest | EachLikeTest, argument: Argument) -> str:
+    if isinstance(test, SizeTest):
+        size = argument.form(test.form)
+        return _formless(test.argument) if size is None else f"this call's has {size}"
+    return _formless(test.argument) if argument.texts is None else "one of this call's is not"
 
 
 def _given_quantity(name: str, argument: Argument, wanted: str | None) -> str:
@@ -148,6 +173,20 @@ def _mend(test: Test, argument: Argument | None) -> str:
             return f"send {wanted} as `{test.argument}`, or {widened('widen', field, test.source)}"
         case LikeTest():
             return f"send `{test.argument}` like `{test.pattern}`, or {widened('widen', 'like', test.source)}"
+        case SizeTest() | EachTest() | EachLikeTest():
+            return _entries_mend(test)
+
+
+def _entries_mend(test: SizeTest | EachTest | EachLikeTest) -> str:
+    match test:
+        case SizeTest():
+            most = f"at most {test.most} {_ENTRIES[test.form]}"
+            return f"send {most} as `{test.argument}`, or {widened('raise', f'max_{test.form}', test.source)}"
+        case EachTest():
+            wanted = words(test.choices, last=" and ")
+            return f"send only {wanted} as `{test.argument}`, or {widened('widen', 'each_of', test.source)}"
+        case EachLikeTest():
+            return f"send only what is like `{test.pattern}`, or {widened('widen', 'each_like', test.source)}"
 
 
 def _quantity_mend(test: QuantityTest, argument: Argument | None) -> str:
@@ -201,23 +240,37 @@ def days_text(days: Sequence[str]) -> str:
     return f"{days[0]}-{days[-1]}" if is_run else ", ".join(days)
 
 
-def _window_phrase(rule: WindowRule, at: dt.datetime) -> Phrase:
+def _window_phrase(rule: WindowRule, question: Question, at: dt.datetime) -> Phrase:
     here = at.astimezone(ZoneInfo(rule.zone))
-    minute, day = here.hour * 60 + here.minute, DAYS[here.weekday()]
     hours = f"{rule.hours}" if rule.hours else ""
     on = f"on {days_text(rule.days)}" if rule.days is not None else ""
+    work = f"on working days of `{rule.workdays}`" if rule.workdays else ""
     zone = "" if rule.hours else " (UTC)"
-    is_day_wrong = rule.days is not None and WindowRule(rule.hours, None).covers(minute, day)
-    source = rule.days_source if is_day_wrong or rule.hours is None else rule.hours_source
-    field = "days" if is_day_wrong or rule.hours is None else "hours"
-    opening = next_opening(rule, at)
+    field, source = _blamed(rule, question)
+    opening = next_opening(rule, at) if rule.workdays is None else None
     wait = f"wait until {opening:%a %Y-%m-%d %H:%M} there, or " if opening else ""
+    if field == "workdays":
+        wait = "wait for the next working day, or "
+    day = f"{here:%a %Y-%m-%d %H:%M}" if rule.workdays else f"{here:%a %H:%M}"
     return Phrase(
-        f"only {' '.join(part for part in (hours, on) if part)}{zone}",
-        f"it is {here:%a %H:%M} there",
+        f"only {' '.join(part for part in (hours, on, work) if part)}{zone}",
+        f"it is {day} there",
         wait + widened("widen", field, source),
         source,
     )
+
+
+def _blamed(rule: WindowRule, question: Question) -> tuple[str, Source | None]:
+    """Return which of the window's words the call's time does not satisfy: the first that fails by itself."""
+    alone = (
+        ("workdays", WindowRule(rule.hours, None, workdays=rule.workdays), rule.workdays, rule.workdays_source),
+        ("days", WindowRule(rule.hours, rule.days), rule.days, rule.days_source),
+        ("hours", WindowRule(rule.hours, None), rule.hours, rule.hours_source),
+    )
+    failing = {field for field, part, said, _ in alone if said is not None and not part.holds(question)}
+    if rule.hours is not None and "hours" in failing:
+        failing &= {"hours"}
+    return next((field, source) for field, _, said, source in alone if said is not None and field in failing)
 
 
 def next_opening(rule: WindowRule, at: dt.datetime) -> dt.datetime | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from charter.core.canonical import digest_of
 from charter.core.errors import ErrorCode, IntegrityError
@@ -21,7 +22,8 @@ from charter.policy.builtin import BUILT_IN, RESTRAINED, RESTRAINED_ROLE
 from charter.policy.engine import Asked, Engine, Json
 from charter.policy.grant import GrantRule, Sources, compile_grants, place
 from charter.policy.guardrail import UNREADABLE, Guardrail, until
-from charter.policy.vocabulary import NO_ACTIONS, action_id, schema_text
+from charter.policy.vocabulary import NO_ACTIONS, Words, action_id, schema_text
+from charter.registry.calendar import Calendar
 from charter.registry.central import Central
 from charter.registry.charter import Charter, DelegationTerms, Environment
 from charter.registry.data_class import DataFlow
@@ -30,6 +32,7 @@ from charter.registry.risk import Risk, risk_of
 from charter.registry.rule import Force
 from charter.registry.system import System
 
+T = TypeVar("T")
 _NOWHERE = Source("?", 1)
 _JSON_ESCAPES = frozenset({"__extn", "__entity", "__expr"})  # Cedar's JSON gives these keys a meaning of their own
 
@@ -48,13 +51,22 @@ class Slice:
     grants: tuple[GrantRule, ...]
     guardrails: Mapping[str, Guardrail]  # by id
     granted: frozenset[str]  # action ids
-    zones: tuple[str, ...]
-    arguments: tuple[str, ...]
+    words: Words
     schema: str
     digest: str
     program: object = field(repr=False, compare=False)
     delegation: DelegationTerms | None = None  # what its charter says of lending and borrowing
     sources: Sources = field(repr=False, compare=False, default_factory=dict)
+
+    @property
+    def zones(self) -> tuple[str, ...]:
+        """The time zones that its policies name."""
+        return self.words.zones
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The arguments that its policies name."""
+        return self.words.arguments
 
     @property
     def text(self) -> str:
@@ -134,6 +146,7 @@ def bind_slice(
     zones = {zone for each in grants for zone in each.zones} | _all(each.mentions.zones for each in concerned.values())
     arguments = _all(each.arguments for each in grants) | _all(each.mentions.arguments for each in concerned.values())
     _check_arguments(arguments, place(sources, "grants"))
+    calendars = _calendars(grants, concerned.values(), central)
     # a charter without grants is one too: nothing can be asked of it, but its policies are held valid all the same
     schema, text = schema_text(groups or NO_ACTIONS, zones, arguments), policy_text(grants, concerned.values())
     policies = _policies(engine, grants, concerned)
@@ -162,8 +175,7 @@ def bind_slice(
         grants=grants,
         guardrails=concerned,
         granted=frozenset(granted),
-        zones=tuple(sorted(zones)),
-        arguments=tuple(sorted(arguments)),
+        words=Words(tuple(sorted(zones)), tuple(sorted(arguments)), calendars, _alike(grants)),
         schema=schema,
         digest=digest_of({"charter": charter.digest, "policies": text, "schema": schema, "tier": risk.tier.value}),
         program=engine.bind(policies, Asked(charter.principal, attributes, groups)),
@@ -186,7 +198,33 @@ def in_force(guardrails: Iterable[Guardrail], charter: Charter, engine: Engine) 
             yield until(each, dt.datetime.combine(exception.until, dt.time(), dt.UTC) + dt.timedelta(days=1), engine)
 
 
-def _all(sets: Iterable[Iterable[str]]) -> set[str]:
+def _calendars(
+    grants: Iterable[GrantRule], guardrails: Iterable[Guardrail], central: Central
+) -> dict[str, tuple[tuple[str, Calendar], ...]]:
+    """Return the calendars that policies name, by the zone in which their days are days.
+
+    Raises:
+        EstateError: one is none.
+    """
+    named = _all(each.calendars for each in grants) | _all(each.mentions.calendars for each in guardrails)
+    found: dict[str, tuple[tuple[str, Calendar], ...]] = {}
+    for zone, name in sorted(named):
+        calendar = central.calendars.value.find(name)
+        if calendar is None:
+            text = f"`{name[:80]}` is no calendar of calendars.yaml, and no region with known holidays"
+            raise EstateError([Problem.at(_NOWHERE, text, suggestion(name, central.calendars.value.calendars))])
+        found[zone] = (*found.get(zone, ()), (name, calendar))
+    return found
+
+
+def _alike(grants: Iterable[GrantRule]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for argument, pattern in sorted(_all(each.alike for each in grants)):
+        found[argument] = (*found.get(argument, ()), pattern)
+    return found
+
+
+def _all(sets: Iterable[Iterable[T]]) -> set[T]:
     return {each for some in sets for each in some}
 
 

@@ -6,12 +6,14 @@
     resource    Charter::Object      system, path, environment, sensitive, untrusted, provider ("" if it is no model),
                                      data, and which of that the action reads, writes and sends; in the system,
                                      Charter::System::"<system>"
-    context     now, local (minute and day in each zone that a policy uses), arguments, approvals (roles that said yes),
-                chain (who began it, for what, how deep; of the call itself, the same for each link that is asked)
+    context     now, local (minute, day and working days in each zone a policy uses), arguments, approvals (roles that
+                said yes), chain (who began it, for what, how deep; of the call itself, the same for each link that is
+                asked)
 
-An argument is given in every form its value surely has: `text`, `number`, `flag`, and `quantity` (an exact decimal with
-its unit, `""` for none). A value that has no such form is there, with none of them. So no condition ever errs: it asks
-`has` first, and the strict validator holds every policy to that.
+An argument is given in every form its value surely has: `text`, `number`, `flag`, `quantity` (an exact decimal with its
+unit, `""` for none), the `length` of a text, the number of `items` of a list, its `texts`, and the patterns that these
+are all `alike` to; a text is a list of one. A value that has no such form is there, with none of them. So no condition
+ever errs: it asks `has` first, and the strict validator holds every policy to that.
 
 INVARIANT: `question_of` gives all that the schema of the same slice declares, and nothing that it does not.
 """
@@ -19,8 +21,8 @@ INVARIANT: `question_of` gives all that the schema of the same slice declares, a
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Self
@@ -32,18 +34,21 @@ from charter.policy.amount import plain_amount, whole_number
 from charter.policy.argument import ABSENT, find
 from charter.policy.cedar_text import key, quoted
 from charter.policy.cedar_value import Fixed, Record
+from charter.policy.like import is_like
 from charter.policy.request import ChainFacts, Request
+from charter.registry.calendar import Calendar
 from charter.registry.charter import DAYS, Effect, Kind
 from charter.registry.delegation import Role, role_of
 
+MAX_ITEMS = 1000  # of a list of texts that policy reads one by one
 MAX_TEXT = 65_536  # characters of an argument that policy reads; longer text has no form at all
 FLOWS = ("reads", "writes", "sends")
 PRINCIPAL_ATTRIBUTES = ("name", "kind", "environment", "team", "tier", "provider", "data", *FLOWS, "restrained")
 OBJECT_ATTRIBUTES = ("system", "path", "environment", "provider", "data", *FLOWS, "sensitive", "untrusted")
 CALL_ATTRIBUTES = ("now", "local", "arguments", "approvals", "chain")
 CHAIN_ATTRIBUTES = ("depth", "purpose", "initiator", "by_person", "initiator_roles", "parties", "deciders")
-LOCAL_ATTRIBUTES = ("minute", "day")
-FORMS = ("text", "number", "flag", "quantity")
+LOCAL_ATTRIBUTES = ("minute", "day", "workdays", "before")
+FORMS = ("text", "number", "flag", "quantity", "length", "items", "texts", "alike")
 QUANTITY_ATTRIBUTES = ("value", "unit")
 _NO_DECIDERS = frozenset(kind.value for kind in Kind if role_of(kind) is not Role.DECIDER)
 GROUPS = tuple(effect.value for effect in Effect)
@@ -60,13 +65,16 @@ namespace Charter {
     system: String, path: String, environment: String, provider: String,
     data: Set<String>, reads: Set<String>, writes: Set<String>, sends: Set<String>, sensitive: Bool, untrusted: Bool,
   };
-  type LocalTime = { minute: Long, day: String };
+  type LocalTime = { minute: Long, day: String, workdays: Set<String>, before: Set<String> };
   type Quantity = { value: decimal, unit: String };
   type Chain = {
     depth: Long, purpose: String, initiator: String, by_person: Bool,
     initiator_roles: Set<String>, parties: Set<String>, deciders: Set<String>,
   };
-  type Argument = { text?: String, number?: Long, flag?: Bool, quantity?: Quantity };
+  type Argument = {
+    text?: String, number?: Long, flag?: Bool, quantity?: Quantity,
+    length?: Long, items?: Long, texts?: Set<String>, alike?: Set<String>,
+  };
 """
 
 
@@ -114,13 +122,18 @@ class Argument:
     number: int | None = None
     flag: bool | None = None
     quantity: tuple[Decimal, str] | None = None
+    length: int | None = None  # of the text, in characters
+    items: int | None = None  # of the list
+    texts: frozenset[str] | None = None  # of the list, or the text by itself
+    alike: frozenset[str] | None = None  # patterns, of those that policies name, that each of them matches
 
     @classmethod
     def of(cls, record: Record) -> Self:
         """Return the argument that the schema's record tells of."""
         quantity = record.get("quantity")
         amount = quantity and (Decimal(int(quantity["value"])).scaleb(-4), quantity["unit"])
-        return cls(record.get("text"), record.get("number"), record.get("flag"), amount)
+        others = (record.get(name) for name in ("length", "items", "texts", "alike"))
+        return cls(record.get("text"), record.get("number"), record.get("flag"), amount, *others)
 
     def form(self, name: str) -> Any:  # noqa: ANN401 - as the form has it
         """Return the value in the form `name`, or None."""
@@ -154,12 +167,22 @@ class Question(msgspec.Struct, frozen=True, gc=False):
         return None if record is None else Argument.of(record)
 
 
-def question_of(request: Request, *, zones: tuple[str, ...], arguments: tuple[str, ...]) -> Question:
+@dataclass(frozen=True, slots=True, eq=False)
+class Words:
+    """What the policies of a slice name, and a question must therefore tell of."""
+
+    zones: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    calendars: Mapping[str, tuple[tuple[str, Calendar], ...]] = field(default_factory=dict)  # by the zone of their days
+    alike: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # argument -> patterns for its every entry
+
+
+def question_of(request: Request, words: Words) -> Question:
     """Return `request` in the words of a schema with these zones and arguments."""
     system, path, touched = request.system, request.object, request.touched
     given: Record = {}
-    for name in arguments:
-        record = record_of(request, name)
+    for name in words.arguments:
+        record = record_of(request, name, words.alike.get(name, ()))
         if record is not None:
             given[name] = record
     return Question(
@@ -180,7 +203,7 @@ def question_of(request: Request, *, zones: tuple[str, ...], arguments: tuple[st
         },
         request.asker.restrained,
         request.at,
-        _local(zones, int(request.at.timestamp())) if zones else {},  # exact until 2242
+        _local(words, int(request.at.timestamp())) if words.zones else {},  # exact until 2242
         given,
         _chain(request.chain) if request.chain.depth else alone(request.asker.name, request.asker.kind),
     )
@@ -206,17 +229,21 @@ def alone(name: str, kind: str) -> Record:
 
 
 @lru_cache(maxsize=4096)
-def _local(zones: tuple[str, ...], second: int) -> Record:
+def _local(words: Words, second: int) -> Record:
     """Return the local times of one second: no zone changes within it."""
     at = dt.datetime.fromtimestamp(second, dt.UTC)
-    times = {zone: local_time(at, zone) for zone in zones}
-    return {zone: {"minute": minute, "day": day} for zone, (minute, day) in times.items()}
+    return {zone: _local_time(at.astimezone(_zone(zone)), words.calendars.get(zone, ())) for zone in words.zones}
 
 
-def local_time(at: dt.datetime, zone: str) -> tuple[int, str]:
-    """Return the minute after local midnight and the day (`mon`) at `at` in `zone`."""
-    here = at.astimezone(_zone(zone))
-    return here.hour * 60 + here.minute, DAYS[here.weekday()]
+def _local_time(here: dt.datetime, calendars: Sequence[tuple[str, Calendar]]) -> Record:
+    """Return the minute after midnight, the day, and the calendars by which this day, and the one before, is worked."""
+    today, before = here.date(), here.date() - dt.timedelta(days=1)
+    return {
+        "minute": here.hour * 60 + here.minute,
+        "day": DAYS[here.weekday()],
+        "workdays": frozenset(name for name, calendar in calendars if calendar.is_workday(today)),
+        "before": frozenset(name for name, calendar in calendars if calendar.is_workday(before)),
+    }
 
 
 @lru_cache(maxsize=1024)
@@ -230,8 +257,11 @@ def argument_of(request: Request, name: str) -> Argument | None:
     return None if record is None else Argument.of(record)
 
 
-def record_of(request: Request, name: str) -> Record | None:
-    """Return the argument `name` as the schema has it; None if the call does not give it."""
+def record_of(request: Request, name: str, patterns: Sequence[str] = ()) -> Record | None:
+    """Return the argument `name` as the schema has it, told with those of `patterns` that all its entries match.
+
+    None if the call does not give it.
+    """
     value, amount = find(request.arguments, name), request.amounts.get(name)
     if amount is None and "." in name:
         amount = plain_amount(value)
@@ -246,6 +276,12 @@ def record_of(request: Request, name: str) -> Record | None:
     if kind is str:
         if _is_readable(value):
             forms["text"] = value
+            forms["length"], forms["items"] = len(value), 1
+            _add_texts(forms, (value,), patterns)
+    elif kind is list:
+        forms["items"] = len(value)
+        if len(value) <= MAX_ITEMS and all(type(each) is str and _is_readable(each) for each in value):
+            _add_texts(forms, value, patterns)
     elif kind is bool:
         forms["flag"] = value
     else:
@@ -253,6 +289,11 @@ def record_of(request: Request, name: str) -> Record | None:
         if number is not None:
             forms["number"] = number
     return forms
+
+
+def _add_texts(forms: Record, texts: Sequence[str], patterns: Sequence[str]) -> None:
+    forms["texts"] = frozenset(texts)
+    forms["alike"] = frozenset(each for each in patterns if all(is_like(text, each) for text in forms["texts"]))
 
 
 def _is_readable(text: str) -> bool:

@@ -152,6 +152,11 @@ class CrossCheck:
         for index, name in enumerate(grant.groups or ()):
             what = f"group of objects of the system `{grant.system}`"
             self._known(part, f"{at}.groups.{index}", name, system.groups or {}, what)
+        if grant.when and grant.when.workdays and self.central.calendars.value.find(grant.when.workdays) is None:
+            where = part.source_of(f"{at}.when.workdays")
+            text = f"`{grant.when.workdays}` is no calendar of calendars.yaml, and no region with known holidays"
+            near = suggestion(grant.when.workdays, self.central.calendars.value.calendars, few=True)
+            self._problem(where, text, near or "name one, or a country as in DE or DE-BE")
         unknown = [each for each in enumerate(grant.actions) if each[1] not in (EVERY_ACTION, *system.actions)]
         for index, name in unknown:
             what = f"action of the system `{grant.system}`"

@@ -211,7 +211,7 @@ def _no_list(field: str, value: Any, _: Mapping[str, Any]) -> _Told:  # noqa: AN
 
 
 def _no_fields(field: str, value: Any, _: Mapping[str, Any]) -> _Told:  # noqa: ANN401
-    near = nearest(field, ("hours", "days"))
+    near = nearest(field, ("hours", "days", "workdays"))
     if near and near != field:  # `hour: 08:00-18:00 …` reads as a condition on an argument called `hour`
         return f"`{field}` is no condition", f"did you mean `{near}`?"
     if field in _QUANTITIES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, StrictInt, model_serializer, model_validator
+from pydantic import AfterValidator, Field, StrictInt, StringConstraints, model_serializer, model_validator
 
 from charter.registry.field import (
     EVERY_ACTION,
@@ -34,30 +34,40 @@ class ArgumentCondition(Model):
     equals: Scalar | None = None
     one_of: Annotated[tuple[Scalar, ...], Field(min_length=1, max_length=200)] | None = None
     like: Pattern | None = None
+    max_length: Annotated[StrictInt, Field(ge=0, le=1_000_000)] | None = None  # of a text, in characters
+    max_items: Annotated[StrictInt, Field(ge=0, le=100_000)] | None = None  # of a list
+    each_of: Annotated[tuple[str, ...], Field(min_length=1, max_length=200)] | None = None  # every entry of a list
+    each_like: Pattern | None = None
 
     @model_validator(mode="after")
     def _something(self) -> ArgumentCondition:
         if all(getattr(self, name) is None for name in type(self).model_fields):
-            raise ValueError("says nothing; write max, min, over, under, equals, one_of or like")
+            known = ", ".join(type(self).model_fields)
+            raise ValueError(f"says nothing; there is {known}")
         units = {q.unit for q in (self.max, self.min, self.over, self.under) if q}
         if len(units) > 1:
             raise ValueError(f"mixes units: {', '.join(sorted(str(u) for u in units))}")
         return self
 
 
+CalendarName = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}$")]
+_TIMES = ("hours", "days", "workdays")
+
+
 class When(Model):
-    """The conditions of a grant. In a file, `hours` and `days` stand beside the arguments' names."""
+    """The conditions of a grant. In a file, `hours`, `days` and `workdays` stand beside the arguments' names."""
 
     hours: Hours | None = None
     days: Days | None = None
+    workdays: CalendarName | None = None  # of calendars.yaml, or a region as in DE-BE
     arguments: dict[str, ArgumentCondition] = Field(default_factory=dict, max_length=32)
 
     @model_validator(mode="before")
     @classmethod
     def _lift_arguments(cls, data: Any) -> Any:  # noqa: ANN401
         if isinstance(data, dict) and "arguments" not in data:
-            own = {key: data[key] for key in ("hours", "days") if key in data}
-            return own | {"arguments": {key: val for key, val in data.items() if key not in ("hours", "days")}}
+            own = {key: data[key] for key in _TIMES if key in data}
+            return own | {"arguments": {key: val for key, val in data.items() if key not in _TIMES}}
         return data
 
     @model_serializer
@@ -67,6 +77,8 @@ class When(Model):
             own["hours"] = str(self.hours)
         if self.days:
             own["days"] = list(self.days)
+        if self.workdays:
+            own["workdays"] = self.workdays
         lifted = {k: v.model_dump(mode="json", exclude_none=True) for k, v in self.arguments.items()}
         # an argument that is itself called `hours` would hide the window: such arguments stay under their own heading
         return own | ({"arguments": lifted} if lifted.keys() & type(self).model_fields.keys() else lifted)

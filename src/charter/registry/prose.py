@@ -14,7 +14,10 @@ _COMPARED = {
     "under": "less than",
     "equals": "exactly",
     "like": "like",
+    "each_like": "each like",
 }
+_LISTED = {"one_of": "one of", "each_of": "each one of"}
+_SIZED = {"max_length": "characters", "max_items": "entries"}
 _DELEGATES = {"humans": "People"}
 
 
@@ -29,6 +32,9 @@ def conditions(grant: Mapping[str, Any]) -> list[str]:
         )
     if days := when.pop("days", None):
         parts.append(f"on {_days(days)}" if isinstance(days, list) else _compared("days", days))
+    if workdays := when.pop("workdays", None):
+        is_name = isinstance(workdays, str)
+        parts.append(f"on working days of {workdays}" if is_name else _compared("workdays", workdays))
     parts += [_compared(name, condition) for name, condition in (when | arguments).items()]
     parts += [_limit(limit) for limit in grant.get("limit") or []]
     if approval := grant.get("approval"):
@@ -55,8 +61,10 @@ def _compared(name: str, condition: Any) -> str:  # noqa: ANN401 - JSON
         return f"{name} {condition}"
     parts = []
     for word, value in condition.items():
-        if word == "one_of":
-            parts.append(f"one of {', '.join(map(str, value))}")
+        if word in _LISTED:
+            parts.append(f"{_LISTED[word]} {', '.join(map(str, value))}")
+        elif word in _SIZED:
+            parts.append(f"of at most {value} {_SIZED[word]}")
         else:
             parts.append(f"{_COMPARED.get(word, word)} {value}")
     return f"{name} {' and '.join(parts)}"

@@ -38,6 +38,8 @@ _DAY = "(mon|tue|wed|thu|fri|sat|sun)"
 _DAYS = rf"^{_DAY}(-{_DAY})?(, *{_DAY}(-{_DAY})?)*$"
 _HOURS = r"^([01][0-9]|2[0-4]):[0-5][0-9]-([01][0-9]|2[0-4]):[0-5][0-9] [A-Za-z][A-Za-z0-9_+/-]{1,48}$"
 
+_WORKDAYS = "Only on working days: of a calendar in calendars.yaml, or of a region as in DE-BE."
+
 # Definitions whose written form differs from the model's fields.
 _WRITTEN: dict[str, dict[str, Any]] = {
     "Quantity": {
@@ -57,8 +59,9 @@ _WRITTEN: dict[str, dict[str, Any]] = {
         "properties": {
             "hours": {"$ref": "#/$defs/Hours"},
             "days": {"$ref": "#/$defs/Days"},
+            "workdays": {"type": "string", "description": _WORKDAYS, "examples": ["office", "DE-BE"]},
             "arguments": {
-                "description": "Conditions on arguments whose names are hours, days or arguments.",
+                "description": "Conditions on arguments whose names are hours, days, workdays or arguments.",
                 "type": "object",
                 "additionalProperties": {"$ref": "#/$defs/ArgumentCondition"},
             },
@@ -115,7 +118,6 @@ _TOLD = {
     "only": "Words of which a charter may use no others.",
     "answers": "Items of catalogues that it answers: OWASP, NIST.",
     "holidays": "A country, or a part of one, whose public holidays are no working days: DE, DE-BE.",
-    "workdays": "Only on working days: of a calendar in calendars.yaml, or of a region as in DE-BE.",
     "freezes": "Times when calls of some effects are held.",
     "tiers": "Tiers of risk; charter show tells how a principal's came about.",
     "issuer": "Whose tokens prove it: a name in issuers.yaml; there, the address its tokens say in iss.",
