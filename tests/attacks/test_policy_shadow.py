@@ -18,7 +18,7 @@ from charter.policy.program import Program
 from charter.policy.shadow import FIRST, CompiledEngine, Disagreement
 from charter.policy.slice import bind_slice
 from charter.policy.verdict import Allow, Deny, Layer, word
-from charter.policy.vocabulary import question_of
+from charter.policy.vocabulary import Words, question_of
 from charter.registry.central import NOTHING
 from houses import a_house, estate_files
 from policies import a_charter, a_request, a_system, guards
@@ -133,7 +133,7 @@ def test_a_question_about_an_action_that_the_slice_has_none_of_is_put_to_cedar()
     engine, _ = an_engine()
     charter = a_charter(grants=[{"system": "payments", "actions": ["charge.read"]}])
     slice_ = a_slice(engine, charter)
-    question = question_of(a_request(charter=charter), zones=(), arguments=())
+    question = question_of(a_request(charter=charter), Words())
     assert engine.evaluate(slice_.program, question, frozenset()).allowed is False
 
 

@@ -104,7 +104,7 @@ class SliceCache:
     def _of_entitlements(self, person: str, held: Iterable[str]) -> Slice:
         entitlements = self._teams.entitlements or {}
         grants = [grant for name in held for grant in entitlements[name]]
-        return bind_person(person, grants, {"grants": _TEAMS}, self._systems, self._engine)
+        return bind_person(person, grants, {"grants": _TEAMS}, self._systems, self._engine, self._central)
 
     def _of_ceiling(self, person: str, borrower: Principal) -> Slice | None:
         version = self._load(borrower)
@@ -116,7 +116,7 @@ class SliceCache:
             for dotted, source in version.sources.items()
             if dotted.startswith(_CEILING)
         }
-        return bind_person(person, terms.ceiling, sources, self._systems, self._engine)
+        return bind_person(person, terms.ceiling, sources, self._systems, self._engine, self._central)
 
     def roles_of(self, person: str) -> frozenset[str]:
         """Return the human roles that a person holds."""

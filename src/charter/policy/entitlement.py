@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from charter.core.canonical import digest_of
 from charter.policy.engine import Asked, Engine, Json
 from charter.policy.grant import Sources, compile_for
-from charter.policy.slice import Slice, check_faults, groups_of, parsed_grants, policy_text
+from charter.policy.slice import Slice, calendars_json, check_faults, groups_of, parsed_grants, policy_text, words_of
 from charter.policy.vocabulary import action_id, schema_text
+from charter.registry.central import Central
 from charter.registry.charter import Environment, Grant
 from charter.registry.data_class import DataFlow
 from charter.registry.risk import Risk
@@ -25,7 +26,12 @@ _NOWHERE = Environment.PRODUCTION  # a slice has one; no policy of a person's re
 
 
 def bind_person(
-    person: str, grants: Sequence[Grant], sources: Sources, systems: Mapping[str, System], engine: Engine
+    person: str,
+    grants: Sequence[Grant],
+    sources: Sources,
+    systems: Mapping[str, System],
+    engine: Engine,
+    central: Central,
 ) -> Slice:
     """Return the slice of a person who may do what `grants` say. Grants on systems that are not there say nothing.
 
@@ -36,9 +42,8 @@ def bind_person(
     known = [grant for grant in grants if grant.system in systems]
     rules = compile_for(person, known, sources, systems)
     granted = groups_of((action_id(rule.system, action) for rule in rules for action in rule.actions), systems)
-    zones = frozenset(zone for rule in rules for zone in rule.zones)
-    arguments = frozenset(name for rule in rules for name in rule.arguments)
-    schema, text = schema_text(granted, zones, arguments), policy_text(rules, (), built_in=())
+    words = words_of(rules, (), central)
+    schema, text = schema_text(granted, words.zones, words.arguments), policy_text(rules, (), built_in=())
     policies = parsed_grants(engine, rules)
     if rules:
         check_faults(engine.faults(text, schema), list(policies), rules, {})
@@ -54,10 +59,9 @@ def bind_person(
         grants=rules,
         guardrails={},
         granted=frozenset(granted),
-        zones=tuple(sorted(zones)),
-        arguments=tuple(sorted(arguments)),
+        words=words,
         schema=schema,
-        digest=digest_of({"person": person, "policies": text, "schema": schema}),
+        digest=digest_of({"person": person, "policies": text, "schema": schema, "calendars": calendars_json(words)}),
         program=engine.bind(policies, Asked(person, attributes, granted)),
         sources=sources,
     )

@@ -5,7 +5,7 @@ forbid anything that the slice's grants allow.
 
 INVARIANT: a slice exists only if every policy in it parsed, kept its id and validated strictly. What cannot be bound
 raises, and the caller denies.
-INVARIANT: the digest changes exactly when the charter, a policy, the schema or the tier of risk does.
+INVARIANT: the digest changes exactly when the charter, a policy, the schema, the tier of risk or a calendar does.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from charter.core.canonical import digest_of
 from charter.core.errors import ErrorCode, IntegrityError
@@ -143,12 +143,11 @@ def bind_slice(
     if len(concerned) != len(found):
         raise EstateError([Problem.at(_NOWHERE, "two guardrails share an id", "give each its own")])
     groups = groups_of((name for each in concerned.values() for name in each.mentions.actions), systems) | granted
-    zones = {zone for each in grants for zone in each.zones} | _all(each.mentions.zones for each in concerned.values())
-    arguments = _all(each.arguments for each in grants) | _all(each.mentions.arguments for each in concerned.values())
-    _check_arguments(arguments, place(sources, "grants"))
-    calendars = _calendars(grants, concerned.values(), central)
+    words = words_of(grants, concerned.values(), central)
+    _check_arguments(words.arguments, place(sources, "grants"))
     # a charter without grants is one too: nothing can be asked of it, but its policies are held valid all the same
-    schema, text = schema_text(groups or NO_ACTIONS, zones, arguments), policy_text(grants, concerned.values())
+    schema = schema_text(groups or NO_ACTIONS, words.zones, words.arguments)
+    text = policy_text(grants, concerned.values())
     policies = _policies(engine, grants, concerned)
     risk, flow = risk_of(charter, systems, central.data.value), charter.flow
     check_faults(engine.faults(text, schema), list(policies), grants, concerned)
@@ -175,9 +174,17 @@ def bind_slice(
         grants=grants,
         guardrails=concerned,
         granted=frozenset(granted),
-        words=Words(tuple(sorted(zones)), tuple(sorted(arguments)), calendars, _alike(grants)),
+        words=words,
         schema=schema,
-        digest=digest_of({"charter": charter.digest, "policies": text, "schema": schema, "tier": risk.tier.value}),
+        digest=digest_of(
+            {
+                "charter": charter.digest,
+                "policies": text,
+                "schema": schema,
+                "tier": risk.tier.value,
+                "calendars": calendars_json(words),
+            }
+        ),
         program=engine.bind(policies, Asked(charter.principal, attributes, groups)),
         delegation=charter.delegation,
         sources=sources,
@@ -198,17 +205,30 @@ def in_force(guardrails: Iterable[Guardrail], charter: Charter, engine: Engine) 
             yield until(each, dt.datetime.combine(exception.until, dt.time(), dt.UTC) + dt.timedelta(days=1), engine)
 
 
-def _calendars(
-    grants: Iterable[GrantRule], guardrails: Iterable[Guardrail], central: Central
-) -> dict[str, tuple[tuple[str, Calendar], ...]]:
-    """Return the calendars that policies name, by the zone in which their days are days.
+def words_of(grants: Iterable[GrantRule], guardrails: Iterable[Guardrail], central: Central) -> Words:
+    """Return what these policies name, and a question must therefore tell of.
 
     Raises:
-        EstateError: one is none.
+        EstateError: a calendar is none.
     """
-    named = _all(each.calendars for each in grants) | _all(each.mentions.calendars for each in guardrails)
+    rules, mentions = list(grants), [each.mentions for each in guardrails]
+    zones = _all(each.zones for each in rules) | _all(each.zones for each in mentions)
+    arguments = _all(each.arguments for each in rules) | _all(each.arguments for each in mentions)
+    named = _all(each.calendars for each in rules) | _all(each.calendars for each in mentions)
+    calendars = _calendars(sorted(named), central)
+    return Words(tuple(sorted(zones)), tuple(sorted(arguments)), calendars, _alike(rules))
+
+
+def calendars_json(words: Words) -> list[list[Any]]:
+    """Return the calendars of `words` as plain JSON."""
+    named = ((zone, *each) for zone, some in sorted(words.calendars.items()) for each in some)
+    return [[zone, name, calendar.model_dump(mode="json")] for zone, name, calendar in named]
+
+
+def _calendars(named: Iterable[tuple[str, str]], central: Central) -> dict[str, tuple[tuple[str, Calendar], ...]]:
+    """Return the calendars of some (zone, name), by the zone in which their days are days."""
     found: dict[str, tuple[tuple[str, Calendar], ...]] = {}
-    for zone, name in sorted(named):
+    for zone, name in named:
         calendar = central.calendars.value.find(name)
         if calendar is None:
             text = f"`{name[:80]}` is no calendar of calendars.yaml, and no region with known holidays"
