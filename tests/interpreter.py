@@ -1,7 +1,8 @@
 """Charters read directly, in plain Python, from what their fields mean: the other opinion that policy is held to.
 
-Nothing here is shared with charter.policy: values are read, compared and matched anew. `verdict_of` gives `allow`,
-`deny` or `escalate`, the grants that allow, and the fewest roles that would have to say yes.
+Nothing but the facts of a chain is shared with charter.policy: values are read, compared and matched anew.
+`verdict_of` gives `allow`, `deny` or `escalate`, the grants that allow, and the fewest roles that would have to say
+yes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from charter.policy.request import NO_CHAIN, ChainFacts
 from charter.registry.charter import DAYS, ArgumentCondition, Charter, Effect, Grant, Quantity
 from charter.registry.system import System
 
@@ -36,6 +38,7 @@ class Ask:
     path: str
     at: dt.datetime
     restrained: bool = False
+    chain: ChainFacts = NO_CHAIN
 
 
 def verdict_of(ask: Ask, approvals: frozenset[str]) -> Opinion:
@@ -91,7 +94,22 @@ def allows(grant: Grant, ask: Ask, approvals: frozenset[str]) -> bool:
 def covers(grant: Grant, ask: Ask) -> bool:
     if grant.system != ask.system.system or (ask.action not in grant.actions and grant.actions != ("*",)):
         return False
-    return is_meant(grant, ask) and in_window(grant, ask.at)
+    return is_meant(grant, ask) and in_window(grant, ask.at) and is_lent(grant, ask.chain)
+
+
+def is_lent(grant: Grant, chain: ChainFacts) -> bool:
+    """Whether the call is made for somebody whom the grant means, in the way it means."""
+    wanted = grant.delegated
+    if wanted is None:
+        return True
+    if chain.depth == 0 or chain.depth > (wanted.max_depth or 8):
+        return False
+    starters = {"humans"} if chain.by_person else {chain.initiator}
+    return (
+        (wanted.by is None or bool(starters & set(wanted.by)))
+        and (wanted.roles is None or any(role in chain.initiator_roles for role in wanted.roles))
+        and (wanted.purposes is None or chain.purpose in wanted.purposes)
+    )
 
 
 def is_meant(grant: Grant, ask: Ask) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, note, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from builders import PAYMENTS_SYSTEM, a_charter, a_system
 from charter.policy.decide import decide
-from charter.policy.request import build_request
+from charter.policy.request import NO_CHAIN, ChainFacts, build_request
 from charter.policy.verdict import Allow, Deny, Escalate, Layer, word
 from charter.policy.vocabulary import question_of
 from charter.registry.charter import Charter
@@ -110,6 +111,27 @@ whens = st.builds(
 limits = st.lists(
     st.sampled_from([{"count": 3, "per": "day"}, {"sum": "amount", "max": "150 EUR", "per": "hour"}]), max_size=2
 )
+delegated = st.fixed_dictionaries(
+    {},
+    optional={
+        "by": st.lists(st.sampled_from(["humans", "triage"]), min_size=1),
+        "roles": st.lists(st.sampled_from(ROLES), min_size=1),
+        "purposes": st.lists(st.sampled_from(["disputes", "audit"]), min_size=1),
+        "max_depth": st.integers(1, 3),
+    },
+)
+chains = st.one_of(
+    st.just(NO_CHAIN),
+    st.builds(
+        lambda depth, purpose, who, roles: ChainFacts(
+            depth, purpose, who, "@" in who, roles if "@" in who else frozenset(), (who, "refund-agent")
+        ),
+        st.integers(1, 4),
+        st.sampled_from(["disputes", "audit", ""]),
+        st.sampled_from(["maria@example.com", "triage", "humans"]),
+        st.frozensets(st.sampled_from(ROLES)),
+    ),
+)
 approvals = st.builds(
     lambda role, when: {"by": role, "when": when},
     st.sampled_from(ROLES[:2]),
@@ -127,6 +149,7 @@ grants = st.fixed_dictionaries(
         ),
         "groups": st.lists(st.sampled_from(["small", "large"]), min_size=1, max_size=2),
         "when": whens,
+        "delegated": delegated,
         "limit": limits,
         "approval": approvals,
     },
@@ -159,13 +182,15 @@ calls = st.tuples(
     ),
     st.frozensets(st.sampled_from(ROLES), max_size=2),
     st.booleans(),
+    chains,
 )
 
 
 def asked(charter: Charter, system: System, call: Any) -> tuple[Ask, Any]:
-    action, arguments, at, roles, restrained = call
+    action, arguments, at, roles, restrained, chain = call
     request = build_request(an_asker(charter, restrained=restrained), system, action, arguments, at, roles)
-    return Ask(charter, system, action, arguments, request.object, at, restrained), request
+    request = replace(request, chain=chain)
+    return Ask(charter, system, action, arguments, request.object, at, restrained, chain), request
 
 
 @settings(max_examples=250, deadline=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from builders import PAYMENTS_SYSTEM, a_charter, a_system
 from charter.core.values import Source
 from charter.policy.decide import decide
+from charter.policy.request import NO_CHAIN, ChainFacts
 from charter.policy.verdict import Allow, Deny
 from charter.registry import prose
 from charter.registry.central import read_central
@@ -181,6 +183,61 @@ def test_a_day_that_is_not_worked_is_told(when: Any, at: str, sentence: str) -> 
     assert reason.mend.startswith("wait for the next working day, or widen `workdays`")
 
 
+BY_MARIA = ChainFacts(1, "travel", "maria@example.com", by_person=True, initiator_roles=frozenset({"lead"}))
+BY_TRIAGE = ChainFacts(2, "", "triage")
+
+
+@pytest.mark.parametrize(
+    ("delegated", "chain", "told"),
+    [
+        ({}, BY_TRIAGE, None),
+        ({}, NO_CHAIN, "of somebody it acts for; this call acts for nobody"),
+        ({"by": ["humans"]}, BY_MARIA, None),
+        ({"by": ["humans"]}, BY_TRIAGE, "begun by `humans`; this one was begun by `triage`"),
+        ({"by": ["triage"]}, BY_TRIAGE, None),
+        ({"by": ["triage"]}, BY_MARIA, "begun by `triage`; this one was begun by a person"),
+        ({"roles": ["lead", "risk"]}, BY_MARIA, None),
+        ({"roles": ["risk"]}, BY_MARIA, "begun by a person with the role `risk`; whoever began this one holds none"),
+        ({"purposes": ["travel"]}, BY_MARIA, None),
+        ({"purposes": ["audit"]}, BY_MARIA, "for the purpose `audit`; this one is for `travel`"),
+        ({"purposes": ["audit"]}, BY_TRIAGE, "for the purpose `audit`; this one names no purpose"),
+        ({"max_depth": 1}, BY_TRIAGE, "at most 1 deep; this one is 2 deep"),
+    ],
+)
+def test_a_grant_for_delegated_use_says_under_which_delegation(delegated: Any, chain: ChainFacts, told: Any) -> None:
+    charter = a_charter(grants=[{"system": "payments", "actions": ["charge.read"], "delegated": delegated}])
+    request = replace(a_request("charge.read", {"charge_id": "c"}, charter=charter), chain=chain)
+    found = decide(bound(charter), request, ENGINE)
+    assert isinstance(found, Deny) == (told is not None)
+    if told:
+        assert f"only under a delegation {told}" in found.reasons[0].text
+
+
+@pytest.mark.parametrize(
+    ("delegated", "told"),
+    [
+        ("{by: [human]}", "`human` is no principal, and not `humans`; did you mean `humans`?"),
+        ("{roles: [payments-lad]}", "`payments-lad` is no role in teams.yaml"),
+        ("{purposes: [disputes]}", "`disputes` is no purpose that the charter's `delegation` allows"),
+        ("{by: [humans]}", None),
+    ],
+)
+def test_a_delegation_that_can_never_be_is_told(delegated: str, told: str | None) -> None:
+    text = PRINCIPAL.replace("    objects:", f"    delegated: {delegated}\n    objects:")
+    try:
+        found = parse_estate(estate_files({"principals/refund-agent.yaml": text})).warnings
+    except EstateError as err:
+        found = err.problems
+    assert [told in str(each) for each in found] == ([True] if told else []) if told is not None else found == ()
+
+
+def test_a_grant_for_delegated_use_is_warned_of_where_nobody_may_delegate() -> None:
+    text = PRINCIPAL.replace("    objects:", "    delegated: {by: [humans]}\n    objects:")
+    text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("delegation:"))
+    (warning,) = parse_estate(estate_files({"principals/refund-agent.yaml": text})).warnings
+    assert "nobody may lend this principal authority, so the grant cannot be used" in str(warning)
+
+
 def test_what_a_grant_says_is_told_in_words() -> None:
     grant = {
         "system": "docs",
@@ -188,6 +245,7 @@ def test_what_a_grant_says_is_told_in_words() -> None:
         "objects": [],
         "under": ["page/hr"],
         "groups": ["open"],
+        "delegated": {"by": ["humans", "triage"], "roles": ["lead"], "purposes": ["travel"], "max_depth": 2},
         "when": {"workdays": "office", "to": {"each_like": "*@x.com", "max_items": 5}, "text": {"max_length": 9}},
     }
     assert prose.objects(grant) == ["page/hr and all below it", "the group open"]
@@ -195,6 +253,7 @@ def test_what_a_grant_says_is_told_in_words() -> None:
         "on working days of office",
         "to each like *@x.com and of at most 5 entries",
         "text of at most 9 characters",
+        "only under a delegation begun by people or triage in the role lead for travel at most 2 deep",
     ]
 
 

@@ -21,6 +21,8 @@ from charter.policy.cedar_text import any_of, attribute, decimal, entity, is_ide
 from charter.policy.like import is_like
 from charter.policy.vocabulary import Argument, Question, action_id
 from charter.registry.charter import DAYS, ArgumentCondition, Hours, Quantity, Scalar
+from charter.registry.delegation import HUMANS
+from charter.registry.grant import Delegated
 from charter.registry.unit import normal
 
 Bound = Literal["max", "min", "over", "under"]
@@ -439,12 +441,61 @@ def following(days: Sequence[str]) -> tuple[str, ...]:
     return tuple(day for day in DAYS if day in after)
 
 
-Condition = ObjectRule | WindowRule | ArgumentRule | SumRule
+@dataclass(frozen=True, slots=True)
+class DelegatedRule:
+    """The call must be made for somebody: begun by one of these, in one of these roles, for one of these purposes."""
+
+    delegated: Delegated
+    source: Source | None = None
+
+    def holds(self, question: Question) -> bool:
+        """Whether the call is made under such a delegation."""
+        return all(holds for _, holds in self.parts(question))
+
+    def parts(self, question: Question) -> list[tuple[str, bool]]:
+        """Return what is asked of the delegation, and whether it is so: `depth` first, then the fields written."""
+        chain, wanted = question.chain, self.delegated
+        found = [("depth", chain["depth"] >= 1)]
+        if wanted.by is not None:
+            is_human = HUMANS in wanted.by and chain["by_person"]
+            found.append(("by", is_human or (not chain["by_person"] and chain["initiator"] in wanted.by)))
+        if wanted.roles is not None:
+            found.append(("roles", not chain["initiator_roles"].isdisjoint(wanted.roles)))
+        if wanted.purposes is not None:
+            found.append(("purposes", chain["purpose"] in wanted.purposes))
+        if wanted.max_depth is not None:
+            found.append(("max_depth", chain["depth"] <= wanted.max_depth))
+        return found
+
+    def conditions(self) -> list[str]:
+        """Return `holds` in Cedar, as texts that must all hold."""
+        chain, wanted = "context.chain", self.delegated
+        texts = [f"{chain}.depth >= 1"]
+        if wanted.by is not None:
+            texts.append(_begun_by(wanted.by))
+        if wanted.roles is not None:
+            texts.append(f"{chain}.initiator_roles.containsAny({strings(wanted.roles)})")
+        if wanted.purposes is not None:
+            texts.append(f"{strings(wanted.purposes)}.contains({chain}.purpose)")
+        if wanted.max_depth is not None:
+            texts.append(f"{chain}.depth <= {wanted.max_depth}")
+        return texts
+
+
+def _begun_by(names: Sequence[str]) -> str:
+    principals = [name for name in names if name != HUMANS]
+    terms = ["context.chain.by_person"] if HUMANS in names else []
+    if principals:
+        terms.append(f"(!context.chain.by_person && {strings(principals)}.contains(context.chain.initiator))")
+    return any_of(terms)
+
+
+Condition = ObjectRule | WindowRule | DelegatedRule | ArgumentRule | SumRule
 
 
 def texts_of(condition: Condition) -> list[str]:
     """Return `condition` in Cedar, as texts that must all hold."""
-    if isinstance(condition, WindowRule):
+    if isinstance(condition, WindowRule | DelegatedRule):
         return condition.conditions()
     return [any_of(condition.clauses())]
 

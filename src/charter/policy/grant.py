@@ -26,6 +26,7 @@ from charter.policy.cedar_text import annotation, any_of, entity, quoted
 from charter.policy.condition import (
     ArgumentRule,
     Condition,
+    DelegatedRule,
     EachLikeTest,
     ObjectRule,
     SumRule,
@@ -204,6 +205,8 @@ def _conditions(grant: Grant, dotted: str, sources: Sources, system: System) -> 
     if when and (when.hours or when.days or when.workdays):
         hours, days, work = (place(sources, f"{dotted}.when.{name}") for name in ("hours", "days", "workdays"))
         found.append(WindowRule(when.hours, when.days, hours, days, when.workdays, work))
+    if grant.delegated:
+        found.append(DelegatedRule(grant.delegated, place(sources, f"{dotted}.delegated")))
     for name, condition in (when.arguments if when else {}).items():
         found += _argument_rules(name, condition, f"{dotted}.when", sources, (grant, system))
     for number, limit in enumerate(grant.limit):

@@ -17,6 +17,7 @@ from charter.policy.condition import (
     Bound,
     ChoiceTest,
     Condition,
+    DelegatedRule,
     EachLikeTest,
     EachTest,
     LikeTest,
@@ -73,6 +74,8 @@ def phrase_of(condition: Condition, request: Request, question: Question) -> Phr
     match condition:
         case ObjectRule():
             return _object_phrase(condition, question)
+        case DelegatedRule():
+            return _delegated_phrase(condition, question)
         case WindowRule():
             return _window_phrase(condition, question, request.at)
         case ArgumentRule():
@@ -81,6 +84,28 @@ def phrase_of(condition: Condition, request: Request, question: Question) -> Phr
             return Phrase(f"with {asked(test)}", given(test, argument), _mend(test, argument), test.source)
         case SumRule():
             return _sum_phrase(condition, question.argument(condition.argument))
+
+
+def _delegated_phrase(rule: DelegatedRule, question: Question) -> Phrase:
+    chain, wanted = question.chain, rule.delegated
+    field = next(name for name, holds in rule.parts(question) if not holds)
+    match field:
+        case "by":
+            asked, mend = f"begun by {words(wanted.by or (), last=' or ')}", "have one of these delegate"
+            given = f"this one was begun by {'a person' if chain['by_person'] else words((chain['initiator'],))}"
+        case "roles":
+            asked = f"begun by a person with the role {words(wanted.roles or (), last=' or ')}"
+            given, mend = "whoever began this one holds none of them", "have someone who holds it delegate"
+        case "purposes":
+            asked, mend = f"for the purpose {words(wanted.purposes or (), last=' or ')}", "delegate for that purpose"
+            given = f"this one is for {words((chain['purpose'],))}" if chain["purpose"] else "this one names no purpose"
+        case "max_depth":
+            asked, mend = f"at most {wanted.max_depth} deep", "delegate more directly"
+            given = f"this one is {chain['depth']} deep"
+        case _:
+            asked, given, mend = "of somebody it acts for", "this call acts for nobody", "act under a delegation"
+    widen = widened("widen", "delegated", rule.source)
+    return Phrase(f"only under a delegation {asked}", given, f"{mend}, or {widen}", rule.source)
 
 
 def _object_phrase(rule: ObjectRule, question: Question) -> Phrase:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 from charter.core.errors import MalformedError
@@ -19,14 +19,15 @@ from charter.policy.check import bind_slices, check_estate, estate_schema, read_
 from charter.policy.decide import Evaluator, decide
 from charter.policy.engine import Engine
 from charter.policy.guardrail import UNREADABLE
-from charter.policy.request import Asker, build_request
+from charter.policy.request import Asker, ChainFacts, build_request
 from charter.policy.slice import Slice
 from charter.policy.verdict import Deny, Layer, Reason, Verdict, word
 from charter.registry.charter import Charter
+from charter.registry.delegation import Role, is_person, role_of
 from charter.registry.estate import Estate, Sourced
 from charter.registry.problem import suggestion
 from charter.registry.system import System
-from charter.registry.trial import TrialCase
+from charter.registry.trial import TrialCase, TrialChain
 
 __all__ = ["DEFAULT_MOMENT", "TrialReport", "TrialResult", "check_estate", "estate_schema", "run_trials"]
 
@@ -126,9 +127,24 @@ def _decided(case: TrialCase, charter: Charter, system: System, bound: Slice, ev
         request = build_request(
             asker, system, case.action, case.arguments, at, frozenset(case.approvals), object=case.object
         )
+        if case.chain:
+            request = replace(request, chain=_chain(case.chain, charter))
     except MalformedError as err:
         return Deny((Reason(Layer.CHARTER, "built-in/arguments", err.detail, err.help or "mend the arguments", name),))
     return decide(bound, request, evaluator)
+
+
+def _chain(chain: TrialChain, charter: Charter) -> ChainFacts:
+    own = charter.principal
+    return ChainFacts(
+        depth=chain.depth,
+        purpose=chain.purpose or "",
+        initiator=chain.initiator,
+        by_person=is_person(chain.initiator),
+        initiator_roles=frozenset(chain.roles),
+        parties=(chain.initiator, own),
+        deciders=(own,) if role_of(charter.kind) is Role.DECIDER else (),
+    )
 
 
 def _mismatch(case: TrialCase, verdict: Verdict) -> str | None:

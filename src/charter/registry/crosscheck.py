@@ -17,6 +17,7 @@ from charter.registry.central import Central
 from charter.registry.charter import EVERY_ACTION, ArgumentCondition, Charter, Grant
 from charter.registry.estate import Sourced
 from charter.registry.federated import ISSUERS, problems_of_federated, warnings_of_federated
+from charter.registry.grant import Delegated
 from charter.registry.issuer import Issuers
 from charter.registry.problem import Problem, nearest, suggestion
 from charter.registry.ruling import broken_rules, unjudged, unknown_words
@@ -145,6 +146,8 @@ class CrossCheck:
     def _check_grant(self, part: Sourced[Charter], grant: Grant, at: str) -> None:
         if grant.approval is not None:
             self._check_role(part, f"{at}.approval.by", grant.approval.by)
+        if grant.delegated is not None:
+            self._check_delegated(part, grant.delegated, f"{at}.delegated")
         if grant.system not in self.systems:
             self._check_system_name(part, f"{at}.system", grant.system)
             return
@@ -164,6 +167,24 @@ class CrossCheck:
         if not unknown:
             self._check_amounts(part, grant, system, at)
             self._check_reach(part, grant, system, at)
+
+    def _check_delegated(self, part: Sourced[Charter], delegated: Delegated, at: str) -> None:
+        """Check the words of a grant for delegated use; warn of what no delegation to this principal can ever be."""
+        for index, role in enumerate(delegated.roles or ()):
+            self._check_role(part, f"{at}.roles.{index}", role)
+        for index, name in enumerate(delegated.by or ()):
+            if name not in self.charters and name != HUMANS and not self._is_broken("principals", name):
+                known = [HUMANS, *self.charters]
+                self._known(part, f"{at}.by.{index}", name, known, f"principal, and not `{HUMANS}`")
+        terms = part.value.delegation
+        if terms is None or not terms.source:
+            text = "nobody may lend this principal authority, so the grant cannot be used"
+            self._warn(part.source_of(at), text, "say who may under `delegation.from`, or remove `delegated`")
+        for index, purpose in enumerate(delegated.purposes or ()):
+            if terms is not None and terms.purposes and purpose not in terms.purposes:
+                text = f"`{purpose}` is no purpose that the charter's `delegation` allows, so the grant is never for it"
+                near = suggestion(purpose, terms.purposes)
+                self._warn(part.source_of(f"{at}.purposes.{index}"), text, near)
 
     def _check_reach(self, part: Sourced[Charter], grant: Grant, system: System, at: str) -> None:
         """Warn of a grant that cannot be used: across environments, or on data the charter does not name."""

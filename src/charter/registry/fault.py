@@ -74,6 +74,8 @@ _CALLED = {
     "Teams": "teams.yaml",
     "Issuers": "issuers.yaml",
     "CertificateName": "a certificate's name",
+    "Delegated": "a grant's terms of delegation",
+    "TrialChain": "a test's delegation",
     "ObjectGroup": "a group of objects",
     "DataClasses": "data.yaml",
     "DataRule": "a class of data",

@@ -115,6 +115,15 @@ class ApprovalRule(Model):
     by: Role
 
 
+class Delegated(Model):
+    """Under what delegation a grant may be used; all that is written must hold. Who acts by itself satisfies none."""
+
+    by: Annotated[tuple[Name, ...], Field(min_length=1, max_length=200)] | None = None  # `humans`, principals
+    roles: Annotated[tuple[Role, ...], Field(min_length=1, max_length=50)] | None = None  # the person holds one of
+    purposes: Annotated[tuple[Name, ...], Field(min_length=1, max_length=200)] | None = None
+    max_depth: Annotated[StrictInt, Field(ge=1, le=8)] | None = None  # delegations in the whole chain
+
+
 def _place(text: str) -> str:
     if "*" in text:
         raise ValueError(f"`{text[:80]}` holds a `*`; `under` names a place itself, and `objects` takes patterns")
@@ -135,6 +144,7 @@ class Grant(Model):
     under: Annotated[tuple[Place, ...], Field(min_length=1, max_length=200)] | None = None  # it and all that is below
     groups: Annotated[tuple[Name, ...], Field(min_length=1, max_length=50)] | None = None  # of the system's file
     when: When | None = None
+    delegated: Delegated | None = None  # only when acting for somebody
     limit: Annotated[tuple[Limit, ...], Field(max_length=32)] = ()
     approval: ApprovalRule | None = None
 

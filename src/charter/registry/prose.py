@@ -36,6 +36,8 @@ def conditions(grant: Mapping[str, Any]) -> list[str]:
         is_name = isinstance(workdays, str)
         parts.append(f"on working days of {workdays}" if is_name else _compared("workdays", workdays))
     parts += [_compared(name, condition) for name, condition in (when | arguments).items()]
+    if lent := grant.get("delegated"):
+        parts.append(_delegated(lent))
     parts += [_limit(limit) for limit in grant.get("limit") or []]
     if approval := grant.get("approval"):
         parts.append(_approval(approval))
@@ -75,6 +77,15 @@ def _days(days: list[str]) -> str:
     places = [DAYS.index(day) for day in days if day in DAYS]
     follow = len(places) == len(days) > 2 and places == list(range(places[0], places[0] + len(places)))  # noqa: PLR2004 - two days are no range
     return f"{days[0]} to {days[-1]}" if follow else ", ".join(days)
+
+
+def _delegated(lent: Mapping[str, Any]) -> str:
+    by = " or ".join(_DELEGATES.get(each, each).lower() for each in lent.get("by", ()))
+    roles = " or ".join(lent.get("roles", ()))
+    purposes = " or ".join(lent.get("purposes", ()))
+    words = [f"begun by {by}" if by else "", f"in the role {roles}" if roles else ""]
+    words += [f"for {purposes}" if purposes else "", f"at most {lent['max_depth']} deep" if "max_depth" in lent else ""]
+    return " ".join(["only under a delegation", *(word for word in words if word)])
 
 
 def _limit(limit: Mapping[str, Any]) -> str:

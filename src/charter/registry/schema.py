@@ -100,6 +100,8 @@ _TOLD = {
     "review": "How often a person must decide whether it keeps its authority.",
     "expires": "The last day on which it may act, UTC.",
     "objects": "Paths within the system; `*` matches any run of characters.",
+    "delegated": "Only when acting for somebody: begun by whom, in which role, for what, how deep.",
+    "chain": "The delegation under which the call is made; without it, the principal acts by itself.",
     "under": "Places within the system: each with all that is below it.",
     "groups": "Groups of objects that the system's file names; there, what belongs to each.",
     "limit": "How much per window, aligned to UTC.",

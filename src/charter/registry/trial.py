@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StrictInt, StringConstraints
 
 from charter.registry.charter import ActionName, Model, Moment, Name, Pattern, Role, SystemName, Text
 
@@ -32,6 +32,7 @@ class TrialLayer(StrEnum):
     STANDING = "standing"
     SYSTEM = "system"
     GUARDRAIL = "guardrail"
+    DELEGATION = "delegation"
     CHARTER = "charter"
     LIMIT = "limit"
     APPROVAL = "approval"
@@ -55,6 +56,17 @@ def _as_on_the_wire(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 Arguments = Annotated[dict[str, Any], Field(max_length=MAX_ARGUMENTS), AfterValidator(_as_on_the_wire)]
 
 
+class TrialChain(Model):
+    """The delegation under which a case's call is made: who began it, in which roles, for what, and how deep."""
+
+    initiator: Annotated[
+        str, StringConstraints(strict=True, min_length=1, max_length=254)
+    ]  # a principal, or an address
+    roles: tuple[Role, ...] = ()
+    purpose: Name | None = None
+    depth: Annotated[StrictInt, Field(ge=1, le=8)] = 1
+
+
 class TrialCase(Model):
     """One call and the verdict it must get. Without `at`, the runner takes a fixed working hour and says so."""
 
@@ -66,6 +78,7 @@ class TrialCase(Model):
     object: Pattern | None = None  # the object's path; None: what the action's template makes of the arguments
     at: Moment | None = None
     approvals: tuple[Role, ...] = ()  # roles that have approved exactly this call
+    chain: TrialChain | None = None  # None: it acts by itself
     expect: Expect
     because: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=500)] | None = None
     rule: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200)] | None = None
