@@ -138,6 +138,12 @@ def show(house: House, delegation_id: str) -> dict[str, Any]:
     return view(house, kept[-1]) | {
         "chain": chain_to_json(chain, names, house.settings.issuer),
         "issuer": house.settings.issuer,
+        "hop": {  # what its borrower signs to accept it
+            "subject": chain.initiator,
+            "purpose": chain.purpose,
+            "onto": chain.id,
+            "previous": chain.links[-2].proof if chain.depth > 1 else None,
+        },
         "links": [view(house, each) for each in kept],
         "proofs": [each.proof for each in reversed(kept)],  # newest first, as in a token
         "keys": keys,

@@ -8,10 +8,12 @@ import os
 import signal
 import stat
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from charter.cli.agent_keys import AgentTokens, agent_key
+from charter.cli.agent_keys import AgentTokens, OwnAuthority, agent_key
+from charter.cli.agent_lending import Side, borrowed, exchanging, read_token
 from charter.cli.context import Context
 from charter.cli.control import segment
 from charter.cli.output import warn
@@ -22,7 +24,20 @@ from charter.core.entropy import SystemEntropy
 from charter.core.errors import DeniedError, ErrorCode, MalformedError
 
 
-def obtain_token(context: Context, name: str, system: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Behalf:
+    """On whose behalf an agent shall act: a person, a delegation's id, or `@FILE` with a lender's token."""
+
+    whom: str | None = None  # None: nobody's but its own
+    purpose: str | None = None
+    lasts: str | None = None
+    may_act: str | None = None  # who may exchange its token in turn
+    narrowed: dict[str, list[str]] = field(
+        default_factory=dict
+    )  # `actions`, `objects`: what is asked of a token at most
+
+
+def obtain_token(context: Context, name: str, system: str, behalf: Behalf) -> dict[str, Any]:
     """Return a token for `name` on `system`, registering this machine's key the first time.
 
     Raises:
@@ -30,11 +45,12 @@ def obtain_token(context: Context, name: str, system: str) -> dict[str, Any]:
     """
     principal, tokens = _agent(context, name)
     resource = f"{tokens.issuer}/mcp/{system}"
+    _on_behalf(context, principal, tokens, behalf, only=[system])
     answer = asyncio.run(tokens.fetch(resource))
     return answer | {"resource": resource, "principal": principal["name"], "client_id": principal["id"]}
 
 
-def run_agent(context: Context, name: str, command: list[str]) -> int:
+def run_agent(context: Context, name: str, command: list[str], behalf: Behalf) -> int:
     """Run `command` as principal `name`; return its exit code.
 
     Raises:
@@ -49,7 +65,8 @@ def run_agent(context: Context, name: str, command: list[str]) -> int:
         raise DeniedError(
             ErrorCode.NOT_STANDING, f"`{name}` is {principal['standing']}", help="it has no authority to act"
         )
-    return asyncio.run(_run(principal, tokens, words))
+    systems = _on_behalf(context, principal, tokens, behalf)
+    return asyncio.run(_run(principal, tokens, words, systems))
 
 
 def _agent(context: Context, name: str) -> tuple[dict[str, Any], AgentTokens]:
@@ -65,8 +82,45 @@ def _agent(context: Context, name: str) -> tuple[dict[str, Any], AgentTokens]:
     return principal, AgentTokens(key, issuer, principal["id"], SystemClock(), SystemEntropy())
 
 
-async def _run(principal: dict[str, Any], tokens: AgentTokens, command: list[str]) -> int:
+def _on_behalf(
+    context: Context, principal: dict[str, Any], tokens: AgentTokens, behalf: Behalf, *, only: list[str] | None = None
+) -> list[str]:
+    """Let `tokens` be asked for on somebody's behalf; return the systems that can be reached so.
+
+    Raises:
+        CharterError: it cannot be; the message says why.
+    """
     systems: list[str] = principal["systems"]
+    side = Side(tokens.key, tokens.client_id, tokens.issuer, only or systems, tokens.clock, tokens.entropy)
+    if behalf.whom is None:
+        tokens.authority = OwnAuthority(behalf.may_act, behalf.purpose if behalf.may_act else None)
+        return systems
+    if behalf.whom.startswith("@"):
+        tokens.authority, systems = exchanging(side, read_token(behalf.whom[1:]), behalf.may_act, behalf.narrowed)
+        return systems
+    delegation = behalf.whom if behalf.whom.startswith("del_") else _lend(context, principal["name"], behalf)
+    tokens.authority, systems = borrowed(context.control, side, delegation, behalf.may_act)
+    return systems
+
+
+def _lend(context: Context, name: str, behalf: Behalf) -> str:
+    """Let the person lend what the agent is about to use; return the delegation's id."""
+    if behalf.purpose is None:
+        raise MalformedError(
+            ErrorCode.BAD_VALUE, "nothing says what it is lent for", help="name one of the charter's: --purpose NAME"
+        )
+    body = {
+        "person": behalf.whom,
+        "borrower": name,
+        "purpose": behalf.purpose,
+        "lasts": behalf.lasts,
+        "actor": context.operator,
+        "reason": "charter run",
+    }
+    return str(context.control.post("/v1/delegations", body)["id"])
+
+
+async def _run(principal: dict[str, Any], tokens: AgentTokens, command: list[str], systems: list[str]) -> int:
     endpoints = {system: f"{tokens.issuer}/mcp/{system}" for system in systems}
     secret = tokens.entropy.token(24)
     async with relaying(Relay(endpoints, secret, tokens.headers, forget=tokens.forget, learn=tokens.learn)) as base:

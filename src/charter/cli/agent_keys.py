@@ -17,7 +17,7 @@ import stat
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import httpx
@@ -131,6 +131,39 @@ def _make(path: Path) -> None:
         fresh.unlink()
 
 
+class Authority(Protocol):
+    """What a token request says of whose authority it asks for."""
+
+    def form(self, resource: str) -> dict[str, str]:
+        """Return the parameters of a request for a token for `resource`."""
+        ...
+
+    def got(self, answer: dict[str, Any]) -> None:
+        """Take note of what was answered."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAuthority:
+    """The principal's own; `may_act` names who may exchange the token, and `purpose` for what."""
+
+    may_act: str | None = None
+    purpose: str | None = None
+
+    def form(self, _resource: str) -> dict[str, str]:
+        """Return the parameters of client credentials."""
+        return {"grant_type": "client_credentials"} | passing(self.may_act, self.purpose)
+
+    def got(self, answer: dict[str, Any]) -> None:
+        """Nothing follows from the answer."""
+
+
+def passing(may_act: str | None, purpose: str | None) -> dict[str, str]:
+    """Return the parameters that let somebody exchange the new token."""
+    named = {"may_act": may_act, "purpose": purpose}
+    return {name: value for name, value in named.items() if value is not None}
+
+
 @dataclass(slots=True)
 class AgentTokens:
     """Gets tokens for one principal, bound to its key, and proofs to go with them."""
@@ -140,6 +173,7 @@ class AgentTokens:
     client_id: str
     clock: Clock
     entropy: Entropy
+    authority: Authority = field(default_factory=OwnAuthority)  # whose it asks for
     _held: dict[str, tuple[str, float]] = field(default_factory=dict)  # resource -> token, until (monotonic)
     _fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
     _nonce: str | None = None  # the server's newest (RFC 9449 section 8)
@@ -192,13 +226,13 @@ class AgentTokens:
             raise _refused(found)
         if not isinstance(found.get("access_token"), str) or type(found.get("expires_in")) is not int:
             raise UnavailableError(ErrorCode.NOT_RUNNING, f"what answers at {self.issuer} is no Charter")
+        self.authority.got(found)
         return found
 
     async def _ask(self, resource: str) -> tuple[int, dict[str, Any]]:
         """Return the status and body of one token request."""
         endpoint = f"{self.issuer}/oauth/token"
-        form = {
-            "grant_type": "client_credentials",
+        form = self.authority.form(resource) | {
             "resource": resource,
             "client_id": self.client_id,
             "client_assertion_type": _ASSERTION_TYPE,

@@ -15,6 +15,7 @@ from charter import __version__
 from charter.cli import (
     approval_commands,
     credential_commands,
+    delegation_commands,
     discovery_commands,
     estate_commands,
     evidence_commands,
@@ -52,6 +53,7 @@ for commands in (
     vault_commands,
     approval_commands,
     review_command,
+    delegation_commands,
     people_commands,
     login_commands,
     evidence_commands,

@@ -8,6 +8,7 @@ import typer
 
 from charter.cli.context import Json, Reason, context_of
 from charter.cli.control import segment
+from charter.cli.delegation_commands import draw_delegations
 from charter.cli.output import counted, print_json, say, table
 from charter.registry import prose
 from charter.registry.charter import Environment, Kind
@@ -226,13 +227,22 @@ def _mover(move: Move) -> Any:  # noqa: ANN401 - Typer reads the signature of wh
     return command
 
 
-def graph(context: typer.Context, as_json: Json = False) -> None:
-    """Draw who may reach what: teams, their principals, and the systems their grants name.
+def graph(
+    context: typer.Context,
+    delegations: Annotated[
+        bool, typer.Option("--delegations", help="Draw who lent authority to whom instead.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Draw who may reach what: teams, their principals, and the systems their grants name. Or who lent what to whom.
 
-    Example: charter graph
+    Example: charter graph --delegations
 
     With --json: edges.
     """
+    if delegations:
+        draw_delegations(context_of(context).control.get("/v1/delegations"), as_json=as_json)
+        return
     answer = context_of(context).control.get("/v1/principals")
     if as_json:
         edges = [{"principal": p["name"], "system": s} for p in answer["principals"] for s in p["systems"]]

@@ -16,6 +16,12 @@ from charter.config import variables
 if TYPE_CHECKING:
     from charter.server.app import Addresses
 
+OnBehalfOf = Annotated[
+    str | None, typer.Option(help="Act for a person, under a delegation (del_…), or for the token in @FILE.")
+]
+Purpose = Annotated[str | None, typer.Option(help="What for; one of the charter's purposes.")]
+Lasts = Annotated[str | None, typer.Option("--for", help="How long a person lends: 30m, 8h.")]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
@@ -126,17 +132,29 @@ def token(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="The principal's name.")],
     system: Annotated[str, typer.Argument(help="The system the token is for.")],
+    on_behalf_of: OnBehalfOf = None,
+    purpose: Purpose = None,
+    lasts: Lasts = None,
+    may_act: Annotated[
+        str | None, typer.Option(help="The principal that may exchange the token, to act for NAME.")
+    ] = None,
+    action: Annotated[list[str] | None, typer.Option(help="Of @FILE, take this action only; may be repeated.")] = None,
+    object: Annotated[list[str] | None, typer.Option(help="Of @FILE, take these objects only.")] = None,  # noqa: A002
     as_json: Json = False,
 ) -> None:
     """Get a five-minute access token for NAME on SYSTEM. Makes NAME's key on this machine the first time.
 
     Example: charter token refund-agent payments
 
-    With --json: access_token, token_type, expires_in, resource, principal, client_id.
-    """
-    from charter.cli.agent import obtain_token
+    Example: charter token triage-flow payments --may-act refund-agent --purpose dispute-handling
 
-    answer = obtain_token(context_of(context), name, system)
+    With --json: access_token, token_type, expires_in, resource, principal, client_id, delegation.
+    """
+    from charter.cli.agent import Behalf, obtain_token
+
+    narrowed = ({"actions": action} if action else {}) | ({"objects": object} if object else {})
+    behalf = Behalf(on_behalf_of, purpose, lasts, may_act, narrowed)
+    answer = obtain_token(context_of(context), name, system, behalf)
     if as_json:
         print_json(answer)
     else:
@@ -146,6 +164,9 @@ def token(
 def run(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="The principal's name.")],
+    on_behalf_of: OnBehalfOf = None,
+    purpose: Purpose = None,
+    lasts: Lasts = None,
 ) -> None:
     """Run a command as principal NAME: it gets NAME's identity and its MCP endpoints, without a change to its code.
 
@@ -153,13 +174,18 @@ def run(
     file in the `mcpServers` form most MCP clients read. The endpoints are on this machine, for this command alone, and
     add a fresh token to each request.
 
+    With --on-behalf-of it acts for somebody: for a person, who lends it authority for --purpose and --for; under a
+    delegation that is there (del_…); or for the principal whose token, made with --may-act, is in @FILE.
+
     Example: charter run refund-agent -- python my_agent.py
+
+    Example: charter run refund-agent --on-behalf-of maria@example.com --purpose dispute-handling -- python my_agent.py
 
     Standard output and the exit code are the command's own.
     """
-    from charter.cli.agent import run_agent
+    from charter.cli.agent import Behalf, run_agent
 
-    raise typer.Exit(run_agent(context_of(context), name, context.args))
+    raise typer.Exit(run_agent(context_of(context), name, context.args, Behalf(on_behalf_of, purpose, lasts)))
 
 
 def demo(

@@ -39,6 +39,7 @@ from charter.registry.standing import Standing
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a type
+SCOPE_DETAIL = "charter_scope"  # the `type` of `authorization_details` that narrow a delegation
 DELEGATION = "urn:charter:params:oauth:token-type:delegation"
 
 

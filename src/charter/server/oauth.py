@@ -24,11 +24,12 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from charter.core.errors import CharterError, ErrorCode, MalformedError, UnauthenticatedError
+from charter.identity.exchange import SCOPE_DETAIL
 from charter.identity.revocation import introspect, revoke
 from charter.server.gateway_http import Head, HttpRefusal, Receive, Scope, Send, read_head
 from charter.server.oauth_aws import AwsCallerIdentity
 from charter.server.oauth_clients import ASSERTION_TYPE, ClientMethod, Clients, PrivateKeyJwt
-from charter.server.oauth_exchange import SCOPE_DETAIL, TokenExchange
+from charter.server.oauth_exchange import TokenExchange
 from charter.server.oauth_federated import FederatedJwt
 from charter.server.oauth_flows import ClientCredentials, Flows, Issuing
 from charter.server.oauth_form import needed, read_form

@@ -35,6 +35,7 @@ from charter.identity.exchange import (
     ACCESS_TOKEN,
     DELEGATION,
     GRANT_TYPE,
+    SCOPE_DETAIL,
     Exchange,
     Planned,
     lent_of,
@@ -56,7 +57,6 @@ from charter.server.oauth_http import Body
 from charter.server.oauth_parts import Parts
 
 MAX_DETAILS = 8192  # characters
-SCOPE_DETAIL = "charter_scope"  # the `type` of what narrows a delegation
 _TYPES = (ACCESS_TOKEN, "urn:ietf:params:oauth:token-type:jwt")
 
 

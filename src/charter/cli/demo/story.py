@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from charter.cli.demo.chapters import act, discover, govern, prove
+from charter.cli.demo.lending import lend
 from charter.cli.demo.stage import build_stage, find_servers
 from charter.cli.demo.teller import Teller, Untrue
 from charter.cli.output import NO, out, say, warn
@@ -48,6 +49,7 @@ def _chapters(teller: Teller, *, keep: bool) -> None:
     govern(teller)
     with teller.server() as link:
         act(teller)
+        lend(teller)
         prove(teller)
         if keep:
             say(f"\nStill running. Console: {teller.ask('console')['url']}", "bold")

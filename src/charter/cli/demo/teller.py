@@ -78,11 +78,14 @@ class Teller:
         """Run a charter command with --json; return its answer."""
         return json.loads(self.charter(*words, "--json", expect=expect))
 
-    def agent(self, name: str, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Let the demo's agent make `calls` as principal `name`, under `charter run`; return how each went."""
-        printed = self.charter(
-            "run", name, "--", str(self.stage.servers.python), str(HERE / "agent.py"), stdin=json.dumps(calls)
-        )
+    def agent(self, name: str, calls: list[dict[str, Any]], *, behalf: str | None = None) -> list[dict[str, Any]]:
+        """Let the demo's agent make `calls` as principal `name`, under `charter run`; return how each went.
+
+        `behalf`: on whose behalf it acts, if not its own.
+        """
+        options = ["--on-behalf-of", behalf] if behalf else []
+        words = ["run", name, *options, "--", str(self.stage.servers.python), str(HERE / "agent.py")]
+        printed = self.charter(*words, stdin=json.dumps(calls))
         answers = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
         for call, answer in zip(calls, answers, strict=True):
             self._show(name, call, answer)
