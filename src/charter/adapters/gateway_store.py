@@ -91,6 +91,10 @@ class SqlLimits:
                 )
             )
 
+    def forget(self, before: int) -> None:
+        """Forget the counters of windows that began before `before`, seconds since 1970."""
+        self._connection.execute(t.limit_usage.delete().where(t.limit_usage.c.window_start < before))
+
 
 def _row(approval: Approval) -> dict[str, object]:
     return {

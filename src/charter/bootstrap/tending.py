@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from charter.evidence.entry import Draft, EntryKind
 from charter.identity.revocation import forget_expired
 from charter.registry.approval import ApprovalState
 from charter.registry.record import Finding, FindingState
+from charter.registry.window import LONGEST
 
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
@@ -22,15 +24,21 @@ if TYPE_CHECKING:
     from charter.registry.principal import SystemRecord
 
 EVERY_SECONDS = 5.0
+ROUNDS_AN_HOUR = 720
 HELD_TOOL = "held-tool"
 _log = logging.getLogger("charter.tending")
 
 
 async def tend(house: House, stop: asyncio.Event) -> None:
     """Do the small things every few seconds until `stop`; a store that fails is tried again the next time."""
-    while not stop.is_set():
+    for round_ in itertools.count():
+        if stop.is_set():
+            break
         with contextlib.suppress(CharterError):
             await house.database.awrite(lambda tx: _tend_once(house, tx))
+        if round_ % ROUNDS_AN_HOUR == 0:
+            with contextlib.suppress(CharterError):
+                await house.database.awrite(_forget_limits)
         with contextlib.suppress(CharterError):
             await asyncio.to_thread(house.keys.tend, house.database)
         with contextlib.suppress(TimeoutError):
@@ -48,6 +56,11 @@ def _tend_once(house: House, tx: HouseTransaction) -> None:
     _lapse_approvals(tx)
     for draft in house.failures.drain():
         tx.record(draft)
+
+
+def _forget_limits(tx: HouseTransaction) -> None:
+    """Forget counters that no window can reach any more: a month's, and those of the longest sliding ones."""
+    tx.limits.forget(int((tx.at - 2 * LONGEST).timestamp()))
 
 
 def _lapse_approvals(tx: HouseTransaction) -> None:

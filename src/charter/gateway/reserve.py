@@ -12,36 +12,25 @@ from typing import Protocol
 
 from charter.policy.verdict import Deny, Layer, LimitDue, LinkLimits, Reason
 
-_PERIOD_SECONDS = {"minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
-_FIRST_MONDAY = 4 * 86_400  # 1970-01-05: weeks begin on Monday
-
 
 class LimitStore(Protocol):
     """The counters of limits."""
 
     def used(self, principal_id: str, windows: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        """Return what is used of each (key, window start); nothing used is absent."""
+        """Return what is used of each (counter, window start); nothing used is absent."""
         ...
 
     def add(self, principal_id: str, amounts: Sequence[tuple[str, int, int]]) -> None:
-        """Add each (key, window start, amount); a negative amount gives back."""
+        """Add each (counter, window start, amount); a negative amount gives back."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """What was counted for one link, and can be given back: (key, window start, amount)."""
+    """What was counted for one link, and can be given back: (counter, window start, amount)."""
 
     owner: str
     amounts: tuple[tuple[str, int, int], ...]
-
-
-def window_start(per: str, at: dt.datetime) -> int:
-    """Return the start of the window `per` that `at` lies in, in seconds since 1970, aligned to UTC."""
-    now, period = int(at.timestamp()), _PERIOD_SECONDS[per]
-    if per == "week":
-        return (now - _FIRST_MONDAY) // period * period + _FIRST_MONDAY
-    return now // period * period
 
 
 def reserve(
@@ -82,12 +71,16 @@ def _room(
 ) -> Reserved | Deny:
     if not option:
         return Reserved(link.owner, ())
-    due = [(limit, (limit.key, window_start(limit.per, at))) for limit in option]
-    used = limits.used(link.owner, [window for _, window in due])
-    for limit, window in due:
-        if used.get(window, 0) + limit.amount > limit.ceiling:
-            ends = dt.datetime.fromtimestamp(window[1] + _PERIOD_SECONDS[limit.per], dt.UTC)
+    counters = [(limit, [(limit.counter, start) for start in limit.window.starts(at)]) for limit in option]
+    used = limits.used(link.owner, [each for _, windows in counters for each in windows])
+    for limit, windows in counters:
+        if sum(used.get(each, 0) for each in windows) + limit.amount > limit.ceiling:
+            oldest = next((start for counter, start in windows if used.get((counter, start), 0)), windows[-1][1])
             text = f"the limit of {limit.text} for `{link.name}` on `{system}` is used up"
-            mend = f"wait until {ends:%Y-%m-%d %H:%M} UTC, or raise the limit through plan and apply"
+            mend = f"wait until {_moment(limit.window.ends(at, oldest))} UTC, or raise the limit through plan and apply"
             return Deny((Reason(Layer.LIMIT, limit.key, text, mend, link.name, limit.source),))
-    return Reserved(link.owner, tuple((window[0], window[1], limit.amount) for limit, window in due))
+    return Reserved(link.owner, tuple((*windows[-1], limit.amount) for limit, windows in counters))
+
+
+def _moment(at: dt.datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S}" if at.second else f"{at:%Y-%m-%d %H:%M}"

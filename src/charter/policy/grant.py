@@ -40,6 +40,7 @@ from charter.policy.vocabulary import Question
 from charter.registry.charter import EVERY_ACTION, ArgumentCondition, Charter, Effect, Grant, Limit
 from charter.registry.system import System, below
 from charter.registry.unit import normal, told_in
+from charter.registry.window import Window
 
 Sources = Mapping[str, Source]
 SCALE = 10_000  # sums are counted in 1/10,000 of the unit, as Cedar's decimals are
@@ -79,14 +80,15 @@ class LimitRule:
     limit: Limit
     source: Source | None = None
     text: str = field(init=False)
+    window: Window = field(init=False)
     ceiling: int = field(init=False)
 
     def __post_init__(self) -> None:
         limit = self.limit
-        per = f"per {limit.per.value}"
         plural = "s" if limit.count != 1 else ""
         what = f"{limit.count} call{plural}" if limit.max is None else f"{limit.max} of `{limit.sum}`"
-        object.__setattr__(self, "text", f"{what} {per}")
+        object.__setattr__(self, "text", f"{what} {limit.time}")
+        object.__setattr__(self, "window", limit.window)
         object.__setattr__(
             self, "ceiling", limit.count if limit.max is None else _scaled(normal(limit.max.value, limit.max.unit)[0])
         )
@@ -100,7 +102,7 @@ class LimitRule:
             if quantity is None:
                 return None
             amount = int(quantity["value"])
-        return LimitDue(self.key, self.limit.per.value, amount, self.ceiling, self.text, self.source)
+        return LimitDue(self.key, self.window, amount, self.ceiling, self.text, self.source)
 
 
 def _scaled(value: Decimal) -> int:

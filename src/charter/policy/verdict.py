@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from charter.core.values import Source
+from charter.registry.window import Window
 
 
 class Layer(StrEnum):
@@ -58,11 +59,16 @@ class LimitDue:
     """
 
     key: str  # `<rule>/limit-1`
-    per: str  # minute, hour, day, week
+    window: Window
     amount: int
     ceiling: int
     text: str  # `50 calls per day`
     source: Source | None = None
+
+    @property
+    def counter(self) -> str:
+        """The name of its counters: one limit whose window changed counts anew."""
+        return self.key + self.window.tag
 
 
 @dataclass(frozen=True, slots=True)

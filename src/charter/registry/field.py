@@ -209,6 +209,24 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _HOURS = re.compile(r"([01]\d|2[0-4]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d) ([A-Za-z][A-Za-z0-9_+/-]{1,48})")
 
 
+def parse_zone(text: str) -> str:
+    """Return `text` if it names a time zone of the IANA database.
+
+    Raises:
+        ValueError: it names none.
+    """
+    try:
+        ZoneInfo(text)
+    except (KeyError, ValueError, OSError) as err:
+        zones = [zone for zone in available_timezones() if "/" in zone or zone == "UTC"]
+        near = suggestion(text, zones, few=True) or "write an IANA name as in Europe/Berlin"
+        raise ValueError(f"`{text[:50]}` is no time zone; {near}") from err
+    return text
+
+
+Zone = Annotated[str, StringConstraints(strict=True, max_length=49), AfterValidator(parse_zone)]
+
+
 class Hours(Model):
     """A daily window `08:00-18:00 Europe/Berlin`, start included, end not. It may cross midnight."""
 
@@ -231,12 +249,7 @@ class Hours(Model):
 
     @model_validator(mode="after")
     def _zone_exists(self) -> Hours:
-        try:
-            ZoneInfo(self.zone)
-        except (KeyError, ValueError, OSError) as err:
-            zones = [zone for zone in available_timezones() if "/" in zone or zone == "UTC"]
-            near = suggestion(self.zone, zones, few=True) or "write an IANA name as in Europe/Berlin"
-            raise ValueError(f"`{self.zone}` is no time zone; {near}") from err
+        parse_zone(self.zone)
         return self
 
     @model_serializer

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, StrictInt, StringConstraints, model_
 from charter.registry.field import (
     EVERY_ACTION,
     Days,
+    Duration,
     GrantedAction,
     Hours,
     Model,
@@ -18,8 +19,11 @@ from charter.registry.field import (
     Quantity,
     Role,
     SystemName,
+    Zone,
+    write_duration,
 )
 from charter.registry.problem import PlacedError
+from charter.registry.window import LONGEST, Window
 
 Scalar = str | int | bool
 
@@ -85,21 +89,48 @@ class When(Model):
 
 
 class Per(StrEnum):
-    """The window of a limit, aligned to UTC."""
+    """The window of a limit, aligned to the clock of its zone."""
 
     MINUTE = "minute"
     HOUR = "hour"
     DAY = "day"
     WEEK = "week"
+    MONTH = "month"
 
 
 class Limit(Model):
-    """At most `count` calls, or at most `max` of the argument `sum`, per window."""
+    """At most `count` calls, or at most `max` of the argument `sum`, per window or within any stretch of time."""
 
     count: StrictInt | None = Field(default=None, ge=1, le=1_000_000_000)
     sum: str | None = None
     max: Quantity | None = None
-    per: Per
+    per: Per | None = None
+    zone: Zone | None = None  # in which a day, week or month begins; UTC where nothing is said
+    within: Duration | None = None
+
+    @model_validator(mode="after")
+    def _one_window(self) -> Limit:
+        if (self.per is None) == (self.within is None):
+            raise ValueError("write either `per`, as in `per: day`, or `within`, as in `within: 24h`")
+        if self.within is not None and self.within > LONGEST:
+            raise PlacedError(("within",), f"a limit is kept for at most {write_duration(LONGEST)}")
+        if self.zone is not None and self.per not in (Per.DAY, Per.WEEK, Per.MONTH):
+            raise PlacedError(("zone",), "only days, weeks and months begin in a zone")
+        return self
+
+    @property
+    def window(self) -> Window:
+        """The window it is counted in."""
+        if self.within is not None:
+            return Window(seconds=int(self.within.total_seconds()))
+        return Window(self.per.value if self.per else None, self.zone or "UTC")
+
+    @property
+    def time(self) -> str:
+        """The window in words: `per day`, `per day in Europe/Berlin`, `within 24h`."""
+        if self.within is not None:
+            return f"within {write_duration(self.within)}"
+        return f"per {self.per.value if self.per else ''}{f' in {self.zone}' if self.zone else ''}"
 
     @model_validator(mode="after")
     def _one_form(self) -> Limit:

@@ -89,9 +89,11 @@ def _delegated(lent: Mapping[str, Any]) -> str:
 
 
 def _limit(limit: Mapping[str, Any]) -> str:
+    zone = f" in {limit['zone']}" if "zone" in limit else ""
+    time = f"within {limit['within']}" if "within" in limit else f"per {limit['per']}{zone}"
     if "count" in limit:
-        return f"at most {limit['count']} calls per {limit['per']}"
-    return f"{limit['sum']} at most {limit['max']} in all per {limit['per']}"
+        return f"at most {limit['count']} calls {time}"
+    return f"{limit['sum']} at most {limit['max']} in all {time}"
 
 
 def _approval(approval: Mapping[str, Any]) -> str:
