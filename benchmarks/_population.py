@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,11 +26,12 @@ from charter.registry.estate import TextFile
 from charter.registry.principal import ClientKey, LiveEstate, Principal, SystemRecord
 from charter.registry.record import CharterVersion
 from charter.registry.standing import Standing
-from charter.registry.system import System
+from charter.registry.system import System, Teams
 from charter.registry.terms import Bearing, Terms
 
 PATTERNS = 20
 TEAMS = 1_000
+TEAMS_FILE = Teams(charter="v1")
 NOON = dt.datetime(2026, 11, 24, 12, 0, tzinfo=dt.UTC)  # a Tuesday
 PIN = "sha256:" + "ab" * 32
 GUARDRAILS = TextFile(
@@ -245,12 +246,15 @@ def an_engine() -> CompiledEngine:
     return CompiledEngine(CedarEngine(), disagreed)
 
 
-def deciding(
-    count: int, engine: Any, load: Callable[[Principal], CharterVersion] = version_of, **given: Any
-) -> Deciding:
+def slices_of(live: LiveEstate, engine: Any) -> SliceCache:
+    """Return the policies of an estate, bound as they are asked for."""
+    return SliceCache(live, engine, load=version_of, guardrails=lambda: (GUARDRAILS,), teams=lambda: TEAMS_FILE)
+
+
+def deciding(count: int, engine: Any) -> Deciding:
     """Return an estate of `count` principals that decides with `engine`."""
     live = live_estate(count)
-    return Deciding(live, SliceCache(live, engine, load=load, guardrails=lambda: (GUARDRAILS,), **given), engine)
+    return Deciding(live, slices_of(live, engine), engine)
 
 
 def quantiles(took: list[float]) -> Mapping[str, float]:

@@ -248,11 +248,11 @@ def charter(folder: Path, *words: str, **environment: str) -> str:
     return done.stdout
 
 
-def start(started: list[subprocess.Popen[bytes]], words: list[str], environment: dict[str, str] | None = None) -> int:
-    """Start a server whose last argument is its port; return the port once it listens."""
+def start(started: list[subprocess.Popen[bytes]], words: list[str], *, last: str = "{}") -> int:
+    """Start a server whose last argument is its port (in `last`); return the port once it listens."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = int(free.getsockname()[1])
-    started.append(subprocess.Popen([*words, str(port)], stdout=subprocess.DEVNULL, env=environment))
+    started.append(subprocess.Popen([*words, last.format(port)], stdout=subprocess.DEVNULL))
     for _ in range(600):
         assert started[-1].poll() is None, f"{words[:3]} ended"
         try:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+from _engines import agt, beside_http
 from _population import NOON, SYSTEMS, Deciding, an_engine, bearer_of, calls, deciding
 
 from charter.adapters.cedar import CedarEngine
@@ -28,6 +29,8 @@ from charter.policy.vocabulary import Question, question_of
 SIZES = (1, 1_000, 100_000)
 ASKED = 500  # principals that take turns: their slices are bound beforehand
 ROUNDS = 7
+NO_AGT = "no agent-governance-toolkit: `make bench` installs it in .venv-peers"
+SIMPLER = "agent-governance-toolkit's ten rules are simpler: it has no prefixes, sets or hours"
 
 
 class Turn(NamedTuple):
@@ -152,6 +155,11 @@ def run(seconds: float) -> dict[str, Any]:
             turns.setdefault(f"of which: {name}", []).append(took)
         turns.setdefault(whole_estate, []).append(timed([naive.once] * 10))
     turns["binding a slice, once per charter"] = [binding(200)]
+    peer = agt()
+    for name, found in (peer or {}).items():
+        turns[f"agent-governance-toolkit, ten rules, {name}"] = [
+            Turn(each["each"], each["processor"]) for each in found
+        ]
     floor = statistics.median(turn.processor for turn in turns["1 principals"])
     return {
         "title": "One decision, from a raw call",
@@ -161,7 +169,9 @@ def run(seconds: float) -> dict[str, Any]:
             f"a slice of ten policies; {ASKED} principals take turns, their slices bound; {rounds} rounds",
             "verdicts of the largest estate: " + ", ".join(f"{n} {said}" for said, n in stages[-1].words.items()),
             "a denial that an approval could lift is put to policy twice",
+            NO_AGT if peer is None else SIMPLER,
         ],
+        "and": [beside_http(max(seconds, 2.0))],
     }
 
 

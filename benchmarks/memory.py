@@ -56,12 +56,10 @@ def fill(file: Path) -> None:
 
 def child(file: Path) -> dict[str, Any]:
     """Load, bind and measure, in a fresh process."""
-    from _population import GUARDRAILS, an_engine, version_of
+    from _population import an_engine, slices_of
 
     from charter.adapters.engine import open_engines, sqlite_url
     from charter.adapters.registry_store import load_live
-    from charter.bootstrap.slices import SliceCache
-    from charter.registry.system import Teams
 
     steps = [("libraries", resident(), 0.0, 1)]
     engine, reader = open_engines(sqlite_url(file))
@@ -70,8 +68,7 @@ def child(file: Path) -> dict[str, Any]:
         live = load_live(connection)
     steps.append(("the estate in memory, read from SQLite", resident(), time.perf_counter() - started, COUNT))
     live.policy_generation = 1
-    nobody = Teams(charter="v1")
-    slices = SliceCache(live, an_engine(), load=version_of, guardrails=lambda: (GUARDRAILS,), teams=lambda: nobody)
+    slices = slices_of(live, an_engine())
     started = time.perf_counter()
     for _, principal in zip(range(SLICES), live.principals.values(), strict=False):
         slices.of(principal)

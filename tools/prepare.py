@@ -110,21 +110,23 @@ def fill_venv(name: str, locks: tuple[str, ...]) -> None:
 def fill_npm(goal: str) -> None:
     """Install what comes from npm: a server for the demo where node is present; for tests, peers that they need."""
     has_node = shutil.which("node") and shutil.which("npm")
-    if goal == "test" and not has_node:
+    if goal != "demo" and not has_node:
         install_debian("nodejs", "npm")
     elif not has_node:
         say("node is not present: the demo runs without the filesystem server from npm")
         return
     fill_npm_folder("npm", "the filesystem MCP server")
-    if goal == "test":
+    if goal != "demo":
         fill_npm_folder("npm-test", "an OpenID provider and client for the tests")
+    if goal == "bench" and sysconfig.get_platform() == "linux-x86_64":
+        fill_npm_folder("npm-bench", "a policy decision point for the benchmarks", into=".venv-peers")
 
 
-def fill_npm_folder(name: str, what: str) -> None:
+def fill_npm_folder(name: str, what: str, *, into: str = ".venv-servers") -> None:
     """Install the locked packages of one folder of tools/."""
     source = ROOT / "tools" / name
     digest = digest_of([source / "package-lock.json"])
-    target = ROOT / ".venv-servers" / name
+    target = ROOT / into / name
     stamp = target / ".prepared"
     if is_current(stamp, digest):
         return
