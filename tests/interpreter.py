@@ -46,7 +46,7 @@ def verdict_of(ask: Ask, approvals: frozenset[str]) -> Opinion:
     allowing = allowing_grants(ask, approvals)
     if allowing:
         return Opinion("allow", allowing, 0)
-    roles = {grant.approval.by for grant in ask.charter.grants if grant.approval} | {"owner"}
+    roles = {seat for grant in ask.charter.grants if grant.approval for seat in wanted_seats(grant)} | {"owner"}
     for size in range(1, len(roles) + 1):
         for some in itertools.combinations(sorted(roles), size):
             if allowing_grants(ask, frozenset(some)):
@@ -146,13 +146,23 @@ def satisfies(grant: Grant, ask: Ask) -> bool:
 
 
 def is_approved(grant: Grant, ask: Ask, approvals: frozenset[str]) -> bool:
-    if grant.approval is None or grant.approval.by in approvals:
+    if grant.approval is None or wanted_seats(grant) <= approvals:
         return True
     surely_not = [
         is_free(grant, ask, name) or judge(condition, ask, name) is False
         for name, condition in grant.approval.when.items()
     ]
     return any(surely_not)
+
+
+def wanted_seats(grant: Grant) -> set[str]:
+    """As many seats of the role as people must say yes."""
+    rule = grant.approval
+    return (
+        {rule.by if number == 1 else f"{rule.by}/{number}" for number in range(1, (rule.count or 1) + 1)}
+        if rule
+        else set()
+    )
 
 
 def is_free(grant: Grant, ask: Ask, name: str) -> bool:

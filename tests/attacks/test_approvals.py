@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -335,3 +336,44 @@ def test_what_a_person_cannot_see_whole_is_not_put_to_them(stage: Stage) -> None
     assert isinstance(found, Refused)
     assert found.approval_id is None
     assert "too large for a person to judge" in found.verdict.reasons[0].text
+
+
+# --- two people, and not for long ---
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[Stage]:
+    """An estate whose refunds two people must say yes to, within an hour."""
+    found = files(roles=TEAMS["roles"] | {"payments-lead": [LENA, "pia@example.com", OWNER]})
+    agent = json.loads(found["principals/refund-agent.yaml"])
+    agent["grants"][1]["approval"] |= {"count": 2, "within": "1h"}
+    found["principals/refund-agent.yaml"] = canonical(agent).decode()
+    with a_house(tmp_path, files=found) as stage:
+        yield stage
+
+
+def test_one_person_is_not_two(two: Stage) -> None:
+    approval = ask(two)
+    assert answer(two, approval) == "waiting"
+    with pytest.raises(DeniedError, match="said yes already, and one person's yes counts in one role"):
+        answer(two, approval)
+    with pytest.raises(DeniedError, match="owns `refund-agent` and cannot approve its calls"):
+        answer(two, approval, OWNER)
+    assert not passes(two, two.bearer(), call_of(two))
+    assert answer(two, approval, "pia@example.com") == "approved"
+    assert passes(two, two.bearer(), call_of(two))
+    given = two.entries("approval.spent")[-1]["body"]["given"]
+    assert sorted(given.items()) in (
+        [("payments-lead", LENA), ("payments-lead/2", "pia@example.com")],
+        [("payments-lead", "pia@example.com"), ("payments-lead/2", LENA)],
+    )
+
+
+def test_a_question_waits_no_longer_than_the_grant_says(two: Stage) -> None:
+    approval = ask(two)
+    two.clock.advance(minutes=59)
+    assert answer(two, approval) == "waiting"
+    two.clock.advance(minutes=1)
+    with pytest.raises(ConflictError, match="is expired"):
+        answer(two, approval, "pia@example.com")
+    assert not passes(two, two.bearer(), call_of(two))

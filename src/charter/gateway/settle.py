@@ -223,7 +223,7 @@ def _ask(tx: GatewayWork, bearer: Bearer, call: Call, facts: Facts, verdict: Esc
         given={},
         state=ApprovalState.WAITING,
         asked_at=at,
-        expires_at=at + dt.timedelta(hours=WAITING_HOURS),
+        expires_at=at + (verdict.within or dt.timedelta(hours=WAITING_HOURS)),
         verdict_id=ticket.verdict_id,
     )
     tx.approvals.add(approval)

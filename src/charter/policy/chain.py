@@ -13,6 +13,7 @@ INVARIANT: `decide_chain` allows no call that `decide` would not allow each part
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -103,6 +104,7 @@ def _told_once(reasons: Sequence[Reason]) -> tuple[Reason, ...]:
 def _held(verdicts: Sequence[Verdict]) -> Escalate:
     """Return whom the call waits for: everyone that any link needs, those included who said yes already."""
     roles: set[str] = set()
+    waits: list[dt.timedelta] = []
     reasons: list[Reason] = []
     for verdict in verdicts:
         match verdict:
@@ -110,10 +112,11 @@ def _held(verdicts: Sequence[Verdict]) -> Escalate:
                 roles.update(verdict.approvals_used)
             case Escalate():
                 roles.update(verdict.approvers)
+                waits += [verdict.within] if verdict.within else []
                 reasons += verdict.reasons
             case Deny():
                 raise RuntimeError("a chain with a denial is not held")
-    return Escalate(_told_once(reasons), tuple(sorted(roles)))
+    return Escalate(_told_once(reasons), tuple(sorted(roles)), min(waits, default=None))
 
 
 def _allowed(case: ChainCase, verdicts: Sequence[Verdict]) -> Allow:

@@ -22,6 +22,7 @@ from charter.registry.estate import Estate
 from charter.registry.problem import EstateError, Problem, suggestion
 from charter.registry.risk import Tier
 from charter.registry.rule import Force
+from charter.registry.seat import is_seat, role_of
 from charter.registry.system import System
 
 _CASES = {
@@ -162,7 +163,8 @@ def _unknown_words(guardrail: Guardrail, estate: Estate) -> Iterator[Problem]:
         if calendars.find(name) is None:
             said = f"`{name[:80]}` is no calendar of calendars.yaml, and no region with known holidays"
             yield Problem.at(_source(guardrail, name), said, suggestion(name, calendars.calendars))
-    for role in sorted(guardrail.roles - estate.teams.value.roles.keys()):
+    known_roles = estate.teams.value.roles
+    for role in sorted(seat for seat in guardrail.roles if role_of(seat) not in known_roles or not is_seat(seat)):
         said = f"there is no role `{role[:80]}` in teams.yaml"
         yield Problem.at(_source(guardrail, role), said, suggestion(role, estate.teams.value.roles))
 

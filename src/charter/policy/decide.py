@@ -149,7 +149,7 @@ class _Case:
         lifting = [self.bound.roles_lifting(rule) for rule in answer.rules]
         if not all(lifting):
             return _NONE
-        needed = {grant.approval.role for grant in self._covering() if grant.approval}
+        needed = {seat for grant in self._covering() if grant.approval for seat in grant.approval.seats}
         return frozenset(needed.union(*lifting)) - self.request.approvals
 
     def _covering(self) -> tuple[GrantRule, ...]:
@@ -162,7 +162,8 @@ class _Case:
             return within  # nobody is asked for what a limit rules out
         grants = [grant for grant in self.bound.grants if grant.id in answer.rules]
         reasons = explain.held(self.bound, self.request, self.question, (denied.rules, grants, needed))
-        return Escalate(reasons, tuple(sorted(needed)))
+        waits = [grant.approval.within for grant in grants if grant.approval and grant.approval.within]
+        return Escalate(reasons, tuple(sorted(needed)), min(waits, default=None))
 
     def _fewest(self, roles: frozenset[str], answer: Answer, *, least: int) -> tuple[frozenset[str], Answer]:
         """Return the smallest set of `roles` found that allows the call, with its answer; `answer` is that of all."""

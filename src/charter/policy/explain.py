@@ -18,6 +18,7 @@ from charter.policy.slice import Slice
 from charter.policy.verdict import Layer, LimitDue, Reason
 from charter.policy.vocabulary import Question
 from charter.registry.problem import nearest
+from charter.registry.seat import role_of, told
 
 MAX_REASONS = 8  # of one grant
 _THROUGH = "through plan and apply"
@@ -194,7 +195,7 @@ def _nearest_grant(bound: Slice, request: Request, question: Question) -> list[R
 
 def _missing_role(grant: GrantRule, request: Request, question: Question) -> ApprovalNeed | None:
     need = grant.approval
-    return need if need and need.role not in request.approvals and need.is_needed(question) else None
+    return need if need and not request.approvals.issuperset(need.seats) and need.is_needed(question) else None
 
 
 def _distinct(failures: Sequence[Condition]) -> list[Condition]:
@@ -230,7 +231,7 @@ def held(
     reasons = []
     for grant in grants:
         need = grant.approval
-        if need and need.role in roles and need.is_needed(question):
+        if need and not roles.isdisjoint(need.seats) and need.is_needed(question):
             reasons.append(_unapproved(bound, grant, need, (request, question)))
     guards = [_restrained(bound) if rule == RESTRAINED else _guarded_until(bound, rule, roles) for rule in fired]
     return (*reasons, *guards)
@@ -247,14 +248,16 @@ def _unapproved(
     under = " and ".join(asked(rule.test) for rule in rules)
     conditions = f" with {under}" if under else ""
     seen = "; " + given(rules[0].test, question.argument(rules[0].test.argument)) if rules else ""
-    text = f"{_may(bound, grant, request)}{conditions} only once `{need.role}` says yes{seen}"
-    mend = f"someone with the role `{need.role}` can approve exactly this call"
+    role, is_one = role_of(need.seats[0]), len(need.seats) == 1
+    who = f"`{role}` says yes" if is_one else f"{told(need.seats)} say yes"
+    text = f"{_may(bound, grant, request)}{conditions} only once {who}{seen}"
+    mend = f"{'someone' if is_one else 'people'} with the role `{role}` can approve exactly this call"
     return Reason(Layer.APPROVAL, grant.id, text, mend, bound.principal, need.source or grant.source)
 
 
 def _guarded_until(bound: Slice, rule: str, roles: frozenset[str]) -> Reason:
     reason = _guarded(bound, rule)
     guardrail = bound.guardrail(rule)
-    who = words(sorted(roles & guardrail.roles if guardrail else roles), last=" and ")
+    who = told(sorted(roles & guardrail.roles if guardrail else roles))
     mend = f"someone with the role {who} can approve exactly this call"
     return Reason(Layer.APPROVAL, rule, reason.text, mend, bound.principal, reason.source)

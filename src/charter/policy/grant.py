@@ -17,12 +17,13 @@ INVARIANT: a limit on a sum is a condition too: what cannot be counted is not al
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from charter.core.values import Source
-from charter.policy.cedar_text import annotation, any_of, entity, quoted
+from charter.policy.cedar_text import annotation, any_of, entity, quoted, strings
 from charter.policy.condition import (
     ArgumentRule,
     Condition,
@@ -38,6 +39,7 @@ from charter.policy.condition import (
 from charter.policy.verdict import LimitDue
 from charter.policy.vocabulary import Question
 from charter.registry.charter import EVERY_ACTION, ArgumentCondition, Charter, Effect, Grant, Limit
+from charter.registry.seat import seats_of
 from charter.registry.system import System, below
 from charter.registry.unit import normal, told_in
 from charter.registry.window import Window
@@ -55,11 +57,12 @@ def place(sources: Sources, dotted: str) -> Source | None:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalNeed:
-    """The role that must say yes, unless one of the rules surely does not hold. Without rules, always."""
+    """The people who must say yes, unless one of the rules surely does not hold. Without rules, always."""
 
-    role: str
+    seats: tuple[str, ...]
     rules: tuple[ArgumentRule, ...] = ()
     source: Source | None = None
+    within: dt.timedelta | None = None  # how long they have
 
     def is_needed(self, question: Question) -> bool:
         """Whether the call needs the approval."""
@@ -69,7 +72,8 @@ class ApprovalNeed:
         """Return, in Cedar, that the approval is given or not needed."""
         free = [term for rule in self.rules for term in rule.surely_not_terms()]
         bracketed = [term if term.startswith("(") else f"({term})" for term in free]
-        return any_of([*bracketed, f"context.approvals.contains({quoted(self.role)})"])
+        given = f"contains({quoted(self.seats[0])})" if len(self.seats) == 1 else f"containsAll({strings(self.seats)})"
+        return any_of([*bracketed, f"context.approvals.{given}"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +255,8 @@ def _approval(grant: Grant, dotted: str, sources: Sources, system: System) -> Ap
         for name, condition in grant.approval.when.items()
         for rule in _argument_rules(name, condition, f"{dotted}.approval.when", sources, (grant, system))
     ]
-    return ApprovalNeed(grant.approval.by, tuple(rules), place(sources, f"{dotted}.approval"))
+    seats = seats_of(grant.approval.by, grant.approval.count or 1)
+    return ApprovalNeed(seats, tuple(rules), place(sources, f"{dotted}.approval"), grant.approval.within)
 
 
 def free_actions(grant: Grant, system: System, amount: str) -> tuple[str, ...]:
@@ -276,7 +281,7 @@ def _permit(
     if source:
         lines.append(annotation("source", str(source)))
     if approval:
-        lines.append(annotation("approval", approval.role))
+        lines.append(annotation("approval", ", ".join(approval.seats)))
     is_every = grant.actions == (EVERY_ACTION,)
     lines += [
         "permit (",

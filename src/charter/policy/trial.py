@@ -26,6 +26,7 @@ from charter.registry.charter import Charter
 from charter.registry.delegation import Role, is_person, role_of
 from charter.registry.estate import Estate, Sourced
 from charter.registry.problem import suggestion
+from charter.registry.seat import taken
 from charter.registry.system import System
 from charter.registry.trial import TrialCase, TrialChain
 
@@ -125,7 +126,7 @@ def _decided(case: TrialCase, charter: Charter, system: System, bound: Slice, ev
     at = case.at or DEFAULT_MOMENT
     try:
         request = build_request(
-            asker, system, case.action, case.arguments, at, frozenset(case.approvals), object=case.object
+            asker, system, case.action, case.arguments, at, taken(case.approvals), object=case.object
         )
         if case.chain:
             request = replace(request, chain=_chain(case.chain, charter))

@@ -6,6 +6,7 @@ error.
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -103,10 +104,11 @@ class Deny:
 
 @dataclass(frozen=True, slots=True)
 class Escalate:
-    """The call would be allowed once a person of each role in `approvers` says yes."""
+    """The call would be allowed once someone says yes at each seat in `approvers`, each another person."""
 
     reasons: tuple[Reason, ...]
-    approvers: tuple[str, ...]
+    approvers: tuple[str, ...]  # seats of roles (registry/seat.py)
+    within: dt.timedelta | None = None  # how long they have; None: as long as questions wait
 
 
 Verdict = Allow | Deny | Escalate

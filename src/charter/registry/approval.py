@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Any
 
 from charter.core.errors import ConflictError, DeniedError, ErrorCode
+from charter.registry.seat import role_of
 
 WAITING_HOURS = 24  # an unanswered question goes stale
 APPROVED_MINUTES = 15  # and so does a yes that nobody uses
@@ -41,8 +42,8 @@ class Approval:
     principal_id: str
     call_digest: str
     call: dict[str, Any]  # what the approver sees: system, tool, action, object, arguments, why
-    roles: tuple[str, ...]  # each must say yes
-    given: dict[str, str]  # role -> who said yes
+    roles: tuple[str, ...]  # seats of roles (registry/seat.py), at each of which someone must say yes
+    given: dict[str, str]  # seat -> who said yes
     state: ApprovalState
     asked_at: dt.datetime
     expires_at: dt.datetime
@@ -86,7 +87,7 @@ class Approval:
         Kuhn's augmenting path: who holds two of the roles takes neither from someone who holds one.
         """
         for role in self.roles:
-            if role not in tried and role in held(person):
+            if role not in tried and role_of(role) in held(person):
                 tried.add(role)
                 if role not in given or self._seat(given[role], held, given, tried):
                     given[role] = person
@@ -112,8 +113,8 @@ class Approval:
             )
 
 
-def _or(roles: tuple[str, ...]) -> str:
-    return " or ".join(f"`{role}`" for role in roles)
+def _or(seats: tuple[str, ...]) -> str:
+    return " or ".join(dict.fromkeys(f"`{role_of(seat)}`" for seat in seats))
 
 
 def _denied(detail: str, help: str) -> DeniedError:

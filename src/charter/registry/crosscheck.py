@@ -146,6 +146,10 @@ class CrossCheck:
     def _check_grant(self, part: Sourced[Charter], grant: Grant, at: str) -> None:
         if grant.approval is not None:
             self._check_role(part, f"{at}.approval.by", grant.approval.by)
+            holders = self.teams.value.roles.get(grant.approval.by, ())
+            if 0 < len(holders) < (grant.approval.count or 1):
+                text = f"{grant.approval.count} people must say yes, and {len(holders)} hold `{grant.approval.by}`"
+                self._warn(part.source_of(f"{at}.approval.count"), text, "name more in teams.yaml")
         if grant.delegated is not None:
             self._check_delegated(part, grant.delegated, f"{at}.delegated")
         if grant.system not in self.systems:

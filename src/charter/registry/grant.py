@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ from charter.registry.field import (
     write_duration,
 )
 from charter.registry.problem import PlacedError
+from charter.registry.seat import MAX_SEATS
 from charter.registry.window import LONGEST, Window
 
 Scalar = str | int | bool
@@ -139,11 +141,25 @@ class Limit(Model):
         return self
 
 
+LONGEST_WAIT = dt.timedelta(days=7)
+
+
 class ApprovalRule(Model):
-    """Calls for which a person of the role `by` must say yes first; without `when`, all of the grant's."""
+    """Calls for which people of the role `by` must say yes first; without `when`, all of the grant's.
+
+    `count` people, each another; without it, one. They have as long as `within` says; without it, a day.
+    """
 
     when: dict[str, ArgumentCondition] = Field(default_factory=dict)
     by: Role
+    count: Annotated[StrictInt, Field(ge=1, le=MAX_SEATS)] | None = None
+    within: Duration | None = None
+
+    @model_validator(mode="after")
+    def _soon_enough(self) -> ApprovalRule:
+        if self.within is not None and self.within > LONGEST_WAIT:
+            raise PlacedError(("within",), f"a question waits for at most {write_duration(LONGEST_WAIT)}")
+        return self
 
 
 class Delegated(Model):

@@ -98,7 +98,10 @@ def _limit(limit: Mapping[str, Any]) -> str:
 
 def _approval(approval: Mapping[str, Any]) -> str:
     when = [_compared(name, condition) for name, condition in (approval.get("when") or {}).items()]
-    return f"approval by {approval['by']}" + (f" if {' and '.join(when)}" if when else " for each call")
+    count = approval.get("count", 1)
+    who = approval["by"] if count == 1 else f"{count} people as {approval['by']}"
+    time = f" within {approval['within']}" if "within" in approval else ""
+    return f"approval by {who}{time}" + (f" if {' and '.join(when)}" if when else " for each call")
 
 
 def risk(found: Mapping[str, Any]) -> str:

@@ -106,7 +106,7 @@ _TOLD = {
     "groups": "Groups of objects that the system's file names; there, what belongs to each.",
     "limit": "How much: `per` minute, hour, day, week or month, or `within` any stretch of time.",
     "within": "Any stretch of time of this length, at most 31d; the limit holds in each.",
-    "approval": "Calls for which a person must say yes first.",
+    "approval": "Calls for which people must say yes first: who, how many, and how long they have.",
     "sensitive": "Whether guardrails and reviews treat it with more care.",
     "effect": "What the action does to the world. write can be undone, irreversible cannot.",
     "pin": "The digest of the accepted tool definition; charter systems import writes it.",

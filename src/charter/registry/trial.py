@@ -77,7 +77,7 @@ class TrialCase(Model):
     arguments: Arguments = Field(default_factory=dict)
     object: Pattern | None = None  # the object's path; None: what the action's template makes of the arguments
     at: Moment | None = None
-    approvals: tuple[Role, ...] = ()  # roles that have approved exactly this call
+    approvals: tuple[Role, ...] = ()  # of people who approved exactly this call, each another; a role twice is two
     chain: TrialChain | None = None  # None: it acts by itself
     expect: Expect
     because: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=500)] | None = None
