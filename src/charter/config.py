@@ -42,6 +42,7 @@ class Settings(BaseModel):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8420
     public_url: str | None = None  # what clients see; the issuer. None: http://<host>:<port>
     trust_domain: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,253}[a-z0-9])?$")] = "charter.local"
+    bundle_port: Annotated[int, Field(ge=0, le=65_535)] | None = None  # a door that shows our SVID (https_spiffe)
     workload_socket: Path | None = None  # of the SPIFFE Workload API; None: in the data folder
     keys: Path | None = None  # where agents keep their private keys; None: ~/.config/charter/keys
     master: str | None = None  # where the master key is; None: master.key in the data folder (docs/operating.md)

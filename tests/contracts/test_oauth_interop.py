@@ -73,7 +73,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         key = ECKey.generate_key("P-256")
         jwk = key.as_dict(private=False)
         asyncio.run(authority.register_key(house, "refund-agent", jwk, actor="test@example.com", reason="a test"))
-        with listening(Doors(GatewayApp.of(house), OAuthApp.of(house), nowhere, nowhere, nowhere), listener):
+        routes = {"/mcp/": GatewayApp.of(house), "/oauth/": OAuthApp.of(house), "/.well-known/": OAuthApp.of(house)}
+        routes = {"/.well-known/oauth-protected-resource": routes["/mcp/"]} | routes
+        with listening(Doors(routes, nowhere), listener):
             yield Server(issuer, stage, house.principal("refund-agent").id, key)
 
 

@@ -231,6 +231,20 @@ data_key = sa.Table(  # what secrets in other tables are sealed under, wrapped u
     sa.Column("created_at", _time, nullable=False),
     sa.Column("wrapped_at", _time, nullable=False),
 )
+federation = sa.Table(  # the trust domains we federate with
+    "federation",
+    metadata,
+    sa.Column("trust_domain", sa.String(255), primary_key=True),
+    sa.Column("url", sa.String(2048), nullable=False),
+    sa.Column("profile", sa.String(16), nullable=False),  # https_web | https_spiffe
+    sa.Column("endpoint_id", sa.String(2048), nullable=True),
+    sa.Column("networks", _json, nullable=False),
+    sa.Column("added_at", _time, nullable=False),
+    sa.Column("added_by", sa.String(254), nullable=False),
+    sa.Column("asked_at", _time, nullable=True),
+    sa.Column("refreshed_at", _time, nullable=True),
+    sa.Column("failure", sa.Text, nullable=True),
+)
 approval = sa.Table(
     "approval",
     metadata,

@@ -1,21 +1,24 @@
-"""Authorities of our trust domain and bundles of all: rows <-> values."""
+"""Authorities of our trust domain, bundles of all, and relationships with others: rows <-> values."""
 
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import sqlalchemy as sa
 
 from charter.adapters import tables as t
+from charter.core.canonical import canonical
 from charter.core.clock import parse_rfc3339, rfc3339
+from charter.identity.federation import Federation, Profile
 from charter.identity.keys import KeyState
 from charter.identity.trust import KeptBundle
 from charter.identity.x509_authority import Authority, AuthorityRole
 
 
 class SqlTrust:
-    """What trust rests on, on one connection. Satisfies identity.trust.TrustStore."""
+    """What trust rests on, on one connection. Satisfies identity.federation.FederationStore."""
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
@@ -66,6 +69,32 @@ class SqlTrust:
         """Forget the bundle of a trust domain."""
         self._connection.execute(t.trust_bundle.delete().where(t.trust_bundle.c.trust_domain == trust_domain))
 
+    # --- federation ---
+
+    def federations(self) -> list[Federation]:
+        """Return every relationship, by trust domain."""
+        query = sa.select(t.federation).order_by(t.federation.c.trust_domain)
+        return [_federation(row) for row in self._connection.execute(query)]
+
+    def federated(self) -> list[str]:
+        """Return the trust domains that we federate with."""
+        return list(self._connection.scalars(sa.select(t.federation.c.trust_domain)))
+
+    def federation(self, trust_domain: str) -> Federation | None:
+        """Return the relationship with a trust domain."""
+        query = sa.select(t.federation).where(t.federation.c.trust_domain == trust_domain)
+        row = self._connection.execute(query).first()
+        return _federation(row) if row else None
+
+    def put_federation(self, federation: Federation) -> None:
+        """Keep a relationship in place of the one before."""
+        self.drop_federation(federation.trust_domain)
+        self._connection.execute(t.federation.insert(), _federation_row(federation))
+
+    def drop_federation(self, trust_domain: str) -> None:
+        """Forget a relationship."""
+        self._connection.execute(t.federation.delete().where(t.federation.c.trust_domain == trust_domain))
+
 
 def _authority_row(authority: Authority) -> dict[str, object]:
     return {
@@ -98,3 +127,33 @@ def authority_of(row: sa.Row[Any]) -> Authority:
 
 def _bundle(row: sa.Row[Any]) -> KeptBundle:
     return KeptBundle(row.trust_domain, row.sequence, row.digest, bytes(row.body), parse_rfc3339(row.taken_at))
+
+
+def _federation_row(federation: Federation) -> dict[str, object]:
+    return {
+        "trust_domain": federation.trust_domain,
+        "url": federation.url,
+        "profile": federation.profile.value,
+        "endpoint_id": federation.endpoint_id,
+        "networks": canonical(federation.networks).decode(),
+        "added_at": rfc3339(federation.added_at),
+        "added_by": federation.added_by,
+        "asked_at": rfc3339(federation.asked_at) if federation.asked_at else None,
+        "refreshed_at": rfc3339(federation.refreshed_at) if federation.refreshed_at else None,
+        "failure": federation.failure,
+    }
+
+
+def _federation(row: sa.Row[Any]) -> Federation:
+    return Federation(
+        trust_domain=row.trust_domain,
+        url=row.url,
+        profile=Profile(row.profile),
+        endpoint_id=row.endpoint_id,
+        networks=tuple(json.loads(row.networks)),
+        added_at=parse_rfc3339(row.added_at),
+        added_by=row.added_by,
+        asked_at=parse_rfc3339(row.asked_at) if row.asked_at else None,
+        refreshed_at=parse_rfc3339(row.refreshed_at) if row.refreshed_at else None,
+        failure=row.failure,
+    )

@@ -8,8 +8,10 @@ from charter.bootstrap.inventory import approval_view
 from charter.core.errors import ErrorCode, MalformedError
 from charter.identity import credential
 from charter.identity.certificate import certificate_in
+from charter.identity.keys import KeyUse, SigningKey
 from charter.identity.secret import fresh_secret, keep_secret
 from charter.identity.weakness import reconcile
+from charter.identity.x509_authority import Authority, AuthorityRole
 from charter.lifecycle import approvals as answering
 from charter.lifecycle import emergency
 from charter.registry.standing import Move
@@ -116,9 +118,31 @@ async def revoke_key(house: House, name: str, key_id: str, *, actor: str, reason
     return {"principal": name, "key": key.id, "standing": key.standing.value}
 
 
-async def rotate(house: House, use: str, *, actor: str) -> dict[str, Any]:
-    """Let the next signing key of `use` sign from now on."""
-    key = await house.database.awrite(
-        lambda tx: house.ring.rotate(tx, use, actor=actor, reason="asked for by the operator")
-    )
+async def rotate(house: House, use: str, *, actor: str, reason: str, at_once: bool = False) -> dict[str, Any]:
+    """Let the next signing key or authority of `use` sign from now on.
+
+    `at_once` is for a root that was stolen: it leaves the trust bundle, and what it signed is worthless.
+
+    Raises:
+        MalformedError: something else than a root shall go at once.
+    """
+    if at_once and use != AuthorityRole.ROOT:
+        raise MalformedError(
+            ErrorCode.BAD_VALUE,
+            f"a key of {use} does not leave at once",
+            help="only a root does: charter rotate x509-root --at-once",
+        )
+
+    def work(tx: HouseTransaction) -> SigningKey | Authority:
+        match use:
+            case AuthorityRole.ROOT:
+                return house.trust.rotate_root(tx, actor=actor, reason=reason, at_once=at_once)
+            case AuthorityRole.INTERMEDIATE:
+                return house.trust.rotate_intermediate(tx, actor=actor, reason=reason)
+            case KeyUse.JWT_SVID:
+                return house.trust.rotate_jwt_key(tx, actor=actor, reason=reason)
+            case _:
+                return house.ring.rotate(tx, use, actor=actor, reason=reason)
+
+    key = await house.database.awrite(work)
     return {"use": use, "key_id": key.id, "state": key.state.value}

@@ -8,12 +8,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from charter.adapters.aws_callers import AwsCallers
+from charter.adapters.bundle_fetch import BundleFetcher
 from charter.adapters.database import Database
 from charter.adapters.datafolder import DataFolder
 from charter.adapters.issuer_keys import IssuerKeys
 from charter.adapters.oidc_provider import OidcProvider
 from charter.adapters.upstream import McpUpstreams
 from charter.adapters.upstream_secrets import Broker
+from charter.bootstrap.federation import keep_asking
 from charter.bootstrap.keys import Keys
 from charter.bootstrap.slices import SliceCache
 from charter.bootstrap.tending import tend
@@ -58,6 +60,7 @@ class House:
     slices: SliceCache
     upstreams: McpUpstreams
     pipeline: Pipeline
+    bundle_fetcher: BundleFetcher = field(default_factory=BundleFetcher)  # of the trust domains we federate with
     provider: OidcProvider | None = None  # where people sign in
     farewells: list[Callable[[Person], None]] = field(default_factory=list)  # told, on the writer's thread, who left
     pending: PendingConnections = field(default_factory=PendingConnections)
@@ -95,12 +98,12 @@ class House:
     async def serving(self) -> AsyncIterator[None]:
         """Run what a serving house does beside answering: expiring approvals, counting failures."""
         stop = asyncio.Event()
-        task = asyncio.create_task(tend(self, stop))
+        tasks = [asyncio.create_task(tend(self, stop)), asyncio.create_task(keep_asking(self, stop))]
         try:
             yield
         finally:
             stop.set()
-            await task
+            await asyncio.gather(*tasks)
 
     async def aclose(self) -> None:
         """End children and connections, let the last outcomes be recorded, close the database, give the lock back."""

@@ -20,19 +20,23 @@ def register(app: typer.Typer) -> None:
 def rotate(
     context: typer.Context,
     use: Annotated[
-        Literal["token", "evidence", "charter", "master", "data"],
+        Literal["token", "evidence", "charter", "jwt-svid", "x509-root", "x509-intermediate", "master", "data"],
         typer.Argument(help="What the key signs; or master, or data."),
     ] = "token",
     to: Annotated[
         str | None,
         typer.Option(help="Of the master: where the new one is, as CHARTER_MASTER says it.", show_default=False),
     ] = None,
+    at_once: Annotated[
+        bool, typer.Option("--at-once", help="Of x509-root, if it was stolen: what it signed is worthless now.")
+    ] = False,
     reason: Reason = "asked for by the operator",
     as_json: Json = False,
 ) -> None:
     """Rotate a key while everything runs.
 
-    Signing keys (token, evidence, charter): what the old one signed stays valid until it expires.
+    Signing keys (token, evidence, charter, jwt-svid) and authorities (x509-root, x509-intermediate): what the old one
+    signed stays valid until it expires.
 
     The master key wraps the data keys; without --to there will be a new one in the same file.
 
@@ -52,15 +56,18 @@ def rotate(
         case "data":
             _rotate_data(here, reason, as_json=as_json)
         case _:
-            _rotate_signing(here, use, as_json=as_json)
+            _rotate_signing(here, use, (reason, at_once), as_json=as_json)
 
 
-def _rotate_signing(here: Context, use: str, *, as_json: bool) -> None:
-    answer = here.control.post("/v1/keys/rotate", {"use": use, "actor": here.operator})
+def _rotate_signing(here: Context, use: str, why: tuple[str, bool], *, as_json: bool) -> None:
+    reason, at_once = why
+    body = {"use": use, "actor": here.operator, "reason": reason, "at_once": at_once}
+    answer = here.control.post("/v1/keys/rotate", body)
     if as_json:
         print_json(answer)
         return
-    say(f"new {use} key {answer['key_id']}; the one before verifies until what it signed has expired", "green")
+    rest = "what the one before signed is worthless" if at_once else "what the one before signed holds until it expires"
+    say(f"new {use} key {answer['key_id']}; {rest}", "green")
 
 
 def _rotate_master(here: Context, to: str | None, reason: str, *, as_json: bool) -> None:

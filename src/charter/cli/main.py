@@ -26,6 +26,7 @@ from charter.cli import (
     review_command,
     server_commands,
     system_commands,
+    trust_commands,
     vault_commands,
 )
 from charter.cli.context import Context
@@ -58,6 +59,7 @@ for commands in (
     login_commands,
     evidence_commands,
     key_commands,
+    trust_commands,
 ):
     commands.register(app)
 

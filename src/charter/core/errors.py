@@ -56,6 +56,7 @@ class ErrorCode(StrEnum):
     APPROVAL_NEEDED = "approval_needed"
     NOT_STANDING = "not_standing"
     UNKNOWN_PRINCIPAL = "unknown_principal"
+    UNKNOWN_DOMAIN = "unknown_domain"
     UNKNOWN_SYSTEM = "unknown_system"
     UNKNOWN_TOOL = "unknown_tool"
     UNKNOWN_ENTRY = "unknown_entry"

@@ -51,6 +51,9 @@ class EntryKind(StrEnum):
     AUTHORITY_ROTATED = "authority.rotated"  # an X.509 authority of our trust domain
     BUNDLE_CHANGED = "bundle.changed"  # the authorities of a trust domain, ours or another's, are others now
     SVID_ISSUED = "svid.issued"
+    FEDERATION_ADDED = "federation.added"
+    FEDERATION_REMOVED = "federation.removed"
+    FEDERATION_FAILED = "federation.failed"  # the first time that an endpoint gave no good bundle
     FINDING_OPENED = "finding.opened"
     FINDING_CHANGED = "finding.changed"
     TOOL_HELD = "tool.held"  # a tool definition that is not the pinned one

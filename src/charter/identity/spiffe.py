@@ -147,6 +147,21 @@ def verify_x509_svid(chain: Sequence[bytes], *, bundles: Mapping[str, Bundle], a
     return X509Svid(spiffe_id, leaf, int(leaf.not_valid_after_utc.timestamp()))
 
 
+def check_svid_leaf(der: bytes, expected: SpiffeId) -> None:
+    """Check that a certificate, whose path is verified already, is an X.509-SVID for `expected`.
+
+    Raises:
+        UnauthenticatedError: it is none, or another's.
+    """
+    (leaf,) = _load([der])
+    try:
+        found = _check_leaf(leaf)
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as err:
+        raise _refusal(f"{_X509} has an extension that cannot be read") from err
+    if found != expected:
+        raise _refusal(f"{_X509} is `{found}`'s and not `{expected}`'s")
+
+
 def workload_of(live: LiveEstate, svid: JwtSvid | X509Svid) -> Workload:
     """Return the principal of ours that a verified SVID names, with the credential and the epoch it was issued under.
 

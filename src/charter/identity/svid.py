@@ -96,6 +96,24 @@ def plan_x509(
     return X509Planned(plan, issuer)
 
 
+def plan_own(tx: SvidWork, path: str, public: ec.EllipticCurvePublicKey, trust: Trust, entropy: Entropy) -> X509Planned:
+    """Record an X.509-SVID of Charter itself, for one of its own endpoints: `/charter/…` is no principal's. A work."""
+    issuer, begins = trust.authorities.issuer(), tx.at.replace(microsecond=0)
+    ends, name = min(begins + SVID_LIFE, issuer.ends), SpiffeId(trust.trust_domain, path)
+    plan = SvidPlan(name, public, serial_number(entropy), begins, ends, None)
+    body = {
+        "type": "x509-svid",
+        "principal": None,
+        "spiffe_id": str(name),
+        "serial": f"{plan.serial:x}",
+        "public_key": key_id_of(public),
+        "issuer": issuer.id,
+        "expires": rfc3339(ends),
+    }
+    tx.record(Draft(EntryKind.SVID_ISSUED, "charter", None, body))
+    return X509Planned(plan, issuer)
+
+
 def plan_jwt(
     tx: SvidWork, known: Attested, audiences: tuple[str, ...], trust: Trust, entropy: Entropy
 ) -> JwtPlanned | Refusal:

@@ -61,6 +61,10 @@ class TrustStore(AuthorityStore, Protocol):
         """Keep the bundle of a trust domain in place of the one before."""
         ...
 
+    def federated(self) -> Sequence[str]:
+        """Return the trust domains that we federate with."""
+        ...
+
     def drop_bundle(self, trust_domain: str) -> None:
         """Forget the bundle of a trust domain."""
         ...
@@ -114,7 +118,8 @@ class Trust:
         self.authorities.show(tx.trust.authorities(self.trust_domain))
         self.authorities.ensure(tx)
         self._publish(tx)
-        held = {each.trust_domain: _read(each) for each in tx.trust.bundles()}
+        known = {self.trust_domain, *tx.trust.federated()}  # no bundle is trusted only because it is there
+        held = {each.trust_domain: _read(each) for each in tx.trust.bundles() if each.trust_domain in known}
         tx.after_commit(lambda: self._show(lambda _: held))
 
     def tend(self, tx: TrustWork) -> None:

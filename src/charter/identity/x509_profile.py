@@ -64,7 +64,7 @@ class SvidPlan:
     serial: int
     begins: dt.datetime
     ends: dt.datetime
-    origin: Origin
+    origin: Origin | None  # None: Charter's own
 
 
 def sign_authority(
@@ -96,7 +96,7 @@ def sign_authority(
 
 def sign_svid(plan: SvidPlan, issuer: x509.Certificate, signer: ec.EllipticCurvePrivateKey) -> bytes:
     """Return the X.509-SVID that `plan` describes, in DER (X509-SVID sections 2 to 4)."""
-    certificate = (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([]))
         .issuer_name(issuer.subject)
@@ -110,10 +110,11 @@ def sign_svid(plan: SvidPlan, issuer: x509.Certificate, signer: ec.EllipticCurve
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(plan.public), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
         .add_extension(_names(plan.spiffe_id), critical=True)
-        .add_extension(x509.UnrecognizedExtension(ORIGIN_OID, _write_origin(plan.origin)), critical=False)
-        .sign(signer, hashes.SHA256())
     )
-    return certificate.public_bytes(Encoding.DER)
+    if plan.origin is not None:
+        said = x509.UnrecognizedExtension(ORIGIN_OID, _write_origin(plan.origin))
+        builder = builder.add_extension(said, critical=False)
+    return builder.sign(signer, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
 def origin_of(certificate: x509.Certificate) -> Origin | None:

@@ -15,7 +15,7 @@ import gc
 import signal
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,8 @@ from charter.config import Settings
 from charter.console.signin import SignIn
 from charter.core.errors import ConflictError, ErrorCode, MalformedError
 from charter.registry.directory import Person
+from charter.server.bundle import BUNDLE_PATH, BundleApp
+from charter.server.bundle_door import BundleTls
 from charter.server.client_tls import ClientTls, TlsConnection, TrustAnchors, read_authorities
 from charter.server.connection import Connection
 from charter.server.control import control_app
@@ -47,16 +49,9 @@ DRAIN_SECONDS = 5
 class Doors:
     """Sends each request to the application it is for, by the beginning of its path."""
 
-    def __init__(self, gateway: App, oauth: App, scim: App, control: App, console: App) -> None:
-        self._routes: tuple[tuple[str, App], ...] = (
-            ("/mcp/", gateway),
-            ("/.well-known/oauth-protected-resource", gateway),
-            ("/oauth/", oauth),
-            ("/scim/v2/", scim),
-            ("/v1/", control),
-            ("/.well-known/", oauth),
-        )
-        self._console = console
+    def __init__(self, routes: Mapping[str, App], otherwise: App) -> None:
+        self._routes = tuple(routes.items())  # the first that fits is taken
+        self._otherwise = otherwise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -64,7 +59,7 @@ class Doors:
             await _lifespan(receive, send)
             return
         path = scope["path"]
-        app = next((app for prefix, app in self._routes if path.startswith(prefix)), self._console)
+        app = next((app for prefix, app in self._routes if path.startswith(prefix)), self._otherwise)
         await app(scope, receive, send)
 
 
@@ -94,25 +89,33 @@ def public_app(house: House, signin: SignIn) -> App:
     from charter.bootstrap.desk import HouseDesk
     from charter.console.pages import console_app
     from charter.identity.single_signon import SingleSignOn
-    from charter.server.gateway import GatewayApp
-    from charter.server.oauth import OAuthApp
     from charter.server.scim import ScimApp
 
     signon = SingleSignOn(house.provider, house.clock, house.entropy) if house.provider else None
     console = console_app(HouseDesk(house), signin, signon)
-    doors = Doors(
-        GatewayApp.of(house), OAuthApp.of(house), ScimApp.of(house), ControlGate(control_app(house), signin), console
-    )
+    routes = _machine_routes(house) | {"/scim/v2/": ScimApp.of(house), "/v1/": ControlGate(control_app(house), signin)}
+    doors = Doors(routes, console)
     trusted = house.settings.trusted_proxies
     return Forwarded(doors, trusted) if trusted else doors
 
 
 def machine_app(house: House) -> App:
     """Return what the TLS door serves: clients with certificates, and no people, whose browsers would ask for one."""
+    return Doors(_machine_routes(house, mtls=True), _nothing)
+
+
+def _machine_routes(house: House, *, mtls: bool = False) -> dict[str, App]:
     from charter.server.gateway import GatewayApp
     from charter.server.oauth import OAuthApp
 
-    return Doors(GatewayApp.of(house, mtls=True), OAuthApp.of(house, mtls=True), _nothing, _nothing, _nothing)
+    gateway, oauth = GatewayApp.of(house, mtls=mtls), OAuthApp.of(house, mtls=mtls)
+    return {
+        "/mcp/": gateway,
+        "/.well-known/oauth-protected-resource": gateway,
+        BUNDLE_PATH: BundleApp.of(house),
+        "/.well-known/": oauth,
+        "/oauth/": oauth,
+    }
 
 
 async def _nothing(_scope: Scope, _receive: Receive, send: Send) -> None:
@@ -142,6 +145,8 @@ async def serve(settings: Settings, *, operator: str, announce: Callable[[Addres
         ]
         if "tls_port" in listeners:
             servers.append((_tls_server(house), listeners["tls_port"]))
+        if "bundle_port" in listeners:
+            servers.append((await _bundle_server(house, undo), listeners["bundle_port"]))
         await undo.enter_async_context(house.serving())
         await undo.enter_async_context(workload_door(Workloads(house), settings.workload_path, house.clock))
         workloads = f"unix://{settings.workload_path}"
@@ -200,6 +205,20 @@ def _tls_server(house: House) -> uvicorn.Server:
     return _server(machine_app(house), http=TlsConnection, ssl_context_factory=lambda _config, _default: context)
 
 
+async def _bundle_server(house: House, undo: contextlib.AsyncExitStack) -> uvicorn.Server:
+    """Return the door that shows our X.509-SVID; it is renewed until `undo`."""
+    tls, stop = BundleTls(house), asyncio.Event()
+    context = await tls.context()
+    renewing = asyncio.create_task(tls.keep(stop))
+
+    async def end() -> None:
+        stop.set()
+        await renewing
+
+    undo.push_async_callback(end)
+    return _server(Doors({}, BundleApp.of(house)), ssl_context_factory=lambda _config, _default: context)
+
+
 def _end_sessions_of_leavers(house: House, signin: SignIn) -> None:
     """Sign people out who leave. The directory is answered on this loop, after what is put on it here."""
     loop = asyncio.get_running_loop()
@@ -233,7 +252,8 @@ def _listeners(
     settings: Settings, open_sockets: contextlib.AsyncExitStack
 ) -> tuple[dict[str, socket.socket], Settings]:
     """Return the listening sockets by the settings that name their ports, and the settings with the ports taken."""
-    names = ["port", "tls_port"] if settings.tls_cert else ["port"]
+    names = ["port"] + ["tls_port"] * (settings.tls_cert is not None)
+    names += ["bundle_port"] * (settings.bundle_port is not None)
     found = {name: open_sockets.enter_context(_listen(settings.host, getattr(settings, name), name)) for name in names}
     ports = {name: listener.getsockname()[1] for name, listener in found.items()}
     return found, settings.model_copy(update=ports)

@@ -28,6 +28,7 @@ from charter.registry.standing import Move
 from charter.server.control_delegations import delegations
 from charter.server.control_people import people
 from charter.server.control_shape import Command, Person, Reason, ReasonIfAny, house_of
+from charter.server.control_trust import trust
 from charter.server.control_vault import vault
 from charter.server.problems import http_error, problem_of, unreadable
 
@@ -85,8 +86,10 @@ class NewSecret(Command):
 class Rotate(Command):
     """Rotate a signing key."""
 
-    use: Annotated[str, Field(pattern="^(token|evidence|charter)$")]
+    use: Annotated[str, Field(pattern="^(token|evidence|charter|jwt-svid|x509-root|x509-intermediate)$")]
     actor: Person
+    reason: Reason = "asked for by the operator"
+    at_once: bool = False  # of x509-root: what the old one signed is worthless with it
 
 
 class RotateData(Command):
@@ -120,7 +123,7 @@ def control_app(house: House, signin: SignIn | None = None) -> FastAPI:
     app = FastAPI(title="Charter control API", version="1", docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.house = house
     app.state.signin = signin
-    for router in (principals, estate, approvals, people, delegations, vault, evidence, operations):
+    for router in (principals, estate, approvals, people, delegations, trust, vault, evidence, operations):
         app.include_router(router, prefix="/v1")
 
     app.add_middleware(_Bounded)
@@ -347,7 +350,9 @@ async def status(request: Request) -> dict[str, Any]:
 @operations.post("/keys/rotate")
 async def rotate(request: Request, body: Rotate) -> dict[str, Any]:
     """Rotate a signing key."""
-    return await authority.rotate(house_of(request), body.use, actor=body.actor)
+    return await authority.rotate(
+        house_of(request), body.use, actor=body.actor, reason=body.reason, at_once=body.at_once
+    )
 
 
 @operations.get("/keys/rest")

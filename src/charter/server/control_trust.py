@@ -1,0 +1,89 @@
+"""The control API's part about the trust domain: workloads, our bundle, federation with others."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from pydantic import AfterValidator, Field
+
+from charter.bootstrap import federation, workload_listing
+from charter.core.values import parse_trust_domain
+from charter.identity.bundle import MAX_DOCUMENT
+from charter.identity.federation import MAX_NETWORKS, MAX_URL
+from charter.server.control_shape import Command, Person, Reason, house_of
+
+trust = APIRouter()
+TrustDomain = Annotated[str, AfterValidator(parse_trust_domain)]
+
+
+class Federate(Command):
+    """Begin to trust another trust domain (SPIFFE Federation section 5.1)."""
+
+    trust_domain: TrustDomain
+    url: Annotated[str, Field(max_length=MAX_URL)]
+    profile: Literal["https_web", "https_spiffe"]
+    endpoint_id: Annotated[str, Field(max_length=2048)] | None = None
+    networks: Annotated[tuple[Annotated[str, Field(max_length=64)], ...], Field(max_length=MAX_NETWORKS)] = ()
+    bundle: Annotated[str, Field(max_length=MAX_DOCUMENT)] | None = None
+    actor: Person
+    reason: Reason
+
+
+class Unfederate(Command):
+    """Trust another trust domain no longer."""
+
+    trust_domain: TrustDomain
+    actor: Person
+    reason: Reason
+
+
+class Refresh(Command):
+    """Ask another trust domain's bundle endpoint now."""
+
+    trust_domain: TrustDomain
+
+
+@trust.get("/workloads")
+async def list_workloads(
+    request: Request, principal: Annotated[str | None, Query(max_length=63)] = None
+) -> dict[str, Any]:
+    """Which processes charters name."""
+    return {"workloads": workload_listing.entries(house_of(request), principal)}
+
+
+@trust.get("/svids")
+async def list_svids(request: Request) -> dict[str, Any]:
+    """SVIDs that were given out and have not ended."""
+    return workload_listing.given_out(house_of(request))
+
+
+@trust.get("/bundle")
+async def show_bundle(request: Request) -> dict[str, Any]:
+    """Our published bundle."""
+    return workload_listing.bundle(house_of(request))
+
+
+@trust.get("/federations")
+async def list_federations(request: Request) -> dict[str, Any]:
+    """The trust domains we federate with."""
+    return {"federations": federation.listing(house_of(request))}
+
+
+@trust.post("/federations")
+async def federate(request: Request, body: Federate) -> dict[str, Any]:
+    """Begin to trust another trust domain."""
+    given = body.model_dump(exclude={"trust_domain", "actor", "reason"})
+    return await federation.add(house_of(request), body.trust_domain, given, actor=body.actor, reason=body.reason)
+
+
+@trust.post("/federations/remove")
+async def unfederate(request: Request, body: Unfederate) -> dict[str, Any]:
+    """Trust another trust domain no longer."""
+    return await federation.remove(house_of(request), body.trust_domain, actor=body.actor, reason=body.reason)
+
+
+@trust.post("/federations/refresh")
+async def refresh(request: Request, body: Refresh) -> dict[str, Any]:
+    """Ask another trust domain's bundle endpoint now."""
+    return await federation.refresh(house_of(request), body.trust_domain)
