@@ -74,6 +74,8 @@ def certificate(
     path_length: int | None = None,
     name: str = "",
     extra: tuple[x509.ExtensionType, ...] = (),
+    at: dt.datetime = NOW,
+    names: tuple[x509.GeneralName, ...] = (),
 ) -> Signed:
     """Return a certificate signed by `issuer`, or by itself."""
     own = key or p256()
@@ -84,14 +86,14 @@ def certificate(
         .issuer_name(issuer.certificate.subject if issuer else subject)
         .public_key(own.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(NOW + valid[0])
-        .not_valid_after(NOW + valid[1])
+        .not_valid_before(at + valid[0])
+        .not_valid_after(at + valid[1])
         .add_extension(x509.BasicConstraints(ca, path_length), critical=True)
         .add_extension(key_usage or usage(digital_signature=not ca, key_cert_sign=ca, crl_sign=ca), critical=True)
     )
-    if uris:
-        names = [x509.UniformResourceIdentifier(uri) for uri in uris]
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=not name)
+    named = [*(x509.UniformResourceIdentifier(uri) for uri in uris), *names]
+    if named:
+        builder = builder.add_extension(x509.SubjectAlternativeName(named), critical=not name)
     if purposes and not ca:
         builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
     for each in extra:
@@ -110,13 +112,15 @@ class ForeignDomain:
     intermediate: Signed = field(init=False)
     jwt_key: ECKey | RSAKey = field(default_factory=lambda: ECKey.generate_key("P-256"))
     key_id: str = "k1"
+    at: dt.datetime = NOW
 
     def __post_init__(self) -> None:
         year, week = dt.timedelta(days=365), dt.timedelta(days=7)
         before = dt.timedelta(days=-1)
-        self.root = certificate(uris=(self.id,), ca=True, valid=(before, year), name=f"{self.name} root")
+        root, ca = f"{self.name} root", f"{self.name} ca"
+        self.root = certificate(uris=(self.id,), ca=True, valid=(before, year), name=root, at=self.at)
         self.intermediate = certificate(
-            uris=(self.id,), issuer=self.root, ca=True, valid=(before, week), path_length=0, name=f"{self.name} ca"
+            uris=(self.id,), issuer=self.root, ca=True, valid=(before, week), path_length=0, name=ca, at=self.at
         )
 
     @property
@@ -125,11 +129,14 @@ class ForeignDomain:
 
     def x509_svid(self, path: str = "/billing", **changed: Any) -> list[bytes]:
         """Return a chain in DER, leaf first; `changed` goes to `certificate`."""
-        leaf = certificate(**{"uris": (self.id + path,), "issuer": self.intermediate} | changed)
-        return [leaf.der, self.intermediate.der]
+        return [self.leaf(path, **changed).der, self.intermediate.der]
+
+    def leaf(self, path: str = "/billing", **changed: Any) -> Signed:
+        """Return an X.509-SVID with its key."""
+        return certificate(**{"uris": (self.id + path,), "issuer": self.intermediate, "at": self.at} | changed)
 
     def claims(self, path: str = "/billing", **changed: Any) -> dict[str, Any]:
-        now = int(NOW.timestamp())
+        now = int(self.at.timestamp())
         given = {"sub": self.id + path, "aud": ["here"], "exp": now + 300, "iat": now}
         return {k: v for k, v in (given | changed).items() if v is not None}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import os
+import queue
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
@@ -65,6 +66,25 @@ def spiffe_files(expires: dt.date = LAST_DAY, trusts: tuple[str, ...] = (), **wo
     return files
 
 
+class Listener:
+    """Gathers what a stock client's stream brings."""
+
+    def __init__(self) -> None:
+        self.heard: queue.Queue[Any] = queue.Queue()
+        self.error = threading.Event()
+        self.said = ""
+
+    def success(self, update: Any) -> None:
+        self.heard.put(update)
+
+    def failure(self, error: Exception) -> None:
+        self.said = str(error)
+        self.error.set()
+
+    def next(self) -> Any:
+        return self.heard.get(timeout=20)
+
+
 @dataclass
 class WorkloadStage:
     """A serving house, whose event loop runs on a thread of its own."""
@@ -105,14 +125,19 @@ class WorkloadStage:
 
 @contextmanager
 def a_workload_stage(
-    *, expires: dt.date = LAST_DAY, trusts: tuple[str, ...] = (), at: dt.datetime | None = None, **workloads: Any
+    *,
+    expires: dt.date = LAST_DAY,
+    trusts: tuple[str, ...] = (),
+    at: dt.datetime | None = None,
+    trust_domain: str = "charter.local",
+    **workloads: Any,
 ) -> Iterator[WorkloadStage]:
     """Serve the Workload API of a house with these principals; refund-agent is this process if none are given."""
     clock = ShiftedClock()
     if at is not None:
         clock.move_to(at)
     with an_open_folder() as folder, _a_loop() as loop:
-        settings = Settings(estate=folder, workload_socket=folder / "workload.sock")
+        settings = Settings(estate=folder, workload_socket=folder / "workload.sock", trust_domain=trust_domain)
         house = build(settings, operator="test@example.com", clock=clock)
         door = workload_door(Workloads(house), settings.workload_path, clock)
         server = asyncio.run_coroutine_threadsafe(door.__aenter__(), loop).result(30)

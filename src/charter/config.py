@@ -19,6 +19,7 @@ from charter.core.errors import ErrorCode, MalformedError
 from charter.registry.issuer import trusted_address
 from charter.registry.problem import suggestion
 
+BUNDLE_PATH = "/.well-known/spiffe-bundle"  # of our trust bundle, at every door that serves it
 _PREFIX = "CHARTER_"
 # What `charter run` gives to the agent it starts: no settings, but in the environment of commands it runs.
 _GIVEN_TO_AGENTS = frozenset({"CHARTER_PRINCIPAL", "CHARTER_MCP_CONFIG", "CHARTER_TOKEN_FILE"})
@@ -104,6 +105,11 @@ class Settings(BaseModel):
     def issuer(self) -> str:
         """The URL that stands in tokens and metadata."""
         return self.public_url or f"http://{self.host}:{self.port}"
+
+    @property
+    def bundle_url(self) -> str | None:
+        """Where other trust domains ask for our bundle by the profile https_spiffe; None without such a door."""
+        return None if self.bundle_port is None else f"https://{self.host}:{self.bundle_port}{BUNDLE_PATH}"
 
     @property
     def mtls_url(self) -> str | None:

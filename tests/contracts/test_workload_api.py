@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import queue
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from spiffe.workloadapi.x509_context import X509Context
 from charter.identity.authority import refusal
 from charter.identity.spiffe import verify_jwt_svid, verify_x509_svid, workload_of
 from charter.registry.standing import Move
-from workload_stage import LAST_DAY, ME, a_workload_stage, spiffe_files
+from workload_stage import LAST_DAY, ME, Listener, a_workload_stage, spiffe_files
 from workloads import AS_USER, a_child, hear
 
 REFUND_AGENT = "spiffe://charter.local/production/agent/refund-agent"
@@ -101,25 +99,6 @@ def test_a_jwt_svid_is_validated_for_its_audience() -> None:
             client.validate_jwt_svid(token, "ledger")
         with pytest.raises(ValidateJwtSvidError):
             client.validate_jwt_svid(token[:-8] + "AAAAAAAA", "payments")
-
-
-class Listener:
-    """Gathers what a stock client's stream brings."""
-
-    def __init__(self) -> None:
-        self.heard: queue.Queue[Any] = queue.Queue()
-        self.error = threading.Event()
-        self.said = ""
-
-    def success(self, update: Any) -> None:
-        self.heard.put(update)
-
-    def failure(self, error: Exception) -> None:
-        self.said = str(error)
-        self.error.set()
-
-    def next(self) -> Any:
-        return self.heard.get(timeout=20)
 
 
 def test_a_root_taken_out_at_once_is_pushed_with_a_new_svid() -> None:

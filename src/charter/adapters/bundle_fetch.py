@@ -13,10 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.serialization import Encoding
+from typing_extensions import override
 
 from charter.adapters.document_fetch import DocumentFetcher, FetchError
 from charter.adapters.upstream_address import Address, public_addresses, usual_addresses
-from charter.core.errors import ErrorCode
+from charter.core.errors import ErrorCode, UnauthenticatedError
 from charter.core.values import SpiffeId
 from charter.identity.bundle import MAX_DOCUMENT, Bundle
 from charter.identity.federation import Federation
@@ -36,16 +37,40 @@ class BundleFetcher:
 
         Raises:
             FetchError: it could not be had; the message says why.
-            UnauthenticatedError: the endpoint is not who it should be.
+            UnauthenticatedError: the endpoint shows another SVID than it should.
         """
-        rule = _rule(asked.networks)
-        if asked.endpoint_id is None:
-            fetcher = DocumentFetcher(rule, self.web)
-        else:
-            expected, bundle = SpiffeId.parse(asked.endpoint_id), bundles.get(asked.endpoint_domain)
-            context = _spiffe_context(bundle, asked.endpoint_domain)
-            fetcher = DocumentFetcher(rule, lambda: context, lambda der: check_svid_leaf(der, expected))
-        return (await fetcher.fetch(asked.url, limit=MAX_DOCUMENT, seconds=SECONDS)).body
+        refusals: list[UnauthenticatedError] = []
+        tls = self.web
+        if asked.endpoint_id is not None:
+            context = _spiffe_context(bundles.get(asked.endpoint_domain), asked.endpoint_domain)
+            context.sslobject_class = _only(SpiffeId.parse(asked.endpoint_id), refusals)
+            tls = lambda: context  # noqa: E731 - one context, for one question
+        try:
+            fetched = await DocumentFetcher(_rule(asked.networks), tls).fetch(
+                asked.url, limit=MAX_DOCUMENT, seconds=SECONDS
+            )
+        except FetchError as err:
+            raise (refusals[0] if refusals else err) from err
+        return fetched.body
+
+
+def _only(expected: SpiffeId, refusals: list[UnauthenticatedError]) -> type[ssl.SSLObject]:
+    """Return the class of connections whose handshake fails unless the server shows an X.509-SVID for `expected`.
+
+    Nothing is said to a server before that is known; why it is not is kept in `refusals`.
+    """
+
+    class Checked(ssl.SSLObject):
+        @override
+        def do_handshake(self) -> None:
+            super().do_handshake()
+            try:
+                check_svid_leaf(self.getpeercert(binary_form=True) or b"", expected)
+            except UnauthenticatedError as err:
+                refusals.append(err)
+                raise ssl.SSLCertVerificationError(err.detail) from err
+
+    return Checked
 
 
 def _rule(networks: tuple[str, ...]) -> Callable[[Address], bool]:
@@ -66,7 +91,7 @@ def _spiffe_context(bundle: Bundle | None, trust_domain: str) -> ssl.SSLContext:
             help="give one: charter federation add … --bundle FILE",
         )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False  # the SPIFFE ID is checked instead, by check_svid_leaf
+    context.check_hostname = False  # the SPIFFE ID is checked instead (`_only`)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
     context.load_verify_locations(cadata=b"".join(each.public_bytes(Encoding.DER) for each in bundle.x509_authorities))

@@ -94,14 +94,10 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class DocumentFetcher:
-    """Fetches documents whose hosts have addresses that `rule` lets through. `tls` is for authorities of one's own.
-
-    `check_server` is given the server's certificate (DER) before anything of its answer is read, and may refuse it.
-    """
+    """Fetches documents whose hosts have addresses that `rule` lets through. `tls` is for authorities of one's own."""
 
     rule: AddressRule = usual_addresses
     tls: Callable[[], ssl.SSLContext] = ssl.create_default_context
-    check_server: Callable[[bytes], None] | None = None
 
     async def fetch(self, url: str, *, limit: int = MAX_DOCUMENT, seconds: float = FETCH_SECONDS) -> Fetched:
         """Return the document at `url`.
@@ -139,20 +135,8 @@ class DocumentFetcher:
             aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False) as session,
             session.request(question.method, url, headers=headers, data=question.body, allow_redirects=False) as answer,
         ):
-            if self.check_server is not None:
-                self.check_server(_certificate_of(url, answer))
             body, age = await _body_of(url, answer, question), _max_age(answer.headers.get("cache-control", ""))
             return Fetched(body, age, answer.status)
-
-
-def _certificate_of(url: str, answer: aiohttp.ClientResponse) -> bytes:
-    """Return the certificate that the server showed in the handshake, DER."""
-    transport = answer.connection.transport if answer.connection else None
-    shown = transport.get_extra_info("ssl_object") if transport else None
-    der = shown.getpeercert(binary_form=True) if shown else None
-    if not isinstance(der, bytes):
-        raise _failed(url, "showed no certificate")
-    return der
 
 
 async def _body_of(url: str, answer: aiohttp.ClientResponse, question: Question) -> bytes:

@@ -81,16 +81,19 @@ def up(
 
 def _tell_person(at: Addresses) -> None:
     say(f"charter is up at {at.url}")
+    say(f"console: {at.console}")
     if at.mtls:
         say(f"clients with certificates: {at.mtls}")
+    if at.bundle:
+        say(f"trust bundle, shown with our SVID: {at.bundle}")
     say(f"workload API: {at.workload_api}")
-    say(f"console: {at.console}")
     say("stop it with Ctrl-C")
 
 
 def _tell_program(at: Addresses) -> None:
     told = {"url": at.url, "console": at.console, "workload_api": at.workload_api, "pid": os.getpid()}
-    print_json(told | ({"mtls": at.mtls} if at.mtls else {}))
+    doors = {"mtls": at.mtls, "bundle": at.bundle}
+    print_json(told | {name: url for name, url in doors.items() if url})
 
 
 def console(context: typer.Context, as_json: Json = False) -> None:

@@ -24,11 +24,11 @@ from typing_extensions import override
 
 from charter.bootstrap import House, build
 from charter.bootstrap.workload import Workloads
-from charter.config import Settings
+from charter.config import BUNDLE_PATH, Settings
 from charter.console.signin import SignIn
 from charter.core.errors import ConflictError, ErrorCode, MalformedError
 from charter.registry.directory import Person
-from charter.server.bundle import BUNDLE_PATH, BundleApp
+from charter.server.bundle import BundleApp
 from charter.server.bundle_door import BundleTls
 from charter.server.client_tls import ClientTls, TlsConnection, TrustAnchors, read_authorities
 from charter.server.connection import Connection
@@ -82,6 +82,7 @@ class Addresses:
     console: str  # a one-time link
     workload_api: str  # as SPIFFE clients take it: unix:///…
     mtls: str | None  # for clients with certificates, if there is a door for them
+    bundle: str | None  # for trust domains that authenticate us by our SVID, likewise
 
 
 def public_app(house: House, signin: SignIn) -> App:
@@ -149,10 +150,12 @@ async def serve(settings: Settings, *, operator: str, announce: Callable[[Addres
             servers.append((await _bundle_server(house, undo), listeners["bundle_port"]))
         await undo.enter_async_context(house.serving())
         await undo.enter_async_context(workload_door(Workloads(house), settings.workload_path, house.clock))
-        workloads = f"unix://{settings.workload_path}"
-        await _serve_all(
-            servers, lambda: announce(Addresses(settings.issuer, signin.link(), workloads, settings.mtls_url))
-        )
+        await _serve_all(servers, lambda: announce(_addresses(settings, signin)))
+
+
+def _addresses(settings: Settings, signin: SignIn) -> Addresses:
+    workloads = f"unix://{settings.workload_path}"
+    return Addresses(settings.issuer, signin.link(), workloads, settings.mtls_url, settings.bundle_url)
 
 
 async def _serve_all(servers: list[tuple[uvicorn.Server, socket.socket]], up: Callable[[], None]) -> None:

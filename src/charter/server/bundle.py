@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from charter.bootstrap.house import House
+from charter.config import BUNDLE_PATH
 from charter.identity.trust import Trust
 from charter.server.gateway_http import HttpRefusal, Receive, Scope, Send, encode, read_head, send_json
 
-BUNDLE_PATH = "/.well-known/spiffe-bundle"
 CACHE_SECONDS = 60  # shorter than the refresh hint: a withdrawn authority must not be kept by caches
 
 
