@@ -41,8 +41,7 @@ def entries(
 
     Example: charter workload entries refund-agent
 
-    With --json: workloads, each with principal, spiffe_id, standing, credential, credential_standing, selectors,
-    trusts.
+    With --json: workloads. Each has principal, spiffe_id, standing, credential, credential_standing, selectors, trusts.
     """
     answer = context_of(context).control.get("/v1/workloads", principal=principal)
     if as_json:
@@ -60,7 +59,7 @@ def list_svids(context: typer.Context, as_json: Json = False) -> None:
 
     Example: charter workload ls
 
-    With --json: svids, each with index, time, type, principal, spiffe_id, id, expires, audiences, seen.
+    With --json: svids. Each has index, time, type, principal, spiffe_id, id, expires, audiences, seen.
     """
     answer = context_of(context).control.get("/v1/svids")
     if as_json:
@@ -90,7 +89,7 @@ def list_federations(context: typer.Context, as_json: Json = False) -> None:
 
     Example: charter federation ls
 
-    With --json: federations, each with trust_domain, url, profile, endpoint_id, networks, added_at, added_by,
+    With --json: federations. Each has trust_domain, url, profile, endpoint_id, networks, added_at, added_by,
     refreshed_at, next_at, failure, is_trusted, sequence, x509_authorities, jwt_authorities.
     """
     answer = context_of(context).control.get("/v1/federations")
@@ -147,7 +146,8 @@ def refresh(context: typer.Context, name: Domain, as_json: Json = False) -> None
 
     Example: charter federation refresh partner.example
 
-    With --json: as of federation add.
+    With --json: trust_domain, url, profile, endpoint_id, networks, added_at, added_by, refreshed_at, next_at, failure,
+    is_trusted, sequence, x509_authorities, jwt_authorities.
     """
     answer = context_of(context).control.post("/v1/federations/refresh", {"trust_domain": name})
     if as_json:
