@@ -277,6 +277,7 @@ async def read_tools(config: Config, settings: UpstreamSettings, deadline: Deadl
         await server.ready(deadline)
         return (await server.list_tools(deadline)).list
     except UpstreamError as err:
+        await server.aclose()  # now all it said has been read
         words = f"its last words were: {server.log[-1]!a}" if server.log else err.help
         raise UpstreamError(err.code, err.detail, sent=False, help=words) from err
     finally:

@@ -29,6 +29,7 @@ MAX_NOISE = 64  # lines that are no messages, before the first answer: many serv
 MAX_UNWRITTEN = 8 * 1024 * 1024  # bytes a child may leave unread before it counts as stuck
 LOG_LINES, LOG_LINE = 200, 500
 GRACE_SECONDS = 2.0
+LAST_WORDS_SECONDS = 0.5  # to read what it said to standard error, once it is gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ class Child(asyncio.SubprocessProtocol):
 
     def __init__(self, limits: ChildLimits, changed: Callable[[], None], log: deque[str]) -> None:
         self.exited = asyncio.Event()
+        self._silent = asyncio.Event()  # its standard error has been read to the end
         self.fault: UpstreamError | None = None
         self.failed_at = 0.0  # on the event loop's clock
         self.heard = 0  # lines so far
@@ -128,6 +130,8 @@ class Child(asyncio.SubprocessProtocol):
 
     @override
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        if fd == 2:  # noqa: PLR2004 - standard error
+            self._silent.set()
         if fd == 1:
             self.fail(UpstreamError(ErrorCode.UPSTREAM_FAILED, "the upstream closed its output", sent=True))
 
@@ -203,6 +207,8 @@ class Child(asyncio.SubprocessProtocol):
                 break
             self.signal(number)
         await self._gone(GRACE_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._silent.wait(), LAST_WORDS_SECONDS)
         self._process.close()
 
     async def _gone(self, seconds: float) -> bool:

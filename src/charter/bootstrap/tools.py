@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from charter.adapters.upstream import McpUpstreams, UpstreamSettings
+from charter.adapters.upstream import UpstreamSettings, read_tools
 from charter.config import Settings, variable
 from charter.core.clock import Deadline, SystemClock
 from charter.core.errors import AbsentError, ErrorCode, MalformedError
@@ -27,14 +27,11 @@ from charter.gateway.mcp_import import (
     load_definitions,
     system_text,
 )
-from charter.gateway.permit import PermitLedger
 from charter.gateway.pins import ToolDefinition, parse_tool
 from charter.registry.destination import needs_broker
 from charter.registry.estate import Estate
 from charter.registry.manifest import load_estate
-from charter.registry.principal import LiveEstate, SystemRecord
 from charter.registry.problem import suggestion
-from charter.registry.standing import Standing
 from charter.registry.system import System
 
 if TYPE_CHECKING:
@@ -107,15 +104,14 @@ async def definitions(house: House, name: str) -> list[dict[str, Any]]:
 
 
 async def _tools_of(settings: Settings, system: System) -> Sequence[ToolDefinition]:
-    clock = SystemClock()
-    live = LiveEstate()
-    record = SystemRecord(system.system, 0, system.digest, Standing.ACTIVE, system)
-    live.systems[system.system] = record
-    upstreams = McpUpstreams(live, PermitLedger(clock), clock, UpstreamSettings(settings.estate.resolve(), variable))
-    try:
-        return await upstreams.tools(record, Deadline.after(clock, IMPORT_SECONDS))
-    finally:
-        await upstreams.aclose()
+    if system.upstream is None:
+        raise MalformedError(
+            ErrorCode.BAD_VALUE,
+            f"the system `{system.system}` has no upstream",
+            help="write `upstream` into the system's file",
+        )
+    own = UpstreamSettings(settings.estate.resolve(), variable)
+    return (await read_tools(system.upstream, own, Deadline.after(SystemClock(), IMPORT_SECONDS))).tools
 
 
 def _head(asked: ImportAsked, estate: Estate) -> dict[str, Any]:

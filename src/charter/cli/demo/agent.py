@@ -3,7 +3,7 @@
 It reads one JSON list of calls from standard input, `[{"system": "git", "tool": "git_log", "arguments": {…}}, …]`,
 finds each system's endpoint in its environment as any configured MCP client would, makes the calls in order, and prints
 one JSON line per call: `{"tool", "ok", "text" | "error", "data", "ms"}`. A call `{"system": …, "list": true}` lists the
-tools instead.
+tools instead. A call with `"until": PATH` is repeated until that file is there, and then made once more.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from mcp import Client, MCPError
+
+PAUSE_SECONDS = 0.2
 
 
 def endpoint(system: str) -> str:
@@ -57,7 +60,10 @@ def _leaves(group: BaseExceptionGroup[Any]) -> list[Any]:
 async def main() -> None:
     """Make the calls that standard input names."""
     for call in json.load(sys.stdin):
-        print(json.dumps(await make(call)), flush=True)  # noqa: T201 - its output
+        while "until" in call and not Path(call["until"]).exists():  # noqa: ASYNC240 - nothing else waits here
+            print(json.dumps(await make(call)), flush=True)  # noqa: T201 - its output
+            await asyncio.sleep(PAUSE_SECONDS)
+        print(json.dumps(await make(call)), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -1,28 +1,21 @@
-"""The chapters of the demo's story, in order: discover, govern, act, prove."""
+"""The first chapters of the demo's story, in order: discover, govern, act. The last one stands in prove.py."""
 
 from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
+from charter.cli.agent_keys import AgentTokens, agent_key
 from charter.cli.demo.stage import CHECKOUT
-from charter.cli.demo.teller import Teller
+from charter.cli.demo.teller import Teller, Untrue, call
 from charter.cli.output import say
+from charter.core.clock import SystemClock
+from charter.core.entropy import SystemEntropy
 
 _READ_REFUNDS = {"query": "SELECT id, amount, state FROM refunds"}
 _SETTLE = {"query": "UPDATE refunds SET state='paid' WHERE id=1"}
-_COUNTING = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c WHERE x<90000000) SELECT count(*) FROM c"
-_LONG = {"query": f"SELECT * FROM ({_COUNTING})"}  # noqa: S608 - many seconds of work, for the server that is asked
-
-
-def call(system: str, tool: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - a tool's arguments
-    """Return one call for the demo's agent."""
-    return {"system": system, "tool": tool, "arguments": arguments}
 
 
 def discover(teller: Teller) -> None:
@@ -42,7 +35,9 @@ def discover(teller: Teller) -> None:
         teller.ask("scan", str(stage.app))
 
     teller.step("Adopt one: a draft charter that says what is still missing")
-    workflow = next(f for f in found["findings"] if ".github/workflows" in f["where"])
+    workflow = next((f for f in found["findings"] if ".github/workflows" in f["where"]), None)
+    if workflow is None:
+        raise Untrue("the pipeline that runs a model is among the findings")
     draft = teller.ask("adopt", workflow["id"])
     missing = [line for line in draft["text"].splitlines() if "MISSING" in line]
     teller.claim(bool(missing), f"the draft asks a person for {len(missing)} things")
@@ -80,8 +75,9 @@ def act(teller: Teller) -> None:
         "repo-helper",
         [{"system": "git", "list": True}, call("git", "git_status", repo_path=str(teller.stage.app)), _log(teller, 5)],
     )
-    teller.claim("git_reset" in listed["text"] or "git_status" in listed["text"], "each principal sees its own tools")
-    teller.claim("git_commit" not in listed["text"], "a tool nobody granted is not even listed")
+    tools = set(listed["text"].split(", "))
+    granted = {"git_status", "git_show", "git_log", "git_create_branch", "git_reset"}
+    teller.claim(tools == granted, f"of the server's tools it sees the {len(granted)} it was granted, and no other")
     teller.claim(status["ok"] and log["ok"], "granted calls go through")
     (rows,) = teller.agent("ledger-agent", [call("ledger", "read_query", **_READ_REFUNDS)])
     teller.claim(rows["ok"] and "disputed" in rows["text"], "the ledger agent reads the refunds")
@@ -95,36 +91,51 @@ def _refusals(teller: Teller) -> None:
     teller.step("Denied, for each dimension of policy, with the rule and what would make it allowed")
     repo = str(teller.stage.app)
     branches = [call("git", "git_create_branch", repo_path=repo, branch_name=f"helper-{number}") for number in (1, 2)]
+    closed = re.search(r"hours: \"(\S+)", (teller.stage.estate / "principals" / "repo-helper.yaml").read_text())
     helper = [
-        ("limit", call("git", "git_create_branch", repo_path=repo, branch_name="helper-3"), "limit"),
-        ("argument", _log(teller, 500), "charter"),
-        ("object", call("git", "git_create_branch", repo_path=repo, branch_name="main-2"), "charter"),
-        ("hours", call("git", "git_reset", repo_path=repo), "charter"),
-        ("unknown tool", call("git", "git_push", repo_path=repo), "system"),
-        ("action", call("git", "git_show_everything", repo_path=repo), "system"),
-        ("data class", call("ledger", "read_query", query="SELECT 1"), "charter"),
-        ("environment", call("ledger-copy", "list_tables"), "charter"),
+        (
+            "limit",
+            call("git", "git_create_branch", repo_path=repo, branch_name="helper-3"),
+            "the limit of 2 calls per day",
+        ),
+        ("argument", _log(teller, 500), "`max_count` up to 20"),
+        ("object", call("git", "git_create_branch", repo_path=repo, branch_name="main-2"), "only for objects like"),
+        ("hours", call("git", "git_reset", repo_path=repo), f"only {closed[1] if closed else '?'} UTC"),
+        ("unknown tool", call("git", "git_push", repo_path=repo), "has no tool `git_push` that anyone accepted"),
+        ("action", call("git", "git_add", repo_path=repo, files=["README.md"]), "has no grant for"),
+        (
+            "data class",
+            call("ledger", "read_query", query="SELECT 1"),
+            "`customer-pii`, which the charter of repo-helper does not cover",
+        ),
+        ("environment", call("ledger-copy", "list_tables"), "environments are kept apart"),
     ]
-    answers = teller.agent("repo-helper", [*branches, *(c for _, c, _ in helper)])
+    answers = teller.agent("repo-helper", [*branches, *(asked for _, asked, _ in helper)])
     teller.claim(all(made["ok"] for made in answers[:2]), "2 branches a day are made")
-    answers = answers[2:]
-    for (dimension, _, _layer), answer in zip(helper, answers, strict=True):
-        teller.claim(not answer["ok"] and bool(answer.get("error")), f"{dimension}: denied, and it says why")
+    _claim_denied(teller, helper, answers[2:])
     ledger = [
-        ("action", call("ledger", "append_insight", insight="x")),
-        ("object", call("ledger", "describe_table", table_name="customers")),
-        ("guardrail", call("ledger", "create_table", query="CREATE TABLE t (x)")),
-        ("argument", call("ledger", "write_query", query="DELETE FROM refunds")),
+        ("action", call("ledger", "append_insight", insight="x"), "has no grant for `insight.append`"),
+        ("object", call("ledger", "describe_table", table_name="customers"), "this call is for `table/customers`"),
+        ("guardrail", call("ledger", "create_table", query="CREATE TABLE t (x)"), "rule guardrail/no-new-tables"),
+        ("argument", call("ledger", "write_query", query="DELETE FROM refunds"), "`query` like `UPDATE refunds *`"),
     ]
-    for (dimension, _), answer in zip(ledger, teller.agent("ledger-agent", [c for _, c in ledger]), strict=True):
-        teller.claim(not answer["ok"] and bool(answer.get("error")), f"{dimension}: denied, and it says why")
+    _claim_denied(teller, ledger, teller.agent("ledger-agent", [asked for _, asked, _ in ledger]))
+
+
+def _claim_denied(teller: Teller, asked: list[tuple[str, dict[str, Any], str]], answers: list[dict[str, Any]]) -> None:
+    """Claim that each call was denied by policy, for the very reason it was made for."""
+    for (dimension, _, reason), answer in zip(asked, answers, strict=True):
+        data = answer.get("data") or {}
+        is_denied = not answer["ok"] and data.get("verdict") == "deny" and "To have it allowed: " in answer["error"]
+        teller.claim(is_denied and reason in answer["error"], f"{dimension}: denied, and it says why")
 
 
 def _escalation(teller: Teller) -> None:
     teller.step("Escalated, approved by a person, let through once")
     (asked,) = teller.agent("ledger-agent", [call("ledger", "write_query", **_SETTLE)])
     approval = str((asked.get("data") or {}).get("approval", ""))
-    teller.claim(not asked["ok"] and bool(approval), "settling a dispute waits for a person, and says for whom")
+    waits = not asked["ok"] and bool(approval) and "payments-lead" in asked["error"]
+    teller.claim(waits, "settling a dispute waits for a person, and says for whom")
     said = teller.charter("approvals", "approve", approval, "--as", "maria@example.com", expect=3)
     teller.claim("approved:" not in said, "the agent's own owner cannot approve it")
     teller.charter("approvals", "approve", approval, "--as", "lena@example.com", "--reason", "receipt seen")
@@ -133,20 +144,25 @@ def _escalation(teller: Teller) -> None:
         "ledger-agent",
         [call("ledger", "write_query", **other), *[call("ledger", "write_query", **_SETTLE)] * 2],
     )
-    teller.claim(not changed["ok"], "another refund is not covered by that yes")
+    teller.claim(_is_held(changed), "another refund is not covered by that yes")
     teller.claim(through["ok"], "the approved call goes through")
-    teller.claim(not again["ok"], "and only once")
+    teller.claim(_is_held(again), "and only once")
 
 
 def _stolen_token(teller: Teller) -> None:
     teller.step("A stolen token is worth nothing to another principal")
     stolen = teller.ask("token", "ledger-agent", "ledger")
-    for what, url, scheme in (
-        ("on the ledger, without the ledger agent's key", stolen["resource"], "Bearer"),
-        ("on the ledger, posing as its owner's client", stolen["resource"], "DPoP"),
-        ("on another system", stolen["resource"].replace("/ledger", "/git"), "Bearer"),
+    ledger, token = stolen["resource"], stolen["access_token"]
+    issuer = ledger.removesuffix("/mcp/ledger")
+    key = agent_key(teller.stage.keys, issuer, "repo-helper")
+    thief = AgentTokens(key, issuer, "repo-helper", SystemClock(), SystemEntropy())
+    for what, url, headers in (
+        ("on the ledger, as it is", ledger, {"authorization": f"Bearer {token}"}),
+        ("on the ledger, without a proof", ledger, {"authorization": f"DPoP {token}"}),
+        ("on the ledger, with a proof by the helper's key", ledger, _proved(thief, ledger, token)),
+        ("on another system", issuer + "/mcp/git", _proved(thief, issuer + "/mcp/git", token)),
     ):
-        status = _present(url, f"{scheme} {stolen['access_token']}")
+        status = _present(url, headers)
         teller.claim(status == 401, f"{what}: refused ({status})")  # noqa: PLR2004 - HTTP's Unauthorized
 
 
@@ -160,60 +176,8 @@ def _restraint(teller: Teller) -> None:
             call("git", "git_create_branch", repo_path=str(teller.stage.app), branch_name="helper-9"),
         ],
     )
-    teller.claim(status["ok"] and not branch["ok"], "it still reads, and cannot change anything by itself")
+    teller.claim(status["ok"] and _is_held(branch), "it still reads, and cannot change anything by itself")
     teller.charter("resume", "repo-helper", "--reason", "explained")
-
-
-def prove(teller: Teller) -> None:
-    """Kill in mid-call, verify the evidence, tamper with a copy, answer the review questions."""
-    _kill(teller)
-    _evidence(teller)
-    teller.step("The five review questions")
-    answer = teller.ask("review")
-    teller.claim(len(answer["questions"]) == 5, "five questions answered from the evidence")  # noqa: PLR2004 - the five
-    teller.claim(any("repo-helper" in json.dumps(q["rows"]) for q in answer["questions"]), "and they name who did what")
-    say(teller.charter("review"))
-
-
-def _kill(teller: Teller) -> None:
-    teller.step("Kill the ledger agent in mid-call; the helper keeps working")
-    before = _allowed_reads(teller)
-    working = teller.begin_agent("ledger-agent", [call("ledger", "read_query", **_LONG)])
-    helper = teller.begin_agent(
-        "repo-helper", [call("git", "git_status", repo_path=str(teller.stage.app)) for _ in range(12)]
-    )
-    _await_open_call(teller, before)
-    killed = teller.ask("kill", "ledger-agent", "--reason", "demonstration")
-    said, _ = working.communicate(timeout=30)
-    ended = json.loads(said.splitlines()[0])
-    for step in killed["steps"]:
-        say(f"    {step['ms']:>8.2f} ms  {step['what']}")
-    for line in teller.charter("evidence", "query", "--principal", "ledger-agent", "--kind", "outcome").splitlines()[
-        -1:
-    ]:
-        say(f"    {line}", "dim")
-    teller.claim(not ended["ok"], f"its open call ended: {ended.get('error')}")
-    after = teller.charter("token", "ledger-agent", "ledger", expect=3)
-    teller.claim(not after, "it gets no token any more")
-    answers = [json.loads(line) for line in helper.communicate(timeout=60)[0].splitlines() if line.startswith("{")]
-    teller.claim(len(answers) == 12 and all(a["ok"] for a in answers), "all 12 calls of the helper went through")  # noqa: PLR2004 - as begun
-
-
-def _evidence(teller: Teller) -> None:
-    teller.step("The evidence verifies; a tampered copy does not")
-    checked = teller.ask("evidence", "verify")
-    teller.claim(checked["ok"], f"{checked['size']} entries verify against the signed head")
-    proof = teller.ask("evidence", "prove", "3")
-    teller.claim(bool(proof["path"]), f"entry 3 is proved by {len(proof['path'])} hashes")
-    exported = teller.ask("evidence", "export", str(teller.stage.root / "evidence.pack"))
-    teller.claim(_verify(exported, exported["pack"]) == 0, "the stand-alone verifier agrees, without Charter")
-    pack = Path(exported["pack"]).read_bytes()
-    tampered = pack.replace(b'\\"verdict\\":\\"deny\\"', b'\\"verdict\\":\\"allow\\"', 1)
-    if tampered == pack:
-        tampered = pack.replace(b'"verdict":"deny"', b'"verdict":"allow"', 1)
-    copy = teller.stage.root / "tampered.pack"
-    copy.write_bytes(tampered)
-    teller.claim(tampered != pack and _verify(exported, str(copy)) != 0, "one denial turned into an allow is found")
 
 
 def _log(teller: Teller, count: int) -> dict[str, Any]:
@@ -245,39 +209,21 @@ def _fill_in(draft: Path) -> None:
     draft.write_text(re.sub(r"^grants: \[\].*$", granted, text, flags=re.MULTILINE), encoding="utf-8")
 
 
-def _present(url: str, authorization: str) -> int:
+def _is_held(answer: dict[str, Any]) -> bool:
+    """Return whether a call waits for a person, and for no other reason failed."""
+    return not answer["ok"] and (answer.get("data") or {}).get("verdict") == "escalate"
+
+
+def _proved(tokens: AgentTokens, url: str, token: str) -> dict[str, str]:
+    return {"authorization": f"DPoP {token}", "dpop": tokens.proof("POST", url, token)}
+
+
+def _present(url: str, proof: dict[str, str]) -> int:
     """Present a token as a thief would; return the HTTP status."""
     import httpx
 
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
-    headers = {"authorization": authorization, "accept": "application/json, text/event-stream"}
+    headers = proof | {"accept": "application/json, text/event-stream"}
     answer = httpx.post(url, json=body, headers=headers, timeout=10)
     say(f"    {answer.status_code}  {answer.headers.get('www-authenticate', '')[:120]}", "dim")
     return answer.status_code
-
-
-def _allowed_reads(teller: Teller) -> int:
-    """Return how many reads of the ledger were allowed so far: a verdict stands in the evidence before its call."""
-    found = teller.ask("evidence", "query", "--principal", "ledger-agent", "--verdict", "allow")
-    return sum("read_query" in entry["line"] for entry in found["entries"])
-
-
-def _await_open_call(teller: Teller, before: int) -> None:
-    """Wait until the ledger agent's long read is under way."""
-    deadline = time.monotonic() + 30
-    while _allowed_reads(teller) == before and time.monotonic() < deadline:
-        time.sleep(0.2)
-    time.sleep(0.3)
-
-
-def _verify(exported: dict[str, Any], pack: str) -> int:
-    done = subprocess.run(
-        [sys.executable, "-I", exported["verifier"], pack, "--key", exported["key"]],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    for line in (done.stdout + done.stderr).strip().splitlines()[:4]:
-        say(f"    {line}", "dim")
-    return done.returncode

@@ -7,26 +7,35 @@ hold ends the demo with exit code 1.
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 import time
 from pathlib import Path
 
-from charter.cli.demo.chapters import act, discover, govern, prove
+from charter.cli.demo.chapters import act, discover, govern
 from charter.cli.demo.lending import lend
+from charter.cli.demo.prove import prove
 from charter.cli.demo.stage import build_stage, find_servers
 from charter.cli.demo.teller import Teller, Untrue
 from charter.cli.output import NO, out, say, warn
 from charter.core.clock import SystemClock
 from charter.core.entropy import SystemEntropy
+from charter.core.errors import ConflictError, ErrorCode, UnavailableError
 
 
 def tell(*, keep: bool, folder: Path | None, servers: Path | None) -> int:
-    """Tell the whole story; return the exit code."""
+    """Tell the whole story; return the exit code.
+
+    Raises:
+        AbsentError: a server it needs is not installed.
+        ConflictError: there is something in `folder`.
+        UnavailableError: `folder` cannot be made.
+    """
     found = find_servers(servers)
     clock = SystemClock()
     started = clock.monotonic()
-    root = folder.resolve() if folder else Path(tempfile.mkdtemp(prefix="charter-demo-"))
-    root.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as on Ctrl-C: with what was started
+    root = _new_folder(folder)
     stage = build_stage(root, found, SystemEntropy(), clock.now())
     teller = Teller(stage)
     say(f"The demo's folder is {root}", "dim")
@@ -42,6 +51,23 @@ def tell(*, keep: bool, folder: Path | None, servers: Path | None) -> int:
     if not keep and folder is None:
         shutil.rmtree(root, ignore_errors=True)
     return 0
+
+
+def _new_folder(folder: Path | None) -> Path:
+    if folder is None:
+        return Path(tempfile.mkdtemp(prefix="charter-demo-"))
+    root = folder.resolve()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        taken = any(root.iterdir())
+    except OSError as err:
+        why = (err.strerror or str(err)).lower()
+        raise UnavailableError(
+            ErrorCode.STORE_FAILED, f"`{root}` cannot be used: {why}", help="choose another --folder"
+        ) from err
+    if taken:
+        raise ConflictError(ErrorCode.EXISTS, f"there is something in `{root}`", help="choose an empty --folder")
+    return root
 
 
 def _chapters(teller: Teller, *, keep: bool) -> None:

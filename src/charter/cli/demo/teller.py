@@ -17,7 +17,8 @@ from charter.cli.output import out, say
 from charter.config import child_environment
 
 COMMAND_SECONDS = 60
-START_SECONDS = 30
+START_SECONDS = 60
+END_SECONDS = 15
 
 
 class Untrue(Exception):  # noqa: N818 - it is what it says: a claim that does not hold
@@ -31,6 +32,7 @@ class Teller:
         self.stage = stage
         self.claims = 0
         self._step = 0
+        self._at_work: list[subprocess.Popen[str]] = []
         self._environment = child_environment(
             CHARTER_KEYS=str(stage.keys), CHARTER_OPERATOR="operator@example.com", NO_COLOR="1"
         )
@@ -56,20 +58,23 @@ class Teller:
         """Run a charter command on the demo's estate; return what it printed.
 
         Raises:
-            Untrue: it ended with another exit code.
+            Untrue: it ended with another exit code, or not at all.
         """
         shown = " ".join(w for w in words if w != "--json")
         say(f"  $ charter {textwrap.shorten(shown, 140, placeholder=' …')}", "cyan")
-        done = subprocess.run(
-            self._command(*words),
-            cwd=self.stage.estate,
-            env=self._environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_SECONDS,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                self._command(*words),
+                cwd=self.stage.estate,
+                env=self._environment,
+                input=stdin,
+                capture_output=True,
+                text=True,
+                timeout=COMMAND_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as err:
+            raise Untrue(f"`charter {shown}` had not ended after {COMMAND_SECONDS} seconds") from err
         if done.returncode != expect:
             raise Untrue(f"`charter {shown}` ended with {done.returncode}, not {expect}:\n{done.stdout}{done.stderr}")
         return done.stdout
@@ -86,7 +91,9 @@ class Teller:
         options = ["--on-behalf-of", behalf] if behalf else []
         words = ["run", name, *options, "--", str(self.stage.servers.python), str(HERE / "agent.py")]
         printed = self.charter(*words, stdin=json.dumps(calls))
-        answers = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
+        answers = _answers(printed)
+        if len(answers) != len(calls):
+            raise Untrue(f"the agent made {len(answers)} of its {len(calls)} calls:\n{printed}")
         for call, answer in zip(calls, answers, strict=True):
             self._show(name, call, answer)
         return answers
@@ -104,7 +111,20 @@ class Teller:
         )
         _write(process.stdin, json.dumps(calls))
         process.stdin = None  # it is closed; `communicate` would flush it
+        self._at_work.append(process)
         return process
+
+    def end_agent(self, process: subprocess.Popen[str]) -> list[dict[str, Any]]:
+        """Wait until an agent left at work has ended; return how its calls went.
+
+        Raises:
+            Untrue: it does not end.
+        """
+        try:
+            printed, _ = process.communicate(timeout=COMMAND_SECONDS)
+        except subprocess.TimeoutExpired as err:
+            raise Untrue(f"an agent was still at work after {COMMAND_SECONDS} seconds") from err
+        return _answers(printed)
 
     @contextmanager
     def server(self) -> Iterator[str]:
@@ -121,12 +141,9 @@ class Teller:
         try:
             yield _await_link(process, log)
         finally:
-            process.terminate()
-            try:
-                process.wait(timeout=15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            for agent in self._at_work:
+                _end(agent)
+            _end(process)
 
     def _command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "charter.cli.main", *words]
@@ -151,6 +168,25 @@ def _await_link(process: subprocess.Popen[Any], log: Path) -> str:
                 return line.removeprefix("console: ")
         time.sleep(0.05)
     raise Untrue(f"`charter up` did not come up:\n{log.read_text(encoding='utf-8')}")
+
+
+def call(system: str, tool: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - a tool's arguments
+    """Return one call for the demo's agent."""
+    return {"system": system, "tool": tool, "arguments": arguments}
+
+
+def _answers(printed: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
+
+
+def _end(process: subprocess.Popen[Any]) -> None:
+    """End a process that was started here, by force if it takes its time; one that has ended is left as it is."""
+    process.terminate()
+    try:
+        process.wait(timeout=END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _write(stream: IO[str] | None, text: str) -> None:

@@ -1,0 +1,111 @@
+"""The last chapter of the demo's story: kill in mid-call, verify the evidence, answer the review questions."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from charter.cli.demo.teller import Teller, call
+from charter.cli.output import say
+from charter.core.canonical import canonical
+from charter.core.errors import CharterError
+from charter.evidence.log import verify_proof
+
+_COUNTING = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c WHERE x<90000000) SELECT count(*) FROM c"
+_LONG = {"query": f"SELECT * FROM ({_COUNTING})"}  # noqa: S608 - many seconds of work, for the server that is asked
+
+
+def prove(teller: Teller) -> None:
+    """Kill in mid-call, verify the evidence, tamper with a copy, answer the review questions."""
+    _kill(teller)
+    _evidence(teller)
+    teller.step("The five review questions")
+    answer = teller.ask("review")
+    teller.claim(len(answer["questions"]) == 5, "five questions answered from the evidence")  # noqa: PLR2004 - the five
+    teller.claim(any("repo-helper" in json.dumps(q["rows"]) for q in answer["questions"]), "and they name who did what")
+    say(teller.charter("review"))
+
+
+def _kill(teller: Teller) -> None:
+    teller.step("Kill the ledger agent in mid-call; the helper keeps working")
+    before = _allowed_reads(teller)
+    working = teller.begin_agent("ledger-agent", [call("ledger", "read_query", **_LONG)])
+    done = teller.stage.root / "killed"
+    status = call("git", "git_status", repo_path=str(teller.stage.app))
+    helper = teller.begin_agent("repo-helper", [status | {"until": str(done)}])
+    _await_open_call(teller, before)
+    killed = teller.ask("kill", "ledger-agent", "--reason", "demonstration")
+    done.touch()
+    ended = teller.end_agent(working)
+    for step in killed["steps"]:
+        say(f"    {step['ms']:>8.2f} ms  {step['what']}")
+    for line in teller.charter("evidence", "query", "--principal", "ledger-agent", "--kind", "outcome").splitlines()[
+        -1:
+    ]:
+        say(f"    {line}", "dim")
+    has_ended = len(ended) == 1 and not ended[0]["ok"] and "was withdrawn" in ended[0]["error"]
+    teller.claim(has_ended, f"its open call ended: {ended[0].get('error') if ended else 'it was not made'}")
+    after = teller.charter("token", "ledger-agent", "ledger", expect=3)
+    teller.claim(not after, "it gets no token any more")
+    answers = teller.end_agent(helper)
+    went_on = bool(answers) and all(answer["ok"] for answer in answers)
+    teller.claim(went_on, f"all {len(answers)} calls of the helper went through, before and after")
+
+
+def _evidence(teller: Teller) -> None:
+    teller.step("The evidence verifies; a tampered copy does not")
+    checked = teller.ask("evidence", "verify")
+    teller.claim(checked["ok"], f"{checked['size']} entries verify against the signed head")
+    exported = teller.ask("evidence", "export", str(teller.stage.root / "evidence.pack"))
+    proof = teller.ask("evidence", "prove", "3")
+    teller.claim(_is_proved(proof, exported), f"entry 3 is proved by {len(proof['path'])} hashes under the signed head")
+    teller.claim(_verify(exported, exported["pack"]) == 0, "the stand-alone verifier agrees, without Charter")
+    pack = Path(exported["pack"]).read_bytes()
+    tampered = pack.replace(b'\\"verdict\\":\\"deny\\"', b'\\"verdict\\":\\"allow\\"', 1)
+    if tampered == pack:
+        tampered = pack.replace(b'"verdict":"deny"', b'"verdict":"allow"', 1)
+    copy = teller.stage.root / "tampered.pack"
+    copy.write_bytes(tampered)
+    teller.claim(tampered != pack and _verify(exported, str(copy)) != 0, "one denial turned into an allow is found")
+
+
+def _is_proved(proof: dict[str, Any], exported: dict[str, Any]) -> bool:
+    """Return whether a proof holds, by the log's public key."""
+    try:
+        key = base64.b64decode(exported["key"])
+        verify_proof(proof["proof"], canonical(proof["entry"]), exported["origin"], key)
+    except CharterError:
+        return False
+    return True
+
+
+def _allowed_reads(teller: Teller) -> int:
+    """Return how many reads of the ledger were allowed so far: a verdict stands in the evidence before its call."""
+    found = teller.ask("evidence", "query", "--principal", "ledger-agent", "--verdict", "allow")
+    return sum("read_query" in entry["line"] for entry in found["entries"])
+
+
+def _await_open_call(teller: Teller, before: int) -> None:
+    """Wait until the ledger agent's long read is under way."""
+    deadline = time.monotonic() + 30
+    while _allowed_reads(teller) == before and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(0.3)
+
+
+def _verify(exported: dict[str, Any], pack: str) -> int:
+    done = subprocess.run(
+        [sys.executable, "-I", exported["verifier"], pack, "--key", exported["key"]],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    for line in (done.stdout + done.stderr).strip().splitlines()[:4]:
+        say(f"    {line}", "dim")
+    return done.returncode
