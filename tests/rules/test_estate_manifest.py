@@ -100,7 +100,7 @@ def test_a_folder_that_is_not_there_is_no_empty_estate(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("principals/agent.yml", "only files that end in .yaml are read; rename it, or move it elsewhere"),
+        ("principals/agent.yml", "only files that end in .yaml or .cedar are read; rename it, or move it elsewhere"),
         (
             "guardrails/night.cedar.off",
             "only files that end in .cedar or .yaml are read; rename it, or move it elsewhere",

@@ -24,6 +24,7 @@ from charter.adapters import tables as t
 from charter.core.clock import parse_rfc3339, rfc3339
 from charter.core.errors import ErrorCode, IntegrityError
 from charter.evidence.entry import EntryKind
+from charter.registry.own_policy import permitted
 from charter.registry.standing import Standing
 from charter.reports.answer import ROWS, Answer, plain, summary
 from charter.reports.facts import HISTORY, OUTCOME_COLUMNS, PERMISSION_COLUMNS, VERDICT_COLUMNS, Facts, facts_between
@@ -243,6 +244,7 @@ class _Grant(msgspec.Struct):
 
 class _Charter(msgspec.Struct):
     grants: tuple[_Grant, ...] = ()
+    policy: str = ""
 
 
 class _Action(msgspec.Struct):
@@ -271,7 +273,9 @@ def permissions_in_force(connection: sa.Connection, until: dt.datetime) -> Itera
 
 
 def _applied(name: str, team: str, kind: str, applied_at: str, charter: str) -> AppliedVersion:
-    grants = tuple((grant.system, grant.actions) for grant in _charter(charter).grants)
+    whole = _charter(charter)
+    own = ((system, (action,)) for system, action in permitted(whole.policy))
+    grants = (*((grant.system, grant.actions) for grant in whole.grants), *own)
     return AppliedVersion(name, team, kind, parse_rfc3339(applied_at), grants)
 
 

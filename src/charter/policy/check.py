@@ -15,6 +15,7 @@ from charter.policy.central import DATA, central_guardrails
 from charter.policy.engine import Engine
 from charter.policy.guardrail import Guardrail, parse_guardrails
 from charter.policy.object_path import template_fault
+from charter.policy.own import OwnPermit, parse_own
 from charter.policy.slice import Slice, bind_slice
 from charter.policy.vocabulary import GROUPS, action_id, schema_text
 from charter.registry.charter import Environment, Kind
@@ -25,6 +26,7 @@ from charter.registry.rule import Force
 from charter.registry.seat import is_seat, role_of
 from charter.registry.system import System
 
+_OWN = "/policy/"  # in the ids of what stands beside charters
 _CASES = {
     ("principal", "kind"): tuple(kind.value for kind in Kind),
     ("principal", "environment"): tuple(each.value for each in Environment),
@@ -38,6 +40,7 @@ def check_estate(estate: Estate, engine: Engine) -> tuple[Problem, ...]:
     guardrails, problems = read_guardrails(estate, engine)
     problems += [problem for each in guardrails for problem in _unknown_words(each, estate)]
     problems += _exceptions(guardrails, estate)
+    problems += _beside(estate, engine)
     problems += _same_ids(guardrails)
     problems += _templates(estate)
     if not problems:
@@ -96,6 +99,18 @@ def estate_schema(estate: Estate, engine: Engine) -> str:
     return schema_text(actions, zones, arguments | {name for each in guardrails for name in each.mentions.arguments})
 
 
+def _beside(estate: Estate, engine: Engine) -> Iterator[Problem]:
+    """Yield every problem of the Cedar beside charters."""
+    for name, part in estate.charters.items():
+        try:
+            own = parse_own(name, part.value.policy, engine)
+        except EstateError as err:
+            yield from err.problems
+            continue
+        for each in own.all:
+            yield from _unknown_words(each, estate)
+
+
 def _unbound(name: str, estate: Estate, guardrails: Sequence[Guardrail], engine: Engine) -> list[Problem]:
     part = estate.charters[name]
     try:
@@ -143,7 +158,7 @@ def _templates(estate: Estate) -> Iterator[Problem]:
                 )
 
 
-def _unknown_words(guardrail: Guardrail, estate: Estate) -> Iterator[Problem]:
+def _unknown_words(guardrail: Guardrail | OwnPermit, estate: Estate) -> Iterator[Problem]:
     """Yield a problem for each word that names nothing: such a guardrail would guard nothing."""
     systems = systems_of(estate)
     for kind, name in sorted(guardrail.mentions.entities):
@@ -170,7 +185,7 @@ def _unknown_words(guardrail: Guardrail, estate: Estate) -> Iterator[Problem]:
 
 
 def _unknown_entity(
-    guardrail: Guardrail, kind: str, name: str, systems: Mapping[str, System], estate: Estate
+    guardrail: Guardrail | OwnPermit, kind: str, name: str, systems: Mapping[str, System], estate: Estate
 ) -> Iterator[Problem]:
     where = _source(guardrail, name)
     system, _, action = name.partition("/")
@@ -192,7 +207,7 @@ def _unknown_entity(
             pass
 
 
-def _source(guardrail: Guardrail, word: str) -> Source:
+def _source(guardrail: Guardrail | OwnPermit, word: str) -> Source:
     token = guardrail.statement.find(word)
     return guardrail.statement.source_of(token) if token else guardrail.source
 
@@ -203,8 +218,9 @@ def rules_of(slices: Mapping[str, Slice], guardrails: Sequence[Guardrail]) -> tu
     What data.yaml says of providers is left out: it is one comparison, and few estates have a call that would show it.
     """
     grants = [grant.id for bound in slices.values() for grant in bound.grants]
+    own = [rule for bound in slices.values() for rule in (*bound.guardrails, *bound.permits) if _OWN in rule]
     return tuple(
         rule
-        for rule in (*(each.id for each in guardrails), *grants)
+        for rule in (*(each.id for each in guardrails), *grants, *own)
         if rule not in BUILT_IN and not rule.startswith(DATA)
     )

@@ -2,7 +2,7 @@
 
     the action is not granted      → deny, without asking Cedar
     any policy errs, or none decides → deny: Cedar itself would skip a `forbid` that errs
-    Cedar allows                   → allow, under the limits of one of the grants that allow
+    Cedar allows                   → allow, under the limits of one of the grants (or own permits) that allow
     Cedar denies                   → deny, or escalate if the yes of some roles would turn it
 
 INVARIANT: `Allow` is returned only where Cedar said so, about exactly this request and approvals, without any error.
@@ -28,6 +28,7 @@ from typing import NamedTuple, Protocol
 
 from charter.policy import explain
 from charter.policy.grant import GrantRule
+from charter.policy.own import OwnPermit
 from charter.policy.request import Asker, Request
 from charter.policy.slice import Slice
 from charter.policy.verdict import Allow, Deny, Escalate, LimitDue, Reason, Verdict
@@ -117,7 +118,7 @@ class _Case:
         if answer.errors or answer.allowed is None:
             said = answer.errors[0] if answer.errors else "it could not decide"
             raise _UntrustedError(_rule_in(said), said)
-        if answer.allowed and not (answer.rules and all(self.bound.grant(rule) for rule in answer.rules)):
+        if answer.allowed and not (answer.rules and all(map(self.bound.may_allow, answer.rules))):
             raise _UntrustedError("?", "it allowed the call by no grant of this charter")
         return answer
 
@@ -129,13 +130,12 @@ class _Case:
         return self._within_limits(answer, used)
 
     def _within_limits(self, answer: Answer, used: frozenset[str]) -> Allow | Deny:
-        grants = [grant for grant in self.bound.grants if grant.id in answer.rules]
+        grants = self._deciding(answer)
         options = sorted(((grant, grant.dues(self.question)) for grant in grants), key=lambda option: bool(option[1]))
         possible = [(grant, dues) for grant, dues in options if all(due.amount <= due.ceiling for due in dues)]
         if not possible:
-            grant, dues = options[0]
-            over = next(due for due in dues if due.amount > due.ceiling)
-            return Deny((explain.over_limit(self.bound, self.request, grant, over),))
+            over = next(due for due in options[0][1] if due.amount > due.ceiling)
+            return Deny((explain.over_limit(self.bound, self.request, over),))
         limits: list[tuple[LimitDue, ...]] = [dues for _, dues in possible]
         return Allow(
             reasons=tuple(explain.allowed(self.bound, grant) for grant, _ in possible),
@@ -149,18 +149,23 @@ class _Case:
         lifting = [self.bound.roles_lifting(rule) for rule in answer.rules]
         if not all(lifting):
             return _NONE
-        needed = {seat for grant in self._covering() if grant.approval for seat in grant.approval.seats}
-        return frozenset(needed.union(*lifting)) - self.request.approvals
+        system, action = self.request.system, self.request.action
+        covering = self.bound.covering(system, action)
+        needed = {seat for grant in covering if grant.approval for seat in grant.approval.seats}
+        own = (each.roles for each in self.bound.permitting(system, action))
+        return frozenset(needed.union(*lifting, *own)) - self.request.approvals
 
-    def _covering(self) -> tuple[GrantRule, ...]:
-        return self.bound.covering(self.request.system, self.request.action)
+    def _deciding(self, answer: Answer) -> list[GrantRule | OwnPermit]:
+        """Return the grants and own permits by which the call is allowed, grants first."""
+        rules: list[GrantRule | OwnPermit] = [*self.bound.grants, *self.bound.permits.values()]
+        return [rule for rule in rules if rule.id in answer.rules]
 
     def _escalate(self, denied: Answer, roles: frozenset[str], lifted: Answer) -> Escalate | Deny:
         needed, answer = self._fewest(roles, lifted, least=1)
         within = self._within_limits(answer, needed)
         if isinstance(within, Deny):
             return within  # nobody is asked for what a limit rules out
-        grants = [grant for grant in self.bound.grants if grant.id in answer.rules]
+        grants = self._deciding(answer)
         reasons = explain.held(self.bound, self.request, self.question, (denied.rules, grants, needed))
         waits = [grant.approval.within for grant in grants if grant.approval and grant.approval.within]
         return Escalate(reasons, tuple(sorted(needed)), min(waits, default=None))

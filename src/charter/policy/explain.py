@@ -12,6 +12,7 @@ from charter.policy.builtin import DATA, ENVIRONMENT, RESTRAINED, RESTRAINED_ROL
 from charter.policy.condition import ArgumentRule, Condition, SumRule
 from charter.policy.grant import SCALE, ApprovalNeed, GrantRule
 from charter.policy.guardrail import UNREADABLE
+from charter.policy.own import OwnPermit
 from charter.policy.phrase import amount_text, asked, given, phrase_of, widened, words
 from charter.policy.request import Request
 from charter.policy.slice import Slice
@@ -78,17 +79,17 @@ def not_granted(bound: Slice, request: Request) -> Reason:
 # --- allowed ----------------------------------------------------------------------------------------------------------
 
 
-def allowed(bound: Slice, grant: GrantRule) -> Reason:
-    """Tell which grant allows."""
+def allowed(bound: Slice, grant: GrantRule | OwnPermit) -> Reason:
+    """Tell which grant, or permit of the Cedar beside the charter, allows."""
     where = f" ({grant.source})" if grant.source else ""
     text = f"allowed by {grant.id}{where}"
     return Reason(Layer.CHARTER, grant.id, text, "nothing more is needed", bound.principal, grant.source)
 
 
-def over_limit(bound: Slice, request: Request, grant: GrantRule, due: LimitDue) -> Reason:
+def over_limit(bound: Slice, request: Request, due: LimitDue) -> Reason:
     """Tell that one call alone is more than a limit holds."""
     asks, most = amount_text(due.amount, SCALE, due.text), amount_text(due.ceiling, SCALE, due.text)
-    text = f"{_may(bound, grant, request)} within {due.text}; this call alone asks {asks}"
+    text = f"{_may(bound, request)} within {due.text}; this call alone asks {asks}"
     mend = f"ask for at most {most}, or {widened('raise', 'max', due.source)}"
     return Reason(Layer.LIMIT, due.key, text, mend, bound.principal, due.source)
 
@@ -107,12 +108,12 @@ def denied(
     That is: the rules that forbid it and that nothing lifts, then what the nearest grant lacks if none would allow it,
     then the rules that a person's yes would lift.
     """
-    fired = [rule for rule in rules if bound.grant(rule) is None]
+    fired = [rule for rule in rules if not bound.may_allow(rule)]
     told = [rule for rule in fired if not (rule.endswith(UNREADABLE) and rule.removesuffix(UNREADABLE) in fired)]
     firm = [rule for rule in told if not bound.roles_lifting(rule)]
     liftable = [rule for rule in told if rule not in firm]
     reasons = [_forbidden(bound, request, rule) for rule in sorted(firm, key=_rank)]
-    reasons += _nearest_grant(bound, request, question)
+    reasons += _lacking(bound, request, question, is_forbidden=bool(fired))
     reasons += [_forbidden(bound, request, rule) for rule in sorted(liftable, key=_rank)]
     if not reasons:
         return (policy_error(bound, "?", "it denied the call by no rule that is known"),)
@@ -177,8 +178,33 @@ def _guarded(bound: Slice, rule: str) -> Reason:
         names = words([name for name, forms in sorted(guardrail.mentions.arguments.items()) if forms], last=" or ")
         text = f"`{guardrail.id}` reads {names}, and this call gives it in a form that cannot be compared"
         mend = f"send {names} as plain text, a number with at most 4 decimals, true or false"
-        return Reason(Layer.GUARDRAIL, rule, text, mend, bound.principal, guardrail.source)
-    return Reason(Layer.GUARDRAIL, rule, guardrail.reason, guardrail.mend, bound.principal, guardrail.source)
+        return Reason(_layer(rule), rule, text, mend, bound.principal, guardrail.source)
+    return Reason(_layer(rule), rule, guardrail.reason, guardrail.mend, bound.principal, guardrail.source)
+
+
+def _layer(rule: str) -> Layer:
+    """Return whose rule it is: one beside the charter is the charter's."""
+    return Layer.CHARTER if "/policy/" in rule else Layer.GUARDRAIL
+
+
+def _lacking(bound: Slice, request: Request, question: Question, *, is_forbidden: bool) -> list[Reason]:
+    """Return what would have to be so for some grant or own permit to allow the call.
+
+    Whether an own permit's conditions hold is Cedar's to say. Where a rule forbids, it may be that one does, and
+    nothing is told of it; where none does, no permit did.
+    """
+    own = bound.permitting(request.system, request.action)
+    if own and is_forbidden:
+        return []
+    if bound.covering(request.system, request.action):
+        return _nearest_grant(bound, request, question)
+    return [_unmet(bound, request, own[0])]
+
+
+def _unmet(bound: Slice, request: Request, permit: OwnPermit) -> Reason:
+    what = f"{bound.principal} may do `{request.action}` on `{request.system}` only as `{permit.id}` says"
+    text = f"{what}: {permit.reason}" if permit.reason else f"{what}, and this call is not so"
+    return Reason(Layer.CHARTER, permit.id, text, permit.mend, bound.principal, permit.source)
 
 
 def _nearest_grant(bound: Slice, request: Request, question: Question) -> list[Reason]:
@@ -206,12 +232,12 @@ def _distinct(failures: Sequence[Condition]) -> list[Condition]:
 
 def _failed(bound: Slice, grant: GrantRule, condition: Condition, call: tuple[Request, Question]) -> Reason:
     phrase = phrase_of(condition, *call)
-    text = f"{_may(bound, grant, call[0])} {phrase.allowed}; {phrase.given}"
+    text = f"{_may(bound, call[0])} {phrase.allowed}; {phrase.given}"
     return Reason(Layer.CHARTER, grant.id, text, phrase.mend, bound.principal, phrase.source or grant.source)
 
 
-def _may(bound: Slice, grant: GrantRule, request: Request) -> str:
-    return f"{bound.principal} may do `{request.action}` on `{grant.system}`"
+def _may(bound: Slice, request: Request) -> str:
+    return f"{bound.principal} may do `{request.action}` on `{request.system}`"
 
 
 # --- held for approval ------------------------------------------------------------------------------------------------
@@ -221,7 +247,7 @@ def held(
     bound: Slice,
     request: Request,
     question: Question,
-    decided: tuple[Sequence[str], Sequence[GrantRule], frozenset[str]],
+    decided: tuple[Sequence[str], Sequence[GrantRule | OwnPermit], frozenset[str]],
 ) -> tuple[Reason, ...]:
     """Return whom the call waits for and why.
 
@@ -230,6 +256,9 @@ def held(
     fired, grants, roles = decided
     reasons = []
     for grant in grants:
+        if isinstance(grant, OwnPermit):
+            reasons += [_own_unapproved(bound, request, grant, roles)] if grant.roles & roles else []
+            continue
         need = grant.approval
         if need and not roles.isdisjoint(need.seats) and need.is_needed(question):
             reasons.append(_unapproved(bound, grant, need, (request, question)))
@@ -250,9 +279,16 @@ def _unapproved(
     seen = "; " + given(rules[0].test, question.argument(rules[0].test.argument)) if rules else ""
     role, is_one = role_of(need.seats[0]), len(need.seats) == 1
     who = f"`{role}` says yes" if is_one else f"{told(need.seats)} say yes"
-    text = f"{_may(bound, grant, request)}{conditions} only once {who}{seen}"
+    text = f"{_may(bound, request)}{conditions} only once {who}{seen}"
     mend = f"{'someone' if is_one else 'people'} with the role `{role}` can approve exactly this call"
     return Reason(Layer.APPROVAL, grant.id, text, mend, bound.principal, need.source or grant.source)
+
+
+def _own_unapproved(bound: Slice, request: Request, permit: OwnPermit, roles: frozenset[str]) -> Reason:
+    who = told(sorted(permit.roles & roles))
+    text = f"{_may(bound, request)} by `{permit.id}` only once {who} says yes"
+    mend = f"someone with the role {who} can approve exactly this call"
+    return Reason(Layer.APPROVAL, permit.id, text, mend, bound.principal, permit.source)
 
 
 def _guarded_until(bound: Slice, rule: str, roles: frozenset[str]) -> Reason:

@@ -24,9 +24,8 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Any
 
 from charter.core.errors import MalformedError
 from charter.core.values import Source, parse_name
@@ -34,34 +33,15 @@ from charter.policy.cedar_text import annotation, any_of, attribute, key
 from charter.policy.cedar_text import moment as cedar_moment
 from charter.policy.engine import Engine, Json, PolicyTextError
 from charter.policy.guardrail_fault import fault_problems, is_zone, zone_problem
+from charter.policy.mention import Mentions, mentions_of
 from charter.policy.statement import Statement, split_statements, syntax_problem
-from charter.policy.vocabulary import FORMS, GROUPS, NO_ACTIONS, schema_text
+from charter.policy.vocabulary import FORMS, NO_ACTIONS, schema_text
 from charter.registry.problem import EstateError, Problem, nearest, suggestion
 from charter.registry.rule import Force
 
 ANNOTATIONS = ("id", "reason", "mend", "approval", "force", "answers")
 UNREADABLE = "/unreadable"
 PREFIX = "guardrail/"
-
-
-@dataclass(frozen=True, slots=True)
-class Mentions:
-    """What a policy names, found in its parsed form."""
-
-    entities: frozenset[tuple[str, str]] = frozenset()  # (type, id)
-    zones: frozenset[str] = frozenset()
-    arguments: Mapping[str, frozenset[str]] = field(
-        default_factory=dict
-    )  # argument -> forms read; none: asked for only
-    roles: frozenset[str] = frozenset()
-    has_loose_approvals: bool = False  # approvals are used otherwise than by `contains` of a role written out
-    calendars: frozenset[tuple[str, str]] = frozenset()  # (zone of their days, name)
-    comparisons: frozenset[tuple[str, str, str]] = frozenset()  # (variable, attribute, text it is compared with)
-
-    @property
-    def actions(self) -> frozenset[str]:
-        """The ids of the actions named, groups left out."""
-        return frozenset(name for kind, name in self.entities if kind == "Charter::Action" and name not in GROUPS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +136,23 @@ def _twice(guardrails: list[Guardrail]) -> list[Problem]:
 
 
 def _guardrail(statement: Statement, number: int, engine: Engine) -> Guardrail:
-    policy = _parsed(statement, engine)
-    annotations = {name: str(text or "") for name, text in policy.get("annotations", {}).items()}
+    policy = parse_one(statement, engine)
     mentions = mentions_of(policy)
-    problems = [*_form_problems(statement, policy), *_annotation_problems(statement, annotations, mentions)]
-    problems += [zone_problem(statement, zone) for zone in sorted(mentions.zones) if not is_zone(zone)]
+    annotations = annotations_of(statement, policy, mentions, ANNOTATIONS)
+    problems = [*_form_problems(statement, policy), *_force_problems(statement, annotations, mentions)]
     if problems:
         raise EstateError(problems)
     rule_id = PREFIX + (annotations.get("id") or _default_id(statement.path, number))
+    return rule_of(statement, policy, mentions, rule_id, engine)
+
+
+def rule_of(statement: Statement, policy: Json, mentions: Mentions, rule_id: str, engine: Engine) -> Guardrail:
+    """Return the rule that a forbidding statement is, with its companion.
+
+    Raises:
+        EstateError: it does not validate strictly.
+    """
+    annotations = _annotations(policy)
     texts, policies = [statement.text + "\n"], {rule_id: policy}
     companion = _companion(statement, rule_id, mentions)
     if companion:
@@ -175,7 +164,7 @@ def _guardrail(statement: Statement, number: int, engine: Engine) -> Guardrail:
     return Guardrail(
         id=rule_id,
         source=statement.source,
-        reason=annotations.get("reason") or f"the guardrail `{rule_id.partition('/')[2]}` forbids it",
+        reason=annotations.get("reason") or f"the rule `{rule_id.removeprefix(PREFIX)}` forbids it",
         mend=annotations.get("mend") or f"ask whoever keeps {statement.path}",
         texts=tuple(texts),
         policies=policies,
@@ -184,6 +173,24 @@ def _guardrail(statement: Statement, number: int, engine: Engine) -> Guardrail:
         force=Force(annotations.get("force", Force.CEILING)),
         answers=tuple(part.strip() for part in annotations.get("answers", "").split(",") if part.strip()),
     )
+
+
+def annotations_of(statement: Statement, policy: Json, mentions: Mentions, known: tuple[str, ...]) -> dict[str, str]:
+    """Return the annotations of a policy, once they and the words that no schema checks make sense.
+
+    Raises:
+        EstateError: they do not.
+    """
+    annotations = _annotations(policy)
+    problems = [*_annotation_problems(statement, annotations, mentions, known)]
+    problems += [zone_problem(statement, zone) for zone in sorted(mentions.zones) if not is_zone(zone)]
+    if problems:
+        raise EstateError(problems)
+    return annotations
+
+
+def _annotations(policy: Json) -> dict[str, str]:
+    return {name: str(text or "") for name, text in policy.get("annotations", {}).items()}
 
 
 def written_guardrail(rule_id: str, text: str, source: Source, engine: Engine) -> Guardrail:
@@ -209,7 +216,9 @@ def own_schema(mentions: Mentions) -> str:
     return schema_text(actions, mentions.zones, mentions.arguments)
 
 
-def _parsed(statement: Statement, engine: Engine) -> Json:
+def parse_one(statement: Statement, engine: Engine) -> Json:
+    """Return the one policy that a statement is; EstateError tells where it is none."""
+
     def fault(text: str) -> str | None:
         try:
             engine.parse(text)
@@ -238,9 +247,11 @@ def _form_problems(statement: Statement, policy: Json) -> Iterator[Problem]:
         yield Problem.at(statement.source, text, "write `forbid`; what is allowed stands in charters' grants")
 
 
-def _annotation_problems(statement: Statement, annotations: Mapping[str, str], mentions: Mentions) -> Iterator[Problem]:
+def _annotation_problems(
+    statement: Statement, annotations: Mapping[str, str], mentions: Mentions, known: tuple[str, ...]
+) -> Iterator[Problem]:
     for name in annotations:
-        near = None if name in ANNOTATIONS else nearest(name, ANNOTATIONS)
+        near = None if name in known else nearest(name, known)
         if near:
             token = statement.find(name) or statement.tokens[0]
             yield Problem.at(statement.source_of(token), f"`@{name}` means nothing here", f"did you mean `@{near}`?")
@@ -254,7 +265,6 @@ def _annotation_problems(statement: Statement, annotations: Mapping[str, str], m
         token = statement.find("approval") or statement.tokens[0]
         help = f'add `unless {{ context.approvals.contains("{role[:63]}") }}`'
         yield Problem.at(statement.source_of(token), f"the rule never asks for the approval of `{role[:63]}`", help)
-    yield from _force_problems(statement, annotations, mentions)
     if mentions.has_loose_approvals:
         token = statement.find("approvals") or statement.tokens[0]
         text = "approvals can only be asked for by a role that is written out"
@@ -279,6 +289,14 @@ def _default_id(path: str, number: int) -> str:
 
 def _companion(statement: Statement, rule_id: str, mentions: Mentions) -> str | None:
     """Return the policy that denies what the guardrail reads but cannot, None if it reads no argument."""
+    terms = unreadable_text(mentions)
+    if terms is None:
+        return None
+    return f"{annotation('id', rule_id + UNREADABLE)}\nforbid {statement.scope()}\nwhen {{ {terms} }};\n"
+
+
+def unreadable_text(mentions: Mentions) -> str | None:
+    """Return, in Cedar, that the call gives an argument in none of the forms that are read; None if none is read."""
     terms = []
     for name, forms in sorted(mentions.arguments.items()):
         read = sorted(forms & frozenset(FORMS))
@@ -286,123 +304,4 @@ def _companion(statement: Statement, rule_id: str, mentions: Mentions) -> str | 
             base = attribute("context.arguments", name)
             missing = " && ".join(f"!({base} has {form})" for form in read)
             terms.append(f"(context.arguments has {key(name)} && {missing})")
-    if not terms:
-        return None
-    return f"{annotation('id', rule_id + UNREADABLE)}\nforbid {statement.scope()}\nwhen {{ {any_of(terms)} }};\n"
-
-
-# --- what a policy mentions -------------------------------------------------------------------------------------------
-
-
-def mentions_of(policy: Json) -> Mentions:
-    """Return what `policy` names. Reads Cedar's JSON policy format."""
-    found = _Finder()
-    for place in ("principal", "action", "resource"):
-        found.scope(policy[place])
-    for condition in policy["conditions"]:
-        found.walk(condition["body"])
-    return Mentions(
-        frozenset(found.entities),
-        frozenset(found.zones),
-        {name: frozenset(forms) for name, forms in found.arguments.items()},
-        frozenset(found.roles),
-        found.approvals > found.asked,
-        frozenset(found.calendars),
-        frozenset(found.comparisons),
-    )
-
-
-def _path(node: Any) -> tuple[str, ...]:  # noqa: ANN401 - any JSON value
-    """Return `("context", "arguments", "amount")` for such a chain of accesses, () for anything else."""
-    if not isinstance(node, dict) or len(node) != 1:
-        return ()
-    if "Var" in node:
-        return (str(node["Var"]),)
-    access = node.get(".")
-    base = _path(access["left"]) if access else ()
-    return (*base, str(access["attr"])) if base and access else ()
-
-
-def _texts(node: Any) -> list[str] | None:  # noqa: ANN401
-    """Return the string, or the strings of the set, that `node` writes out; None if it is anything else."""
-    if not isinstance(node, dict):
-        return None
-    if isinstance(node.get("Value"), str):
-        return [node["Value"]]
-    if isinstance(node.get("Set"), list):
-        inner = [_texts(each) for each in node["Set"]]
-        return [text for each in inner if each for text in each] if all(inner) else None
-    return None
-
-
-@dataclass(slots=True)
-class _Finder:
-    entities: set[tuple[str, str]] = field(default_factory=set)
-    zones: set[str] = field(default_factory=set)
-    arguments: dict[str, set[str]] = field(default_factory=dict)
-    roles: set[str] = field(default_factory=set)
-    calendars: set[tuple[str, str]] = field(default_factory=set)
-    comparisons: set[tuple[str, str, str]] = field(default_factory=set)
-    approvals: int = 0  # how often they are read
-    asked: int = 0  # … of which for roles written out
-
-    def scope(self, constraint: Json) -> None:
-        within = constraint.get("in") or {}
-        for each in (constraint.get("entity"), within.get("entity"), *constraint.get("entities", ())):
-            if each and "type" in each:
-                self.entities.add((each["type"], each["id"]))
-
-    def walk(self, root: Any) -> None:  # noqa: ANN401
-        stack = [root]
-        while stack:
-            node = stack.pop()
-            if isinstance(node, list):
-                stack += node
-            elif isinstance(node, dict) and isinstance(node.get("Record"), dict):
-                stack += node["Record"].values()  # its keys are an author's words, not Cedar's
-            elif isinstance(node, dict):
-                self._see(node)
-                stack += node.values()
-
-    def _see(self, node: Json) -> None:
-        if "__entity" in node:
-            self.entities.add((node["__entity"]["type"], node["__entity"]["id"]))
-        self._see_access(_path(node))
-        if isinstance(node.get("has"), dict):
-            self._see_has((*_path(node["has"]["left"]), str(node["has"]["attr"])))
-        for operator in ("==", "contains", "containsAny", "containsAll"):
-            if isinstance(node.get(operator), dict):
-                self._see_comparison(operator, node[operator].get("left"), node[operator].get("right"))
-
-    def _see_access(self, path: tuple[str, ...]) -> None:
-        match path:
-            case ("context", "local", zone):
-                self.zones.add(zone)
-            case ("context", "arguments", name):
-                self.arguments.setdefault(name, set())
-            case ("context", "arguments", name, form):
-                self.arguments.setdefault(name, set()).add(form)
-            case ("context", "approvals"):
-                self.approvals += 1
-            case _:
-                pass
-
-    def _see_has(self, path: tuple[str, ...]) -> None:
-        match path:
-            case ("context", "local", zone):
-                self.zones.add(zone)
-            case ("context", "arguments", name):
-                self.arguments.setdefault(name, set())
-            case _:
-                pass
-
-    def _see_comparison(self, operator: str, left: Any, right: Any) -> None:  # noqa: ANN401
-        for one, other in ((left, right), (right, left)):
-            path, texts = _path(one), _texts(other)
-            if path == ("context", "approvals") and texts and one is left and operator != "==":
-                self.asked += 1
-                self.roles.update(texts)
-            elif path[:2] == ("context", "local") and path[3:] in (("workdays",), ("before",)) and texts:
-                self.calendars.update((path[2], text) for text in texts)
-            elif len(path) == 2 and texts:  # noqa: PLR2004 - a variable and its attribute
-                self.comparisons.update((path[0], path[1], text) for text in texts)
+    return any_of(terms) if terms else None

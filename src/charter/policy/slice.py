@@ -22,6 +22,7 @@ from charter.policy.builtin import BUILT_IN, RESTRAINED, RESTRAINED_ROLE
 from charter.policy.engine import Asked, Engine, Json
 from charter.policy.grant import GrantRule, Sources, compile_grants, place
 from charter.policy.guardrail import UNREADABLE, Guardrail, until
+from charter.policy.own import OwnPermit, parse_own
 from charter.policy.vocabulary import NO_ACTIONS, Words, action_id, schema_text
 from charter.registry.calendar import Calendar
 from charter.registry.central import Central
@@ -49,12 +50,13 @@ class Slice:
     data: tuple[str, ...]
     flow: DataFlow
     grants: tuple[GrantRule, ...]
-    guardrails: Mapping[str, Guardrail]  # by id
+    guardrails: Mapping[str, Guardrail]  # by id, the principal's own forbids among them
     granted: frozenset[str]  # action ids
     words: Words
     schema: str
     digest: str
     program: object = field(repr=False, compare=False)
+    permits: Mapping[str, OwnPermit] = field(default_factory=dict)  # of the Cedar beside its charter, by id
     delegation: DelegationTerms | None = None  # what its charter says of lending and borrowing
     sources: Sources = field(repr=False, compare=False, default_factory=dict)
 
@@ -71,16 +73,27 @@ class Slice:
     @property
     def text(self) -> str:
         """All policies as Cedar text, in a stable order."""
-        return policy_text(self.grants, self.guardrails.values())
+        return policy_text(self.grants, self.guardrails.values(), permits=self.permits.values())
 
     @property
     def systems(self) -> tuple[str, ...]:
-        """The systems its grants cover, in their order."""
-        return tuple(dict.fromkeys(grant.system for grant in self.grants))
+        """The systems its grants and own permits cover, in their order."""
+        own = (action.partition("/")[0] for each in self.permits.values() for action in each.actions)
+        return tuple(dict.fromkeys([*(grant.system for grant in self.grants), *own]))
 
     def actions_on(self, system: str) -> frozenset[str]:
-        """Return the names of the actions that some grant covers on `system`."""
-        return frozenset(action for grant in self.grants if grant.system == system for action in grant.actions)
+        """Return the names of the actions that some grant or own permit covers on `system`."""
+        own = (action.partition("/") for each in self.permits.values() for action in each.actions)
+        granted = (action for grant in self.grants if grant.system == system for action in grant.actions)
+        return frozenset(granted).union(action for name, _, action in own if name == system)
+
+    def permitting(self, system: str, action: str) -> tuple[OwnPermit, ...]:
+        """Return the own permits that name `action` on `system`."""
+        return tuple(each for each in self.permits.values() if action_id(system, action) in each.actions)
+
+    def may_allow(self, rule: str) -> bool:
+        """Whether `rule` is one by which this principal may be allowed something: a grant, or an own permit."""
+        return rule in self.permits or self.grant(rule) is not None
 
     def covering(self, system: str, action: str) -> tuple[GrantRule, ...]:
         """Return the grants that name `action` on `system`, in the charter's order."""
@@ -107,10 +120,15 @@ class Slice:
 
 
 def policy_text(
-    grants: Iterable[GrantRule], guardrails: Iterable[Guardrail], *, built_in: Iterable[str] = BUILT_IN.values()
+    grants: Iterable[GrantRule],
+    guardrails: Iterable[Guardrail],
+    *,
+    built_in: Iterable[str] = BUILT_IN.values(),
+    permits: Iterable[OwnPermit] = (),
 ) -> str:
-    """Return policies as one Cedar text: built-in rules, guardrails, grants."""
-    return "\n".join([*built_in, *(each.text for each in guardrails), *(each.text for each in grants)])
+    """Return policies as one Cedar text: built-in rules, guardrails, grants, and what stands beside the charter."""
+    others = (*(each.text for each in guardrails), *(each.text for each in grants), *(each.text for each in permits))
+    return "\n".join([*built_in, *others])
 
 
 def bind_slice(
@@ -138,17 +156,21 @@ def bind_slice(
     _check_systems(charter, sources, systems)
     grants = compile_grants(charter, sources, systems)
     granted = groups_of((action_id(g.system, action) for g in grants for action in g.actions), systems)
-    found = [each for each in in_force(guardrails, charter, engine) if each.concerns(charter.principal, granted)]
+    own = parse_own(charter.principal, charter.policy, engine)
+    granted |= groups_of((action for each in own.permits.values() for action in each.actions), systems)
+    written = (*in_force(guardrails, charter, engine), *own.forbids)
+    found = [each for each in written if each.concerns(charter.principal, granted)]
     concerned = {each.id: each for each in found}
     if len(concerned) != len(found):
         raise EstateError([Problem.at(_NOWHERE, "two guardrails share an id", "give each its own")])
-    groups = groups_of((name for each in concerned.values() for name in each.mentions.actions), systems) | granted
-    words = words_of(grants, concerned.values(), central)
+    mentioned = (name for each in (*concerned.values(), *own.all) for name in each.mentions.actions)
+    groups = groups_of(mentioned, systems) | granted
+    words = words_of(grants, (*concerned.values(), *own.permits.values()), central)
     _check_arguments(words.arguments, place(sources, "grants"))
     # a charter without grants is one too: nothing can be asked of it, but its policies are held valid all the same
     schema = schema_text(groups or NO_ACTIONS, words.zones, words.arguments)
-    text = policy_text(grants, concerned.values())
-    policies = _policies(engine, grants, concerned)
+    text = policy_text(grants, concerned.values(), permits=own.permits.values())
+    policies = _policies(engine, grants, concerned) | {each.id: each.policy for each in own.permits.values()}
     risk, flow = risk_of(charter, systems, central.data.value), charter.flow
     check_faults(engine.faults(text, schema), list(policies), grants, concerned)
     attributes: Json = {
@@ -174,6 +196,7 @@ def bind_slice(
         grants=grants,
         guardrails=concerned,
         granted=frozenset(granted),
+        permits=own.permits,
         words=words,
         schema=schema,
         digest=digest_of(
@@ -205,13 +228,13 @@ def in_force(guardrails: Iterable[Guardrail], charter: Charter, engine: Engine) 
             yield until(each, dt.datetime.combine(exception.until, dt.time(), dt.UTC) + dt.timedelta(days=1), engine)
 
 
-def words_of(grants: Iterable[GrantRule], guardrails: Iterable[Guardrail], central: Central) -> Words:
+def words_of(grants: Iterable[GrantRule], policies: Iterable[Guardrail | OwnPermit], central: Central) -> Words:
     """Return what these policies name, and a question must therefore tell of.
 
     Raises:
         EstateError: a calendar is none.
     """
-    rules, mentions = list(grants), [each.mentions for each in guardrails]
+    rules, mentions = list(grants), [each.mentions for each in policies]
     zones = _all(each.zones for each in rules) | _all(each.zones for each in mentions)
     arguments = _all(each.arguments for each in rules) | _all(each.arguments for each in mentions)
     named = _all(each.calendars for each in rules) | _all(each.calendars for each in mentions)

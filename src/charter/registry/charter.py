@@ -43,6 +43,7 @@ from charter.registry.field import (
     write_duration,
 )
 from charter.registry.grant import ApprovalRule, ArgumentCondition, Grant, Limit, Per, Scalar, When
+from charter.registry.own_policy import MAX_POLICY, permitted
 from charter.registry.problem import PlacedError
 from charter.registry.workload import TrustDomainName, Workload
 
@@ -250,6 +251,7 @@ class Charter(Model):
     grants: Annotated[tuple[Grant, ...], Field(max_length=200)] = ()
     delegation: DelegationTerms | None = None
     exceptions: Annotated[tuple[RuleException, ...], Field(min_length=1, max_length=50)] | None = None
+    policy: Annotated[str, StringConstraints(strict=True, max_length=MAX_POLICY)] | None = None  # the Cedar beside it
     review: Duration
     expires: Day
 
@@ -274,5 +276,11 @@ class Charter(Model):
 
     @property
     def systems(self) -> tuple[str, ...]:
-        """The downstream systems touched, derived from the grants, in order of first mention."""
-        return tuple(dict.fromkeys(grant.system for grant in self.grants))
+        """The downstream systems touched, derived from the grants and the Cedar beside, in order of first mention."""
+        own = (system for system, _ in self.policy_actions)
+        return tuple(dict.fromkeys([*(grant.system for grant in self.grants), *own]))
+
+    @property
+    def policy_actions(self) -> tuple[tuple[str, str], ...]:
+        """The actions that the Cedar beside it permits, each as (system, action)."""
+        return permitted(self.policy) if self.policy else ()

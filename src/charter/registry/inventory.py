@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from charter.registry.charter import Charter, Effect
+from charter.registry.reach import reached
 from charter.registry.system import System
 
 
@@ -43,15 +44,9 @@ class Inventory:
 
 def inventory_of(charter: Charter, systems: Mapping[str, System]) -> Inventory:
     """Return what `charter` reaches in `systems`; a system that is not among them adds its name alone."""
-    effects: set[Effect] = set()
-    data: set[str] = set()
-    for grant in charter.grants:
-        system = systems.get(grant.system)
-        if system is None:
-            continue
-        for action in system.granted(grant):
-            effects.add(system.actions[action].effect)
-            data.update(system.data_of(action))
+    found = list(reached(charter, systems))
+    effects = {each.effect for each in found}
+    data = {name for each in found for name in each.system.data_of(each.action)}
     return Inventory(
         systems=charter.systems,
         data=tuple(sorted(data)),

@@ -31,6 +31,7 @@ from charter.registry.document import MAX_FILE_BYTES, Document, read_document, r
 from charter.registry.estate import NO_ISSUERS, NO_TEAMS, Estate, Sourced, TextFile
 from charter.registry.fault import problems_in
 from charter.registry.issuer import Issuers
+from charter.registry.own_policy import MAX_POLICY
 from charter.registry.pattern import CharterPattern, problems_of_template
 from charter.registry.problem import EstateError, Problem
 from charter.registry.system import System, Teams
@@ -44,7 +45,7 @@ TEAMS = "teams.yaml"
 ISSUERS = "issuers.yaml"
 SINGLE = (CALENDARS, DATA, ISSUERS, TEAMS)  # files of the estate that stand in no folder
 FOLDERS = {
-    "principals": (".yaml",),
+    "principals": (".yaml", ".cedar"),
     "systems": (".yaml",),
     "guardrails": (".cedar", ".yaml"),
     "patterns": (".yaml",),
@@ -165,6 +166,7 @@ class _Parts:
 
     problems: list[Problem]
     charters: dict[str, Sourced[Charter]] = field(default_factory=dict)
+    beside: dict[str, str] = field(default_factory=dict)  # principal -> the Cedar beside its charter
     systems: dict[str, Sourced[System]] = field(default_factory=dict)
     guardrails: list[TextFile] = field(default_factory=list)
     central: list[TextFile] = field(default_factory=list)
@@ -184,6 +186,8 @@ class _Parts:
             self.central.append(TextFile(path, read_text(data, path)))
             return
         match folder:
+            case "principals" if name.endswith(".cedar"):
+                self.beside[name.removesuffix(".cedar")] = read_text(data, path)
             case "principals":
                 self.charters[name.removesuffix(".yaml")] = _named(path, data, Charter, "principal")
             case "systems":
@@ -213,6 +217,7 @@ def _parse(files: Mapping[str, str], today: dt.date | None, problems: list[Probl
             parts.take(path, files[path].encode("utf-8", "surrogatepass"))
         except EstateError as err:
             parts.problems.extend(err.problems)
+    _put_beside(parts)
     central = _central(parts)
     broken = frozenset(problem.path for problem in parts.problems)
     if TEAMS not in files and TEAMS not in broken:
@@ -242,6 +247,28 @@ def _parse(files: Mapping[str, str], today: dt.date | None, problems: list[Probl
         trials=tuple(parts.trials),
         warnings=tuple(sorted(set(checks.warnings), key=lambda w: (w.path, w.line, w.column, w.text))),
     )
+
+
+def _put_beside(parts: _Parts) -> None:
+    """Put the Cedar beside charters into them; it is part of each version, and of what is signed."""
+    for name, part in parts.charters.items():
+        if part.value.policy is not None:
+            text = "the policy stands in a file of its own"
+            where = part.source_of("policy")
+            parts.problems.append(Problem.at(where, text, f"write it into principals/{name}.cedar"))
+    for name, text in parts.beside.items():
+        parts.problems.extend(_beside(parts, name, text))
+
+
+def _beside(parts: _Parts, name: str, policy: str) -> Iterator[Problem]:
+    path, part = f"principals/{name}.cedar", parts.charters.get(name)
+    if len(policy) > MAX_POLICY:
+        yield Problem(path, 1, 1, f"the file is longer than {MAX_POLICY} characters", "split it")
+    elif part is not None:
+        sources = dict(part.sources) | {"policy": Source(path, 1)}
+        parts.charters[name] = Sourced(part.value.model_copy(update={"policy": policy}), sources)
+    elif not any(problem.path == f"principals/{name}.yaml" for problem in parts.problems):
+        yield Problem(path, 1, 1, f"there is no charter `{name}` beside it", "call it what the charter is called")
 
 
 def _central(parts: _Parts) -> Central:

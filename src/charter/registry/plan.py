@@ -191,9 +191,15 @@ def _principal(
     row = _row_differences(charter, known) if now == was else ()
     if now == was and not drift and not row:
         return None
-    found = row if known.charter is None else differences(known.charter, charter.to_json())
+    found: tuple[Difference, ...] = row
+    lines: tuple[str, ...] = ()
+    if known.charter is not None:
+        was_policy, other = known.charter.get("policy"), {k: v for k, v in known.charter.items() if k != "policy"}
+        found = differences(other, {k: v for k, v in charter.to_json().items() if k != "policy"})
+        lines = _text_lines(was_policy if isinstance(was_policy, str) else "", charter.policy or "")
     reach = inventory_of(charter, systems)
-    notes = (*drift, *_standing_notes(known), *reach.lines(), f"risk: {risk_of(charter, systems, classes).sentence}")
+    risk = f"risk: {risk_of(charter, systems, classes).sentence}"
+    notes = (*drift, *_standing_notes(known), *lines, *reach.lines(), risk)
     kind = ChangeKind.DRIFT if drift or row else ChangeKind.CHANGE
     return Change(kind, What.PRINCIPAL, name, was, now, found, notes, reach)
 
@@ -281,12 +287,17 @@ def _parts(estate: Estate, current: RegisteredEstate) -> Iterator[Change]:
             yield Change(ChangeKind.WITHDRAW, What(known.kind.value), path, known.digest, None)
 
 
+def _text_lines(before: str, after: str) -> tuple[str, ...]:
+    """Return the lines that differ between two texts."""
+    found = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=1)
+    lines = [line for line in found if not line.startswith(("---", "+++"))]
+    return (*lines[:_LINES], *(["…"] if len(lines) > _LINES else []))
+
+
 def _between(known: EstatePart, part: EstatePart) -> tuple[tuple[Difference, ...], tuple[str, ...]]:
     """Return what differs: fields for what has fields, lines for policy text."""
     if part.kind in (PartKind.GUARDRAIL, PartKind.RULES):
-        found = difflib.unified_diff(known.body.splitlines(), part.body.splitlines(), lineterm="", n=1)
-        lines = [line for line in found if not line.startswith(("---", "+++"))]
-        return (), (*lines[:_LINES], *(["…"] if len(lines) > _LINES else []))
+        return (), _text_lines(known.body, part.body)
     try:
         was = json.loads(known.body)
     except ValueError:  # altered by hand beyond reading

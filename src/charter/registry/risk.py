@@ -22,6 +22,7 @@ from typing import Any
 from charter.registry import prose
 from charter.registry.charter import Charter, Effect, Environment, Kind
 from charter.registry.data_class import DataClasses, Level
+from charter.registry.reach import reached
 from charter.registry.system import System
 
 
@@ -93,30 +94,18 @@ def risk_of(charter: Charter, systems: Mapping[str, System], classes: DataClasse
 
 
 def _factors(charter: Charter, systems: Mapping[str, System], classes: DataClasses) -> Iterator[Factor]:
-    reached = list(_reached(charter, systems))
-    effects = {system.actions[action].effect for system, action, _ in reached}
+    found = list(reached(charter, systems))
+    effects = {each.effect for each in found}
     changes = effects - {Effect.READ}
     yield Factor("changes state", CHANGES if changes else 0, "an action it may do writes" if changes else "it reads")
     final = Effect.IRREVERSIBLE in effects
     why = "an action it may do cannot be undone" if final else "what it does can be undone"
     yield Factor("irreversibly", IRREVERSIBLE if final else 0, why)
-    yield _data(sorted({name for system, action, _ in reached for name in system.data_of(action)}), classes)
+    yield _data(sorted({name for each in found for name in each.system.data_of(each.action)}), classes)
     yield Factor("environment", ENVIRONMENT[charter.environment], f"it runs in {charter.environment.value}")
-    asks = bool(changes) and all(
-        is_asked for system, action, is_asked in reached if system.actions[action].effect is not Effect.READ
-    )
+    asks = bool(changes) and all(each.is_asked for each in found if each.effect is not Effect.READ)
     yield _autonomy(charter.kind, asks=asks)
-    yield _exposure(charter.kind, sorted({system.system for system, _, _ in reached if system.untrusted}))
-
-
-def _reached(charter: Charter, systems: Mapping[str, System]) -> Iterator[tuple[System, str, bool]]:
-    """Yield each granted action with its system, and whether a person says yes to each such call."""
-    for grant in charter.grants:
-        system = systems.get(grant.system)
-        is_asked = grant.approval is not None and not grant.approval.when
-        for action in system.granted(grant) if system else ():
-            assert system is not None  # noqa: S101 - or there was no action
-            yield system, action, is_asked
+    yield _exposure(charter.kind, sorted({each.system.system for each in found if each.system.untrusted}))
 
 
 def _data(names: list[str], classes: DataClasses) -> Factor:

@@ -26,6 +26,7 @@ from pydantic import Field, StrictInt, StringConstraints, model_validator
 from charter.registry.charter import Charter, CredentialType, Effect
 from charter.registry.field import DataClass, Duration, Model, Name, Role, SystemName, Text, write_duration
 from charter.registry.problem import PlacedError
+from charter.registry.reach import reached
 from charter.registry.risk import Risk
 from charter.registry.scope import Scope
 from charter.registry.system import System
@@ -136,14 +137,11 @@ def _too_long(at: str, field: str, found: dt.timedelta, rule: CharterRule, most:
 
 def _too_strong(rule: CharterRule, charter: Charter, systems: Mapping[str, System], most: Effect) -> Iterator[Breach]:
     order = list(Effect)
-    for index, grant in enumerate(charter.grants):
-        system = systems.get(grant.system)
-        for action in system.granted(grant) if system else ():
-            assert system is not None  # noqa: S101 - or there was no action
-            effect = system.actions[action].effect
-            if order.index(effect) > order.index(most):
-                text = f"`{action}` on `{grant.system}` is {effect.value}, and `{rule.id}` allows {most.value}"
-                yield Breach(f"grants.{index}.actions", text, "grant another action")
+    for each in reached(charter, systems):
+        if order.index(each.effect) > order.index(most):
+            what = f"`{each.action}` on `{each.system.system}` is {each.effect.value}"
+            text = f"{what}, and `{rule.id}` allows {most.value}"
+            yield Breach(each.at, text, "grant another action")
 
 
 def _others(rule: CharterRule, charter: Charter) -> Iterator[Breach]:
@@ -154,6 +152,7 @@ def _others(rule: CharterRule, charter: Charter) -> Iterator[Breach]:
         ("model.provider", charter.model.provider, only.providers),
         *((f"data.{index}", name, only.data) for index, name in enumerate(charter.data)),
         *((f"grants.{index}.system", grant.system, only.systems) for index, grant in enumerate(charter.grants)),
+        *(("policy", system, only.systems) for system, _ in charter.policy_actions),
     )
     for at, found, allowed in pairs:
         if allowed is not None and found not in allowed:
