@@ -296,14 +296,14 @@ def dies(owner: Any, name: str, *, after: bool) -> Callable[[pytest.MonkeyPatch]
 
 
 def _instants() -> dict[str, Callable[[pytest.MonkeyPatch], None]]:
-    from charter.adapters import custody, keyfile, master_place
+    from charter.adapters import custody, master_place, whole_file
     from charter.identity.envelope import Envelope
 
     points = [
         (NodeCustody, "prepare"),
         (NodeCustody, "_write_note"),
         (master_place, "make_key"),
-        (keyfile, "_write"),
+        (whole_file, "_finish"),
         (Envelope, "wrapped_under"),
         (Envelope, "rewrap"),
         (NodeCustody, "settle"),

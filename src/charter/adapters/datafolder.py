@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from charter.adapters import whole_file
 from charter.core.errors import ConflictError, ErrorCode, UnavailableError
 
 _LOCK = "lock"
@@ -63,15 +64,10 @@ class DataFolder:
         Raises:
             UnavailableError: it cannot be read or written.
         """
-        file, fresh = self.file(name), self.file(name + ".new")
+        file = self.file(name)
         try:
             if not file.exists():
-                with fresh.open("w", encoding="ascii") as out:
-                    out.write(make() + "\n")
-                    out.flush()
-                    os.fsync(out.fileno())
-                fresh.replace(file)
-                _sync(self.path)
+                whole_file.replace(file, f"{make()}\n".encode("ascii"))
             return file.read_bytes().decode("ascii", "replace").strip()
         except OSError as err:
             raise _unusable(self.path, err) from err
@@ -133,15 +129,6 @@ def _take(path: Path) -> int:
     )
 
 
-def _sync(folder: Path) -> None:
-    """Make the names in `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _pid_in(descriptor: int) -> int | None:
     text = os.pread(descriptor, _PID_BYTES, 0).strip()
     return int(text) if text.isdigit() else None
@@ -150,7 +137,7 @@ def _pid_in(descriptor: int) -> int | None:
 def _keep_git_out(path: Path) -> None:
     ignore = path / ".gitignore"
     if not ignore.exists():
-        ignore.write_text("# Keys and evidence: not for the estate's repository.\n*\n", encoding="ascii")
+        whole_file.replace(ignore, b"# Keys and evidence: not for the estate's repository.\n*\n")
 
 
 def _unusable(path: Path, err: OSError) -> UnavailableError:

@@ -10,6 +10,7 @@ import os
 import stat
 from pathlib import Path
 
+from charter.adapters import whole_file
 from charter.core.errors import ErrorCode, IntegrityError, UnavailableError
 from charter.core.values import Secret
 from charter.identity.sealing import KEY_BYTES
@@ -44,22 +45,15 @@ def read_key(path: Path, *, least: int = KEY_BYTES, most: int = KEY_BYTES, close
 
 
 def make_key(path: Path, secret: Secret) -> None:
-    """Write a new key: complete under another name first, then in its place if nobody was faster.
+    """Write a new key, if nobody was faster.
 
     Raises:
         UnavailableError: it cannot be made.
     """
-    fresh = path.with_name(path.name + ".new")
     try:
-        fresh.unlink(missing_ok=True)
-        _write(fresh, secret)
-        try:
-            path.hardlink_to(fresh)
-        except FileExistsError:
-            pass  # another process made one: that one counts
-        finally:
-            fresh.unlink()
-        sync_folder(path.parent)
+        whole_file.create(path, secret.reveal())
+    except FileExistsError:
+        pass  # another process made one: that one counts
     except OSError as err:
         raise _unusable(path, err) from err
 
@@ -72,18 +66,9 @@ def put_key(path: Path, fresh: Path) -> None:
     """
     try:
         fresh.replace(path)
-        sync_folder(path.parent)
+        whole_file.sync_folder(path.parent)
     except OSError as err:
         raise _unusable(path, err) from err
-
-
-def sync_folder(folder: Path) -> None:
-    """Make durable which files `folder` holds."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -92,23 +77,10 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises:
         UnavailableError: it cannot be done.
     """
-    fresh = path.with_name(path.name + ".new")
     try:
-        fresh.unlink(missing_ok=True)
-        _write(fresh, Secret(data))
-        fresh.replace(path)
-        sync_folder(path.parent)
+        whole_file.replace(path, data)
     except OSError as err:
         raise _unusable(path, err) from err
-
-
-def _write(path: Path, secret: Secret) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        os.write(descriptor, secret.reveal())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _must_be_private(path: Path, found: os.stat_result, closed_to: int) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import datetime as dt
 import json
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from charter.adapters import whole_file
 from charter.adapters.evidence_store import SqlLog
 from charter.core.clock import parse_rfc3339
 from charter.core.errors import AbsentError, ConflictError, ErrorCode, MalformedError, UnavailableError
@@ -154,20 +153,14 @@ async def export(house: House, target: Path) -> dict[str, Any]:
 
 
 def _export(house: House, target: Path) -> dict[str, Any]:
-    fresh = target.with_name(target.name + ".part")
     try:
         if target.exists():
             raise ConflictError(ErrorCode.EXISTS, f"`{target}` exists already", help="name a new file")
-        with fresh.open("xb") as out:
-            summary = house.database.read(lambda tx: export_pack(log_of(house, tx), house.evidence_key, out))
-            out.flush()
-            os.fsync(out.fileno())
-        fresh.replace(target)
         verifier = target.with_name(VERIFIER)
-        verifier.write_bytes(verifier_source())
+        whole_file.replace(verifier, verifier_source(), whole_file.SHARED)
+        with whole_file.replacing(target, whole_file.SHARED) as out:
+            summary = house.database.read(lambda tx: export_pack(log_of(house, tx), house.evidence_key, out))
     except OSError as err:
-        with contextlib.suppress(OSError):
-            fresh.unlink(missing_ok=True)
         raise UnavailableError(
             ErrorCode.STORE_FAILED, f"cannot write `{target}`: {err.strerror}", help="choose another place"
         ) from err

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from charter.adapters import whole_file
 from charter.adapters.upstream import UpstreamSettings, read_tools
 from charter.config import Settings, variable
 from charter.core.clock import Deadline, SystemClock
@@ -147,8 +148,5 @@ def _system(head: dict[str, Any]) -> System:
 
 
 def _write(file: Path, text: str) -> None:
-    """Put `text` in place whole: a reader never sees half of it."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = file.with_name(file.name + ".new")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(file)
+    whole_file.replace(file, text.encode(), whole_file.SHARED)

@@ -10,11 +10,11 @@ INVARIANT: assertions and tokens travel over verified TLS, or on this machine's 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import ipaddress
 import os
 import stat
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from joserfc.jwk import ECKey
 
+from charter.adapters import whole_file
 from charter.core.clock import Clock
 from charter.core.entropy import Entropy
 from charter.core.errors import (
@@ -114,21 +115,12 @@ def _must_be_private(path: Path, found: os.stat_result, mend: str) -> None:
 
 
 def _make(path: Path) -> None:
-    """Write a fresh key whole: a reader never sees half of one, and two makers end up with the same one."""
+    """Write a fresh key; two makers end up with the same one."""
     pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-    fresh = Path(name)
-    try:
-        os.write(descriptor, pem)
-        os.fsync(descriptor)
-        path.hardlink_to(fresh)
-    except FileExistsError:
-        pass  # someone was faster: theirs counts
-    finally:
-        os.close(descriptor)
-        fresh.unlink()
+    with contextlib.suppress(FileExistsError):  # someone was faster: theirs counts
+        whole_file.create(path, pem)
 
 
 class Authority(Protocol):

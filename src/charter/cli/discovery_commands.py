@@ -8,9 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from charter.adapters import whole_file
 from charter.cli.context import Json, context_of
+from charter.cli.estate_files import put_new
 from charter.cli.output import print_json, say, table
-from charter.core.errors import AbsentError, ConflictError, ErrorCode
+from charter.core.errors import AbsentError, ErrorCode
 
 _LAST_SCAN = "last-scan.json"
 
@@ -77,10 +79,7 @@ def adopt(
     name, text = draft(found, here.settings.estate)
     target = here.settings.estate / "principals" / f"{name}.yaml"
     if to_file:
-        if target.exists():
-            raise ConflictError(ErrorCode.EXISTS, f"`{target}` exists already", help="move it away, or use --print")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
+        put_new(target, text, mend="move it away, or use --print")
     if as_json:
         print_json({"principal": name, "path": str(target) if to_file else None, "text": text})
         return
@@ -114,9 +113,7 @@ def findings(context: typer.Context, as_json: Json = False) -> None:
 def _keep(folder: Path, body: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     target = folder / _LAST_SCAN
-    fresh = target.with_suffix(".new")
-    fresh.write_text(json.dumps(body), encoding="utf-8")
-    fresh.replace(target)
+    whole_file.replace(target, json.dumps(body).encode())
 
 
 def _find(folder: Path, beginning: str) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from charter.cli.context import Context, Json, context_of
+from charter.cli.estate_files import put_new
 from charter.cli.output import NO, counted, print_json, say, table
-from charter.core.errors import ConflictError, ErrorCode, MalformedError
+from charter.core.errors import ErrorCode, MalformedError
 
 Force = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
@@ -64,9 +65,7 @@ def new(
     given = dict(_pair(value) for value in values or ())
     name, text = render_pattern(here.settings.estate, pattern, given)
     target = here.settings.estate / "principals" / f"{name}.yaml"
-    if target.exists():
-        raise ConflictError(ErrorCode.EXISTS, f"`{target}` exists already", help="choose another name")
-    target.write_text(text, encoding="utf-8")
+    put_new(target, text, mend="choose another name")
     if as_json:
         print_json({"principal": name, "path": str(target), "text": text})
         return

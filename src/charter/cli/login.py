@@ -7,7 +7,6 @@ TLS, or on this machine's loopback, and nowhere else.
 from __future__ import annotations
 
 import json
-import os
 import platform
 import stat
 import time
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from charter.adapters import whole_file
 from charter.cli.agent_keys import HTTP_SECONDS, is_safe
 from charter.core.errors import ErrorCode, IntegrityError, MalformedError, UnauthenticatedError, UnavailableError
 from charter.registry.problem import suggestion
@@ -127,8 +127,4 @@ def _read(file: Path) -> dict[str, str]:
 
 def _write(file: Path, kept: dict[str, str]) -> None:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = file.with_suffix(".new")
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as opened:
-        json.dump(kept, opened)
-    fresh.replace(file)
+    whole_file.replace(file, json.dumps(kept).encode())

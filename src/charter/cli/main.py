@@ -1,13 +1,13 @@
 """The command line: parse, ask the control API, print for people or as --json.
 
-Errors of Charter's own family become one clear message and a documented exit code (cli/output.py). Anything else is a
-bug and shows itself as one.
+Errors of Charter's own family become one clear message and a documented exit code (cli/output.py), and so do files that
+cannot be read or written. Anything else is a bug and shows itself as one.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -31,7 +31,7 @@ from charter.cli import (
 )
 from charter.cli.context import Context
 from charter.cli.output import INTERRUPTED, NO, fail, misused
-from charter.core.errors import CharterError
+from charter.core.errors import CharterError, ErrorCode, UnavailableError
 
 app = typer.Typer(
     name="charter",
@@ -95,6 +95,16 @@ def options(
 
 def main() -> None:
     """Run one command; the console script's entry."""
+    try:
+        _run()
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise SystemExit(0) from None
+    except OSError as error:  # standard output itself cannot be written
+        fail(_unusable(error), as_json=False)
+
+
+def _run() -> NoReturn:
     own, _, _ = " ".join(sys.argv[1:]).partition(" -- ")  # what follows is another program's
     as_json = "--json" in own.split()
     try:
@@ -107,9 +117,20 @@ def main() -> None:
         raise SystemExit(NO) from None
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
-    except BrokenPipeError:
-        sys.stderr.close()
-        raise SystemExit(0) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        fail(_unusable(error), as_json=as_json)
+
+
+def _unusable(error: OSError) -> UnavailableError:
+    """Return what to say of a file or folder that cannot be read or written."""
+    why = (error.strerror or type(error).__name__).lower()
+    return UnavailableError(
+        ErrorCode.STORE_FAILED,
+        f"`{error.filename}`: {why}" if error.filename else why,
+        help="check that it is there, that you may use it, and that the disk has free space",
+    )
 
 
 if __name__ == "__main__":
