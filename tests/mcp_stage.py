@@ -7,6 +7,7 @@ registry, outcomes noted) and leaves out what the wire cannot see: policy, limit
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import socket
 import sys
@@ -254,7 +255,11 @@ class Background:
 
     def run(self, coroutine: Any) -> Any:
         """Run a coroutine over there and return its result."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
+        return self.start(coroutine).result(60)
+
+    def start(self, coroutine: Any) -> concurrent.futures.Future[Any]:
+        """Let a coroutine run over there."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def enter(self, context: Any) -> Any:
         """Enter an asynchronous context over there, to be left at the end."""

@@ -24,11 +24,11 @@ def replacing(path: Path, mode: int = PRIVATE) -> Iterator[BinaryIO]:
     Raises:
         OSError: it cannot be done; `path` is as it was.
     """
-    with _fresh(path, mode) as (fresh, out):
+    with _told_of(path), _fresh(path, mode) as (fresh, out):
         yield out
         _finish(out)
         fresh.replace(path)
-    sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def replace(path: Path, data: bytes, mode: int = PRIVATE) -> None:
@@ -48,11 +48,11 @@ def create(path: Path, data: bytes, mode: int = PRIVATE) -> None:
         FileExistsError: something is there: someone was faster.
         OSError: it cannot be done; nothing is there.
     """
-    with _fresh(path, mode) as (fresh, out):
+    with _told_of(path), _fresh(path, mode) as (fresh, out):
         out.write(data)
         _finish(out)
         path.hardlink_to(fresh)
-    sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -62,6 +62,16 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _told_of(path: Path) -> Iterator[None]:
+    """Let errors name `path`, and not what is beside it for a moment."""
+    try:
+        yield
+    except OSError as err:
+        err.filename, err.filename2 = str(path), None
+        raise
 
 
 @contextlib.contextmanager
