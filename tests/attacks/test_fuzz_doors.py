@@ -22,6 +22,7 @@ from charter.cli.connecting import _Listener
 from charter.cli.relay import Relay, relaying
 from charter.console.door import Door
 from charter.core.errors import ErrorCode, UnavailableError
+from charter.server.bundle import BundleApp
 from charter.server.control_gate import ControlGate
 from charter.server.gateway import GatewayApp
 from charter.server.oauth import OAuthApp
@@ -38,7 +39,10 @@ LISTENING = frozenset(
 )
 # Files that begin to listen, and the tests that try what listens there.
 DOORS = {
-    "server/app.py": ("fuzz_control", "fuzz_oauth", "fuzz_console", "fuzz_gateway", "fuzz_scim", "http_connections"),
+    "server/app.py": (
+        *("fuzz_control", "fuzz_oauth", "fuzz_console", "fuzz_gateway", "fuzz_scim", "fuzz_trust"),
+        "http_connections",
+    ),
     "server/control_socket.py": ("fuzz_control",),
     "server/workload_door.py": ("workload_api",),
     "bootstrap/workload.py": ("workload_api",),  # what tells of the socket's peers
@@ -75,8 +79,8 @@ def test_every_door_is_tried_by_a_fuzz_test() -> None:
 def test_the_tcp_door_leads_to_nothing_else(tmp_path: Path) -> None:
     with a_world(tmp_path) as world:
         behind = {type(app) for _, app in world.doors._routes}
-        assert behind == {GatewayApp, OAuthApp, ScimApp, ControlGate}
-        assert type(world.doors._console) is Door
+        assert behind == {GatewayApp, OAuthApp, BundleApp, ScimApp, ControlGate}
+        assert type(world.doors._otherwise) is Door
 
 
 # --- the relay of `charter run` ---
