@@ -175,6 +175,41 @@ def an_approval(number: int = 1, **changed: Any) -> Json:
     } | changed
 
 
+def a_delegation(number: int = 1, **changed: Any) -> Json:
+    """Return what one party lent another, with some fields changed."""
+    return {
+        "id": f"del_{number:026d}",
+        "rests_on": None,
+        "initiator": "maria@example.com",
+        "lender": "maria@example.com",
+        "borrower": "refund-agent",
+        "role": "decider",
+        "control_plane": "http://127.0.0.1:8420",
+        "purpose": "dispute-handling",
+        "scope": [{"system": "payments", "actions": ["charge.read"], "objects": ["*"]}],
+        "made": rfc3339(START),
+        "expires": rfc3339(START + dt.timedelta(hours=1)),
+        "standing": "active",
+        "usable": True,
+        "why": None,
+        "accepted": True,
+        "made_by": "maria@example.com",
+        "door": "cli",
+        "reason": "a dispute",
+        "withdrawn_by": None,
+    } | changed
+
+
+def _is_meant(delegation: Json, wanted: Mapping[str, str]) -> bool:
+    said = {
+        "link": (delegation["id"],),
+        "person": (delegation["lender"],),
+        "agent": (delegation["lender"], delegation["borrower"]),
+        "purpose": (delegation["purpose"],),
+    }
+    return all(value in said[name] for name, value in wanted.items())
+
+
 class FakeDesk:
     """An estate in memory. `asked` lists the deeds that were done, `broken` is raised by every read when set."""
 
@@ -182,6 +217,13 @@ class FakeDesk:
         self.principals = {row[0].split()[0]: _principal(n, row) for n, row in enumerate(_ROWS, 1)}
         self.kept: list[Json] = []
         self.waiting = {a["id"]: a for a in (an_approval(),)}
+        self.lent = [
+            a_delegation(),
+            a_delegation(
+                2, rests_on=a_delegation()["id"], lender="refund-agent", borrower="fraud-scoring", role="decider"
+            ),
+        ]
+        self.off: list[Json] = []
         self.people = {"payments-lead": ("lena@example.com",)}
         self.asked: list[tuple[Any, ...]] = []
         self.signins: list[tuple[str, str]] = []
@@ -314,6 +356,51 @@ class FakeDesk:
         if yes:
             found |= {"given": {"payments-lead": person}, "missing": []}
         return copy.deepcopy(found)
+
+    def delegations(self, wanted: Mapping[str, str]) -> Json:
+        self._read()
+        fitting = [d for d in self.lent if _is_meant(d, wanted)]
+        return copy.deepcopy({"delegations": fitting[::-1], "live": len(self.lent), "off": self.off})
+
+    def delegation(self, delegation_id: str) -> Json:
+        self._read()
+        found = {d["id"]: d for d in self.lent}
+        if delegation_id not in found:
+            raise AbsentError(ErrorCode.UNKNOWN_DELEGATION, f"there is no delegation `{delegation_id}`")
+        links = [found[delegation_id]]
+        while links[0]["rests_on"]:
+            links.insert(0, found[links[0]["rests_on"]])
+        names = [links[0]["lender"], *(each["borrower"] for each in links)]
+        roles = ["initiator", *(each["role"] for each in links)]
+        plane = {"control_plane": "http://127.0.0.1:8420", "credential": None}
+        chain = [
+            {"name": name, "role": role, "delegation": None} | plane for name, role in zip(names, roles, strict=True)
+        ]
+        return copy.deepcopy(links[-1] | {"chain": chain, "links": links})
+
+    async def lend(self, *, person: str, borrower: str, purpose: str, lasts: str | None, reason: str) -> Json:
+        charter = self.dossier(borrower)["charter"]
+        if purpose not in charter.get("delegation", {}).get("purposes", ()):
+            raise DeniedError(ErrorCode.BAD_DELEGATION, f"`{borrower}` takes none for `{purpose}`", help="name another")
+        self.asked.append(("lend", person, borrower, purpose, lasts, reason))
+        self.lent.append(a_delegation(len(self.lent) + 1, lender=person, initiator=person, borrower=borrower))
+        return copy.deepcopy(self.lent[-1])
+
+    async def withdraw(self, wanted: Mapping[str, str], *, actor: str, reason: str) -> Json:
+        meant = [d for d in self.lent if _is_meant(d, wanted) and d["standing"] == "active"]
+        if not meant:
+            raise AbsentError(ErrorCode.UNKNOWN_DELEGATION, "there is no live delegation with that")
+        for each in meant:
+            each |= {"standing": "revoked", "usable": False, "why": "it was withdrawn", "withdrawn_by": actor}
+        self.asked.append(("withdraw", dict(wanted), actor, reason))
+        return {"count": len(meant), "beneath": 1, "streams": 2, "permits": 3, "index": 17}
+
+    async def switch(self, lender: str, borrower: str, *, is_on: bool, actor: str, reason: str) -> Json:
+        self._principal(borrower)
+        edge = {"lender": lender, "borrower": borrower}
+        self.off = [each for each in self.off if each != edge] + ([] if is_on else [edge])
+        self.asked.append(("switch", lender, borrower, is_on, actor, reason))
+        return edge | {"state": "on" if is_on else "off"}
 
     async def review(self) -> Json:
         self._read()

@@ -40,6 +40,7 @@ EXAMPLES = {
     "token": "abc",
     "verdict_id": "vrd_00000000000000000000000001",
     "approval_id": "apr_00000000000000000000000001",
+    "delegation_id": "del_00000000000000000000000001",
 }
 
 
@@ -404,6 +405,12 @@ class HostileDesk(FakeDesk):
         found = poisoned(super().approvals(every), self.text)
         return [a | {"call": a["call"] | {"arguments": {self.text: self.text}}} for a in found]
 
+    def delegations(self, wanted: Any) -> Any:
+        return poisoned(super().delegations(wanted), self.text)
+
+    def delegation(self, delegation_id: str) -> Any:
+        return poisoned(super().delegation(delegation_id), self.text)
+
     async def review(self) -> Any:
         return poisoned(await super().review(), self.text)
 
@@ -442,6 +449,9 @@ PAGES = (
     "/verdicts/new?after=0",
     "/verdicts/vrd_00000000000000000000000004",
     "/approvals",
+    "/delegations",
+    "/delegations/del_00000000000000000000000002",
+    "/delegations/withdraw?purpose=dispute-handling",
     "/review",
 )
 

@@ -52,7 +52,22 @@ def requests(draw: st.DrawFn, path: str, known: tuple[str, ...]) -> tuple[str, b
         start, end = path.index("{"), path.index("}")
         path = path[:start] + (escaped(draw(st.sampled_from(known) | SEGMENT)[:700]) or "%20") + path[end + 1 :]
     values = (
-        st.sampled_from(["approve", "refuse", "lena@example.com", "refund-agent", "-1", "1", "a reason", *known]) | TEXT
+        st.sampled_from(
+            [
+                "approve",
+                "refuse",
+                "lena@example.com",
+                "refund-agent",
+                "-1",
+                "1",
+                "a reason",
+                "on",
+                "humans",
+                "30m",
+                *known,
+            ]
+        )
+        | TEXT
     )
     pairs = draw(st.lists(st.tuples(st.sampled_from(WORDS) | TEXT, values), max_size=5))
     query = draw(st.lists(st.tuples(st.sampled_from(WORDS) | TEXT, values), max_size=3))

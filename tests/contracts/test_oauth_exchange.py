@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from charter.bootstrap import delegation, evidence
-from charter.core.errors import DeniedError, UnauthenticatedError
+from charter.bootstrap.tending import _tend_once
+from charter.core.errors import AbsentError, DeniedError, UnauthenticatedError
 from charter.gateway.pipeline import Admitted, Refused
 from charter.identity.actor_proof import verify_chain
 from charter.identity.exchange import ACCESS_TOKEN, DELEGATION
@@ -151,6 +152,11 @@ def test_a_call_is_allowed_by_every_link_and_its_verdict_tells_the_whole_chain(s
     assert (told["initiator"], told["decider"], told["executor"]) == (MARIA, "refund-agent", "charge-tool")
     assert {p["control_plane"] for p in told["parties"]} == {ISSUER}
     assert asyncio.run(evidence.verify(stage.stage.house))["ok"]
+    story = evidence.story(stage.stage.house, stage.stage.entries("verdict")[-1]["body"]["verdict_id"])
+    line = (
+        f"{MARIA} (initiator, by {ISSUER}) → triage-flow (carrier, by {ISSUER}) → refund-agent (decider, by {ISSUER})"
+    )
+    assert any(line in each for each in story["entries"][0]["lines"])
 
 
 def test_a_denial_names_the_link_that_lacked_the_right(tmp_path: Path) -> None:
@@ -395,6 +401,23 @@ def test_delegations_outlive_a_restart_and_withdrawals_with_them(tmp_path: Path)
         again = house.house.live.delegations
         assert {each: again.chain_of(each) for each in before} == before
         assert again.switched_off == {("humans", house.house.principal("charge-tool").id)}
+
+
+def test_delegations_that_ended_leave_memory_first_and_the_store_after_a_month(stage: Lending) -> None:
+    token = stage.chain(*CHAIN)[-1]
+    house, last = stage.stage.house, stage.delegation_of(token)
+    stage.stage.clock.advance(hours=4)
+    asyncio.run(_tended(house))
+    in_memory, still_shown = len(house.live.delegations), delegation.show(house, last)
+    stage.stage.clock.advance(days=31)
+    asyncio.run(_tended(house))
+    assert (in_memory, still_shown["usable"], still_shown["why"]) == (0, False, "it has ended")
+    with pytest.raises(AbsentError):
+        delegation.show(house, last)
+
+
+async def _tended(house: Any) -> None:
+    await house.database.awrite(lambda tx: _tend_once(house, tx))
 
 
 def test_a_delegation_can_be_listed_and_shown_with_its_chain_and_proofs(stage: Lending) -> None:

@@ -46,6 +46,9 @@ PAGES = (
     "/verdicts/vrd_00000000000000000000000004",
     "/approvals",
     "/approvals?all=1",
+    "/delegations",
+    "/delegations/del_00000000000000000000000002",
+    "/delegations/withdraw?purpose=dispute-handling",
     "/review",
     "/passkeys",
     "/terminal",
@@ -327,6 +330,8 @@ def test_no_page_scrolls_sideways_even_with_hostile_text(site: Site, chromium: B
     hostile["call"] |= {"arguments": {LONG: LONG, "n": 1}, "object": LONG}
     site.desk.waiting[hostile["id"]] = hostile
     site.desk.principals["refund-agent"]["purpose"] = LONG
+    site.desk.lent[0] |= {"lender": LONG, "initiator": LONG, "borrower": LONG, "reason": LONG, "control_plane": LONG}
+    site.desk.off = [{"lender": LONG, "borrower": LONG}]
     context = chromium.new_context(viewport={"width": width, "height": 844}, has_touch=width < 500)
     page = site.visit(context)
 

@@ -68,9 +68,28 @@ def test_every_action_and_any_object_are_said_in_words() -> None:
             {"delegation": {"from": ["humans"], "purposes": ["a", "b"], "max_ttl": "1h", "max_depth": 2}},
             "People may lend it authority for a, b, at most 1h at a time, 2 deep.",
         ),
+        (
+            {"delegation": {"to": ["clerk", "scribe"], "purposes": [], "max_ttl": "30m", "max_depth": 1}},
+            "Nobody may lend it authority. It may lend authority to clerk or scribe, at most 30m at a time, 1 deep.",
+        ),
+        (
+            {
+                "delegation": {
+                    "from": ["humans"],
+                    "to": ["clerk"],
+                    "max_ttl": "1h",
+                    "max_depth": 2,
+                    "ceiling": [{"system": "payments", "actions": ["charge.read"]}],
+                }
+            },
+            (
+                "People may lend it authority, at most 1h at a time, 2 deep. It may lend authority to clerk. "
+                "People whose entitlements are not written down lend it at most payments."
+            ),
+        ),
     ],
 )
-def test_delegation_is_one_sentence(charter: dict[str, Any], sentence: str) -> None:
+def test_delegation_is_told_in_sentences(charter: dict[str, Any], sentence: str) -> None:
     assert words.delegation(charter) == sentence
 
 

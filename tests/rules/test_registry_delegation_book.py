@@ -57,6 +57,15 @@ def test_what_is_no_known_delegation_is_no_chain(name: str) -> None:
     book.accept(name, HASH)
 
 
+def test_an_id_has_one_spelling() -> None:
+    chain = a_chain(MARIA, "prn_a")
+    number = number_of(chain.id)
+    others = [chain.id[:-1] + letter for letter in "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"]
+    aliases = [each for each in others if each != chain.id and number_of(each) == number]
+    book = a_book(chain)
+    assert all(book.chain_of(each) is None and book.link(each) is None for each in aliases)
+
+
 def test_a_delegation_is_added_once_and_only_onto_what_is_there() -> None:
     chain = a_chain(MARIA, "prn_a", "prn_b")
     root, leaf = kept(chain)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from charter.bootstrap import authority, evidence, inventory, signin
+from charter.bootstrap import authority, delegation, evidence, inventory, signin
 from charter.bootstrap import review as reviews
 from charter.evidence.entry import Draft, EntryKind
 from charter.identity import passkey
@@ -58,6 +58,27 @@ class HouseDesk:
     async def answer(self, approval_id: str, yes: bool, *, person: str, reason: str) -> Json:
         """Record a person's yes or no."""
         return await authority.answer(self.house, approval_id, yes=yes, person=person, reason=reason)
+
+    def delegations(self, wanted: Mapping[str, str]) -> Json:
+        """Return the delegations that have not ended, newest first."""
+        return delegation.listing(self.house, dict(wanted))
+
+    def delegation(self, delegation_id: str) -> Json:
+        """Return one delegation with its chain."""
+        return delegation.show(self.house, delegation_id)
+
+    async def lend(self, *, person: str, borrower: str, purpose: str, lasts: str | None, reason: str) -> Json:
+        """Let a person lend authority to a principal."""
+        asked = delegation.Lending(person, borrower, purpose, lasts=lasts)
+        return await delegation.make(self.house, asked, actor=person, door="console", reason=reason)
+
+    async def withdraw(self, wanted: Mapping[str, str], *, actor: str, reason: str) -> Json:
+        """Withdraw delegations."""
+        return await delegation.withdraw(self.house, dict(wanted), actor=actor, reason=reason)
+
+    async def switch(self, lender: str, borrower: str, *, is_on: bool, actor: str, reason: str) -> Json:
+        """Switch an edge of delegation off or on."""
+        return await delegation.switch(self.house, lender, borrower, is_on=is_on, actor=actor, reason=reason)
 
     async def review(self) -> Json:
         """Return the five questions, answered."""

@@ -248,7 +248,17 @@ def _lines(entry: dict[str, Any]) -> list[str]:
         lines.append(f"{reason['layer']}: {reason['rule']}{where}, of the link {reason['link']}")
         if reason["mend"]:
             lines.append(f"to allow it: {reason['mend']}")
+    lines += _told_chain(entry["body"].get("chain"))
     charter = entry["body"].get("charter")
     if isinstance(charter, dict) and "version" in charter:
         lines.append(f"under charter version {charter['version']} {charter['digest']}")
     return lines
+
+
+def _told_chain(chain: dict[str, Any] | None) -> list[str]:
+    """Return on whose behalf a call was made, through whom and for what, from the initiator to the executor."""
+    if not chain:
+        return []
+    parties = [f"{each['name']} ({each['role']}, by {each['control_plane']})" for each in chain["parties"]]
+    told = " → ".join(parties) or "a chain that is not known any more"
+    return [f"on behalf of {chain['initiator']}: {told}, for {chain.get('purpose', 'what is not known')}"]

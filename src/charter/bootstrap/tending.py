@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 EVERY_SECONDS = 5.0
 ROUNDS_AN_HOUR = 720
+ENDED_SECONDS = 30 * 24 * 3600  # how long delegations that ended can still be shown; evidence keeps them for good
 HELD_TOOL = "held-tool"
 _log = logging.getLogger("charter.tending")
 
@@ -53,6 +54,7 @@ def _tend_once(house: House, tx: HouseTransaction) -> None:
     house.ring.retire_due(tx)
     house.trust.tend(tx)
     forget_expired(tx)
+    _forget_delegations(tx)
     _lapse_approvals(tx)
     for draft in house.failures.drain():
         tx.record(draft)
@@ -61,6 +63,17 @@ def _tend_once(house: House, tx: HouseTransaction) -> None:
 def _forget_limits(tx: HouseTransaction) -> None:
     """Forget counters that no window can reach any more: a month's, and those of the longest sliding ones."""
     tx.limits.forget(int((tx.at - 2 * LONGEST).timestamp()))
+
+
+def _forget_delegations(tx: HouseTransaction) -> None:
+    """Take delegations that expired out of memory, and drop those that ended long ago from the store."""
+    now = int(tx.at.timestamp())
+    tx.delegations.forget(now - ENDED_SECONDS)
+
+    def sweep() -> None:
+        tx.live.delegations.sweep(now)
+
+    tx.after_commit(sweep)
 
 
 def _lapse_approvals(tx: HouseTransaction) -> None:

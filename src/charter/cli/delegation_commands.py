@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +13,10 @@ from charter.cli.context import Json, Reason, context_of
 from charter.cli.control import segment
 from charter.cli.output import NO, clean, out, print_json, say, table
 from charter.core.errors import CharterError, ErrorCode, MalformedError
+from charter.registry.delegation_tree import Branch, grown
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
 
 Id = Annotated[str, typer.Argument(help="The delegation's id: del_…")]
 Person = Annotated[str | None, typer.Option("--person", help="Lent by this person.")]
@@ -137,35 +142,28 @@ def show(context: typer.Context, delegation_id: Id, as_json: Json = False) -> No
 
 def draw_delegations(answer: dict[str, Any], *, as_json: bool) -> None:
     """Draw all delegations as trees: from each initiator to whoever acts for them."""
-    found = {d["id"]: d for d in reversed(answer["delegations"])}
+    oldest_first = answer["delegations"][::-1]
     if as_json:
         shown = ("lender", "borrower", "purpose", "usable", "rests_on", "expires")
-        edges = [{"id": d["id"]} | {name: d[name] for name in shown} for d in found.values()]
+        edges = [{"id": d["id"]} | {name: d[name] for name in shown} for d in oldest_first]
         print_json({"edges": edges, "off": answer["off"]})
         return
     from rich.tree import Tree
 
-    root, initiators = Tree("delegations"), dict[str, Tree]()
-    branches: dict[str, Tree] = {}
-    waiting = list(found.values())
-    while waiting:
-        later = []
-        for each in waiting:
-            above = each["rests_on"] if each["rests_on"] in found else None
-            if above is not None and above not in branches:
-                later.append(each)
-                continue
-            if above is None and each["lender"] not in initiators:
-                initiators[each["lender"]] = root.add(clean(each["lender"]))
-            under = initiators[each["lender"]] if above is None else branches[above]
-            branches[each["id"]] = under.add(clean(_edge(each)))
-        waiting = later
+    root = Tree("delegations")
+    for initiator, branches in grown(oldest_first).items():
+        _add(root.add(clean(initiator)), branches)
     out.print(root)
     for edge in answer["off"]:
         say(f"switched off: {edge['lender']} → {edge['borrower']}", "yellow")
 
 
-def _edge(d: dict[str, Any]) -> str:
+def _add(tree: Tree, branches: list[Branch]) -> None:
+    for each in branches:
+        _add(tree.add(clean(_edge(each.delegation))), each.branches)
+
+
+def _edge(d: Mapping[str, Any]) -> str:
     state = "" if d["usable"] else ", withdrawn" if d["standing"] == "revoked" else ", not usable now"
     return f"{d['borrower']} ({d['role']}) for {d['purpose']} until {d['expires'][:16]}, {_covered(d['scope'])}{state}"
 

@@ -94,6 +94,52 @@ class Desk(Protocol):
         """
         ...
 
+    def delegations(self, wanted: Mapping[str, str]) -> Json:
+        """Return delegations [] that have not ended, newest first, live (how many in all), off [{lender, borrower}].
+
+        `wanted` may hold person, agent, purpose and link; a desk may end the list at a bound of its own. Each: id,
+        rests_on, initiator, lender, borrower, role, control_plane, purpose, scope [], made, expires, standing, usable,
+        why, accepted, made_by, door, reason, withdrawn_by.
+
+        Raises:
+            AbsentError: no principal has the name `agent`.
+        """
+        ...
+
+    def delegation(self, delegation_id: str) -> Json:
+        """Return one, with links [] and chain [{name, role, control_plane, credential, delegation}], initiator first.
+
+        Raises:
+            AbsentError: there is no such delegation.
+        """
+        ...
+
+    async def lend(self, *, person: str, borrower: str, purpose: str, lasts: str | None, reason: str) -> Json:
+        """Let `person` lend what they may do to a principal, as its charter allows; return the delegation.
+
+        Raises:
+            AbsentError: there is no such principal.
+            DeniedError: its charter does not allow it.
+            MalformedError: `lasts` is no duration.
+        """
+        ...
+
+    async def withdraw(self, wanted: Mapping[str, str], *, actor: str, reason: str) -> Json:
+        """Withdraw what is `wanted`; return count, index, and what ended with it: beneath, streams, permits.
+
+        Raises:
+            AbsentError: there is none.
+        """
+        ...
+
+    async def switch(self, lender: str, borrower: str, *, is_on: bool, actor: str, reason: str) -> Json:
+        """Switch off or on whether `lender`, a principal, a person or `humans`, may lend to `borrower`.
+
+        Raises:
+            AbsentError: there is no such principal.
+        """
+        ...
+
     async def review(self) -> Json:
         """Return since, until, questions [{question, meaning, columns [], rows [[]], total, sentence, sql}].
 

@@ -47,6 +47,8 @@ FORM = "application/x-www-form-urlencoded"
 PUBLIC = ("/sign-in", "/sign-in/", "/static/")  # exact, or a beginning where it ends in a slash
 _DEEDS = (  # what a POST takes, by the beginning of its path; approvals ask for a human role besides
     ("/approvals/", Access.VIEWER),
+    ("/delegations/own", Access.VIEWER),  # what is one's own: the page puts in who is signed in
+    ("/delegations/", Access.OPERATOR),
     ("/sign-out", Access.VIEWER),
     ("/terminal", Access.VIEWER),
     ("/passkeys", Access.ADMIN),  # and the local operator alone

@@ -4,7 +4,7 @@
     under what authority?                               /principals/NAME
     against which resources?                            /, /review
     with what evidence?                                 /verdicts/vrd_…
-    how is that authority changed or withdrawn?         /principals/NAME/MOVE, /approvals
+    how is that authority changed or withdrawn?         /principals/NAME/MOVE, /approvals, /delegations
 
 Pages translate: they ask the desk once, and show what it says. They decide nothing. All of them stand behind the
 door, which lets nobody in who is not signed in; every form works without JavaScript.
@@ -19,7 +19,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from charter.console import approval_pages, evidence_pages, passkey_pages, principal_pages, signin_pages, terminal_pages
+from charter.console import (
+    approval_pages,
+    delegation_pages,
+    evidence_pages,
+    passkey_pages,
+    principal_pages,
+    signin_pages,
+    terminal_pages,
+)
 from charter.console.challenges import Challenges
 from charter.console.desk import Desk
 from charter.console.door import BROKEN, Door, Refusal, admitted
@@ -57,6 +65,7 @@ def console_app(desk: Desk, signin: SignIn, signon: SingleSignOn | None = None) 
     app.state.console = console
     for pages in (passkey_pages, terminal_pages, signin_pages, principal_pages, evidence_pages, approval_pages):
         app.include_router(pages.router)
+    app.include_router(delegation_pages.router)
     _serve_static(app)
     _tell_errors(app, console)
     return Door(app, signin, console.refusal)

@@ -88,7 +88,8 @@ def templates() -> Environment:
         auto_reload=False,
     )
     found.filters |= {"moment": moment, "pretty": pretty, "shortened": shortened, "named": is_name}
-    found.globals |= {"words": words, "principal_path": principal_path, "story_path": story_path}
+    paths = {"principal_path": principal_path, "story_path": story_path, "delegation_path": delegation_path}
+    found.globals |= {"words": words, **paths}
     return found
 
 
@@ -114,6 +115,11 @@ def is_name(value: object) -> bool:
 def principal_path(name: str, *more: str) -> str:
     """Return the path of a principal's page, or of one below it."""
     return "/".join(["/principals", *(quote(part, safe="") for part in (name, *more))])
+
+
+def delegation_path(delegation_id: str) -> str:
+    """Return the path of a delegation's page."""
+    return f"/delegations/{quote(str(delegation_id), safe='')}"
 
 
 def story_path(verdict_id: str) -> str:

@@ -178,6 +178,8 @@ def _lent_for(live: LiveEstate, asked: Exchange, subject: Verified) -> str | Non
         _refuse_subject(f"the token of `{lender}` names another than the client as who may act for it", "use its own")
     if subject.audience != asked.resource:
         _refuse_subject(f"the token of `{lender}` is made out to another system", "name the system that it is for")
+    if "authorization_details" in subject.claims:  # what it is narrowed to would be lost on the way
+        _refuse_subject(f"the token of `{lender}` is narrowed, and cannot be lent on", "lend by one that is not")
     purpose = may_act.get("purpose")
     return purpose if isinstance(purpose, str) else None
 

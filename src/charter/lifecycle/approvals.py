@@ -110,7 +110,7 @@ def _check_chain(tx: ApprovalWork, approval: Approval, person: str) -> None:
     if chain is None or stopped is not None:
         text = stopped.text if stopped else "the delegation that the call was made under is not known"
         raise DeniedError(ErrorCode.NOT_STANDING, text, help=stopped.mend if stopped else "nothing is left to approve")
-    if person == told["initiator"]:
+    if person.casefold() == str(told["initiator"]).casefold():
         raise DeniedError(
             ErrorCode.POLICY_DENIED,
             f"the call is made on behalf of `{person}`, who cannot approve it",

@@ -6,7 +6,7 @@ what hangs beneath a delegation: a chain is read upwards from its end, at most e
 above is found there, and withdrawing costs one byte however much hangs beneath.
 
 INVARIANT: only the database writer changes the book, after its commit. A reader may run at any moment: a row is found
-once it is whole, and is not used again before it has been expired for an hour, when no reader can hold it any more.
+once it is whole, is not used again before it has been expired for an hour, and what is read must bear the id asked for.
 INVARIANT: a chain that cannot be read whole is no chain.
 """
 
@@ -131,7 +131,8 @@ class DelegationBook:
     def link(self, delegation_id: str) -> Link | None:
         """Return one delegation."""
         row = self._row_of(delegation_id)
-        return None if row is None else self._link(row)
+        found = None if row is None else self._link(row)
+        return found if found is not None and found.id == delegation_id else None
 
     def chain_of(self, delegation_id: str | None) -> Chain | None:
         """Return the chain that the delegation ends, as it stands now; None if any of it is not known."""
@@ -147,7 +148,9 @@ class DelegationBook:
                     return None
         except LookupError:
             return None
-        return Chain(tuple(reversed(links))) if links else None
+        if not links or links[0].id != delegation_id:  # spelt otherwise, or swept away while it was read
+            return None
+        return Chain(tuple(reversed(links)))
 
     def is_switched_off(self, lender: str, borrower: str) -> bool:
         """Whether `lender` may not lend to `borrower` for now."""

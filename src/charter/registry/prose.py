@@ -111,10 +111,15 @@ def risk(found: Mapping[str, Any]) -> str:
 
 
 def delegation(charter: Mapping[str, Any]) -> str:
-    """Return in one sentence who may lend the principal authority, for what and how long."""
-    lent = charter.get("delegation")
-    if not lent:
-        return "Nobody may lend it authority."
-    givers = ", ".join(_DELEGATES.get(giver, giver) for giver in lent["from"])
+    """Return in a few sentences who may lend the principal authority and to whom it may lend, for what and how long."""
+    lent = charter.get("delegation") or {}
+    givers = ", ".join(_DELEGATES.get(giver, giver) for giver in lent.get("from", ()))
+    takers = " or ".join(lent.get("to") or ())
     purposes = f" for {', '.join(lent['purposes'])}" if lent.get("purposes") else ""
-    return f"{givers} may lend it authority{purposes}, at most {lent['max_ttl']} at a time, {lent['max_depth']} deep."
+    bounds = f"at most {lent['max_ttl']} at a time, {lent['max_depth']} deep" if lent else ""
+    sentences = [f"{givers} may lend it authority{purposes}, {bounds}." if givers else "Nobody may lend it authority."]
+    if takers:
+        sentences.append(f"It may lend authority to {takers}{'' if givers else f'{purposes}, {bounds}'}.")
+    if systems := sorted({grant["system"] for grant in lent.get("ceiling") or ()}):
+        sentences.append(f"People whose entitlements are not written down lend it at most {', '.join(systems)}.")
+    return " ".join(sentences)
