@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 
+from charter.core.values import Secret
+from charter.gateway.broker import Credential, Gone, ProviderError
+from charter.registry.lease import Lease
+from charter.registry.principal import SystemRecord
+
 
 class FixedClock:
     """A clock that stands still until a test moves it."""
@@ -43,3 +48,42 @@ class CountingEntropy:
 
     def bytes(self, nbytes: int) -> bytes:
         return self._next().to_bytes(nbytes, "big")
+
+
+class FakeProvider:
+    """A system that makes credentials in memory, and can be told to fail. Keeps gateway.broker.Provider's promises."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, tuple[tuple[str, str], ...]] = {}  # by name: the rights it has
+        self.down: str | None = None  # why nothing can be asked of it
+        self.lost_answer = False  # it makes what it is asked for, and the answer never comes
+        self.attempts = 0
+
+    def handle(self, lease_id: str, _record: SystemRecord) -> dict[str, str]:
+        return {"name": f"fake-{lease_id}"}
+
+    def issue(self, _record: SystemRecord, lease: Lease) -> Credential:
+        self._must_be_up(perhaps_made=False)
+        self.made[lease.handle["name"]] = tuple((right.action, right.on) for right in lease.rights)
+        if self.lost_answer:
+            raise ProviderError("the answer got lost", perhaps_made=True)
+        return Credential("fake", {"FAKE_KEY": Secret(b"of the fake")}, lease.expires_at)
+
+    def renew(self, _record: SystemRecord, _lease: Lease, _at: dt.datetime, until: dt.datetime) -> Credential:
+        self._must_be_up(perhaps_made=True)
+        return Credential("fake", {}, until)
+
+    def revoke(self, _record: SystemRecord, lease: Lease) -> Gone:
+        self.attempts += 1
+        self._must_be_up(perhaps_made=True)
+        return Gone.MISSING if self.made.pop(lease.handle["name"], None) is None else Gone.REMOVED
+
+    def tidy_after(self, _lease: Lease) -> dt.datetime | None:
+        return None
+
+    def tidy(self, _record: SystemRecord, _lease: Lease) -> None:
+        return None
+
+    def _must_be_up(self, *, perhaps_made: bool) -> None:
+        if self.down is not None:
+            raise ProviderError(self.down, perhaps_made=perhaps_made)

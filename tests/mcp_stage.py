@@ -118,7 +118,8 @@ class TablePipeline:
         if call.tool in self.held:
             return Refused("vrd_2", Escalate((a_reason(Layer.APPROVAL),), ("payments-lead",)), "apr_7")
         permit = self.permits.issue(verdict_id="vrd_3", principal_id=bearer.principal_id, call=call)
-        return Admitted("vrd_3", 1, self._forward(permit, bearer, call, deadline))
+        messages = self._forward(permit, bearer, call, deadline)
+        return Admitted("vrd_3", 1, messages, is_approved=False, give_up=lambda: self.permits.discard(permit))
 
     async def _forward(
         self, permit: Any, bearer: Bearer, call: Call, deadline: Deadline

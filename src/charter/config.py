@@ -23,7 +23,7 @@ BUNDLE_PATH = "/.well-known/spiffe-bundle"  # of our trust bundle, at every door
 _PREFIX = "CHARTER_"
 # What `charter run` gives to the agent it starts: no settings, but in the environment of commands it runs.
 _GIVEN_TO_AGENTS = frozenset({"CHARTER_PRINCIPAL", "CHARTER_MCP_CONFIG", "CHARTER_TOKEN_FILE"})
-_GIVEN_PREFIX = "CHARTER_MCP_URL_"
+_GIVEN_PREFIX = ("CHARTER_MCP_URL_", "CHARTER_LEASE_")
 # Secrets of Charter's own: no settings, since those are shown; read once by whoever opens the master key, and handed to
 # nobody. INVARIANT: no child process gets a variable that begins like this, whatever asks for it.
 _SECRET_PREFIXES = ("CHARTER_MASTER_", "CHARTER_OIDC_SECRET")

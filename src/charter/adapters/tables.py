@@ -366,3 +366,30 @@ person_connection = sa.Table(  # refresh tokens of people who let Charter act fo
     sa.Column("created_at", _time, nullable=False),
     sa.Column("changed_at", _time, nullable=False),
 )
+lease = sa.Table(  # credentials made for one principal each; no secret
+    "lease",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("principal_id", sa.String(40), sa.ForeignKey("principal.id"), nullable=False, index=True),
+    sa.Column("system", sa.String(63), nullable=False, index=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("system_body", _json, nullable=False),  # as it was: where to revoke
+    sa.Column("system_digest", sa.String(71), nullable=False),
+    sa.Column("holder", _json, nullable=False),
+    sa.Column("rights", _json, nullable=False),
+    sa.Column("handle", _json, nullable=False),  # the name of what is made outside
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("ttl_seconds", sa.Integer, nullable=False),
+    sa.Column("created_at", _time, nullable=False),
+    sa.Column("expires_at", _time, nullable=False),
+    sa.Column("ends_at", _time, nullable=False),
+    sa.Column("issued_at", _time, nullable=True),
+    sa.Column("renewals", sa.Integer, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_try_at", _time, nullable=True),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("seen_missing", sa.Integer, nullable=False),
+    sa.Column("tidy_at", _time, nullable=True, index=True),
+    sa.Column("changed_at", _time, nullable=True),
+)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from charter.adapters.aws_callers import AwsCallers
+from charter.adapters.aws_leases import AwsLeases
 from charter.adapters.cedar import CedarEngine
 from charter.adapters.custody import NodeCustody
 from charter.adapters.database import Database
@@ -21,9 +22,11 @@ from charter.adapters.document_fetch import DocumentFetcher
 from charter.adapters.engine import sqlite_url
 from charter.adapters.identity_store import SqlIdentity
 from charter.adapters.issuer_keys import IssuerKeys
+from charter.adapters.lease_upstream import Upstreams
 from charter.adapters.master_place import Surroundings
 from charter.adapters.oauth_tokens import OAuthTokens
 from charter.adapters.oidc_provider import OidcProvider
+from charter.adapters.postgres_leases import PostgresLeases
 from charter.adapters.registry_store import load_live
 from charter.adapters.seal_store import SqlDataKeys, SqlSeals
 from charter.adapters.transaction import Frame
@@ -31,6 +34,7 @@ from charter.adapters.upstream import McpUpstreams, UpstreamSettings
 from charter.adapters.upstream_secrets import Broker
 from charter.bootstrap.house import House
 from charter.bootstrap.keys import Keys
+from charter.bootstrap.lease_room import LeaseRoom
 from charter.bootstrap.policy_watch import hear_disagreement
 from charter.bootstrap.slices import SliceCache
 from charter.bootstrap.tending import hear_tools
@@ -42,6 +46,7 @@ from charter.core.entropy import Entropy, SystemEntropy
 from charter.core.errors import ErrorCode, IntegrityError, MalformedError
 from charter.core.keys import Signer
 from charter.core.values import Secret
+from charter.gateway.broker import Provider
 from charter.gateway.permit import PermitLedger
 from charter.gateway.pins import ToolList
 from charter.gateway.pipeline import Pipeline
@@ -55,6 +60,7 @@ from charter.identity.tokens import AccessTokens
 from charter.identity.trust import Trust
 from charter.identity.vault import Vault
 from charter.identity.x509_authority import Authorities
+from charter.lifecycle.leases import LeaseBook, orphaned
 from charter.policy.shadow import CompiledEngine
 from charter.registry.directory import Person
 from charter.registry.estate import TextFile
@@ -192,6 +198,7 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
     upstreams = McpUpstreams(
         live, permits, clock, UpstreamSettings(settings.estate.resolve(), variable, proof_of=broker.proof), hear
     )
+    everything = Upstreams(upstreams, live, permits)
     pipeline = Pipeline(
         live=live,
         slices=slices,
@@ -199,7 +206,7 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
         verifier=tokens,
         proofs=proofs,
         writer=database,
-        upstream=upstreams,
+        upstream=everything,
         permits=permits,
         streams=OpenStreams(),
         clock=clock,
@@ -218,6 +225,7 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
         ring=keys.ring,
         trust=trust,
         broker=broker,
+        reach=everything,
         tokens=tokens,
         failures=Failures(clock),
         proofs=proofs,
@@ -229,12 +237,26 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
         provider=_provider(settings, clock),
     )
     house.farewells.append(lambda person: _end_what_they_lent(pipeline, person))
+    house.leasing = _leasing(house, database)
     return house
 
 
 def _end_what_they_lent(pipeline: Pipeline, person: Person) -> None:
     if person.email is not None:
         pipeline.withdrawn(person.email.lower(), f"`{person.email}` left, as the directory has it")
+
+
+def _leasing(house: House, database: Database[HouseTransaction]) -> LeaseRoom:
+    """Return the leases of the house, as the database has them; what a process that died was making is ended."""
+    book = LeaseBook()
+    for lease in database.read(lambda tx: tx.leases.alive()):
+        book.show(lease)
+    database.write(lambda tx: orphaned(tx, book))
+    providers: dict[str, Provider] = {
+        "postgres": PostgresLeases(house.broker.secret, house.entropy),
+        "aws": AwsLeases(house.broker.secret),
+    }
+    return LeaseRoom(house, providers, book)
 
 
 def _provider(settings: Settings, clock: Clock) -> OidcProvider | None:

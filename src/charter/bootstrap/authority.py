@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from charter.bootstrap import lease_keeping
 from charter.bootstrap.inventory import approval_view
 from charter.core.errors import ErrorCode, MalformedError
 from charter.identity import credential
@@ -13,13 +14,14 @@ from charter.identity.secret import fresh_secret, keep_secret
 from charter.identity.weakness import reconcile
 from charter.identity.x509_authority import Authority, AuthorityRole
 from charter.lifecycle import approvals as answering
-from charter.lifecycle import emergency
+from charter.lifecycle import emergency, leases
 from charter.registry.standing import Move
 
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
     from charter.bootstrap.transaction import HouseTransaction
 
+SETTLE_SECONDS = 5.0  # that a withdrawal waits for credentials at other systems to be taken back
 _ENDING = (Move.SUSPEND, Move.KILL, Move.RETIRE)
 
 
@@ -50,11 +52,23 @@ async def move(house: House, name: str, to: Move, *, actor: str, reason: str) ->
         done = emergency.move(tx, name, to, actor=actor, reason=reason, then=after_commit)
         if to in (Move.KILL, Move.RETIRE):
             reconcile(tx, [done.principal], entropy=house.entropy, actor=actor)
+        if to in _ENDING:
+            why = f"the authority of `{name}` was withdrawn: {to.value}"
+            leased.extend(
+                each.id for each in leases.end_all(tx, house.leasing.book, principal.id, why=why, actor=actor)
+            )
         return done
 
+    leased: list[str] = []
     moved = await house.database.awrite(work)
     for streams, permits in ended:
         step(f"{streams} open streams ended, {permits} unspent permits withdrawn")
+    if leased:
+        revoked = await lease_keeping.settle(house.leasing, leased, SETTLE_SECONDS)
+        step(
+            f"{revoked} of {len(leased)} leases revoked"
+            + ("" if revoked == len(leased) else "; the rest is tried again")
+        )
     return {"name": name, "before": moved.before.value, "after": moved.after.value, "steps": steps, "reason": reason}
 
 

@@ -12,11 +12,14 @@ from charter.adapters.bundle_fetch import BundleFetcher
 from charter.adapters.database import Database
 from charter.adapters.datafolder import DataFolder
 from charter.adapters.issuer_keys import IssuerKeys
+from charter.adapters.lease_upstream import Upstreams
 from charter.adapters.oidc_provider import OidcProvider
 from charter.adapters.upstream import McpUpstreams
 from charter.adapters.upstream_secrets import Broker
+from charter.bootstrap import lease_keeping
 from charter.bootstrap.federation import keep_asking
 from charter.bootstrap.keys import Keys
+from charter.bootstrap.lease_room import LeaseRoom
 from charter.bootstrap.slices import SliceCache
 from charter.bootstrap.tending import tend
 from charter.bootstrap.transaction import HouseTransaction
@@ -52,6 +55,7 @@ class House:
     ring: KeyRing
     trust: Trust
     broker: Broker
+    reach: Upstreams
     tokens: AccessTokens
     failures: Failures
     proofs: ProofMemory
@@ -63,6 +67,7 @@ class House:
     bundle_fetcher: BundleFetcher = field(default_factory=BundleFetcher)  # of the trust domains we federate with
     provider: OidcProvider | None = None  # where people sign in
     farewells: list[Callable[[Person], None]] = field(default_factory=list)  # told, on the writer's thread, who left
+    leasing: LeaseRoom = field(init=False)
     pending: PendingConnections = field(default_factory=PendingConnections)
 
     @property
@@ -96,9 +101,13 @@ class House:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
-        """Run what a serving house does beside answering: expiring approvals, counting failures."""
+        """Run what a serving house does beside answering: expiring approvals, counting failures, keeping leases."""
         stop = asyncio.Event()
-        tasks = [asyncio.create_task(tend(self, stop)), asyncio.create_task(keep_asking(self, stop))]
+        tasks = [
+            asyncio.create_task(tend(self, stop)),
+            asyncio.create_task(keep_asking(self, stop)),
+            asyncio.create_task(lease_keeping.keep(self.leasing, stop)),
+        ]
         try:
             yield
         finally:
@@ -109,5 +118,6 @@ class House:
         """End children and connections, let the last outcomes be recorded, close the database, give the lock back."""
         await self.upstreams.aclose()
         await self.pipeline.settled()
+        self.leasing.close()
         await asyncio.to_thread(self.database.close)
         self.folder.close()

@@ -8,6 +8,7 @@ from charter.adapters.delegation_store import SqlDelegations
 from charter.adapters.directory_store import SqlDirectory
 from charter.adapters.gateway_store import SqlApprovals, SqlLimits
 from charter.adapters.identity_store import SqlIdentity
+from charter.adapters.lease_store import SqlLeases
 from charter.adapters.passkey_store import SqlPasskeys
 from charter.adapters.registry_store import RegistryStore
 from charter.adapters.seal_store import SqlDataKeys, SqlSeals
@@ -73,6 +74,11 @@ class HouseTransaction(SqlTransaction):
     def passkeys(self) -> SqlPasskeys:
         """The local operator's passkeys."""
         return SqlPasskeys(self.connection)
+
+    @cached_property
+    def leases(self) -> SqlLeases:
+        """Credentials made at systems."""
+        return SqlLeases(self.connection)
 
     @cached_property
     def approvals(self) -> SqlApprovals:

@@ -8,11 +8,13 @@ import os
 import signal
 import stat
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from charter.cli.agent_keys import AgentTokens, OwnAuthority, agent_key
+from charter.cli.agent_leases import LeaseClient, leased, without_others
 from charter.cli.agent_lending import Side, borrowed, exchanging, read_token
 from charter.cli.context import Context
 from charter.cli.control import segment
@@ -50,8 +52,8 @@ def obtain_token(context: Context, name: str, system: str, behalf: Behalf) -> di
     return answer | {"resource": resource, "principal": principal["name"], "client_id": principal["id"]}
 
 
-def run_agent(context: Context, name: str, command: list[str], behalf: Behalf) -> int:
-    """Run `command` as principal `name`; return its exit code.
+def run_agent(context: Context, name: str, command: list[str], behalf: Behalf, lease: Sequence[str] = ()) -> int:
+    """Run `command` as principal `name`, with leases on the systems `lease`; return its exit code.
 
     Raises:
         MalformedError: there is no command.
@@ -65,8 +67,9 @@ def run_agent(context: Context, name: str, command: list[str], behalf: Behalf) -
         raise DeniedError(
             ErrorCode.NOT_STANDING, f"`{name}` is {principal['standing']}", help="it has no authority to act"
         )
-    systems = _on_behalf(context, principal, tokens, behalf)
-    return asyncio.run(_run(principal, tokens, words, systems))
+    reached = _on_behalf(context, principal, tokens, behalf)
+    systems = [system for system in reached if system not in principal["leased"]]
+    return asyncio.run(_run(principal["name"], tokens, words, systems, list(dict.fromkeys(lease))))
 
 
 def _agent(context: Context, name: str) -> tuple[dict[str, Any], AgentTokens]:
@@ -74,6 +77,7 @@ def _agent(context: Context, name: str) -> tuple[dict[str, Any], AgentTokens]:
     control = context.control
     control.must_run()
     principal = control.get(f"/v1/principals/{segment(name)}")
+    principal["leased"] = [each["system"] for each in control.get("/v1/systems")["systems"] if "lease" in each]
     issuer = control.get("/v1/status")["issuer"]
     key = agent_key(context.settings.key_folder, issuer, name)
     if not any(known["jwk"] == key.jwk and known["standing"] == "active" for known in principal["keys"]):
@@ -120,14 +124,17 @@ def _lend(context: Context, name: str, behalf: Behalf) -> str:
     return str(context.control.post("/v1/delegations", body)["id"])
 
 
-async def _run(principal: dict[str, Any], tokens: AgentTokens, command: list[str], systems: list[str]) -> int:
+async def _run(name: str, tokens: AgentTokens, command: list[str], systems: list[str], lease: list[str]) -> int:
     endpoints = {system: f"{tokens.issuer}/mcp/{system}" for system in systems}
     secret = tokens.entropy.token(24)
     async with relaying(Relay(endpoints, secret, tokens.headers, forget=tokens.forget, learn=tokens.learn)) as base:
         urls = {system: f"{base}/{secret}/{system}" for system in systems}
         with tempfile.TemporaryDirectory(prefix="charter-run-") as folder:
-            environment = _environment(principal["name"], urls, Path(folder))
-            return await _child(command, environment)
+            environment = _environment(name, urls, Path(folder))
+            if not lease:
+                return await _child(command, environment)
+            async with leased(LeaseClient(tokens), lease, Path(folder)) as given:
+                return await _child(command, without_others(environment, given) | given)
 
 
 def _environment(name: str, urls: dict[str, str], folder: Path) -> dict[str, str]:

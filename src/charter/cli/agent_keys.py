@@ -178,8 +178,10 @@ class AgentTokens:
                 help="let the server's public URL begin with https://",
             )
 
-    async def headers(self, method: str, resource: str) -> dict[str, str]:
+    async def headers(self, method: str, resource: str, url: str | None = None) -> dict[str, str]:
         """Return the headers that prove who calls `resource`; the token is fetched or refreshed as needed.
+
+        `url` is the address that is called, where it is not the resource itself.
 
         Raises:
             CharterError: there is no token to be had.
@@ -191,7 +193,7 @@ class AgentTokens:
                 answer = await self.fetch(resource)
                 held = (answer["access_token"], asked + answer["expires_in"])
                 self._held[resource] = held
-        return {"authorization": f"DPoP {held[0]}", "dpop": self.proof(method, resource, held[0])}
+        return {"authorization": f"DPoP {held[0]}", "dpop": self.proof(method, url or resource, held[0])}
 
     def forget(self, resource: str) -> None:
         """Forget the token for `resource`: the gateway did not take it."""

@@ -20,6 +20,7 @@ from charter.cli import (
     estate_commands,
     evidence_commands,
     key_commands,
+    lease_commands,
     login_commands,
     people_commands,
     principal_commands,
@@ -60,6 +61,7 @@ for commands in (
     evidence_commands,
     key_commands,
     trust_commands,
+    lease_commands,
 ):
     commands.register(app)
 

@@ -170,6 +170,10 @@ def run(
     on_behalf_of: OnBehalfOf = None,
     purpose: Purpose = None,
     lasts: Lasts = None,
+    lease: Annotated[
+        list[str] | None,
+        typer.Option(help="Give it a lease on this system (postgres, aws); repeat for several.", show_default=False),
+    ] = None,
 ) -> None:
     """Run a command as principal NAME: it gets NAME's identity and its MCP endpoints, without a change to its code.
 
@@ -180,6 +184,9 @@ def run(
     With --on-behalf-of it acts for somebody: for a person, who lends it authority for --purpose and --for; under a
     delegation that is there (del_…); or for the principal whose token, made with --may-act, is in @FILE.
 
+    With --lease it also finds a credential of its own on that system, for what the charter grants there and for as long
+    as it runs: DATABASE_URL and PG… for a database, an AWS profile for AWS.
+
     Example: charter run refund-agent -- python my_agent.py
 
     Example: charter run refund-agent --on-behalf-of maria@example.com --purpose dispute-handling -- python my_agent.py
@@ -188,7 +195,9 @@ def run(
     """
     from charter.cli.agent import Behalf, run_agent
 
-    raise typer.Exit(run_agent(context_of(context), name, context.args, Behalf(on_behalf_of, purpose, lasts)))
+    raise typer.Exit(
+        run_agent(context_of(context), name, context.args, Behalf(on_behalf_of, purpose, lasts), lease or ())
+    )
 
 
 def demo(

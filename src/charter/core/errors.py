@@ -63,6 +63,8 @@ class ErrorCode(StrEnum):
     UNKNOWN_APPROVAL = "unknown_approval"
     UNKNOWN_FINDING = "unknown_finding"
     UNKNOWN_PERSON = "unknown_person"
+    UNKNOWN_LEASE = "unknown_lease"
+    EXCESS_PRIVILEGE = "excess_privilege"
     UNKNOWN_SECRET = "unknown_secret"  # noqa: S105
     NOT_BOUND_TO_SYSTEM = "not_bound_to_system"
     NOT_CONNECTED = "not_connected"

@@ -46,6 +46,13 @@ class EntryKind(StrEnum):
     CREDENTIAL_REGISTERED = "credential.registered"
     CREDENTIAL_REVOKED = "credential.revoked"
     KEY_ROTATED = "key.rotated"
+    LEASE_RECORDED = "lease.recorded"  # a credential for one principal is about to be made at a system
+    LEASE_ISSUED = "lease.issued"
+    LEASE_RENEWED = "lease.renewed"
+    LEASE_ENDING = "lease.ending"  # it is revoked from now on, until that is done
+    LEASE_REVOKED = "lease.revoked"
+    LEASE_NOT_REVOKED = "lease.not-revoked"  # an attempt failed
+    LEASE_FAILED = "lease.failed"  # nothing was made
     PERSON_CONNECTED = "person.connected"  # a person let Charter act for them at an upstream, or no more
     VAULT_CHANGED = "vault.changed"  # a secret that Charter holds was put in, bound or removed; never the secret
     AUTHORITY_ROTATED = "authority.rotated"  # an X.509 authority of our trust domain

@@ -103,6 +103,10 @@ def _known_action(record: SystemRecord, call: Call, link: str) -> str | Deny:
             f"did you mean `{close}`?" if close else f"import it: charter systems import {system.system}",
             link,
         )
+    if (
+        system.is_leased
+    ):  # what the action lets do stands in the system's file, not in a definition that lives elsewhere
+        return action
     pin = system.actions[action].pin
     if pin is None or call.tool_pin is None or pin != call.tool_pin:
         why = (

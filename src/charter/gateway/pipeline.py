@@ -91,6 +91,8 @@ class Admitted:
     verdict_id: str
     entry_index: int
     messages: AsyncIterator[Message]
+    is_approved: bool  # whether a person's approval was spent on it
+    give_up: Callable[[], None]  # in place of iterating: the permit is forgotten, the verdict closed, limits given back
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,12 @@ class Pipeline:
                 if stopped is not None:
                     self.permits.discard(permit)
                 messages = self._forward(permit, bearer, call, deadline, recorded)
-                return Admitted(recorded.verdict_id, recorded.index, messages)
+
+                def give_up() -> None:
+                    self._give_up(permit, bearer, call, recorded)
+
+                is_approved = bool(recorded.verdict.approvals_used)
+                return Admitted(recorded.verdict_id, recorded.index, messages, is_approved, give_up)
             case Deny() | Escalate() as verdict:
                 return Refused(recorded.verdict_id, verdict, recorded.approval_id)
 
@@ -260,6 +267,13 @@ class Pipeline:
         finally:
             self.permits.discard(permit)
             self._record_outcome(outcome, bearer, call, recorded)
+
+    def _give_up(self, permit: Permit, bearer: Bearer, call: Call, recorded: Recorded) -> None:
+        """Close the verdict of a call that is not made after all."""
+        self.permits.discard(permit)
+        outcome = Outcome(self.clock.monotonic())
+        outcome.end("given-up", sent=False)
+        self._record_outcome(outcome, bearer, call, recorded)
 
     def _record_outcome(self, outcome: Outcome, bearer: Bearer, call: Call, recorded: Recorded) -> None:
         """Record how the call ended, and give limits back if it surely did not happen, without making anyone wait."""

@@ -18,6 +18,11 @@ _PORTS = {"http": 80, "https": 443}
 
 def destination_of(system: System) -> str:
     """Return every place that secrets of `system` go to, as one line; "" if there is none."""
+    if system.postgres is not None:
+        place = system.postgres
+        return f"postgresql://{place.user}@{place.host}:{place.port}/{place.database} tls {place.tls}"
+    if system.aws is not None:
+        return f"{system.aws.role} in {system.aws.region}"
     match system.upstream:
         case HttpUpstream() as upstream:
             places = {_place(upstream.url)}
@@ -45,6 +50,9 @@ def needs_broker(system: System) -> bool:
 
 
 def _references(system: System) -> list[str]:
+    own = (system.postgres.password if system.postgres else None, system.aws.secret if system.aws else None)
+    if system.is_leased:
+        return [secret for secret in own if secret is not None]
     match system.upstream:
         case HttpUpstream(credential=credential) if credential is not None:
             return [credential.secret] if credential.secret is not None else []

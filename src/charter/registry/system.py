@@ -29,10 +29,20 @@ from charter.registry.charter import (
     Pattern,
     SystemName,
     Text,
+    write_duration,
 )
 from charter.registry.data_class import DataFlow, Touched
 from charter.registry.directory import fold
 from charter.registry.grant import Place
+from charter.registry.leasing import (
+    MIN_AWS,
+    OBJECT,
+    AwsPlace,
+    LeaseTerms,
+    PostgresPlace,
+    fault_of_iam,
+    fault_of_sql,
+)
 from charter.registry.problem import PlacedError, suggestion
 from charter.registry.upstream_credential import SecretRef, UpstreamCredential, VariableName
 
@@ -47,6 +57,11 @@ class SystemKind(StrEnum):
     HTTP = "http"
     MODEL = "model"
     DATABASE = "database"
+    POSTGRES = "postgres"  # reached with a lease: a role of its own
+    AWS = "aws"  # reached with a lease: a session of a role
+
+
+LEASED = frozenset({SystemKind.POSTGRES, SystemKind.AWS})
 
 
 # What credentials look like: model and cloud keys, tokens, private keys, passwords within URLs.
@@ -145,6 +160,8 @@ class Action(Model):
 
     tool: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=128)]
     effect: Effect
+    verbs: Annotated[tuple[str, ...], Field(min_length=1, max_length=64)] | None = None  # of a leased system
+    on: Annotated[tuple[str, ...], Field(min_length=1, max_length=200)] | None = None  # its tables or resources
     object: Pattern = "*"  # `charge/{charge_id}`: braces take an argument of the call
     data: tuple[DataClass, ...] | None = None  # None: the system's
     data_flow: DataFlow | None = None  # which of them are read, written or sent; the others by the effect
@@ -185,6 +202,9 @@ class System(Model):
     data: tuple[DataClass, ...] = ()
     upstream: Upstream | None = None
     groups: Annotated[dict[Name, ObjectGroup], Field(max_length=200)] | None = None
+    postgres: PostgresPlace | None = None
+    aws: AwsPlace | None = None
+    lease: LeaseTerms | None = None
     actions: dict[ActionName, Action] = Field(default_factory=dict, max_length=1000)
 
     @model_validator(mode="after")
@@ -207,6 +227,57 @@ class System(Model):
             raise PlacedError(("provider",), "only a system of the kind model has a `provider`")
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _name_lease_calls(cls, data: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+        """Fill in what actions of a leased system need not say: the call that leases is named like the action."""
+        actions = data.get("actions") if isinstance(data, dict) else None
+        if not isinstance(actions, dict) or data.get("kind") not in {kind.value for kind in LEASED}:
+            return data
+        filled = {
+            name: {"tool": name, "object": OBJECT} | action if isinstance(action, dict) else action
+            for name, action in actions.items()
+        }
+        return data | {"actions": filled}
+
+    @model_validator(mode="after")
+    def _is_of_its_kind(self) -> System:
+        for name in ("postgres", "aws"):
+            is_there = getattr(self, name) is not None
+            if is_there and self.kind != name:
+                raise PlacedError((name,), f"`{name}` says where a system of the kind {name} is")
+            if self.kind == name and not is_there:
+                raise PlacedError(("kind",), f"`{name}` is missing: where the system is")
+        if self.is_leased and self.lease is None:
+            raise PlacedError(("kind",), "`lease` is missing; write `lease: {ttl: 15m}`")
+        if self.lease is not None and not self.is_leased:
+            raise PlacedError(("lease",), "`lease` says how long leases live, on systems of the kinds postgres and aws")
+        if self.is_leased and self.upstream is not None:
+            raise PlacedError(("upstream",), "a leased system has no upstream: agents reach it themselves")
+        if self.aws is not None and self.lease is not None and self.lease.ttl < MIN_AWS:
+            raise PlacedError(("lease", "ttl"), f"AWS gives sessions of {write_duration(MIN_AWS)} at least")
+        for name, action in self.actions.items():
+            self._check_action(name, action)
+        return self
+
+    def _check_action(self, name: str, action: Action) -> None:
+        if not self.is_leased:
+            wrong = next((field for field in ("verbs", "on") if getattr(action, field) is not None), None)
+            if wrong is not None:
+                raise PlacedError(
+                    ("actions", name, wrong), f"`{wrong}` belongs to systems of the kinds postgres and aws"
+                )
+            return
+        for field in ("verbs", "on"):
+            if getattr(action, field) is None:
+                raise PlacedError(("actions", name), f"`{field}` is missing: what a lease lets do, and on what")
+        if (action.tool, action.object) != (name, OBJECT):
+            raise PlacedError(("actions", name), "an action of a leased system has neither `tool` nor `object`")
+        check = fault_of_sql if self.kind is SystemKind.POSTGRES else fault_of_iam
+        fault = check(action.verbs or (), action.on or (), action.effect)
+        if fault is not None:
+            raise PlacedError(("actions", name, fault[0]), fault[1])
+
     @model_validator(mode="after")
     def _one_action_per_tool(self) -> System:
         seen: dict[str, str] = {}
@@ -216,6 +287,11 @@ class System(Model):
                 raise PlacedError(("actions", name, "tool"), text)
             seen[action.tool] = name
         return self
+
+    @property
+    def is_leased(self) -> bool:
+        """Whether it is reached with a lease."""
+        return self.kind in LEASED
 
     def to_json(self) -> dict[str, Any]:
         """Return the system as plain JSON, in the shape of its file."""

@@ -107,11 +107,13 @@ def machine_app(house: House) -> App:
 
 def _machine_routes(house: House, *, mtls: bool = False) -> dict[str, App]:
     from charter.server.gateway import GatewayApp
+    from charter.server.leases import LeaseApp
     from charter.server.oauth import OAuthApp
 
     gateway, oauth = GatewayApp.of(house, mtls=mtls), OAuthApp.of(house, mtls=mtls)
     return {
         "/mcp/": gateway,
+        "/lease/": LeaseApp.of(house, gateway),
         "/.well-known/oauth-protected-resource": gateway,
         BUNDLE_PATH: BundleApp.of(house),
         "/.well-known/": oauth,

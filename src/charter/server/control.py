@@ -26,6 +26,7 @@ from charter.console.signin import SignIn
 from charter.core.errors import CharterError, ErrorCode, UnavailableError
 from charter.registry.standing import Move
 from charter.server.control_delegations import delegations
+from charter.server.control_leases import leases
 from charter.server.control_people import people
 from charter.server.control_shape import Command, Person, Reason, ReasonIfAny, house_of
 from charter.server.control_trust import trust
@@ -123,7 +124,7 @@ def control_app(house: House, signin: SignIn | None = None) -> FastAPI:
     app = FastAPI(title="Charter control API", version="1", docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.house = house
     app.state.signin = signin
-    for router in (principals, estate, approvals, people, delegations, trust, vault, evidence, operations):
+    for router in (principals, estate, approvals, people, delegations, trust, vault, leases, evidence, operations):
         app.include_router(router, prefix="/v1")
 
     app.add_middleware(_Bounded)

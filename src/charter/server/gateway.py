@@ -148,6 +148,19 @@ class GatewayApp:
             failed=house.failures.failed,
         )
 
+    def caller(self, head: Head, system: str) -> Bearer:
+        """Return who calls for `system`; what did not mean to come here, or proves nothing, is refused.
+
+        Raises:
+            HttpRefusal: with where to get a token.
+        """
+        self._check_head(head)
+        return self._authenticate(head, system)
+
+    def nonce_for(self, head: Head) -> tuple[tuple[bytes, bytes], ...]:
+        """Return the header that gives whoever sends proofs the nonce for the next one (RFC 9449 section 9)."""
+        return self._nonce(head)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":  # no websockets here; the lifespan is the server's

@@ -1,0 +1,54 @@
+"""Where allowed calls go: to an MCP server, or, for leased systems, into the batch that leads to one lease.
+
+INVARIANT: a call spends its permit before it counts, and a batch makes nothing until all of its calls have counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from charter.adapters.upstream import McpUpstreams
+from charter.core.clock import Deadline
+from charter.core.errors import ErrorCode
+from charter.gateway.broker import Batch
+from charter.gateway.call import Call
+from charter.gateway.permit import Permit, PermitLedger
+from charter.gateway.pins import ToolDefinition, UpstreamError
+from charter.registry.principal import LiveEstate, SystemRecord
+
+Message = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Upstreams:
+    """All upstreams. Satisfies gateway.pipeline.Upstream."""
+
+    mcp: McpUpstreams
+    live: LiveEstate
+    permits: PermitLedger
+    batches: dict[str, Batch] = field(default_factory=dict)  # by the lease they lead to
+
+    async def tools(self, record: SystemRecord, deadline: Deadline) -> tuple[ToolDefinition, ...]:
+        """Return the definitions of the tools a system has right now; a leased one has none."""
+        return () if record.system.is_leased else await self.mcp.tools(record, deadline)
+
+    def call(self, permit: Permit, call: Call, deadline: Deadline) -> AsyncIterator[Message]:
+        """Spend `permit` on `call`; yield notifications, then one result or error."""
+        record = self.live.systems.get(call.system)
+        if record is None or not record.system.is_leased:
+            return self.mcp.call(permit, call, deadline)
+        return self._counted(permit, call)
+
+    async def _counted(self, permit: Permit, call: Call) -> AsyncIterator[Message]:
+        self.permits.redeem(permit, call)
+        batch = self.batches.get(call.request_id or "")
+        if batch is None:
+            raise UpstreamError(
+                ErrorCode.UNSUPPORTED,
+                f"`{call.system}` is reached with a lease, not by calls",
+                sent=False,
+                help=f"charter run … --lease {call.system}",
+            )
+        yield {"result": {"content": [], "structuredContent": dict(await batch.join())}}
