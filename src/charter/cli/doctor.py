@@ -47,6 +47,11 @@ def _checks(context: Context) -> Iterator[Check]:
     yield _attempt("keys at rest", "see docs/operating.md, Keys at rest", lambda: _seals(context))
     yield _attempt("vault", "charter vault ls says how", lambda: _vault(context))
     yield _attempt(
+        "leases",
+        "charter leases ls shows each with its error; docs/leases.md says what to do",
+        lambda: _leases(context),
+    )
+    yield _attempt(
         "evidence", "copy the data folder before anything else; then charter evidence verify", lambda: _log(context)
     )
 
@@ -127,6 +132,15 @@ def _vault(context: Context) -> tuple[bool, str]:
         for system in set(secret["moved"]) & set(secret["used_by"]):
             return False, f"`{system}` leads elsewhere than when `{secret['name']}` was bound to it"
     return True, f"{counted(len(found['secrets']), 'secret')}, {len(found['connections'])} connected people"
+
+
+def _leases(context: Context) -> tuple[bool, str]:
+    """Ask whether every credential that was to be taken back is."""
+    counts = context.control.get("/v1/leases")["counts"]
+    told = f"{counts['in_use']} in use, {counts['revoking']} being revoked"
+    if counts["overdue"]:
+        return False, f"{told}; the revocation of {counts['overdue']} failed and is tried again"
+    return True, told
 
 
 def _store(context: Context) -> tuple[bool, str]:
