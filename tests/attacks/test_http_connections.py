@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from charter.server import connection
 from doors import Agent, Doors, open_doors, run
 from mcp_stage import Background
+from served import served
 
 MOST = 4 * 1024 * 1024  # bytes an attacker tries to send
 
@@ -166,6 +169,23 @@ def test_nobody_takes_every_connection(tmp_path: Path) -> None:
             assert answer.startswith(b"HTTP/1.1 200 OK")
 
     run(go())
+
+
+def test_strangers_leave_descriptors_for_the_operator(tmp_path: Path) -> None:
+    """With few descriptors, strangers who take every connection there is do not keep a principal alive."""
+    with served(tmp_path / "estate") as scene, scene.terminal.but(before=("prlimit", "--nofile=160")).up() as server:
+        _, _, port = server.url.rpartition(":")
+        strangers = [socket.create_connection(("127.0.0.1", int(port)), 5) for _ in range(400)]
+        try:
+            for stranger in strangers:
+                with contextlib.suppress(OSError):
+                    stranger.send(b"GET ")
+            killed = {"move": "kill", "reason": "3 a.m.", "actor": "a@example.com"}
+            assert scene.asked("POST", "/v1/principals/charge-reader/move", killed)["after"] == "revoked"
+        finally:
+            for stranger in strangers:
+                stranger.close()
+        assert httpx.get(f"{server.url}/oauth/jwks").status_code == 200
 
 
 UPGRADE = (

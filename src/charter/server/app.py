@@ -35,6 +35,7 @@ from charter.server.connection import Connection
 from charter.server.control import control_app
 from charter.server.control_gate import ControlGate
 from charter.server.control_socket import listening
+from charter.server.descriptors import most_connections, take_descriptors
 from charter.server.forwarded import Forwarded
 from charter.server.gateway_http import send_json
 from charter.server.workload_door import workload_door
@@ -134,6 +135,7 @@ async def serve(settings: Settings, *, operator: str, announce: Callable[[Addres
         ConflictError: another server runs on this data folder, or the port is taken.
         MalformedError: this machine cannot listen there.
     """
+    take_descriptors()
     async with contextlib.AsyncExitStack() as undo:
         listeners, settings = _listeners(settings, undo)
         house = await asyncio.to_thread(build, settings, operator=operator)
@@ -247,7 +249,7 @@ def _server(app: App, *, http: type[Connection] = Connection, **more: Any) -> uv
             date_header=True,
             proxy_headers=False,
             timeout_graceful_shutdown=DRAIN_SECONDS,
-            limit_concurrency=4096,
+            limit_concurrency=most_connections(),
             **more,
         )
     )
