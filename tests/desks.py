@@ -16,6 +16,7 @@ from charter.console.pages import console_app
 from charter.console.signin import SignIn
 from charter.core.clock import rfc3339
 from charter.core.errors import AbsentError, ConflictError, DeniedError, ErrorCode, UnauthenticatedError
+from charter.identity.asking_client import AskingClient
 from charter.identity.passkey import Answer, Place
 from charter.identity.single_signon import Identity
 from charter.registry.access import Access
@@ -447,6 +448,18 @@ class FakeDesk:
     async def admit(self, identity: Identity, *, source: str) -> Access:
         self.admitted.append((identity.email, source))
         return self.access
+
+    async def asking_client(self, client_id: str, redirect_uri: str | None) -> tuple[AskingClient, str]:
+        raise AbsentError(ErrorCode.UNKNOWN_PRINCIPAL, f"no principal goes by {client_id} at {redirect_uri}")
+
+    def consent_card(self, principal_id: str, resource: str) -> Json:
+        raise AbsentError(ErrorCode.UNKNOWN_PRINCIPAL, f"no {principal_id} at {resource}")
+
+    async def consent(self, *agreed: str, **more: str) -> None:
+        self.asked.append(("consent", agreed, more))
+
+    async def consent_to_device(self, *agreed: str, **more: Any) -> None:
+        self.asked.append(("consent_to_device", agreed, more))
 
     def passkeys(self) -> list[Passkey]:
         return list(self.passkeys_kept)

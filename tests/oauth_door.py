@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 from charter.adapters.aws_callers import AwsCallers
 from charter.adapters.document_fetch import DocumentFetcher
 from charter.adapters.issuer_keys import IssuerKeys
+from charter.identity.asking import Consents
 from charter.identity.dpop import ProofMemory
 from charter.registry.charter import DelegationTerms
 from charter.registry.principal import Principal
@@ -138,6 +139,8 @@ def a_door(stage: Stage, **changed: Any) -> Door:
         proofs=ProofMemory(),
         issuer_keys=IssuerKeys(DocumentFetcher(), stage.clock),
         aws_callers=AwsCallers(DocumentFetcher()),
+        consents=Consents(stage.clock, stage.entropy),
+        consents_kept=lambda question: stage.database.read(lambda tx: question(tx.consents)),
         writer=stage.database,
         slices=grants,
         actor_proofs=lambda last: stage.database.read(lambda tx: tx.delegations.proofs(last)),

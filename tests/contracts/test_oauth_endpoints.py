@@ -129,7 +129,6 @@ FORM = {"grant_type": "client_credentials", "resource": PAYMENTS}
     [
         ({"grant_type": ""}, "invalid_request"),
         ({"grant_type": "password", "username": "a", "password": "b"}, "unsupported_grant_type"),
-        ({"grant_type": "authorization_code", "code": "x"}, "unsupported_grant_type"),
         ({"grant_type": "Client_Credentials"}, "unsupported_grant_type"),
         ({"resource": ""}, "invalid_target"),
         ({"scope": "everything"}, "invalid_scope"),
@@ -448,6 +447,7 @@ METHODS = [
     "federated_jwt",
     "aws_caller_identity",
     "spiffe_jwt",
+    "none",
     "client_secret_basic",
     "client_secret_post",
 ]
@@ -460,9 +460,12 @@ def test_the_metadata_says_what_there_is(local: Stage) -> None:
     assert told["issuer"] == ISSUER
     assert told["token_endpoint"] == TOKEN_ENDPOINT
     exchange = "urn:ietf:params:oauth:grant-type:token-exchange"
-    assert told["grant_types_supported"] == ["client_credentials", exchange]
+    device = "urn:ietf:params:oauth:grant-type:device_code"
+    grants = ["client_credentials", exchange, "authorization_code", "refresh_token", device]
+    assert told["grant_types_supported"] == grants
     for endpoint in ("token", "introspection", "revocation"):
-        assert told[f"{endpoint}_endpoint_auth_methods_supported"] == METHODS
+        methods = [name for name in METHODS if name != "none" or endpoint != "introspection"]
+        assert told[f"{endpoint}_endpoint_auth_methods_supported"] == methods
         assert told[f"{endpoint}_endpoint_auth_signing_alg_values_supported"] == ["ES256", "EdDSA"]
 
 
@@ -480,11 +483,6 @@ def test_the_jwks_has_public_halves_alone(local: Stage) -> None:
         assert set(key) == {"kty", "crv", "x", "y", "kid", "use", "alg"}
         required = {name: key[name] for name in ("crv", "kty", "x", "y")}
         assert key["kid"] == encode_base64url(hashlib.sha256(canonical(required)).digest())
-
-
-def test_the_authorization_endpoint_says_that_it_has_nothing_to_give(local: Stage) -> None:
-    answer = a_door(local).request("GET", "/oauth/authorize?response_type=code&client_id=x")
-    assert (answer.status, answer.body["error"]) == (400, "unsupported_response_type")
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,12 @@ REGISTERED_OAUTH_ERRORS = {
     "invalid_authorization_details",
     "invalid_dpop_proof",
     "use_dpop_nonce",
+    "invalid_client_metadata",
+    "invalid_redirect_uri",
+    "authorization_pending",
+    "slow_down",
+    "expired_token",
+    "access_denied",
     "temporarily_unavailable",
     "server_error",
 }

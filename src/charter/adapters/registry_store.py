@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from charter.adapters import registry_rows as rows
 from charter.adapters import tables as t
+from charter.adapters.consent_store import SqlConsents
 from charter.adapters.delegation_store import SqlDelegations
 from charter.adapters.directory_store import SqlDirectory
 from charter.adapters.finding_store import SqlFindings
@@ -354,6 +355,7 @@ def load_live(connection: sa.Connection, after: int = 0) -> LiveEstate:
         live.revoked_tokens[token.id] = token.expires_at
     live.issuers = store.issuers()
     live.directory = SqlDirectory(connection).load()
+    live.registered_clients = {each.client_id: each for each in SqlConsents(connection).clients()}
     live.central = store.central()
     for record in store.systems():
         live.systems[record.name] = record

@@ -141,6 +141,39 @@ group_member = sa.Table(
     sa.Column("group_id", sa.String(40), sa.ForeignKey("person_group.id"), primary_key=True),
     sa.Column("person_id", sa.String(40), sa.ForeignKey("person.id"), primary_key=True, index=True),
 )
+registered_client = sa.Table(  # RFC 7591
+    "registered_client",
+    metadata,
+    sa.Column("client_id", sa.String(40), primary_key=True),
+    sa.Column("principal_id", sa.String(40), sa.ForeignKey("principal.id"), nullable=False, index=True),
+    sa.Column("name", sa.String(120), nullable=False),
+    sa.Column("redirects", _json, nullable=False),
+    sa.Column("registered_at", _time, nullable=False),
+)
+consent_code = sa.Table(  # what a person's consent is picked up with, once: by its digest
+    "consent_code",
+    metadata,
+    sa.Column("digest", sa.String(71), primary_key=True),
+    sa.Column("principal_id", sa.String(40), nullable=False),
+    sa.Column("delegation_id", sa.String(40), nullable=False),
+    sa.Column("resource", sa.String(2048), nullable=False),
+    sa.Column("redirect_uri", sa.String(2048), nullable=True),
+    sa.Column("challenge", sa.String(43), nullable=True),
+    sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
+    sa.Column("is_used", sa.Boolean, nullable=False),
+)
+refresh_token = sa.Table(  # by their digests; those of one consent are a family
+    "refresh_token",
+    metadata,
+    sa.Column("digest", sa.String(71), primary_key=True),
+    sa.Column("family", sa.String(40), nullable=False, index=True),  # the delegation's id
+    sa.Column("principal_id", sa.String(40), nullable=False),
+    sa.Column("credential", sa.String(64), nullable=False),
+    sa.Column("resource", sa.String(2048), nullable=False),
+    sa.Column("bound_to", sa.String(64), nullable=True),
+    sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
+    sa.Column("state", sa.String(16), nullable=False),  # active | used | revoked
+)
 passkey = sa.Table(
     "passkey",
     metadata,

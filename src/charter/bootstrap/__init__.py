@@ -9,16 +9,18 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
 from charter.adapters.aws_callers import AwsCallers
 from charter.adapters.aws_leases import AwsLeases
 from charter.adapters.cedar import CedarEngine
+from charter.adapters.client_metadata import ClientMetadata
 from charter.adapters.custody import NodeCustody
 from charter.adapters.database import Database
 from charter.adapters.datafolder import DataFolder
-from charter.adapters.document_fetch import DocumentFetcher
+from charter.adapters.document_fetch import DocumentFetcher, is_loopback
 from charter.adapters.engine import sqlite_url
 from charter.adapters.identity_store import SqlIdentity
 from charter.adapters.issuer_keys import IssuerKeys
@@ -31,6 +33,7 @@ from charter.adapters.registry_store import load_live
 from charter.adapters.seal_store import SqlDataKeys, SqlSeals
 from charter.adapters.transaction import Frame
 from charter.adapters.upstream import McpUpstreams, UpstreamSettings
+from charter.adapters.upstream_address import public_addresses, usual_addresses
 from charter.adapters.upstream_secrets import Broker
 from charter.bootstrap.house import House
 from charter.bootstrap.keys import Keys
@@ -51,6 +54,7 @@ from charter.gateway.permit import PermitLedger
 from charter.gateway.pins import ToolList
 from charter.gateway.pipeline import Pipeline
 from charter.gateway.streams import OpenStreams
+from charter.identity.asking import Consents
 from charter.identity.connection import Connection, Connections
 from charter.identity.dpop import ProofMemory
 from charter.identity.envelope import Envelope
@@ -231,6 +235,8 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
         proofs=proofs,
         issuer_keys=IssuerKeys(DocumentFetcher(), clock),
         aws_callers=AwsCallers(DocumentFetcher()),
+        client_metadata=ClientMetadata(_fetcher_for_strangers(settings), clock),
+        consents=Consents(clock, entropy),
         slices=slices,
         upstreams=upstreams,
         pipeline=pipeline,
@@ -257,6 +263,12 @@ def _leasing(house: House, database: Database[HouseTransaction]) -> LeaseRoom:
         "aws": AwsLeases(house.broker.secret),
     }
     return LeaseRoom(house, providers, book)
+
+
+def _fetcher_for_strangers(settings: Settings) -> DocumentFetcher:
+    """Return who fetches what strangers name: from public addresses, unless we are on this machine alone."""
+    is_here = is_loopback(urlsplit(settings.issuer).hostname or "")
+    return DocumentFetcher(usual_addresses if is_here else public_addresses)
 
 
 def _provider(settings: Settings, clock: Clock) -> OidcProvider | None:

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from charter.bootstrap import authority, delegation, evidence, inventory, signin
+from charter.bootstrap import authority, consents, delegation, evidence, inventory, signin
 from charter.bootstrap import review as reviews
 from charter.evidence.entry import Draft, EntryKind
 from charter.identity import passkey
+from charter.identity.consent import digest_of_secret
 
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
+    from charter.identity.asking_client import AskingClient
     from charter.identity.passkey import Answer, Place
     from charter.identity.single_signon import Identity
     from charter.registry.access import Access
@@ -91,6 +93,36 @@ class HouseDesk:
     async def admit(self, identity: Identity, *, source: str) -> Access:
         """Return the access of a person whose provider vouches for them, with the sign-in recorded."""
         return await signin.admit(self.house, identity, source=source, door="console")
+
+    async def asking_client(self, client_id: str, redirect_uri: str | None) -> tuple[AskingClient, str]:
+        """Return which client asks for a person's consent, and where its answer goes."""
+        return await consents.asking(self.house, client_id, redirect_uri)
+
+    def consent_card(self, principal_id: str, resource: str) -> Json:
+        """Return what a person is shown before they agree."""
+        return consents.card(self.house, principal_id, resource)
+
+    async def consent(  # noqa: PLR0913 - as the port has it
+        self,
+        principal_id: str,
+        resource: str,
+        purpose: str,
+        *,
+        person: str,
+        secret: str,
+        redirect_uri: str,
+        challenge: str,
+    ) -> None:
+        """Lend what a person agreed to in a browser."""
+        agreed = consents.Consent(person.lower(), principal_id, resource, purpose, "browser", redirect_uri, challenge)
+        await consents.grant(self.house, agreed, pickup=digest_of_secret(secret))
+
+    async def consent_to_device(
+        self, principal_id: str, resource: str, purpose: str, *, person: str, pickup: bytes
+    ) -> None:
+        """Lend what a person agreed to for a device."""
+        agreed = consents.Consent(person.lower(), principal_id, resource, purpose, "device")
+        await consents.grant(self.house, agreed, pickup=f"sha256:{pickup.hex()}")
 
     def passkeys(self) -> list[Passkey]:
         """Return the local operator's passkeys."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from charter.adapters.aws_callers import AwsCallers
 from charter.adapters.bundle_fetch import BundleFetcher
+from charter.adapters.client_metadata import ClientMetadata
 from charter.adapters.database import Database
 from charter.adapters.datafolder import DataFolder
 from charter.adapters.issuer_keys import IssuerKeys
@@ -29,6 +30,7 @@ from charter.core.clock import Clock
 from charter.core.entropy import Entropy
 from charter.core.errors import AbsentError, ErrorCode
 from charter.gateway.pipeline import Pipeline
+from charter.identity.asking import Consents
 from charter.identity.dpop import ProofMemory
 from charter.identity.failures import Failures
 from charter.identity.keys import KeyRing
@@ -61,6 +63,8 @@ class House:
     proofs: ProofMemory
     issuer_keys: IssuerKeys
     aws_callers: AwsCallers
+    client_metadata: ClientMetadata
+    consents: Consents
     slices: SliceCache
     upstreams: McpUpstreams
     pipeline: Pipeline
@@ -97,7 +101,11 @@ class House:
             for farewell in self.farewells:
                 farewell(person)
 
-        return Hand(actor, self.entropy, then)
+        def ended(delegations: Sequence[str]) -> None:
+            for each in delegations:
+                self.pipeline.withdrawn(each, f"the delegation `{each}` was withdrawn")
+
+        return Hand(actor, self.entropy, then, ended)
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:

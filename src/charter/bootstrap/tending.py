@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 EVERY_SECONDS = 5.0
 ROUNDS_AN_HOUR = 720
 ENDED_SECONDS = 30 * 24 * 3600  # how long delegations that ended can still be shown; evidence keeps them for good
+CONSENT_MEMORY_SECONDS = 7 * 86_400  # after its end a code or refresh token that comes again is still told apart
 HELD_TOOL = "held-tool"
 _log = logging.getLogger("charter.tending")
 
@@ -55,6 +56,7 @@ def _tend_once(house: House, tx: HouseTransaction) -> None:
     house.trust.tend(tx)
     forget_expired(tx)
     _forget_delegations(tx)
+    tx.consents.forget_expired(int(tx.at.timestamp()) - CONSENT_MEMORY_SECONDS)
     _lapse_approvals(tx)
     for draft in house.failures.drain():
         tx.record(draft)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from charter.adapters.consent_store import SqlConsents
 from charter.adapters.delegation_store import SqlDelegations
 from charter.adapters.directory_store import SqlDirectory
 from charter.adapters.gateway_store import SqlApprovals, SqlLimits
@@ -69,6 +70,11 @@ class HouseTransaction(SqlTransaction):
     def connections(self) -> SqlConnections:
         """Refresh tokens of people."""
         return SqlConnections(self.connection)
+
+    @cached_property
+    def consents(self) -> SqlConsents:
+        """Consent codes, refresh tokens, registered clients."""
+        return SqlConsents(self.connection)
 
     @cached_property
     def passkeys(self) -> SqlPasskeys:

@@ -14,11 +14,13 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from charter.core.errors import ErrorCode, MalformedError
 
 COOKIE_SECONDS = 8 * 3600
+NEXT_SECONDS = 600
+MAX_NEXT = 3500  # characters of a cookie
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -78,6 +80,20 @@ class Address:
     def passing_cookie_of(self, headers: Iterable[str]) -> str | None:
         """Return the secret in the Cookie `headers`; None unless there is exactly one."""
         return _cookie_in(headers, f"{self.cookie}-passing")
+
+    def set_next_cookie(self, where: str) -> str:
+        """Return the Set-Cookie value that remembers where somebody was going who has to sign in first."""
+        secure = "; Secure" if self.is_secure else ""
+        value = quote(where, safe="")
+        kept = value if len(value) <= MAX_NEXT else ""
+        age = NEXT_SECONDS if kept else 0
+        return f"{self.cookie}-next={kept}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax{secure}"
+
+    def next_of(self, headers: Iterable[str], allowed: Iterable[str]) -> str:
+        """Return where somebody was going, if its path is one of `allowed`; else the inventory."""
+        where = unquote(_cookie_in(headers, f"{self.cookie}-next") or "")
+        path = where.partition("?")[0]
+        return where if path in allowed and where.isprintable() else "/"
 
     def drop_cookie(self) -> str:
         """Return the Set-Cookie value that takes it away."""

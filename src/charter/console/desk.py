@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from charter.identity.asking_client import AskingClient
 from charter.identity.passkey import Answer, Place
 from charter.identity.single_signon import Identity
 from charter.registry.access import Access
@@ -157,6 +158,52 @@ class Desk(Protocol):
         Raises:
             DeniedError: they may not come in.
             UnavailableError: it could not be recorded; then nobody comes in.
+        """
+        ...
+
+    async def asking_client(self, client_id: str, redirect_uri: str | None) -> tuple[AskingClient, str]:
+        """Return which client asks for a person's consent, and where its answer goes.
+
+        Raises:
+            AbsentError: no principal goes by that client.
+            MalformedError: the redirect address is not one of its own.
+            UnavailableError: its metadata cannot be had.
+        """
+        ...
+
+    def consent_card(self, principal_id: str, resource: str) -> Json:
+        """Return what a person is shown before they agree.
+
+        principal, kind, environment, owner {}, system (None where nothing is at `resource`), title, actions [{name,
+        effect}], purposes [], lends, lasts.
+        """
+        ...
+
+    async def consent(  # noqa: PLR0913 - what was agreed to, by whom, and how it is picked up
+        self,
+        principal_id: str,
+        resource: str,
+        purpose: str,
+        *,
+        person: str,
+        secret: str,
+        redirect_uri: str,
+        challenge: str,
+    ) -> None:
+        """Lend what a person agreed to; the client picks it up with `secret` within a minute.
+
+        Raises:
+            DeniedError: the charter does not allow it.
+        """
+        ...
+
+    async def consent_to_device(
+        self, principal_id: str, resource: str, purpose: str, *, person: str, pickup: bytes
+    ) -> None:
+        """Lend what a person agreed to; the device picks it up with the secret whose SHA-256 is `pickup`.
+
+        Raises:
+            DeniedError: the charter does not allow it.
         """
         ...
 

@@ -45,12 +45,15 @@ MAX_BODY = 16 * 1024
 BODY_SECONDS = 10
 FORM = "application/x-www-form-urlencoded"
 PUBLIC = ("/sign-in", "/sign-in/", "/static/")  # exact, or a beginning where it ends in a slash
+LINKED = ("/oauth/authorize", "/device", "/terminal")  # where other programs send people
 _DEEDS = (  # what a POST takes, by the beginning of its path; approvals ask for a human role besides
     ("/approvals/", Access.VIEWER),
     ("/delegations/own", Access.VIEWER),  # what is one's own: the page puts in who is signed in
     ("/delegations/", Access.OPERATOR),
     ("/sign-out", Access.VIEWER),
     ("/terminal", Access.VIEWER),
+    ("/oauth/authorize", Access.VIEWER),
+    ("/device", Access.VIEWER),
     ("/passkeys", Access.ADMIN),  # and the local operator alone
     ("/principals/", Access.OPERATOR),
 )
@@ -107,10 +110,17 @@ class Refusal:
 class Door:
     """The ASGI application that stands before the pages (`app`); `tell` makes the page that states a refusal."""
 
-    def __init__(self, app: App, signin: SignIn, tell: Callable[[Refusal, Visitor | None], Response]) -> None:
+    def __init__(
+        self,
+        app: App,
+        signin: SignIn,
+        tell: Callable[[Refusal, Visitor | None], Response],
+        bounce: Callable[[str], Response],
+    ) -> None:
         self.app = app
         self._signin = signin
         self._tell = tell
+        self._bounce = bounce
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -159,7 +169,7 @@ class Door:
         if visitor is None and not _is_public(path):
             if headers.get("hx-request") == "true":  # htmx would swap the sign-in page into this one
                 return Response(status_code=401, headers={"HX-Redirect": "/sign-in"})
-            return RedirectResponse("/sign-in", 303)
+            return self._to_sign_in(scope, headers)
         try:
             form = parse_pairs(body)
             query = parse_pairs(scope["query_string"])
@@ -173,6 +183,22 @@ class Door:
                 return self._tell(_beyond(visitor, needed_for(path)), visitor)
         scope[_ADMITTED] = Admitted(visitor, form, query)
         return None
+
+    def _to_sign_in(self, scope: Scope, headers: Headers) -> Response:
+        """Send nobody in particular to the sign-in page; what other programs link to is remembered meanwhile.
+
+        A session's cookie does not come with a link from elsewhere (SameSite=Strict), so such a page asks for itself
+        once more before it believes that nobody is signed in.
+        """
+        path, query = scope["path"], scope["query_string"].decode("latin-1")
+        if scope["method"] != "GET" or path not in LINKED:
+            return RedirectResponse("/sign-in", 303)
+        where = f"{path}?{query}" if query else path
+        if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            return self._bounce(where)
+        answer = RedirectResponse("/sign-in", 303)
+        answer.headers["set-cookie"] = self._signin.address.set_next_cookie(where)
+        return answer
 
     def _visitor(self, headers: Headers, *, deed: bool) -> Visitor | None:
         session_id = self._signin.address.cookie_of(headers.getlist("cookie"))

@@ -21,6 +21,7 @@ from starlette.responses import Response
 
 from charter.console import (
     approval_pages,
+    consent_pages,
     delegation_pages,
     evidence_pages,
     passkey_pages,
@@ -44,8 +45,18 @@ from charter.core.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
+from charter.identity.asking import Consents
 from charter.identity.single_signon import SingleSignOn
 
+_PAGES = (
+    consent_pages,
+    passkey_pages,
+    terminal_pages,
+    signin_pages,
+    principal_pages,
+    evidence_pages,
+    approval_pages,
+)
 _STATIC = {
     "console.css": "text/css; charset=utf-8",
     "console.js": "text/javascript; charset=utf-8",
@@ -55,20 +66,44 @@ _STATIC = {
 }
 
 
-def console_app(desk: Desk, signin: SignIn, signon: SingleSignOn | None = None) -> Door:
+def console_app(
+    desk: Desk,
+    signin: SignIn,
+    signon: SingleSignOn | None = None,
+    consents: Consents | None = None,
+    issuer: str | None = None,
+) -> Door:
     """Return the console over `desk`, for who signs in through `signin` or the provider of `signon`.
 
-    Its `app` holds the routes.
+    `consents` are shared with the token endpoint, which devices ask; `issuer` is who answers (RFC 9207). Its `app`
+    holds the routes.
     """
-    console = Console(desk, signin, signon, Terminals(signin), Challenges(signin.clock, signin.entropy), templates())
+    console = Console(
+        desk,
+        signin,
+        signon,
+        Terminals(signin),
+        Challenges(signin.clock, signin.entropy),
+        consents or Consents(signin.clock, signin.entropy),
+        issuer or signin.address.origin,
+        templates(),
+    )
     app = FastAPI(title="Charter console", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.console = console
-    for pages in (passkey_pages, terminal_pages, signin_pages, principal_pages, evidence_pages, approval_pages):
+    for pages in (
+        consent_pages,
+        passkey_pages,
+        terminal_pages,
+        signin_pages,
+        principal_pages,
+        evidence_pages,
+        approval_pages,
+    ):
         app.include_router(pages.router)
     app.include_router(delegation_pages.router)
     _serve_static(app)
     _tell_errors(app, console)
-    return Door(app, signin, console.refusal)
+    return Door(app, signin, console.refusal, console.bounce)
 
 
 def refusal_of(error: CharterError) -> Refusal:

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from charter.console.arrival import signed_in
 from charter.console.door import Visitor, admitted, visitor_of
 from charter.console.form import one_line
 from charter.console.render import console_of
@@ -94,9 +95,7 @@ async def sign_in(request: Request) -> Response:
     except CharterError:
         console.signin.end(session_id)
         raise
-    done = RedirectResponse("/", 303)
-    done.headers["set-cookie"] = console.signin.address.set_cookie(session_id)
-    return done
+    return signed_in(request, session_id)
 
 
 def _local(request: Request) -> Visitor:

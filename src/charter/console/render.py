@@ -28,6 +28,7 @@ from charter.console.plain import plain, shortened
 from charter.console.signin import SignIn
 from charter.console.terminal import Terminals
 from charter.core.clock import parse_rfc3339
+from charter.identity.asking import Consents
 from charter.identity.single_signon import SingleSignOn
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -42,6 +43,8 @@ class Console:
     signon: SingleSignOn | None
     terminals: Terminals
     challenges: Challenges
+    consents: Consents
+    issuer: str
     templates: Environment = field(repr=False)
 
     async def page(self, request: Request, template: str, *, status: int = 200, **facts: Any) -> HTMLResponse:  # noqa: ANN401
@@ -58,6 +61,10 @@ class Console:
     def refusal(self, refusal: Refusal, visitor: Visitor | None = None) -> HTMLResponse:
         """Return the page that states `refusal`. It asks nothing of the house: that may be what failed."""
         return self.show("refusal.html", status=refusal.status, refusal=refusal, visitor=visitor)
+
+    def bounce(self, where: str) -> HTMLResponse:
+        """Return a page that goes to `where` by itself, from our own page this time."""
+        return self.show("bounce.html", where=where)
 
     def _frame(self, visitor: Visitor) -> dict[str, Any]:
         node = self.desk.status()

@@ -8,7 +8,8 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from charter.console.door import admitted, visitor_of
+from charter.console.arrival import signed_in
+from charter.console.door import LINKED, admitted, visitor_of
 from charter.console.passkey_pages import place_of
 from charter.console.render import Console, console_of
 from charter.core.errors import AbsentError, CharterError, ErrorCode
@@ -55,8 +56,10 @@ async def come_from_provider(request: Request) -> Response:
     access = await console.desk.admit(identity, source=source)
     visitor = admitted(request).visitor
     session_id = console.signin.open(identity.email, access, replaces=visitor.session_id if visitor else None)
-    answer = console.show("sign-in-done.html", person=identity.email)
+    where = console.signin.address.next_of(request.headers.getlist("cookie"), LINKED)
+    answer = console.show("sign-in-done.html", person=identity.email, where=where)
     answer.headers.append("set-cookie", console.signin.address.set_cookie(session_id))
+    answer.headers.append("set-cookie", console.signin.address.set_next_cookie(""))
     answer.headers.append("set-cookie", console.signin.address.set_passing_cookie("", 0))
     return answer
 
@@ -87,9 +90,7 @@ async def redeem_link(request: Request, token: str) -> Response:
     except CharterError:
         console.signin.end(session_id)
         raise
-    answer = RedirectResponse("/", 303)
-    answer.headers["set-cookie"] = console.signin.address.set_cookie(session_id)
-    return answer
+    return signed_in(request, session_id)
 
 
 @router.post("/sign-out")

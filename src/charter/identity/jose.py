@@ -123,7 +123,7 @@ def parse_compact(text: str, what: str, *, members: frozenset[str], limit: int =
     signed, _, signature = text.rpartition(".")
     head, _, payload = signed.partition(".")
     try:
-        header, claims = _read_object(decode_base64url(head)), _read_object(decode_base64url(payload))
+        header, claims = read_json(decode_base64url(head)), read_json(decode_base64url(payload))
         raw = decode_base64url(signature)
     except ValueError as err:
         raise _malformed(what, f"cannot be read: {err}") from err
@@ -194,7 +194,12 @@ _READER = json.JSONDecoder(
 )
 
 
-def _read_object(data: bytes) -> dict[str, Any]:
+def read_json(data: bytes) -> dict[str, Any]:
+    """Return the JSON object that `data` spells, read strictly.
+
+    Raises:
+        ValueError: it is none; the message says why.
+    """
     try:
         value = _READER.decode(data.decode())
     except UnicodeDecodeError as err:

@@ -18,7 +18,7 @@ from charter.core.entropy import Entropy
 from charter.core.errors import AbsentError, ConflictError, ErrorCode
 from charter.evidence.entry import Draft, EntryKind
 from charter.identity.delegation import LendingWork, Wanted
-from charter.identity.withdrawal import withdraw
+from charter.identity.withdrawal import Ended, withdraw
 from charter.registry.directory import Directory, Group, Person, fold
 from charter.registry.principal import Principal
 from charter.registry.provisioner import PREFIX, Provisioner, token_digest
@@ -86,6 +86,7 @@ class Hand:
     actor: str  # the provisioner's name
     entropy: Entropy
     then: Callable[[Person], None] = lambda _person: None  # ends their sessions; after the commit
+    ended: Ended = lambda _delegations: None  # ends what is under way on what they lent; after the commit
 
 
 def add_person(tx: DirectoryWork, person: Person, hand: Hand) -> Person:
@@ -279,7 +280,7 @@ def _leave(tx: DirectoryWork, person: Person, hand: Hand) -> None:
     if person.email is None:
         return
     with suppress(AbsentError):  # they had lent nothing
-        withdraw(tx, Wanted(person=person.email), actor=hand.actor, reason=f"{person.user_name} left")
+        withdraw(tx, Wanted(person=person.email), actor=hand.actor, reason=f"{person.user_name} left", then=hand.ended)
     key = fold(person.email)
     for principal in list(tx.live.principals.values()):
         if fold(principal.owner_person) == key and principal.standing is not Standing.RETIRED:

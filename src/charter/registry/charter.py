@@ -15,6 +15,7 @@ from pydantic import AfterValidator, ConfigDict, Field, StrictBool, StrictInt, S
 
 from charter.core.canonical import digest_of
 from charter.registry.certificate import CertificateName
+from charter.registry.client_address import client_address, redirect_address
 from charter.registry.data_class import DataFlow
 from charter.registry.field import (
     DAYS,
@@ -128,6 +129,7 @@ class CredentialType(StrEnum):
     FEDERATED = "federated"
     SHARED_SECRET = "shared-secret"  # noqa: S105 - a kind, no secret; one that others made
     LEGACY_SECRET = "legacy-secret"  # noqa: S105 - one that Charter made, for what can do no better
+    PUBLIC_CLIENT = "public-client"  # runs on people's own machines, and can keep no secret
     VENDOR_MANAGED = "vendor-managed"
 
 
@@ -164,8 +166,15 @@ _ONLY_OF: dict[str, CredentialType] = {  # fields that say something of one type
     "workloads": CredentialType.SPIFFE,
     "trusts": CredentialType.SPIFFE,
     "spiffe_id": CredentialType.SPIFFE,
+    "client": CredentialType.PUBLIC_CLIENT,
+    "redirects": CredentialType.PUBLIC_CLIENT,
+    "registration": CredentialType.PUBLIC_CLIENT,
 }
 MAX_TOKEN_LIFE = dt.timedelta(minutes=15)
+
+
+ClientAddress = Annotated[str, StringConstraints(strict=True, max_length=2048), AfterValidator(client_address)]
+RedirectAddress = Annotated[str, StringConstraints(strict=True, max_length=2048), AfterValidator(redirect_address)]
 
 
 class Credential(Model):
@@ -176,6 +185,8 @@ class Credential(Model):
     name, by one of the registered keys.
     `spiffe`: by an SVID that the Workload API gives to a process matching one of `workloads`, together with the bundles
     of the trust domains that it `trusts`; or by one for `spiffe_id`, of a trust domain that is federated with.
+    `public-client`: by nothing of its own: a person lends it authority each time. It is known by the address of its
+    metadata document, `client`, or registers itself where `registration` is allowed; answers go to `redirects` alone.
     """
 
     type: CredentialType
@@ -185,6 +196,9 @@ class Credential(Model):
     workloads: Annotated[tuple[Workload, ...], Field(min_length=1, max_length=16)] | None = None
     trusts: Annotated[tuple[TrustDomainName, ...], Field(min_length=1, max_length=64)] | None = None
     spiffe_id: SpiffeIdText | None = None
+    client: ClientAddress | None = None
+    redirects: Annotated[tuple[RedirectAddress, ...], Field(min_length=1, max_length=16)] | None = None
+    registration: Literal["allowed"] | None = None  # for clients of older MCP specifications, which know no other way
     bearer: Literal["allowed"] | None = None  # its tokens may be used without the key they are bound to
     tokens: Duration | None = None  # how long they live at most
 
@@ -195,6 +209,10 @@ class Credential(Model):
                 raise PlacedError((name,), f"`{name}` belongs to a credential of the type {_ONLY_OF[name].value}")
         if self.type is CredentialType.FEDERATED and (self.issuer is None) != (self.claims is None):
             raise PlacedError((), "`issuer` and `claims` go together: whose token, and what it must say")
+        if self.type is CredentialType.PUBLIC_CLIENT and self.client is None and self.registration is None:
+            raise PlacedError((), "a public client needs `client`, where its metadata is, or `registration: allowed`")
+        if self.registration is not None and self.redirects is None:
+            raise PlacedError((), "where clients register themselves, `redirects` must say where answers may go")
         if self.tokens is not None and self.tokens > MAX_TOKEN_LIFE:
             raise PlacedError(("tokens",), f"tokens live for at most {write_duration(MAX_TOKEN_LIFE)}")
         return self

@@ -20,6 +20,7 @@ from charter.registry.federated import ISSUERS, problems_of_federated, warnings_
 from charter.registry.grant import Delegated
 from charter.registry.issuer import Issuers
 from charter.registry.problem import Problem, nearest, suggestion
+from charter.registry.public_clients import problems_of_public_clients
 from charter.registry.ruling import broken_rules, unjudged, unknown_words
 from charter.registry.system import System, Teams
 from charter.registry.trial import TrialCase
@@ -64,6 +65,7 @@ class CrossCheck:
             self.problems.extend(problems_of_federated(self.charters, self.issuers.value))
         self.warnings.extend(warnings_of_federated(self.charters))
         self.problems.extend(problems_of_workloads(self.charters))
+        self.problems.extend(problems_of_public_clients(self.charters))
         self.warnings.extend(warnings_of_workloads(self.charters))
         self._check_certificates()
         for trial in self.trials:

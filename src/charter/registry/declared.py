@@ -31,6 +31,7 @@ from charter.registry.standing import Standing
 FEDERATED = "federated"  # a token of a trusted issuer, with exact claims
 CERTIFICATE = "certificate-name"  # a certificate that bears a name, from an authority of the organisation
 SPIFFE = "spiffe"  # an SVID for the principal's own SPIFFE ID
+PUBLIC_CLIENT = "public-client"  # nothing: a program on people's machines, told by the address of its metadata
 WORKLOAD = "workload"  # a process that matches selectors: the Workload API gives it such an SVID
 KINDS = (FEDERATED, CERTIFICATE, SPIFFE, WORKLOAD)
 SECRET = "secret"  # noqa: S105 - a kind; one that Charter made, which is declared only as far as it is allowed
@@ -189,6 +190,15 @@ def _members(charter: Charter) -> list[dict[str, str]]:
         found.append({"kty": FEDERATED, "issuer": credential.issuer, "claims": claims})
     if credential.certificate is not None:
         found.append({"kty": CERTIFICATE, "name": str(credential.certificate)})
+    if credential.type is CredentialType.PUBLIC_CLIENT:
+        found.append(
+            {
+                "kty": PUBLIC_CLIENT,
+                "client": credential.client or "",
+                "redirects": canonical(list(credential.redirects or ())).decode(),
+                "registration": credential.registration or "",
+            }
+        )
     if credential.type is CredentialType.SPIFFE:
         found.append({"kty": SPIFFE} | ({"id": credential.spiffe_id} if credential.spiffe_id else {}))
     return found

@@ -13,6 +13,7 @@ from charter.registry.charter import Environment, Kind
 from charter.registry.delegation_book import DelegationBook
 from charter.registry.directory import Directory
 from charter.registry.issuer import Issuers
+from charter.registry.registered_client import RegisteredClient
 from charter.registry.standing import Standing, Subject
 from charter.registry.system import System
 from charter.registry.terms import Terms
@@ -83,6 +84,8 @@ class LiveEstate:
     ids: dict[str, str] = field(default_factory=dict)  # name -> id
     keys: dict[str, ClientKey] = field(default_factory=dict)  # by thumbprint
     thumbprints: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of a principal's keys, by its id
+    public_clients: dict[str, ClientKey] = field(default_factory=dict)  # those of public clients, by thumbprint
+    registered_clients: dict[str, RegisteredClient] = field(default_factory=dict)  # by client id
     spiffe_holders: dict[str, str] = field(default_factory=dict)  # another trust domain's SPIFFE ID -> who it proves
     certificates: dict[str, None] = field(default_factory=dict)  # those registered, DER in base64; none is taken out
     workloads: dict[str, list[str]] = field(default_factory=dict)  # thumbprints of workloads, by `selector_key`
@@ -106,6 +109,8 @@ class LiveEstate:
             self._index_workload(key)
         if key.certificate is not None:
             self.certificates[key.certificate] = None
+        if key.jwk.get("kty") == "public-client":
+            self.public_clients[key.thumbprint] = key
         if key.jwk.get("kty") == "spiffe" and "id" in key.jwk:
             self._hold(key.jwk["id"], key)
 

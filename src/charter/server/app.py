@@ -94,8 +94,13 @@ def public_app(house: House, signin: SignIn) -> App:
     from charter.server.scim import ScimApp
 
     signon = SingleSignOn(house.provider, house.clock, house.entropy) if house.provider else None
-    console = console_app(HouseDesk(house), signin, signon)
-    routes = _machine_routes(house) | {"/scim/v2/": ScimApp.of(house), "/v1/": ControlGate(control_app(house), signin)}
+    console = console_app(HouseDesk(house), signin, signon, house.consents, house.settings.issuer)
+    routes: dict[str, App] = {
+        "/oauth/authorize": console,  # a page, behind the console's door
+        **_machine_routes(house),
+        "/scim/v2/": ScimApp.of(house),
+        "/v1/": ControlGate(control_app(house), signin),
+    }
     doors = Doors(routes, console)
     trusted = house.settings.trusted_proxies
     return Forwarded(doors, trusted) if trusted else doors

@@ -20,15 +20,18 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Self, cast
 from urllib.parse import urlsplit
 
-from charter.core.errors import CharterError, ErrorCode, MalformedError, UnauthenticatedError
+from charter.core.errors import CharterError, UnauthenticatedError
+from charter.identity.consent import REFRESH_PREFIX, ConsentWork, revoke_refresh
 from charter.identity.exchange import SCOPE_DETAIL
 from charter.identity.revocation import introspect, revoke
 from charter.server.gateway_http import Head, HttpRefusal, Receive, Scope, Send, read_head
+from charter.server.oauth_asking import Asking
 from charter.server.oauth_aws import AwsCallerIdentity
 from charter.server.oauth_clients import ASSERTION_TYPE, ClientMethod, Clients, PrivateKeyJwt
+from charter.server.oauth_consented import AuthorizationCode, Consented, DeviceCode, RefreshTokens
 from charter.server.oauth_exchange import TokenExchange
 from charter.server.oauth_federated import FederatedJwt
 from charter.server.oauth_flows import ClientCredentials, Flows, Issuing
@@ -36,6 +39,7 @@ from charter.server.oauth_form import needed, read_form
 from charter.server.oauth_http import Answer, Body, Endpoint, answer_of, answer_of_refusal, send_answer
 from charter.server.oauth_mtls import SelfSignedTlsClientAuth, TlsClientAuth
 from charter.server.oauth_parts import TOKEN_PATH, House, Parts
+from charter.server.oauth_public import PublicClient
 from charter.server.oauth_secret import ClientSecretBasic, ClientSecretPost
 from charter.server.oauth_spiffe import SpiffeJwt, SpiffeX509
 
@@ -51,6 +55,7 @@ METHODS: tuple[Callable[[Parts], ClientMethod], ...] = (
     FederatedJwt,
     AwsCallerIdentity,
     SpiffeJwt,
+    PublicClient,
     ClientSecretBasic,
     ClientSecretPost,
 )
@@ -78,7 +83,7 @@ class OAuthApp:
     def __post_init__(self) -> None:
         own_path = urlsplit(self.parts.issuer).path  # RFC 8414 section 3.1: it goes behind the well-known path
         self.endpoints = (
-            Endpoint(AUTHORIZE_PATH, {"GET": self._authorize, "POST": self._authorize}, "authorization_endpoint"),
+            Endpoint(AUTHORIZE_PATH, {}, "authorization_endpoint"),  # a page of the console
             Endpoint(TOKEN_PATH, {"POST": self._token}, "token_endpoint"),
             Endpoint(INTROSPECT_PATH, {"POST": self._introspect}, "introspection_endpoint"),
             Endpoint(REVOKE_PATH, {"POST": self._revoke}, "revocation_endpoint"),
@@ -101,8 +106,17 @@ class OAuthApp:
             Clients(parts, tuple(method(parts) for method in _installed(parts))),
             Issuing(parts),
         )
-        flows = Flows([ClientCredentials(clients, issuing), TokenExchange(parts, clients, issuing)])
-        return cls(parts, clients, flows)
+        consented = Consented(parts, clients, issuing)
+        flows = Flows(
+            [
+                ClientCredentials(clients, issuing),
+                TokenExchange(parts, clients, issuing),
+                AuthorizationCode(parts, consented),
+                RefreshTokens(parts, consented),
+                DeviceCode(parts, consented, parts.consents),
+            ]
+        )
+        return cls(parts, clients, flows, Asking(parts, clients).endpoints)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -158,6 +172,9 @@ class OAuthApp:
         form = await read_form(head, receive)
         token = needed(form, "token")
         client = await self.clients.used(head, form)
+        if token.startswith(REFRESH_PREFIX):
+            await self.parts.writer.awrite(lambda tx: revoke_refresh(cast("ConsentWork", tx), token, client))
+            return Answer({})
         try:
             found = self.parts.tokens.read(token, at=self.parts.clock.now())
         except UnauthenticatedError:
@@ -171,18 +188,6 @@ class OAuthApp:
         keys = self.parts.ring.jwks(self.parts.clock.now())["keys"]
         return Answer({"keys": keys}, public=True)
 
-    async def _authorize(self, _head: Head, _receive: Receive) -> Answer:
-        """Refuse: nobody can delegate to a client here, so there are no response types.
-
-        The address stands in the metadata all the same, because the official MCP client takes metadata without it for
-        none.
-        """
-        raise MalformedError(
-            ErrorCode.UNSUPPORTED_RESPONSE,
-            "this server has no response types",
-            help="use grant_type=client_credentials",
-        )
-
     async def _metadata(self, _head: Head, _receive: Receive) -> Answer:
         return Answer(self.metadata(), public=True)
 
@@ -193,7 +198,7 @@ class OAuthApp:
         found |= {each.name: issuer + each.path for each in self.endpoints if each.name}
         found |= {
             "grant_types_supported": self.flows.grant_types,
-            "response_types_supported": [],
+            "response_types_supported": ["code"],
             "dpop_signing_alg_values_supported": ["ES256", "EdDSA"],
             "authorization_details_types_supported": [SCOPE_DETAIL],
             "actor_proofs_supported": True,
@@ -201,7 +206,8 @@ class OAuthApp:
         methods = self.clients.methods
         algorithms = dict.fromkeys(name for method in methods for name in method.signing_algorithms)
         for endpoint in ("token", "introspection", "revocation"):
-            found[f"{endpoint}_endpoint_auth_methods_supported"] = [method.name for method in methods]
+            here = (each.name for each in methods if endpoint != "introspection" or each.name != PublicClient.name)
+            found[f"{endpoint}_endpoint_auth_methods_supported"] = list(here)
             found[f"{endpoint}_endpoint_auth_signing_alg_values_supported"] = list(algorithms)
         if self.parts.mtls_url is not None:  # RFC 8705 section 5
             named = {each.name: self.parts.mtls_url + each.path for each in self.endpoints if each.name in _ALIASED}

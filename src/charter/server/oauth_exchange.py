@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 from charter.core.errors import (
@@ -45,11 +45,11 @@ from charter.identity.exchange import (
 from charter.identity.issuance import TokenRequest, system_at
 from charter.identity.tokens import Verified
 from charter.identity.work import IdentityWork
-from charter.registry.delegation import Chain, is_person
-from charter.registry.lending import Side
+from charter.registry.delegation import Chain
 from charter.registry.lent_scope import Scope, parse_scope
 from charter.registry.standing import Standing
 from charter.server.gateway_http import Head
+from charter.server.oauth_charters import Charters, Looked
 from charter.server.oauth_clients import Authenticated, Clients
 from charter.server.oauth_flows import MAX_TRIES, Issuing, check_no_scope
 from charter.server.oauth_form import Form, needed
@@ -60,14 +60,6 @@ MAX_DETAILS = 8192  # characters
 _TYPES = (ACCESS_TOKEN, "urn:ietf:params:oauth:token-type:jwt")
 
 
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """What the charters of an exchange's parties were found to say."""
-
-    sides: Mapping[str, Side]
-    digests: Mapping[str, str]  # principal -> of the charter looked at
-
-
 class TokenExchange:
     """Lends a principal what another party may do."""
 
@@ -76,6 +68,7 @@ class TokenExchange:
     def __init__(self, parts: Parts, clients: Clients, issuing: Issuing) -> None:
         self._parts, self._clients, self._issuing = parts, clients, issuing
         self._keys = ReadyKeys()
+        self._charters = Charters(parts)
 
     async def answer(self, head: Head, form: Form) -> Body:
         """Return the answer with a token whose `act` names the client (RFC 8693 section 2.2.1)."""
@@ -93,9 +86,9 @@ class TokenExchange:
         request = self._issuing.asked(who, form.get("resource", ""), head)
         try:
             exchange = self._read(who.client, form)
-            looked = self._look(exchange)
+            looked = self._charters.look(parties_of(self._parts.live, exchange))
             plan = planned(self._parts.live, exchange, looked.sides)
-            self._check_granted(plan.chain, exchange.system)
+            self._charters.check_granted(plan.chain, exchange.system)
             may_act = self._issuing.may_act(who, form, plan.chain.purpose)
         except UnavailableError:
             raise
@@ -180,50 +173,6 @@ class TokenExchange:
         """Return the proof, signed with a key that the client has registered: only those can be looked up later."""
         known = self._parts.live.keys_of(client.principal_id)
         return read_proof(text, [self._keys.of(key) for key in known if key.jwk and key.standing is Standing.ACTIVE])
-
-    # --- what the charters say ---
-
-    def _look(self, exchange: Exchange) -> Looked:
-        live = self._parts.live
-        sides: dict[str, Side] = {}
-        digests: dict[str, str] = {}
-        for party in parties_of(live, exchange):
-            principal = live.principals.get(party)
-            if is_person(party):
-                sides[party] = Side(party)
-            elif principal is not None:
-                sides[party] = Side(principal.name, self._parts.slices.of(principal).delegation)
-                digests[party] = principal.digest
-        return Looked(sides, digests)
-
-    def _check_granted(self, chain: Chain, system: str) -> None:
-        """Check that something is left on `system` of what each party may do and each delegation lends.
-
-        Raises:
-            DeniedError: nothing is; the message names the party with whom the last of it is gone.
-        """
-        live, left = self._parts.live, None
-        for party in chain.parties:
-            own = self._actions_of(chain, party, system)
-            if own is None:
-                continue
-            left = own if left is None else left & own
-            left = frozenset(a for a in left if all(link.scope.allows_action(system, a) for link in chain.links))
-            if not left:
-                name = live.principals[party].name if party in live.principals else party
-                raise DeniedError(
-                    ErrorCode.BAD_TARGET,
-                    f"nothing is left on `{system}` of what `{name}` may do and what was lent",
-                    help="ask for another system, or let its owner add a grant",
-                )
-
-    def _actions_of(self, chain: Chain, party: str, system: str) -> frozenset[str] | None:
-        """Return the actions that a party may do on `system`; None for a person of whom nothing is said."""
-        live, slices = self._parts.live, self._parts.slices
-        if is_person(party):
-            lent = slices.of_person(party, live.principals[chain.links[0].borrower])
-            return None if lent is None else lent.actions_on(system)
-        return slices.of(live.principals[party]).actions_on(system)
 
 
 def _asked_again(tx: IdentityWork, exchange: Exchange, looked: Looked, plan: Planned) -> CharterError | None:

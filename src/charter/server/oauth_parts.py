@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 from cryptography import x509
 
 from charter.core.clock import Clock
 from charter.core.entropy import Entropy
 from charter.core.work import Writer
+from charter.identity.asking import Consents
 from charter.identity.aws_caller import SignedRequest
 from charter.identity.bundle import Bundle
 from charter.identity.claims import TOKEN_SECONDS
+from charter.identity.consent import ConsentStore
 from charter.identity.dpop import ProofMemory
 from charter.identity.failures import Failures
 from charter.identity.foreign import ForeignKey
@@ -25,6 +27,7 @@ from charter.registry.issuer import TrustedIssuer
 from charter.registry.principal import LiveEstate, Principal
 from charter.server.client_tls import read_authorities
 
+T = TypeVar("T")
 TOKEN_PATH = "/oauth/token"  # noqa: S105 - a path
 
 
@@ -86,6 +89,14 @@ class CallerSource(Protocol):
         ...
 
 
+class ConsentReader(Protocol):
+    """Asks what is kept of consents, outside a work; the work asks again."""
+
+    def __call__(self, question: Callable[[ConsentStore], T], /) -> T:
+        """Return the answer to `question`."""
+        ...
+
+
 class House(Protocol):
     """The house, as far as the endpoints know it."""
 
@@ -100,6 +111,7 @@ class House(Protocol):
     database: Any
     slices: Any
     trust: Any
+    consents: Any
     clock: Clock
     entropy: Entropy
 
@@ -118,6 +130,8 @@ class Parts:
     aws_callers: CallerSource
     writer: Writer[IdentityWork]
     slices: Slices
+    consents: Consents  # of people who are asked for devices
+    consents_kept: ConsentReader
     actor_proofs: Callable[[str], list[str | None]]  # of the chain that a delegation ends, newest first
     clock: Clock
     entropy: Entropy
@@ -151,6 +165,8 @@ class Parts:
             aws_callers=house.aws_callers,
             writer=house.database,
             slices=house.slices,
+            consents=house.consents,
+            consents_kept=lambda question: house.database.read(lambda tx: question(tx.consents)),
             actor_proofs=lambda last: house.database.read(lambda tx: tx.delegations.proofs(last)),
             clock=house.clock,
             entropy=house.entropy,

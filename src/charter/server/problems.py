@@ -149,6 +149,12 @@ _OAUTH_BY_CODE = {
     ErrorCode.UNSUPPORTED: ("unsupported_grant_type", 400),
     ErrorCode.UNSUPPORTED_RESPONSE: ("unsupported_response_type", 400),
     ErrorCode.BAD_GRANT: ("invalid_grant", 400),
+    ErrorCode.BAD_METADATA: ("invalid_client_metadata", 400),
+    ErrorCode.BAD_REDIRECT: ("invalid_redirect_uri", 400),  # RFC 7591 section 3.2.2
+    ErrorCode.CONSENT_PENDING: ("authorization_pending", 400),  # RFC 8628 section 3.5
+    ErrorCode.TOO_HASTY: ("slow_down", 400),
+    ErrorCode.CODE_EXPIRED: ("expired_token", 400),
+    ErrorCode.CONSENT_REFUSED: ("access_denied", 400),
     ErrorCode.NOT_BOUND: ("invalid_request", 400),  # RFC 6749 section 5.2: a proof is missing that must be there
 }
 _OAUTH: dict[type[CharterError], tuple[str, int]] = {
