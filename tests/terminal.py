@@ -30,7 +30,11 @@ from charter.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
+AGENT = str(ROOT / "src" / "charter" / "cli" / "demo" / "agent.py")
 NOTES = [sys.executable, str(ROOT / "tests" / "servers" / "notes.py")]
+# Before a command: bound by the modes of files, as everyone but root is.
+_POWERS = "-dac_override,-dac_read_search"
+AS_OWNER = ("setpriv", f"--bounding-set={_POWERS}", f"--inh-caps={_POWERS}") if os.geteuid() == 0 else ()
 OPERATOR = "operator@example.com"
 SECONDS = 120  # far more than any command takes: a bound, not a measure
 
@@ -133,9 +137,23 @@ class Terminal:
 
     def agent(self, name: str, *calls: Mapping[str, Any], expect: int = 0) -> list[dict[str, Any]]:
         """Let an agent of the official MCP client make `calls` under `charter run`; return how each went."""
-        program = ROOT / "src" / "charter" / "cli" / "demo" / "agent.py"
-        done = self.charter("run", name, "--", sys.executable, str(program), stdin=json.dumps(calls), expect=expect)
+        done = self.charter("run", name, "--", sys.executable, AGENT, stdin=json.dumps(calls), expect=expect)
         return [json.loads(line) for line in done.out.splitlines() if line.startswith("{")]
+
+    def begin_agent(self, name: str, calls: list[dict[str, Any]]) -> subprocess.Popen[str]:
+        """Start such an agent and leave it at work; a context that waits for its end."""
+        agent = subprocess.Popen(
+            self._command("run", name, "--", sys.executable, AGENT),
+            cwd=self.folder,
+            env=dict(self.environment),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert agent.stdin is not None
+        agent.stdin.write(json.dumps(calls))
+        agent.stdin.close()
+        return agent
 
     @contextmanager
     def up(self, *words: str) -> Iterator[Server]:

@@ -34,7 +34,7 @@ def test_without_a_session_the_sign_in_page_says_what_to_run() -> None:
     redirect, page = caller.get("/principals/refund-agent"), caller.get("/sign-in")
 
     assert (redirect.status_code, redirect.headers["location"]) == (303, "/sign-in")
-    assert "<code>charter up</code>" in page.text
+    assert "<code>charter console</code>" in page.text
     assert "prints a link that signs you in" in text_of(page.text)
 
 

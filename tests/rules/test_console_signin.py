@@ -53,7 +53,7 @@ def test_a_link_works_once() -> None:
         signin.redeem(token, source="127.0.0.1")
 
     assert refused.value.detail == "this link has been used already, or is older than ten minutes"
-    assert refused.value.help == "run `charter up`; it prints a new one"
+    assert refused.value.help == "run `charter console`; it prints a new one"
 
 
 def test_looking_at_a_link_does_not_spend_it() -> None:

@@ -34,7 +34,7 @@ from charter.adapters.sequencer import Answer, Sequencer, keeping_others_out
 from charter.adapters.transaction import Frame, SqlTransaction
 from charter.core.clock import Clock, rfc3339
 from charter.core.entropy import Entropy
-from charter.core.errors import ErrorCode, UnavailableError
+from charter.core.errors import ErrorCode, IntegrityError, UnavailableError
 from charter.core.keys import Signer
 from charter.evidence.checkpoint import check_origin
 from charter.evidence.entry import Draft, EntryKind
@@ -88,7 +88,7 @@ class Database(Generic[Tx]):
         try:
             with keeping_others_out(self._reader) if alone else contextlib.nullcontext():
                 migrate(self._engine)
-                self.log = self._find_log(check_origin(node_origin), entropy, signer)
+                self.log = self._find_log(check_origin(node_origin), entropy, signer, alone=alone)
             self._sequencer = Sequencer(self._engine, self.log, clock, make_transaction, alone=alone)
             if self._sequencer.open().size == 0:
                 self._open_log()
@@ -220,13 +220,19 @@ class Database(Generic[Tx]):
             return jobs, True
         return jobs, False
 
-    def _find_log(self, origin: str, entropy: Entropy, signer: Signer | SignerSource) -> LogWriter:
-        """Return the writer of the log called `origin`, creating node and log if this is the first start."""
+    def _find_log(self, origin: str, entropy: Entropy, signer: Signer | SignerSource, *, alone: bool) -> LogWriter:
+        """Return the writer of the log called `origin`, creating node and log if this is the first start.
+
+        Raises:
+            IntegrityError: a file that is one node's `alone` holds the log of another name.
+        """
         with self._engine.connect() as connection, connection.begin():
             key = signer(connection) if callable(signer) else signer
             node = connection.execute(sa.select(t.node.c.id).where(t.node.c.origin == origin)).scalar()
             if node is not None:
                 return LogWriter(node, origin, key)
+            if alone and connection.dialect.name == "sqlite":
+                _refuse_another_log(connection, origin)
             log = LogWriter(entropy.identifier("nod"), origin, key)
             row = {"id": log.node, "origin": origin, "created_at": rfc3339(self._clock.now())}
             connection.execute(t.node.insert(), row)
@@ -269,3 +275,19 @@ def _resolve(settled: list[tuple[asyncio.Future[Any], Answer]]) -> None:
             future.set_exception(answer.error)
         else:
             future.set_result(answer.value)
+
+
+def _refuse_another_log(connection: sa.Connection, origin: str) -> None:
+    """Let no new log begin beside the one that a node's own file holds: nobody would look at the old one again."""
+    there = connection.execute(sa.select(t.node.c.origin)).scalar()
+    if there is None:
+        return
+    domain, _, name = there.rpartition("/log/")
+    is_of_domain = origin.startswith(f"{domain}/log/")
+    raise IntegrityError(
+        ErrorCode.EVIDENCE_BROKEN,
+        f"the database holds the log `{there}`, and another, `{origin}`, would begin",
+        help=f"put `{name}` back into the data folder's file `node`"
+        if is_of_domain
+        else f"set CHARTER_TRUST_DOMAIN back to `{domain}`",
+    )

@@ -42,8 +42,11 @@ def _checks(context: Context) -> Iterator[Check]:
     yield _folder(context)
     yield _space(context)
     yield _attempt("master key", "see docs/operating.md, Keys at rest", lambda: _master_key(context))
-    yield Check("server", ok=True, found="answers" if context.control.server_runs else "does not run")
-    yield _attempt("store", "see docs/operating.md, When something is wrong", lambda: _store(context))
+    yield _attempt("server", "charter up", lambda: _server(context))
+    store = _attempt("store", "see docs/operating.md, When something is wrong", lambda: _store(context))
+    yield store
+    if not store.ok:
+        return  # whatever follows is asked of it
     yield _attempt("keys at rest", "see docs/operating.md, Keys at rest", lambda: _seals(context))
     yield _attempt("vault", "charter vault ls says how", lambda: _vault(context))
     yield _attempt(
@@ -141,6 +144,10 @@ def _leases(context: Context) -> tuple[bool, str]:
     if counts["overdue"]:
         return False, f"{told}; the revocation of {counts['overdue']} failed and is tried again"
     return True, told
+
+
+def _server(context: Context) -> tuple[bool, str]:
+    return True, "answers" if context.control.server_runs else "does not run"
 
 
 def _store(context: Context) -> tuple[bool, str]:

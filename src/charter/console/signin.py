@@ -162,13 +162,13 @@ class SignIn:
             raise ThrottledError(
                 ErrorCode.NOT_SIGNED_IN,
                 "too many sign-ins failed",
-                help="wait a minute, then open the link that `charter up` printed",
+                help="wait a minute, then open a link that `charter console` prints",
                 retry_after_seconds=60,
             )
         raise UnauthenticatedError(
             ErrorCode.NOT_SIGNED_IN,
             "this link has been used already, or is older than ten minutes",
-            help="run `charter up`; it prints a new one",
+            help="run `charter console`; it prints a new one",
         )
 
 
