@@ -22,7 +22,7 @@ from charter.gateway.call import Bearer
 from charter.gateway.pins import UpstreamError
 from charter.gateway.pipeline import Admitted, Refused
 from charter.lifecycle import leases
-from charter.policy.verdict import Deny
+from charter.policy.verdict import Allow, Escalate
 from charter.registry.lease import IN_USE, Holder, Lease, LeaseState, Right
 from charter.registry.problem import suggestion
 
@@ -59,7 +59,7 @@ async def request(
 ) -> Given | NotGiven:
     """Return a lease on `system` for who `bearer` is, with its credential, or why there is none.
 
-    Without `wanted`: everything that the charter grants there.
+    Without `wanted`: everything that the charter grants there and no person has to allow first.
 
     Raises:
         AbsentError: there is no such system, or it has no such table or resource.
@@ -252,12 +252,15 @@ def _pairs(room: LeaseRoom, bearer: Bearer, record: SystemRecord, wanted: Wanted
 
 
 def _granted_pairs(room: LeaseRoom, bearer: Bearer, record: SystemRecord, seconds: int) -> list[Pair]:
-    """Return everything that policy would not deny, or the first thing there is: its denial says why."""
+    """Return everything that is allowed as it stands; else what a person would have to allow; else the first thing.
+
+    The denial of the first thing says why there is nothing.
+    """
     every = [(name, on) for name, action in record.system.actions.items() for on in action.on or ()]
-    allowed = [
-        pair for pair in every if not isinstance(room.verdict(bearer, call_for(record.name, *pair, seconds, "")), Deny)
-    ]
-    return allowed or every[:1] or [("none", "none")]
+    verdicts = [(pair, room.verdict(bearer, call_for(record.name, *pair, seconds, ""))) for pair in every]
+    allowed = [pair for pair, verdict in verdicts if isinstance(verdict, Allow)]
+    asked = [pair for pair, verdict in verdicts if isinstance(verdict, Escalate)]
+    return allowed or asked or every[:1] or [("none", "none")]
 
 
 def _leased(room: LeaseRoom, system: str) -> tuple[SystemRecord, LeaseTerms]:
