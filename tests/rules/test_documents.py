@@ -12,7 +12,10 @@ import pytest
 import typer
 
 from charter.cli.main import app
-from charter.core.errors import ErrorCode
+from charter.cli.output import exit_code
+from charter.core.errors import CharterError, ErrorCode, UnauthenticatedError
+from charter.gateway.mcp_answers import error_of
+from charter.server.problems import oauth_error, problem_of
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = sorted({ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")})
@@ -67,6 +70,17 @@ def codes() -> list[str]:
 
 def test_each_error_code_has_one_row() -> None:
     assert sorted(codes()) == sorted(code.value for code in ErrorCode)
+
+
+@pytest.mark.parametrize("kind", CharterError.__subclasses__())
+def test_each_family_is_told_as_it_is_on_each_edge(kind: type[CharterError]) -> None:
+    error = kind(ErrorCode.BAD_VALUE, "it is wrong")
+    status, problem = problem_of(error)
+    rows_of = [row for row in rows(text("docs/error-codes.md"), least=50) if row[0] == problem["title"]]
+    assert len(rows_of) == 1
+    _, _, http, oauth, rpc, code = rows_of[0]
+    assert (int(http), oauth.strip("`"), int(code)) == (status, oauth_error(error)[1]["error"], exit_code(error))
+    assert rpc == str(error_of(error)["code"]) or isinstance(error, UnauthenticatedError)
 
 
 # --- packages ---

@@ -32,6 +32,7 @@ from charter.core.errors import (
     CharterError,
     ConflictError,
     ErrorCode,
+    MalformedError,
     ThrottledError,
     UnauthenticatedError,
     UnavailableError,
@@ -43,6 +44,7 @@ from charter.registry.principal import LiveEstate
 from charter.registry.provisioner import Provisioner, token_digest
 from charter.registry.standing import Standing
 from charter.server.gateway_http import Head, HttpRefusal, Receive, Scope, Send, encode, read_body, read_head
+from charter.server.problems import problem_of
 from charter.server.scim_kinds import KINDS, ResourceKind, looked_up
 from charter.server.scim_resources import (
     patched,
@@ -112,7 +114,7 @@ class ScimApp:
         except HttpRefusal as refusal:
             status, body, headers = refusal.status, _error(refusal.status, refusal.detail), refusal.headers
         except CharterError as err:
-            status, body, headers = _of_error(err)
+            status, body, headers = scim_error(err)
         except (ValidationError, SCIMException) as err:
             kind = err.scim_type if isinstance(err, SCIMException) else "invalidValue"
             status = err.status if isinstance(err, SCIMException) else 400
@@ -316,21 +318,21 @@ async def _payload(head: Head, receive: Receive) -> dict[str, Any]:
     return found
 
 
-def _of_error(err: CharterError) -> tuple[int, dict[str, Any], Sequence[tuple[bytes, bytes]]]:
+def scim_error(err: CharterError) -> tuple[int, dict[str, Any], Sequence[tuple[bytes, bytes]]]:
+    """Return the status, body and headers of an error (RFC 7644 section 3.12)."""
+    status, _ = problem_of(err)
     said = f"{err.detail}; {err.help}" if err.help else err.detail
     match err:
+        case MalformedError():
+            return status, _error(status, said, "invalidValue"), ()
+        case ConflictError() if err.code is ErrorCode.EXISTS:
+            return status, _error(status, said, "uniqueness"), ()
         case UnauthenticatedError():
-            return 401, _error(401, said), [(b"www-authenticate", b'Bearer realm="charter"')]
-        case AbsentError():
-            return 404, _error(404, said), ()
-        case ConflictError():
-            return 409, _error(409, said, "uniqueness" if err.code is ErrorCode.EXISTS else ""), ()
-        case ThrottledError():
-            return 429, _error(429, said), [(b"retry-after", str(err.retry_after_seconds).encode())]
-        case UnavailableError():
-            return 503, _error(503, said), [(b"retry-after", str(err.retry_after_seconds).encode())]
+            return status, _error(status, said), [(b"www-authenticate", b'Bearer realm="charter"')]
+        case ThrottledError() | UnavailableError():
+            return status, _error(status, said), [(b"retry-after", str(err.retry_after_seconds).encode())]
         case _:
-            return 400, _error(400, said, "invalidValue"), ()
+            return status, _error(status, said), ()
 
 
 def _error(status: int, detail: str, kind: str = "") -> dict[str, Any]:
