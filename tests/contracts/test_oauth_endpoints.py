@@ -461,7 +461,8 @@ def test_the_metadata_says_what_there_is(local: Stage) -> None:
     assert told["token_endpoint"] == TOKEN_ENDPOINT
     exchange = "urn:ietf:params:oauth:grant-type:token-exchange"
     device = "urn:ietf:params:oauth:grant-type:device_code"
-    grants = ["client_credentials", exchange, "authorization_code", "refresh_token", device]
+    bearer = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+    grants = ["client_credentials", exchange, bearer, "authorization_code", "refresh_token", device]
     assert told["grant_types_supported"] == grants
     for endpoint in ("token", "introspection", "revocation"):
         methods = [name for name in METHODS if name != "none" or endpoint != "introspection"]

@@ -115,14 +115,19 @@ def lend(tx: LendingWork, loan: Loan, side: Side, digest: str) -> Delegation | N
     if not is_person(loan.person):
         raise MalformedError(ErrorCode.BAD_VALUE, f"{loan.person[:80]!a} is no person", help="name one by address")
     sides = {loan.person: Side(loan.person), principal.id: side}  # lender, borrower
-    link = _root_link(tx.live, loan, principal, sides, tx.at)
+    link = root_link(tx.live, loan, principal, sides, tx.at)
     check_chain(tx.live, Chain((link,)), sides, at=tx.at)
     delegation = Delegation(link, None, loan.person, loan.made_by, loan.door, loan.reason[:MAX_REASON])
     keep(tx, delegation, Chain((link,)))
     return delegation
 
 
-def _root_link(live: LiveEstate, loan: Loan, principal: Principal, sides: Mapping[str, Side], at: dt.datetime) -> Link:
+def root_link(live: LiveEstate, loan: Loan, principal: Principal, sides: Mapping[str, Side], at: dt.datetime) -> Link:
+    """Return the link that `loan` makes at `at`; whether it holds is for `check_chain` to say.
+
+    Raises:
+        MalformedError: its purpose is no name, or its time none.
+    """
     lasts = longest(*sides.values()) if loan.lasts is None else loan.lasts
     if lasts < dt.timedelta(seconds=1):
         raise MalformedError(ErrorCode.BAD_VALUE, "a delegation lasts at least a second", help="write 30m or 8h")

@@ -46,6 +46,7 @@ class TokenRequest:
     authorization_details: tuple[Detail, ...] = ()
     not_after: int | None = None  # seconds since 1970
     rests_on: Mapping[str, str] = field(default_factory=dict)  # further principals -> digests of their charters seen
+    fault: CharterError | None = None  # what was found wrong with the request before anything is asked
     questions: tuple[Question, ...] = ()  # the flow's own
     deeds: tuple[Deed, ...] = ()  # what the flow keeps if the token is issued
     said: Mapping[str, Any] = field(default_factory=dict)  # what the flow adds to the evidence
@@ -87,7 +88,7 @@ def issue(tx: IdentityWork, asked: TokenRequest, issuer: str, seconds: int = TOK
         return None
     if not use_assertion(tx, asked.client):
         return Refused(replayed())
-    error = _refusal_of(tx, asked, principal, issuer)
+    error = asked.fault or _refusal_of(tx, asked, principal, issuer)
     body = _body(principal, asked)
     if error is not None:
         body |= {"outcome": "refused", "why": error.detail, "code": error.code.value}

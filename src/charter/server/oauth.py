@@ -29,6 +29,7 @@ from charter.identity.exchange import SCOPE_DETAIL
 from charter.identity.revocation import introspect, revoke
 from charter.server.gateway_http import Head, HttpRefusal, Receive, Scope, Send, read_head
 from charter.server.oauth_asking import Asking
+from charter.server.oauth_asserted import IdentityAssertion
 from charter.server.oauth_aws import AwsCallerIdentity
 from charter.server.oauth_clients import ASSERTION_TYPE, ClientMethod, Clients, PrivateKeyJwt
 from charter.server.oauth_consented import AuthorizationCode, Consented, DeviceCode, RefreshTokens
@@ -111,6 +112,7 @@ class OAuthApp:
             [
                 ClientCredentials(clients, issuing),
                 TokenExchange(parts, clients, issuing),
+                IdentityAssertion(parts, clients, issuing),
                 AuthorizationCode(parts, consented),
                 RefreshTokens(parts, consented),
                 DeviceCode(parts, consented, parts.consents),
@@ -201,6 +203,7 @@ class OAuthApp:
             "response_types_supported": ["code"],
             "dpop_signing_alg_values_supported": ["ES256", "EdDSA"],
             "authorization_details_types_supported": [SCOPE_DETAIL],
+            "authorization_grant_profiles_supported": ["urn:ietf:params:oauth:grant-profile:id-jag"],
             "actor_proofs_supported": True,
         }
         methods = self.clients.methods

@@ -88,15 +88,12 @@ class Consented:
                 return body | {"refresh_token": secret, "delegation": held.delegation_id}
         raise ConflictError(ErrorCode.STALE, "a charter changed while the token was made", help="ask again")
 
-    async def refuse(self, who: Authenticated, resource: str, error: CharterError, head: Head) -> Body:
-        """Record a refusal that nothing else has to be looked at for, and raise it."""
-        asked = self._issuing.asked(who, resource, head)
-        await self._issuing.once(who, replace(asked, questions=(lambda _tx: error,), said={"flow": "consent"}), head)
-        raise error
-
     def _asked(self, who: Authenticated, held: Held, head: Head, next_digest: str) -> TokenRequest:
         parts, live = self._parts, self._parts.live
         request = self._issuing.asked(who, held.resource, head)
+        if not held.delegation_id:
+            unknown = DeniedError(ErrorCode.BAD_GRANT, "nothing like this was given to this client", help="begin again")
+            return replace(request, fault=unknown, said={"flow": held.flow})
         chain = live.delegations.chain_of(held.delegation_id)
         if chain is None or chain.caller != who.client.principal_id:
             return replace(request, questions=(_taking(held),), said={"flow": held.flow})
@@ -108,8 +105,7 @@ class Consented:
         except UnavailableError:
             raise
         except CharterError as err:
-            failed: CharterError = err
-            return replace(request, questions=(lambda _tx: failed,), said={"flow": held.flow})
+            return replace(request, fault=err, said={"flow": held.flow})
 
         def holds(tx: IdentityWork) -> CharterError | None:
             return _broken(tx, chain, looked.sides)
