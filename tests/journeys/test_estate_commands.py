@@ -104,7 +104,7 @@ def test_a_draft_that_grants_nothing_yet_can_be_applied_once_a_person_filled_it_
     (folder / "principals" / "found.yaml").write_text(
         "charter: v1\nprincipal: found\nkind: workflow\nenvironment: sandbox\n"
         "owner: {person: rita@example.com, team: platform}\npurpose: Answer in a chat\n"
-        'model: {provider: openai, name: "gpt-5"}\ngrants: []\n'
+        "model: {provider: anthropic, name: claude-5}\ngrants: []\n"
         "approved: {by: sam@example.com, role: platform-lead, on: 2026-11-24}\n"
         "credential: {type: private-key-jwt}\nreview: 90d\nexpires: 2027-11-24\n"
     )

@@ -77,7 +77,7 @@ def validate(context: typer.Context, as_json: Json = False) -> None:
 
     Example: charter -C estate validate
 
-    With --json: ok, principals, systems, guardrails, patterns, tests, warnings.
+    With --json: ok, principals, systems, guardrails, rules, patterns, tests, warnings.
     """
     from charter.bootstrap.estate import check_folder
 
@@ -87,6 +87,7 @@ def validate(context: typer.Context, as_json: Json = False) -> None:
         "principals": len(estate.charters),
         "systems": len(estate.systems),
         "guardrails": len(estate.guardrails),
+        "rules": len(estate.central.files),
         "patterns": len(estate.patterns),
         "tests": len(estate.trials),
     }

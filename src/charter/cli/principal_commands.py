@@ -141,8 +141,8 @@ def show(
     Example: charter show refund-agent
 
     With --json: name, id, spiffe_id, kind, environment, owner, purpose, model, data, systems, sensitive,
-    state_changing, irreversible, approved, credential, review, expires, standing, version, digest, charter, policy,
-    keys, recent, waiting, envelope. Of a verdict: verdict_id, entries.
+    state_changing, irreversible, risk, approved, credential, review, expires, standing, version, digest, charter,
+    policy, keys, recent, waiting, envelope, signing_keys. Of a verdict: verdict_id, entries.
     """
     control = context_of(context).control
     if name.startswith("vrd_"):
@@ -165,6 +165,12 @@ def show(
         title="\nmay do",
     )
     say(prose.delegation(answer["charter"]))
+    for line in prose.flow(answer["charter"]):
+        say(f"of its data, it {line}")
+    for line in prose.exceptions(answer["charter"]):
+        say(f"sets aside {line}", "yellow")
+    if "policy" in answer["charter"]:
+        say(f"the Cedar beside it says more: charter show {name} --policy", "dim")
     table(
         ["time", "verdict", "system", "tool", "why"],
         [[v["time"][:19], v["verdict"], v["system"], v["tool"], v["why"]] for v in answer["recent"]],

@@ -9,10 +9,11 @@ from typing import Any
 
 from charter.core.errors import ConflictError
 from charter.registry.charter import parse_day, parse_duration
-from charter.registry.prose import actions, conditions, delegation, objects, risk
+from charter.registry.prose import actions, conditions, delegation, exceptions, flow, objects, risk
 from charter.registry.standing import Move, Standing, moved
 
-__all__ = ["actions", "conditions", "delegation", "objects", "risk"]  # the templates' words, beside those below
+# the templates' words, beside those below
+__all__ = ["actions", "conditions", "delegation", "exceptions", "flow", "objects", "risk"]
 
 SOON_DAYS = 30
 
@@ -50,12 +51,12 @@ class Due:
     state: str
 
 
-def due(day: dt.date, today: dt.date) -> Due:
-    """Return how `day` stands to `today`."""
+def due(day: dt.date, today: dt.date, soon_days: int = SOON_DAYS) -> Due:
+    """Return how `day` stands to `today`: `soon` from `soon_days` before."""
     left = (day - today).days
     unit = "day" if abs(left) == 1 else "days"
     words = "today" if left == 0 else f"in {left} {unit}" if left > 0 else f"{-left} {unit} ago"
-    return Due(day, words, "past" if left < 0 else "soon" if left <= SOON_DAYS else "later")
+    return Due(day, words, "past" if left < 0 else "soon" if left <= soon_days else "later")
 
 
 def expiry(principal: Mapping[str, Any], today: dt.date) -> Due:
@@ -64,8 +65,12 @@ def expiry(principal: Mapping[str, Any], today: dt.date) -> Due:
 
 
 def review_due(principal: Mapping[str, Any], today: dt.date) -> Due:
-    """Return when `principal` is to be reviewed: one cadence after its charter was approved."""
-    return due(parse_day(principal["approved"]["on"]) + parse_duration(principal["review"]), today)
+    """Return when `principal` is to be reviewed: one cadence after its charter was approved.
+
+    What is reviewed often is not due all the time: it is soon in the last quarter of its cadence.
+    """
+    cadence = parse_duration(principal["review"])
+    return due(parse_day(principal["approved"]["on"]) + cadence, today, min(SOON_DAYS, cadence.days // 4))
 
 
 def changes_state(principal: Mapping[str, Any]) -> str:

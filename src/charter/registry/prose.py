@@ -110,10 +110,24 @@ def risk(found: Mapping[str, Any]) -> str:
     return f"{found['tier']}: {found['points']}" + (f" = {' + '.join(terms)}" if terms else "")
 
 
+def exceptions(charter: Mapping[str, Any]) -> list[str]:
+    """Return the defaults of the organisation that a charter sets aside, each with its reason."""
+    return [
+        f"{each['rule']}{' until ' + each['until'] if 'until' in each else ''}: {each['reason']}"
+        for each in charter.get("exceptions") or ()
+    ]
+
+
+def flow(charter: Mapping[str, Any]) -> list[str]:
+    """Return where the charter's data may go less far than all of it."""
+    found = charter.get("data_flow") or {}
+    return [f"may {way} {', '.join(found[way]) or 'none of it'}" for way in ("read", "write", "send") if way in found]
+
+
 def delegation(charter: Mapping[str, Any]) -> str:
     """Return in a few sentences who may lend the principal authority and to whom it may lend, for what and how long."""
     lent = charter.get("delegation") or {}
-    givers = ", ".join(_DELEGATES.get(giver, giver) for giver in lent.get("from", ()))
+    givers = " and ".join(_DELEGATES.get(giver, giver) for giver in lent.get("from", ()))
     takers = " or ".join(lent.get("to") or ())
     purposes = f" for {', '.join(lent['purposes'])}" if lent.get("purposes") else ""
     bounds = f"at most {lent['max_ttl']} at a time, {lent['max_depth']} deep" if lent else ""
