@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from charter.adapters.cedar import CedarEngine
+from charter.adapters.registry_store import load_live
+from charter.policy.check import check_estate
 from charter.registry.central import read_central
 from charter.registry.estate import Estate, TextFile
 from charter.registry.manifest import parse_estate
 from charter.registry.problem import EstateError
-from estates import PRINCIPAL, SYSTEM, estate_files
+from estates import PRINCIPAL, SYSTEM, a_registry, estate_files
 
 TODAY = dt.date(2026, 11, 24)
 HEAD = "charter: v1\nrules:\n"
@@ -195,3 +202,44 @@ def test_central_files_are_read_back_from_their_text_with_places() -> None:
 def test_an_unknown_provider_is_no_system_of_another_kind() -> None:
     found = problems(more={"systems/payments.yaml": SYSTEM + "provider: anthropic\n"})
     assert found == ["systems/payments.yaml:16:11: only a system of the kind model has a `provider`"]
+
+
+FREEZES = "charter: v1\nfreezes: [{id: now, from: 2026-11-01T00:00:00Z, until: 2026-12-01T00:00:00Z}]\n"
+LEVELS = "charter: v1\nclasses: {customer-pii: {level: restricted}}\n"
+
+
+def test_central_files_are_planned_applied_and_withdrawn_like_all_others(tmp_path: Path, database_url: str) -> None:
+    files = {"guardrails/charters.yaml": HEAD + rule("at_most: {review: 90d}"), "calendars.yaml": FREEZES}
+    with a_registry(tmp_path, database_url) as house:
+        plain, ruled = an_estate(), an_estate(**files | {"data.yaml": LEVELS})
+        house.apply(plain)
+        before = house.live.policy_generation
+        found = [(change.what.value, change.name, change.change.value) for change in house.plan(ruled).changes]
+        assert found == [("rules", path, "create") for path in sorted([*files, "data.yaml"])]
+        house.apply(ruled)
+        assert house.plan(ruled).changes == ()
+        assert house.live.central == ruled.central
+        assert house.live.policy_generation > before
+        again = house.database.read(lambda tx: load_live(tx.connection))
+        assert again.central == ruled.central
+        (change,) = house.plan(an_estate(**files | {"data.yaml": LEVELS.replace("restricted", "public")})).changes
+        assert any("level: public" in note for note in change.notes)
+        house.apply(plain)
+        assert house.live.central.files == ()
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(["data.yaml", "calendars.yaml", "guardrails/charters.yaml", "principals/refund-agent.cedar"]),
+    st.sampled_from([FREEZES, LEVELS, HEAD + rule("at_most: {review: 90d}"), "forbid (principal, action, resource);"]),
+    st.lists(st.tuples(st.integers(0, 120), st.text(max_size=6)), max_size=4),
+)
+def test_whatever_a_central_file_holds_it_is_read_or_told_as_a_problem(path: str, text: str, edits: Any) -> None:
+    for at, inserted in edits:
+        text = text[:at] + inserted + text[at + len(inserted) // 2 :]
+    try:
+        estate = parse_estate(estate_files({path: text.encode("utf-8", "replace").decode()}), today=TODAY)
+        problems = check_estate(estate, CedarEngine())
+    except EstateError as err:
+        problems = err.problems
+    assert all(problem.line >= 1 and problem.column >= 1 for problem in problems)
