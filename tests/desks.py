@@ -176,6 +176,20 @@ def an_approval(number: int = 1, **changed: Any) -> Json:
     } | changed
 
 
+def a_lease(number: int = 1, **changed: Any) -> Json:
+    """Return a credential that is leased to refund-agent, with some fields changed."""
+    return {
+        "id": f"lea_{number:026d}",
+        "principal": "refund-agent",
+        "system": "orders-db",
+        "state": "issued",
+        "rights": [{"action": "rows.read", "on": "sales.orders", "verbs": ["SELECT"]}],
+        "ends_at": rfc3339(START + dt.timedelta(minutes=15)),
+        "overdue": False,
+        "error": "",
+    } | changed
+
+
 def a_delegation(number: int = 1, **changed: Any) -> Json:
     """Return what one party lent another, with some fields changed."""
     return {
@@ -234,6 +248,7 @@ class FakeDesk:
         self.broken: Exception | None = None
         self.unrecorded: Exception | None = None
         self.healthy = True
+        self.leases: list[Json] = []
         self.most = 5000  # how many the inventory lists
         for number, word in enumerate(("allow", "allow", "escalate", "deny", "allow")):
             self.add_verdict(word, system="payments", tool=("get_charge", "create_refund")[number % 2])
@@ -289,6 +304,7 @@ class FakeDesk:
             "keys": [key | {"registered_at": rfc3339(START)}] if grants else [],
             "recent": [copy.deepcopy(v) for v in self.kept[::-1] if v["principal"] == name],
             "waiting": [a for a in self.approvals(every=False) if a["call"]["principal"] == name],
+            "leases": [copy.deepcopy(each) for each in self.leases if each["principal"] == name],
         }
 
     async def move(self, name: str, move: Move, *, actor: str, reason: str) -> Json:
@@ -442,6 +458,7 @@ class FakeDesk:
             "principals": len(self.principals),
             "systems": 4,
             "healthy": self.healthy,
+            "leases": {"in_use": len(self.leases), "overdue": sum(each["overdue"] for each in self.leases)},
             "log_size": len(self.kept) * 3,
         }
 

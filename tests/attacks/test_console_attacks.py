@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from charter.console.door import HEADERS, MAX_BODY
-from desks import Caller, FakeDesk, an_approval
+from desks import Caller, FakeDesk, a_lease, an_approval
 
 KILL = "/principals/refund-agent/kill"
 KILL_FORM = {"name": "refund-agent", "reason": "because"}
@@ -381,6 +381,9 @@ def poisoned(value: Any, text: str, key: str = "") -> Any:
     return text if isinstance(value, str) and key not in _KEPT else value
 
 
+OVERDUE = [a_lease(state="revoking", overdue=True, error="it does not answer")]
+
+
 class HostileDesk(FakeDesk):
     """A desk whose every answer is full of one hostile text."""
 
@@ -388,6 +391,7 @@ class HostileDesk(FakeDesk):
         super().__init__()
         self.text = text
         self.add_verdict("deny")
+        self.leases = OVERDUE
 
     def inventory(self, filters: Any) -> Any:
         return poisoned(super().inventory(filters), self.text)
@@ -458,7 +462,9 @@ PAGES = (
 
 @pytest.mark.parametrize("path", PAGES)
 def test_hostile_text_in_every_field_never_becomes_markup(path: str) -> None:
-    benign = Seen(Caller().sign_in().get(path).text)
+    desk = FakeDesk()
+    desk.leases = OVERDUE
+    benign = Seen(Caller(desk).sign_in().get(path).text)
 
     for text in HOSTILE:
         page = Caller(HostileDesk(text)).sign_in().get(path)

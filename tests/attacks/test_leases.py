@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from charter.bootstrap import authority, lease_keeping, leasing, vault
+from charter.bootstrap import authority, inventory, lease_keeping, leasing, vault
 from charter.bootstrap.leasing import Given, NotGiven
 from charter.core.errors import AbsentError, ConflictError, ErrorCode, UnavailableError
 from charter.gateway.pins import UpstreamError
@@ -337,6 +337,9 @@ def test_a_system_that_is_down_while_a_lease_is_revoked_is_asked_again_and_never
         kept = stage.kept(lease)
         assert (kept.state, kept.attempts, kept.error) == (LeaseState.REVOKING, 1, "the database does not answer")
         assert stage.house.leasing.book.counts() == {"in_use": 0, "revoking": 1, "overdue": 1}
+        assert inventory.status(stage.house)["leases"]["overdue"] == 1
+        shown = inventory.dossier(stage.house, lease.holder.principal_name)["leases"]
+        assert [(each["id"], each["overdue"], each["error"]) for each in shown] == [(lease.id, True, kept.error)]
         stage.look()  # too early
         assert provider.attempts == 1
         for attempt in range(2, 12):

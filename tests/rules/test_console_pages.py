@@ -9,7 +9,7 @@ import pytest
 
 from charter.core.errors import ErrorCode, UnavailableError
 from charter.registry.standing import Move
-from desks import Caller, FakeDesk, an_approval
+from desks import Caller, FakeDesk, a_lease, an_approval
 
 KILL = "/principals/refund-agent/kill"
 APPROVAL = "/approvals/apr_00000000000000000000000001"
@@ -212,6 +212,25 @@ def test_a_principal_without_grants_keys_or_calls_says_so(caller: Caller) -> Non
     assert "its charter grants nothing, so every call is denied" in page
     assert "No key is registered" in page
     assert "No call of it has been decided yet" in page
+
+
+def test_a_principals_page_lists_the_credentials_leased_to_it(caller: Caller) -> None:
+    caller.desk.leases = [a_lease(), a_lease(2, principal="repo-helper")]
+
+    page = text_of(caller.get("/principals/refund-agent").text)
+
+    for fact in (a_lease()["id"], "orders-db", "issued", "rows.read on sales.orders", "09:45"):
+        assert fact in page
+    assert a_lease(2)["id"] not in page
+
+
+def test_a_credential_that_outlives_its_lease_is_told_on_every_page(caller: Caller) -> None:
+    caller.desk.leases = [a_lease(state="revoking", overdue=True, error="<b>connection refused</b>")]
+
+    pages = [caller.get(path).text for path in ("/", "/verdicts", "/approvals", "/review", "/principals/refund-agent")]
+
+    assert all("Credentials outlive their leases: 1" in page for page in pages)
+    assert "&lt;b&gt;connection refused" in pages[-1]
 
 
 def test_only_moves_that_are_legal_are_offered(caller: Caller) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from charter import __version__
-from charter.bootstrap import evidence
+from charter.bootstrap import evidence, lease_views
 from charter.core.errors import CharterError
 from charter.evidence.checkpoint import parse_checkpoint
 from charter.evidence.entry import EntryKind
@@ -53,7 +53,7 @@ def listing(house: House, wanted: dict[str, str]) -> list[dict[str, Any]]:
 
 
 def dossier(house: House, name: str) -> dict[str, Any]:
-    """Return one principal, whole: its charter, policy, keys, recent verdicts and what waits.
+    """Return one principal, whole: its charter, policy, keys, recent verdicts, open leases and what waits.
 
     Raises:
         AbsentError: there is none of that name.
@@ -75,6 +75,7 @@ def dossier(house: House, name: str) -> dict[str, Any]:
         "weaknesses": _ages(house, weak),
         "recent": recent,
         "waiting": [approval_view(a) for a in approvals(house, every=False) if a.principal_id == principal.id],
+        "leases": lease_views.listing(house, every=False, principal=name)["leases"],
         "envelope": version.envelope,
         "signing_keys": _signing_keys(house, version.envelope),
     }
@@ -298,6 +299,7 @@ def status(house: House) -> dict[str, Any]:
         "principals": len(house.live.principals),
         "systems": len(house.live.systems),
         "healthy": house.database.healthy,
+        "leases": house.leasing.book.counts(),
         "log_size": parse_checkpoint(checkpoint).size,
         "checkpoint": checkpoint,
     }

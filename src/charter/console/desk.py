@@ -40,7 +40,8 @@ class Desk(Protocol):
         """Return one principal whole: what `inventory` says of it, and what follows.
 
         charter (its JSON), policy (Cedar text), keys [{id, thumbprint, standing, registered_at}], waiting
-        [approvals], recent [{time, verdict, system, tool, action, object, why, mend, rule, source, layer,
+        [approvals], leases that are open [{id, system, state, rights [{action, on}], ends_at, overdue, error}],
+        recent [{time, verdict, system, tool, action, object, why, mend, rule, source, layer,
         verdict_id}], newest first.
 
         Raises:
@@ -149,7 +150,7 @@ class Desk(Protocol):
         ...
 
     def status(self) -> Json:
-        """Return at least version, node, issuer, principals, systems, healthy, log_size."""
+        """Return at least version, node, issuer, principals, systems, healthy, leases {in_use, overdue}, log_size."""
         ...
 
     async def admit(self, identity: Identity, *, source: str) -> Access:

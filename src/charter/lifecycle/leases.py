@@ -81,7 +81,7 @@ class LeaseBook:
 
     def counts(self) -> dict[str, int]:
         """Return how many leases are in use, being revoked, and overdue for it."""
-        leases = self.open.values()
+        leases = tuple(self.open.values())  # the console counts from other threads
         return {
             "in_use": sum(lease.state in IN_USE for lease in leases),
             "revoking": sum(lease.state is LeaseState.REVOKING for lease in leases),
