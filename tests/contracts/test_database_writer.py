@@ -151,6 +151,28 @@ def test_the_next_work_finds_what_after_commit_steps_left(tmp_path: Path, databa
     assert mixed.count(True) == 1
 
 
+def test_what_is_shown_apart_ends_no_group_and_is_shown_before_the_answer(tmp_path: Path, database_url: str) -> None:
+    live: list[int] = []
+    at_once: set[Any] = set()
+
+    def make(tx: Any) -> int:
+        at_once.add(tx)
+        index = int(tx.record(a_draft()))
+        tx.after_commit(lambda: live.append(index), apart=True)
+        return index
+
+    def refuse(tx: Any) -> None:
+        tx.after_commit(lambda: live.append(-1))
+        raise ConflictError(ErrorCode.EXISTS, "to make the group run again")
+
+    with a_database(tmp_path, url=database_url) as database:
+        plain = together(database, [make] * 20)
+        assert live == plain
+        assert len(at_once) < 20
+        mixed = together(database, [make, refuse, make])
+    assert live == [*plain, mixed[0], mixed[2]]
+
+
 def test_an_answer_comes_after_the_steps_of_its_work(tmp_path: Path) -> None:
     live: list[int] = []
 

@@ -4,7 +4,7 @@ INVARIANT: an answer is given after its work is committed and its `after_commit`
 INVARIANT: a work that raises changes nothing, and the others of its group are unharmed: the group is rolled back and
 run again with a savepoint around each work.
 INVARIANT: a work that has `after_commit` steps is the last of its group, so the next work finds memory in step with
-what is durable. Without this, two calls in one group could spend one approval.
+what is durable; but for steps `apart`. Without this, two calls in one group could spend one approval.
 INVARIANT: whether a commit that broke off went through is settled from the log's own head before anything else is
 written; if it did, its steps run then.
 INVARIANT: once the log or memory cannot be trusted, nothing more is written by this process.
@@ -167,7 +167,7 @@ class Sequencer(Generic[Tx]):
                 answers.append(Answer(work(transaction)))
             except Exception as err:
                 raise _WorkRaisedError from err
-            if frame.steps:
+            if frame.is_complete:
                 break
         return answers
 
@@ -184,7 +184,7 @@ class Sequencer(Generic[Tx]):
                 answers.append(_failed(err))
             else:
                 savepoint.commit()
-            if frame.steps:
+            if frame.is_complete:
                 break
         return answers
 

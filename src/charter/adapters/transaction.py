@@ -28,14 +28,16 @@ class Frame:
     entries: list[Entry] = field(default_factory=list)
     changes: list[dict[str, str]] = field(default_factory=list)
     steps: list[Callable[[], None]] = field(default_factory=list)
+    is_complete: bool = False  # the next work must find memory as the steps leave it
 
     def mark(self) -> tuple[int, int, int]:
         """Return how far the transaction has come, for `rewind`."""
         return len(self.entries), len(self.changes), len(self.steps)
 
     def rewind(self, mark: tuple[int, int, int]) -> None:
-        """Forget what was gathered since `mark`."""
+        """Forget what was gathered since `mark`, by the one work that was run since."""
         del self.entries[mark[0] :], self.changes[mark[1] :], self.steps[mark[2] :]
+        self.is_complete = False
 
 
 class SqlTransaction:
@@ -69,9 +71,14 @@ class SqlTransaction:
         row = {"kind": kind, "subject": subject, "at": rfc3339(self.at), "actor": actor, "reason": reason}
         self._writing().changes.append(row)
 
-    def after_commit(self, step: Callable[[], None]) -> None:
-        """Run `step` on the writer's thread once the transaction is durable, before anyone gets an answer."""
-        self._writing().steps.append(step)
+    def after_commit(self, step: Callable[[], None], *, apart: bool = False) -> None:
+        """Run `step` on the writer's thread once the transaction is durable, before anyone gets an answer.
+
+        What it shows `apart` is nothing that another work of the group could ask for, so the group goes on.
+        """
+        frame = self._writing()
+        frame.steps.append(step)
+        frame.is_complete = frame.is_complete or not apart
 
     def _writing(self) -> Frame:
         if self._frame.node is None:

@@ -11,6 +11,7 @@ import time
 from typing import Protocol
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
+_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
 
 
 class Entropy(Protocol):
@@ -48,4 +49,4 @@ class SystemEntropy:
 
 def encode_base32(value: int) -> str:
     """Return a 128-bit `value` as 26 characters of Crockford's base 32, most significant first."""
-    return "".join(_ALPHABET[(value >> shift) & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[(value >> shift) & 1023] for shift in range(120, -1, -10)])

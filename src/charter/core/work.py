@@ -8,7 +8,8 @@ INVARIANT: an answer from `write` means that the work and its evidence are durab
 
 A work may run twice (a group that fails is tried again one by one), so it must not touch anything but its transaction;
 what must follow goes into `after_commit`. A work that raises changes nothing; the others of its group are unharmed. A
-work with `after_commit` steps ends its group: the next work finds the live estate as those steps leave it.
+work with `after_commit` steps ends its group: the next work finds the live estate as those steps leave it. Only what
+no other work can ask for yet, since nobody knows its name before the answer, is shown `apart`, and ends nothing.
 No network and no waiting inside a work.
 """
 
@@ -38,7 +39,7 @@ class Transaction(Protocol):
         """Add a row to the ordered feed of changes."""
         ...
 
-    def after_commit(self, step: Callable[[], None]) -> None:
+    def after_commit(self, step: Callable[[], None], *, apart: bool = False) -> None:
         """Run `step` on the writer's thread once the transaction is durable, before anyone gets an answer."""
         ...
 

@@ -104,7 +104,10 @@ def told_chain(live: LiveEstate, bearer: Bearer, issuer: str) -> dict[str, Any] 
 def read_chain(live: LiveEstate, slices: Slices, bearer: Bearer, principal: Principal) -> ReadChain | Deny:
     """Return the chain that `bearer`, who is `principal`, acts under, ready for policy; or why nothing is allowed."""
     chain = live.delegations.chain_of(bearer.delegation)
-    if chain is None:  # asked for before: `authority.refusal` knows a delegation that is gone
+    if chain is None and bearer.delegation is not None:  # `refusal` was asked before, and it was there
+        why = f"the delegation `{bearer.delegation}` is not known any more"
+        return _deny(Layer.DELEGATION, "built-in/delegation", why, "ask for a new one", principal.name)
+    if chain is None:
         own = _bound(slices, principal)
         if isinstance(own, Deny):
             return own

@@ -178,7 +178,7 @@ def keep(tx: LendingWork, delegation: Delegation, chain: Chain) -> None:
         Draft(EntryKind.DELEGATION_MADE, delegation.made_by, link.borrower, made_body(tx.live, delegation, chain))
     )
     tx.changed(FEED_KIND, link.id, actor=delegation.made_by, reason=delegation.reason or link.purpose)
-    tx.after_commit(lambda: tx.live.delegations.add(delegation))
+    tx.after_commit(lambda: tx.live.delegations.add(delegation), apart=True)
 
 
 def accept(tx: LendingWork, link: Link, *, proof: str, digest: str) -> None:
