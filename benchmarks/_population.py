@@ -8,6 +8,7 @@ the product's own: `LiveEstate`, `SliceCache`, `Call`, `Bearer`. Nothing is boun
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 
 from charter.adapters.cedar import CedarEngine
 from charter.bootstrap.slices import SliceCache
-from charter.core.canonical import digest_of
+from charter.core.canonical import canonical, digest, digest_of
 from charter.gateway.call import Bearer, Call
 from charter.gateway.facts import resolve
 from charter.policy.decide import Evaluator, decide
@@ -24,7 +25,7 @@ from charter.policy.verdict import Deny, Verdict
 from charter.registry.charter import Charter, CredentialType, Environment, Kind
 from charter.registry.estate import TextFile
 from charter.registry.principal import ClientKey, LiveEstate, Principal, SystemRecord
-from charter.registry.record import CharterVersion
+from charter.registry.record import FilePlaces, KeptCharter
 from charter.registry.standing import Standing
 from charter.registry.system import System, Teams
 from charter.registry.terms import Bearing, Terms
@@ -150,10 +151,64 @@ def principal_of(number: int, digest: str | None = None) -> Principal:
     )
 
 
-def version_of(principal: Principal) -> CharterVersion:
-    """Return the charter version a principal acts under."""
-    charter = Charter.model_validate(charter_json(int(principal.name.partition("-")[2])))
-    return CharterVersion(principal.id, 1, principal.digest, charter, {}, {}, NOON, "bench", "bench")
+def digest_of_charter(number: int) -> str:
+    """Return the digest of the charter of principal `number`."""
+    return digest(body_of(number).encode())
+
+
+def body_of(number: int) -> str:
+    """Return the canonical JSON of the charter of principal `number`."""
+    pattern, team = number % PATTERNS, number % TEAMS
+    text = _pattern_body(pattern)
+    text = text.replace(f'"agent-{pattern}"', f'"agent-{number}"').replace(f'"team-{pattern}"', f'"team-{team}"')
+    return text.replace(f'"owner-{pattern}@', f'"owner-{team}@')
+
+
+@functools.lru_cache(maxsize=PATTERNS)
+def _pattern_body(pattern: int) -> str:
+    return canonical(Charter.model_validate(charter_json(pattern)).to_json()).decode()
+
+
+def places_of(number: int) -> FilePlaces:
+    """Return where the parts of that charter stand in its file."""
+    return FilePlaces(f"principals/agent-{number}.yaml", _places())
+
+
+@functools.lru_cache(maxsize=1)
+def _places() -> dict[str, tuple[int, int]]:
+    names: list[str] = []
+
+    def walk(value: Any, dotted: str) -> None:
+        names.append(dotted)
+        items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        for name, each in items:
+            walk(each, f"{dotted}.{name}".lstrip("."))
+
+    walk(charter_json(0), "")
+    return {name: (line, 5) for line, name in enumerate(names, start=1)}
+
+
+def kept_of(principal: Principal) -> KeptCharter:
+    """Return the charter that a principal acts under, as the registry keeps it."""
+    number = int(principal.name.partition("-")[2])
+    return KeptCharter(principal.digest, body_of(number), places_of(number))
+
+
+def version_row(number: int) -> dict[str, object]:
+    """Return the row that keeps the charter of principal `number`, unsigned."""
+    body = body_of(number)
+    at = canonical({name: list(place) for name, place in _places().items()}).decode()
+    return {
+        "principal_id": principal_id(number),
+        "version": 1,
+        "digest": digest(body.encode()),
+        "charter": body,
+        "sources": f'{{"at":{at},"path":"principals/agent-{number}.yaml"}}',
+        "envelope": "{}",
+        "applied_at": "2026-11-24T12:00:00Z",
+        "applied_by": "bench",
+        "reason": "bench",
+    }
 
 
 def key_of(number: int) -> ClientKey:
@@ -248,7 +303,7 @@ def an_engine() -> CompiledEngine:
 
 def slices_of(live: LiveEstate, engine: Any) -> SliceCache:
     """Return the policies of an estate, bound as they are asked for."""
-    return SliceCache(live, engine, load=version_of, guardrails=lambda: (GUARDRAILS,), teams=lambda: TEAMS_FILE)
+    return SliceCache(live, engine, load=kept_of, guardrails=lambda: (GUARDRAILS,), teams=lambda: TEAMS_FILE)
 
 
 def deciding(count: int, engine: Any) -> Deciding:

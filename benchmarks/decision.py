@@ -16,13 +16,12 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from _engines import agt, beside_http
-from _population import NOON, SYSTEMS, Deciding, an_engine, bearer_of, calls, deciding
+from _population import NOON, PATTERNS, SYSTEMS, Deciding, an_engine, bearer_of, calls, deciding
 
 from charter.adapters.cedar import CedarEngine
 from charter.gateway.facts import Facts, resolve
 from charter.policy.builtin import BUILT_IN
 from charter.policy.decide import Answer, decide
-from charter.policy.engine import Asked
 from charter.policy.verdict import word
 from charter.policy.vocabulary import Question, question_of
 
@@ -104,18 +103,21 @@ def timed(samples: Sequence[Callable[[], Any]]) -> Turn:
     return Turn(took, processor)
 
 
-def binding(count: int) -> Turn:
-    """Return what the first decision of a principal costs more: its slice is bound then."""
+def binding(count: int) -> tuple[Turn, Turn]:
+    """Return what binding costs the first of a pattern of charters, and each that follows."""
     house = deciding(count, an_engine())
-    first, *others = house.live.principals.values()
-    house.slices.of(first)  # reads the guardrails
-    each = []
-    before = time.thread_time()
-    for principal in others:
-        started = time.perf_counter_ns()
+    firsts: list[tuple[float, float]] = []
+    others: list[tuple[float, float]] = []
+    for number, principal in enumerate(house.live.principals.values()):
+        before, started = time.thread_time(), time.perf_counter_ns()
         house.slices.of(principal)
-        each.append((time.perf_counter_ns() - started) / 1000)
-    return Turn(each, (time.thread_time() - before) / len(each) * 1e6)
+        took = ((time.perf_counter_ns() - started) / 1000, (time.thread_time() - before) * 1e6)
+        (firsts if number < PATTERNS else others).append(took)
+    return turn_of(firsts[1:]), turn_of(others)  # the very first reads the guardrails
+
+
+def turn_of(took: list[tuple[float, float]]) -> Turn:
+    return Turn([each for each, _ in took], statistics.mean(processor for _, processor in took))
 
 
 class Naive:
@@ -133,7 +135,7 @@ class Naive:
         facts = resolve(stage.house.live, stage.house.slices, bearer, call, NOON)
         assert isinstance(facts, Facts)
         actions = {f"{name}/{action}": "read" for name, it in SYSTEMS.items() for action in it["actions"]}
-        program = engine.bind(policies, Asked("agent-0", {"name": "agent-0"}, actions))
+        program = engine.bind(policies, actions)
         question = question_of(facts.request, facts.slice.words)
         self.policies = len(policies)
         self.once = lambda: engine.evaluate(program, question, frozenset())
@@ -154,7 +156,9 @@ def run(seconds: float) -> dict[str, Any]:
         for name, took in stages[-1].parts().items():
             turns.setdefault(f"of which: {name}", []).append(took)
         turns.setdefault(whole_estate, []).append(timed([naive.once] * 10))
-    turns["binding a slice, once per charter"] = [binding(200)]
+    first, others = binding(1_000)
+    turns["binding the first charter of a pattern"] = [first]
+    turns["binding each that follows"] = [others]
     peer = agt()
     for name, found in (peer or {}).items():
         turns[f"agent-governance-toolkit, ten rules, {name}"] = [

@@ -1,14 +1,15 @@
 """What 100,000 principals cost: memory of one process, and the time to be ready to decide.
 
-A database is filled with as many principals and keys as `charter apply` leaves there, and charters are bound from their
-canonical JSON, as the registry gives them. A fresh process then does what `charter up` does, and reads its own resident
-memory after each step: the libraries, the estate in memory, slices bound for each principal in turn.
+A database is filled with as many principals, charters and keys as `charter apply` leaves there. A fresh process then
+does what `charter up` does, and reads its own resident memory after each step: the libraries, the estate in memory, the
+policies of every principal bound, some decisions made.
 """
 
 from __future__ import annotations
 
 import gc
 import json
+import random
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 COUNT = 100_000
-SLICES = 4_000  # bound where binding each would take minutes
 
 
 def resident() -> float:
@@ -29,12 +29,13 @@ def resident() -> float:
 
 def fill(file: Path) -> None:
     """Make the database: principals and their keys."""
-    from _population import NOON, SYSTEMS, key_of, principal_of, system_of
+    from _population import NOON, SYSTEMS, digest_of_charter, key_of, principal_of, system_of, version_row
 
     from charter.adapters.engine import open_engines, sqlite_url
     from charter.adapters.identity_store import SqlIdentity
     from charter.adapters.migrations import migrate
     from charter.adapters.registry_store import RegistryStore
+    from charter.adapters.tables import charter_version
     from charter.registry.principal import SystemRecord
     from charter.registry.record import ManagedBy
     from charter.registry.standing import Standing
@@ -43,7 +44,11 @@ def fill(file: Path) -> None:
     migrate(engine)
     with engine.begin() as connection:
         store = RegistryStore(connection)
-        store.add_principals([principal_of(number) for number in range(COUNT)], ManagedBy.GIT, NOON)
+        store.add_principals(
+            [principal_of(number, digest_of_charter(number)) for number in range(COUNT)], ManagedBy.GIT, NOON
+        )
+        for start in range(0, COUNT, 2_000):
+            connection.execute(charter_version.insert(), [version_row(n) for n in range(start, start + 2_000)])
         identity = SqlIdentity(connection)
         for number in range(COUNT):
             identity.add_key(key_of(number))
@@ -56,23 +61,35 @@ def fill(file: Path) -> None:
 
 def child(file: Path) -> dict[str, Any]:
     """Load, bind and measure, in a fresh process."""
-    from _population import an_engine, slices_of
+    from _population import Deciding, an_engine, bearer_of, calls, slices_of
 
     from charter.adapters.engine import open_engines, sqlite_url
-    from charter.adapters.registry_store import load_live
+    from charter.adapters.registry_store import RegistryStore, load_live
+    from charter.core.clock import Deadline, SystemClock
 
     steps = [("libraries", resident(), 0.0, 1)]
     engine, reader = open_engines(sqlite_url(file))
-    started = time.perf_counter()
+    started = time.thread_time()
     with reader.connect() as connection:
         live = load_live(connection)
-    steps.append(("the estate in memory, read from SQLite", resident(), time.perf_counter() - started, COUNT))
+    steps.append(("the estate in memory, read from SQLite", resident(), time.thread_time() - started, COUNT))
     live.policy_generation = 1
-    slices = slices_of(live, an_engine())
-    started = time.perf_counter()
-    for _, principal in zip(range(SLICES), live.principals.values(), strict=False):
-        slices.of(principal)
-    steps.append((f"{SLICES:,} slices of ten policies bound", resident(), time.perf_counter() - started, SLICES))
+    decider = an_engine()
+    slices = slices_of(live, decider)
+    started = time.thread_time()
+    with reader.connect() as connection:
+        deadline = Deadline.after(SystemClock(), 3600)
+        bound = slices.prepare(RegistryStore(connection).kept_charters(), deadline=deadline)
+    assert bound == COUNT
+    steps.append(("a slice of ten policies bound for each", resident(), time.thread_time() - started, COUNT))
+    dice = random.Random(1)
+    stream = calls(dice)
+    asked = [(bearer_of(number), next(stream)) for number in dice.sample(range(COUNT), COUNT // 10)]
+    house = Deciding(live, slices, decider)
+    started = time.thread_time()
+    for bearer, call in asked:
+        house.verdict(bearer, call)
+    steps.append(("a tenth of them decided about", resident(), time.thread_time() - started, len(asked)))
     engine.dispose()
     reader.dispose()
     return {"steps": steps}
@@ -93,7 +110,7 @@ def run(seconds: float) -> dict[str, Any]:  # noqa: ARG001 - it is done once, ho
         before = memory
     return {
         "title": f"{COUNT:,} principals in memory",
-        "columns": ["step", "resident MB", "grown MB", "kB each", "seconds", "us each"],
+        "columns": ["step", "resident MB", "grown MB", "kB each", "processor seconds", "us each"],
         "rows": rows,
         "notes": ["one process; each principal has one key and is of one of twenty patterns"],
     }

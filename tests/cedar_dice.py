@@ -68,7 +68,7 @@ def a_charter_by_dice(dice: random.Random) -> tuple[Charter, System]:
     """Return a charter and the system it is about."""
     data = dice.choice((["customer-pii"], ["customer-pii", "other"], ["other"]))
     environment = dice.choice(("production", "production", "production", "staging"))
-    grants = [_grant(dice) for _ in range(dice.randrange(1, 4))]
+    grants = [a_grant(dice) for _ in range(dice.randrange(1, 4))]
     return a_charter(grants=grants, data=data), a_system(**SYSTEM | {"environment": environment})
 
 
@@ -77,7 +77,7 @@ def some_guardrails(dice: random.Random) -> tuple[Guardrail, ...]:
     return guards("\n".join(dice.sample(GUARDRAILS, dice.randrange(4)))) if dice.random() < 0.7 else ()
 
 
-def _grant(dice: random.Random) -> dict[str, Any]:
+def a_grant(dice: random.Random) -> dict[str, Any]:
     actions = ["*"] if dice.random() < 0.5 else dice.sample(ACTIONS, dice.randrange(1, 4))
     grant: dict[str, Any] = {"system": "payments", "actions": actions}
     if dice.random() < 0.3:

@@ -347,11 +347,11 @@ def by_cedar(world: World, policies: cedarpy.PolicySet) -> Verdict:
 
 def by_python(world: World, policies: dict[str, Compiled]) -> Verdict:
     """Return what the compiled policies say."""
-    principal, within, action, acts, _, _ = world.setting
+    action, acts = world.setting[2:4]
     satisfied: dict[bool, list[str]] = {True: [], False: []}
     erred = []
     for name, policy in policies.items():
-        if not (in_scope(policy.principal, principal, within) and in_scope(policy.action, action, acts)):
+        if not in_scope(policy.action, action, acts):
             continue
         try:
             if policy.rule(world.principal, world.resource, world.context, world.setting, policy.values):

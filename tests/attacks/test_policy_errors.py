@@ -26,7 +26,6 @@ from charter.core.errors import CharterError, ErrorCode, UnavailableError
 from charter.gateway.pipeline import Admitted, Refused
 from charter.policy.builtin import BUILT_IN
 from charter.policy.decide import Answer, Evaluator, decide
-from charter.policy.engine import Asked
 from charter.policy.shadow import CompiledEngine
 from charter.policy.slice import Slice, bind_slice
 from charter.policy.verdict import Allow, Deny, Layer
@@ -58,10 +57,8 @@ def rebound(slice_: Slice, engine: Any, *forbids: str) -> Slice:
     """Return a slice whose program holds policies that were never validated beside its own grants."""
     grants = {each.id: engine.parse(each.text)[0] for each in slice_.grants}
     added = {f"broken-{number}": engine.parse(text)[0] for number, text in enumerate(forbids)}
-    attributes = {"name": slice_.principal, "kind": slice_.kind, "environment": slice_.environment.value}
-    attributes |= {"team": slice_.team, "data": sorted(slice_.data)}
-    groups = dict.fromkeys(slice_.granted, "irreversible")
-    return replace(slice_, program=engine.bind(grants | added, Asked(slice_.principal, attributes, groups)))
+    program = engine.bind(grants | added, dict.fromkeys(slice_.granted, "irreversible"))
+    return replace(slice_, authority=replace(slice_.authority, program=program))
 
 
 def plain_slice(engine: Any) -> Slice:
@@ -119,7 +116,9 @@ def test_a_permit_that_errs_denies_too(engine: Any) -> None:
 
 def test_a_policy_that_no_grant_of_the_charter_is_allows_nothing(engine: Any) -> None:
     """A permit that got into the set by another way than a grant is no ground for an allow."""
-    verdict = ask(rebound(replace(plain_slice(engine), grants=()), engine, PERMIT), engine)
+    whole = plain_slice(engine)
+    bare = replace(whole, authority=replace(whole.authority, grants=()))
+    verdict = ask(rebound(bare, engine, PERMIT), engine)
     assert isinstance(verdict, Deny)
     assert "by no grant of this charter" in verdict.reasons[0].text
 

@@ -12,7 +12,6 @@ from charter.adapters.cedar import CedarEngine
 from charter.bootstrap.policy_watch import hear_disagreement
 from charter.gateway.pipeline import Refused
 from charter.policy.decide import Answer, decide
-from charter.policy.engine import Asked
 from charter.policy.expression import NAMES
 from charter.policy.program import Program
 from charter.policy.shadow import FIRST, CompiledEngine, Disagreement
@@ -109,8 +108,8 @@ def test_a_policy_that_errs_denies_with_the_words_of_cedar() -> None:
     charter = a_charter(**WIDE)
     slice_, request = a_slice(engine, charter), a_request(charter=charter)
     policies = engine.parse("permit (principal, action, resource) when { context.approvals.missing == 1 };")
-    asked = Asked(slice_.principal, {"name": slice_.principal}, {"payments/refund.create": "irreversible"})
-    broken = replace(slice_, program=engine.bind({"x": policies[0]}, asked))
+    program = engine.bind({"x": policies[0]}, {"payments/refund.create": "irreversible"})
+    broken = replace(slice_, authority=replace(slice_.authority, program=program))
     verdict = decide(broken, request, engine)
     assert isinstance(verdict, Deny)
     assert verdict.reasons[0].layer is Layer.POLICY_ERROR

@@ -27,8 +27,8 @@ from charter.core.errors import ErrorCode, IntegrityError
 from charter.policy.cedar_text import decimal_digits, moment_digits
 from charter.policy.cedar_value import Record
 from charter.policy.decide import Answer
-from charter.policy.engine import Asked, Json, PolicyTextError
-from charter.policy.vocabulary import FLOWS, Question
+from charter.policy.engine import Json, PolicyTextError
+from charter.policy.vocabulary import Question
 
 _TOO_DEEP = "it nests too deeply"
 _encode = msgspec.json.Encoder().encode
@@ -36,12 +36,10 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
-    """A policy set and the entities it is always asked with, parsed once."""
+    """A policy set and the actions it can be asked about, parsed once."""
 
     policies: cedarpy.PolicySet
-    principal: Json  # uid
-    active: cedarpy.Entities
-    restrained: cedarpy.Entities
+    actions: cedarpy.Entities
 
 
 class CedarEngine:
@@ -68,41 +66,41 @@ class CedarEngine:
         found = [(_index(each.policy_id), each.error) for each in result.errors]
         return found or [(0, "it does not validate")]
 
-    def bind(self, policies: Mapping[str, Json], asked: Asked) -> object:
-        """Return the set under our ids, with its entities."""
+    def bind(self, policies: Mapping[str, Json], groups: Mapping[str, str]) -> object:
+        """Return the set under our ids, with its actions."""
         document = {"templates": {}, "staticPolicies": dict(policies), "templateLinks": []}
         try:
             bound = cedarpy.PolicySet.from_json_str(_encode(document).decode())
-            principal = {"type": "Charter::Principal", "id": asked.principal}
-            active, restrained = (_entities(principal, asked, is_restrained=each) for each in (False, True))
+            actions = _actions(groups)
         except (ValueError, RecursionError) as err:
             raise PolicyTextError(f"Cedar cannot bind the policies: {err}") from err
         if len(bound) != len(policies):
             raise PolicyTextError("Cedar bound another number of policies than it was given")
-        return _Bound(bound, principal, active, restrained)
+        return _Bound(bound, actions)
 
     def evaluate(self, program: object, question: Question, approvals: frozenset[str]) -> Answer:
         """Return what the bound set says of the question."""
         if not isinstance(program, _Bound):
             raise IntegrityError(ErrorCode.BAD_REQUEST, "these policies were bound by another engine")
-        base = program.restrained if question.restrained else program.active
+        name = question.principal["name"]
         try:
             request = {
-                "principal": program.principal,
+                "principal": {"type": "Charter::Principal", "id": name},
                 "action": {"type": "Charter::Action", "id": question.action},
                 "resource": {"type": "Charter::Object", "id": question.object},
                 "context": _encode(_context(question, approvals)).decode(),
             }
-            entities = base.with_added_json_str(_encode([_object(question)]).decode())
-            result = cedarpy.is_authorized(request, program.policies, entities)
+            asked = _encode([_principal(question), _object(question)]).decode()
+            result = cedarpy.is_authorized(request, program.policies, program.actions.with_added_json_str(asked))
         except ValueError as err:
             return Answer(None, (), (str(err),))
-        errors = tuple(result.diagnostics.errors)
+        errors = tuple(said.replace("policy `/", f"policy `{name}/") for said in result.diagnostics.errors)
+        rules = tuple(sorted(name + rule if rule.startswith("/") else rule for rule in result.diagnostics.reasons))
         match result.decision:
             case cedarpy.Decision.Allow:
-                return Answer(True, tuple(sorted(result.diagnostics.reasons)), errors)  # noqa: FBT003 - the decision
+                return Answer(True, rules, errors)  # noqa: FBT003 - the decision
             case cedarpy.Decision.Deny:
-                return Answer(False, tuple(sorted(result.diagnostics.reasons)), errors)  # noqa: FBT003
+                return Answer(False, rules, errors)  # noqa: FBT003
             case _:
                 return Answer(None, (), errors or ("Cedar made no decision",))
 
@@ -117,24 +115,32 @@ def _index(policy_id: str) -> int:
     return int(digits) if digits.isdigit() else 0
 
 
-def _entities(principal: Json, asked: Asked, *, is_restrained: bool) -> cedarpy.Entities:
-    attributes = asked.attributes | {"restrained": is_restrained}
-    known: list[Json] = [{"uid": principal, "attrs": attributes, "parents": []}]
-    known += [
+def _actions(groups: Mapping[str, str]) -> cedarpy.Entities:
+    known = [
         {
             "uid": {"type": "Charter::Action", "id": action},
             "attrs": {},
             "parents": [{"type": "Charter::Action", "id": group}],
         }
-        for action, group in asked.groups.items()
+        for action, group in groups.items()
     ]
     return cedarpy.Entities.from_json_str(_encode(known).decode())
+
+
+def _principal(question: Question) -> Json:
+    uid = {"type": "Charter::Principal", "id": question.principal["name"]}
+    return {"uid": uid, "attrs": _plain(question.principal), "parents": []}
+
+
+def _plain(record: Record) -> Json:
+    """Return a record as JSON, its sets of texts as lists in order."""
+    return {name: sorted(value) if type(value) is frozenset else value for name, value in record.items()}
 
 
 def _object(question: Question) -> Json:
     return {
         "uid": {"type": "Charter::Object", "id": question.object},
-        "attrs": question.resource | {name: sorted(question.resource[name]) for name in ("data", *FLOWS)},
+        "attrs": _plain(question.resource),
         "parents": [{"type": "Charter::System", "id": question.system}],
     }
 

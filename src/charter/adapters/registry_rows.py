@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from pydantic import ValidationError
 
@@ -23,7 +24,16 @@ from charter.core.errors import ErrorCode, IntegrityError
 from charter.core.values import Source
 from charter.registry.charter import Charter, Environment, Kind
 from charter.registry.principal import ClientKey, Principal, SystemRecord
-from charter.registry.record import CharterVersion, EstatePart, FeedRow, ManagedBy, PartKind, RegisteredSystem
+from charter.registry.record import (
+    CharterVersion,
+    EstatePart,
+    FeedRow,
+    FilePlaces,
+    KeptCharter,
+    ManagedBy,
+    PartKind,
+    RegisteredSystem,
+)
 from charter.registry.standing import Standing
 from charter.registry.system import System
 from charter.registry.terms import read_terms, write_terms
@@ -105,6 +115,17 @@ def version_of(row: Row) -> CharterVersion:
         applied_by=row.applied_by,
         reason=row.reason,
     )
+
+
+def kept_of(row: Row) -> KeptCharter:
+    """Return the charter version that a row keeps, unread.
+
+    Raises:
+        IntegrityError: it is not what its digest says.
+    """
+    if digest(row.charter.encode()) != row.digest:
+        raise _altered(f"the charter of `{row.principal_id}`")
+    return KeptCharter(row.digest, row.charter, _sources_of(row.sources))
 
 
 def version_row(version: CharterVersion) -> dict[str, object]:
@@ -230,6 +251,11 @@ def _sources_row(sources: Mapping[str, Source]) -> str:
     return canonical({"path": path, "at": {dotted: [s.line, s.column] for dotted, s in sources.items()}}).decode()
 
 
-def _sources_of(text: str) -> dict[str, Source]:
-    kept = json.loads(text)
-    return {dotted: Source(kept["path"], line, column) for dotted, (line, column) in kept["at"].items()}
+def _sources_of(text: str) -> FilePlaces:
+    kept = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    return FilePlaces(json.loads(bytes(kept["path"])), _places(bytes(kept["at"])))
+
+
+@lru_cache(maxsize=4096)
+def _places(at: bytes) -> dict[str, tuple[int, int]]:
+    return msgspec.json.decode(at, type=dict[str, tuple[int, int]])

@@ -40,6 +40,7 @@ from charter.registry.record import (
     CharterVersion,
     EstatePart,
     FeedRow,
+    KeptCharter,
     ManagedBy,
     PartKind,
     RegisteredEstate,
@@ -53,6 +54,9 @@ from charter.registry.system import Teams
 _log = logging.getLogger(__name__)
 BATCH = 2_000
 MAX_OPEN_APPROVALS = 100_000
+
+
+_KEPT = sa.select(*(t.charter_version.c[name] for name in ("principal_id", "charter", "digest", "sources")))
 
 
 class RegistryStore:
@@ -128,6 +132,32 @@ class RegistryStore:
             IntegrityError: it is not what its digest says.
         """
         return self._version(principal_id, t.charter_version.c.version == version, f"version {version}")
+
+    def kept_charter(self, principal_id: str, version: int) -> KeptCharter:
+        """Return one version of a principal's charter, unread.
+
+        Raises:
+            AbsentError: there is none.
+            IntegrityError: it is not what its digest says.
+        """
+        c = t.charter_version.c
+        row = self._connection.execute(_KEPT.where(c.principal_id == principal_id, c.version == version)).first()
+        if row is None:
+            raise AbsentError(
+                ErrorCode.UNKNOWN_PRINCIPAL, f"the charter of `{principal_id[:64]}` has no version {version}"
+            )
+        return rows.kept_of(row)
+
+    def kept_charters(self) -> Iterator[tuple[str, KeptCharter]]:
+        """Yield the charter in force of each principal, unread, with the principal's id; altered ones are left out."""
+        p, v = t.principal.c, t.charter_version.c
+        newest = sa.and_(v.principal_id == p.id, v.version == p.version)
+        for row in self._stream(_KEPT.join(t.principal, newest)):
+            try:
+                kept = rows.kept_of(row)
+            except IntegrityError:
+                continue
+            yield row.principal_id, kept
 
     def charter_by_digest(self, principal_id: str, wanted: str) -> CharterVersion:
         """Return the newest version of a principal's charter with the digest `wanted`.

@@ -69,7 +69,7 @@ from charter.policy.shadow import CompiledEngine
 from charter.registry.directory import Person
 from charter.registry.estate import TextFile
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
-from charter.registry.record import CharterVersion
+from charter.registry.record import KeptCharter
 from charter.registry.system import Teams
 
 __all__ = ["House", "build"]
@@ -289,9 +289,9 @@ def _provider(settings: Settings, clock: Clock) -> OidcProvider | None:
     )
 
 
-def _charter_loader(database: Database[HouseTransaction]) -> Callable[[Principal], CharterVersion]:
-    def load(principal: Principal) -> CharterVersion:
-        return database.read(lambda tx: tx.registry.charter_version(principal.id, principal.version))
+def _charter_loader(database: Database[HouseTransaction]) -> Callable[[Principal], KeptCharter]:
+    def load(principal: Principal) -> KeptCharter:
+        return database.read(lambda tx: tx.registry.kept_charter(principal.id, principal.version))
 
     return load
 

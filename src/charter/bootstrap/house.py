@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from charter.adapters.aws_callers import AwsCallers
@@ -26,9 +26,9 @@ from charter.bootstrap.tending import tend
 from charter.bootstrap.transaction import HouseTransaction
 from charter.bootstrap.vault import PendingConnections
 from charter.config import Settings
-from charter.core.clock import Clock
+from charter.core.clock import Clock, Deadline
 from charter.core.entropy import Entropy
-from charter.core.errors import AbsentError, ErrorCode
+from charter.core.errors import AbsentError, CharterError, ErrorCode
 from charter.gateway.pipeline import Pipeline
 from charter.identity.asking import Consents
 from charter.identity.dpop import ProofMemory
@@ -40,6 +40,8 @@ from charter.lifecycle.directory import Hand
 from charter.registry.directory import Person
 from charter.registry.principal import LiveEstate, Principal
 from charter.registry.problem import suggestion
+
+PREPARE_SECONDS = 5.0  # at most, of a start
 
 
 @dataclass(slots=True)
@@ -78,6 +80,16 @@ class House:
     def evidence_key(self) -> bytes:
         """The public key of this node's log, 32 raw bytes."""
         return self.ring.evidence_public(self.database.origin)
+
+    def prepare(self) -> int:
+        """Bind the policies of as many principals as there is time for; return how many.
+
+        So no first call waits for it. What fails here fails again, and is told, when it is needed.
+        """
+        deadline = Deadline.after(self.clock, PREPARE_SECONDS)
+        with suppress(CharterError):
+            return self.database.read(lambda tx: self.slices.prepare(tx.registry.kept_charters(), deadline=deadline))
+        return 0
 
     def principal(self, name: str) -> Principal:
         """Return the principal called `name`.

@@ -254,7 +254,7 @@ def _verdict(entry: dict[str, Any]) -> dict[str, Any]:
 
 def _policy(house: House, principal: Principal) -> str:
     try:
-        return house.slices.of(principal).text
+        return house.slices.text_of(principal)
     except CharterError as err:
         return f"// cannot be bound, so nothing is allowed: {err.detail}"
 

@@ -44,10 +44,9 @@ class Rule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """One policy. Its principal's and its action's scope are decided where it is bound; the function has the rest."""
+    """One policy. The scope of its action is decided where it is bound; the function has the rest."""
 
     forbids: bool
-    principal: Json
     action: Json
     rule: Rule
     values: tuple[Any, ...]
@@ -68,7 +67,7 @@ def compile_policy(policy: Json) -> Compiled:
         NotModelledError: it is left to Cedar.
     """
     writer = Writer()
-    terms = _resource_scope(writer, policy["resource"])
+    terms = [*_scope(writer, policy["principal"], 0), *_scope(writer, policy["resource"], 4)]
     for condition in policy["conditions"]:
         is_when = condition["kind"] == "when"
         body = writer.taken(condition["body"], bool, 0)
@@ -81,7 +80,6 @@ def compile_policy(policy: Json) -> Compiled:
         raise NotModelledError("it nests too deeply") from err
     return Compiled(
         policy["effect"] == "forbid",
-        policy["principal"],
         policy["action"],
         rule,
         tuple(writer.values),
@@ -111,17 +109,18 @@ def in_scope(constraint: Json, uid: Uid, within: Sequence[Uid]) -> bool:
             raise NotModelledError("its scope has a slot")
 
 
-def _resource_scope(writer: Writer, constraint: Json) -> list[str]:
+def _scope(writer: Writer, constraint: Json, at: int) -> list[str]:
+    """Return the terms of the scope of the entity whose uid `e` has `at`."""
     match constraint:
         case {"op": "All"}:
             return []
         case {"op": "==", "entity": entity}:
-            return [f"(e[4] == {writer.slot(uid_of(entity))})"]
+            return [f"(e[{at}] == {writer.slot(uid_of(entity))})"]
         case {"op": "in", "entity": entity}:
-            return [f"({writer.slot(uid_of(entity))} in e[5])"]
+            return [f"({writer.slot(uid_of(entity))} in e[{at + 1}])"]
         case {"op": "is", "entity_type": kind, **rest}:
-            terms = [f"(e[4][0] == {writer.slot(kind)})"]
+            terms = [f"(e[{at}][0] == {writer.slot(kind)})"]
             inner = rest.get("in")
-            return terms if inner is None else [*terms, *_resource_scope(writer, {"op": "in"} | inner)]
+            return terms if inner is None else [*terms, *_scope(writer, {"op": "in"} | inner, at)]
         case _:
             raise NotModelledError("its scope has a slot")

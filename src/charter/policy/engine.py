@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from charter.core.errors import ErrorCode, MalformedError
@@ -19,15 +18,6 @@ class PolicyTextError(MalformedError):
 
     def __init__(self, detail: str) -> None:
         super().__init__(ErrorCode.BAD_ESTATE, detail)
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The entities a bound policy set is always asked with: one principal, and the actions with their groups."""
-
-    principal: str
-    attributes: Json  # of the principal, `restrained` excepted
-    groups: Mapping[str, str]  # action -> its group
 
 
 class Engine(Protocol):
@@ -45,8 +35,11 @@ class Engine(Protocol):
         """Return what strict validation says of the policies of `text`: (index of the policy, what)."""
         ...
 
-    def bind(self, policies: Mapping[str, Json], asked: Asked) -> object:
+    def bind(self, policies: Mapping[str, Json], groups: Mapping[str, str]) -> object:
         """Return what the engine's evaluator needs to evaluate `policies`, each under its own id.
+
+        `groups`: the actions that can be asked about, each with its group. In answers an id that begins with `/` is
+        that of the asking principal: `/grant-1` is told as `refund-agent/grant-1`.
 
         Raises:
             PolicyTextError: they cannot be bound.

@@ -9,11 +9,21 @@ INVARIANT: a person's slice allows nothing but what one of their grants does.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from charter.core.canonical import digest_of
-from charter.policy.engine import Asked, Engine, Json
+from charter.policy.engine import Engine
 from charter.policy.grant import Sources, compile_for
-from charter.policy.slice import Slice, calendars_json, check_faults, groups_of, parsed_grants, policy_text, words_of
+from charter.policy.slice import (
+    Authority,
+    Slice,
+    calendars_json,
+    check_faults,
+    groups_of,
+    parsed_grants,
+    policy_text,
+    words_of,
+)
 from charter.policy.vocabulary import action_id, schema_text
 from charter.registry.central import Central
 from charter.registry.charter import Environment, Grant
@@ -47,21 +57,20 @@ def bind_person(
     policies = parsed_grants(engine, rules)
     if rules:
         check_faults(engine.faults(text, schema), list(policies), rules, {})
-    attributes: Json = {"name": person, "kind": PERSON, "environment": _NOWHERE.value, "team": "", "data": []}
-    return Slice(
-        principal=person,
+    told = {"kind": PERSON, "environment": _NOWHERE.value, "data": frozenset[str]()}
+    authority = Authority(
+        party=person,
         kind=PERSON,
         environment=_NOWHERE,
-        team="",
         risk=Risk(()),
         data=(),
         flow=DataFlow(),
         grants=rules,
         guardrails={},
         granted=frozenset(granted),
-        words=words,
+        words=replace(words, principal=told),
         schema=schema,
-        digest=digest_of({"person": person, "policies": text, "schema": schema, "calendars": calendars_json(words)}),
-        program=engine.bind(policies, Asked(person, attributes, granted)),
-        sources=sources,
+        digest=digest_of({"policies": text, "schema": schema, "calendars": calendars_json(words)}),
+        program=engine.bind(policies, granted),
     )
+    return Slice(person, "", f"person:{person}", authority, sources)

@@ -1,8 +1,8 @@
 """The compiled policies of one slice, put to questions.
 
-A question is told in Cedar's values, once for each evaluation: the attributes of principal, resource and context as
-`vocabulary.py` names them. The scopes of principal and action are decided when the slice is bound, since its principal
-and its actions are known then; a question about another action is none that the slice can answer.
+A question is told in Cedar's values: the attributes of principal, resource and context as `vocabulary.py` names them.
+The scope of actions is decided when policies are bound, since their actions are known then; a question about another
+action is none that they can answer.
 
 INVARIANT: every policy whose scope fits is evaluated, whatever the others say, so the answer holds all that determined
 it and all that erred, as Cedar's does.
@@ -17,7 +17,7 @@ from typing import Any
 
 from charter.policy.cedar_value import Moment, Record, Uid
 from charter.policy.compile import Compiled, Rule, compile_policy, in_scope
-from charter.policy.engine import Asked, Json
+from charter.policy.engine import Json
 from charter.policy.vocabulary import Question
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -30,7 +30,7 @@ _Bound = tuple[str, bool, Rule, tuple[Any, ...]]  # id, whether it forbids, the 
 
 @dataclass(frozen=True, slots=True)
 class _Action:
-    """An action that can be asked about, and the policies whose scopes of principal and action fit it."""
+    """An action that can be asked about, and the policies whose scope of actions fits it."""
 
     uids: tuple[Uid, tuple[Uid, ...]]  # its own, and those it is in
     rules: tuple[_Bound, ...]
@@ -39,11 +39,8 @@ class _Action:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """The compiled policies of one principal's slice."""
+    """The compiled policies of one authority, by action."""
 
-    asker: tuple[Uid, tuple[Uid, ...]]  # the principal's uid, and those it is in
-    active: Record
-    restrained: Record
     actions: Mapping[str, _Action]
 
     def find(self, question: Question, approvals: frozenset[str]) -> Found | None:
@@ -54,7 +51,6 @@ class Program:
         permits: list[str] = []
         forbids: list[str] = []
         errors: list[str] = []
-        principal = self.restrained if question.restrained else self.active
         context: Record = {
             "local": question.local,
             "arguments": question.given,
@@ -63,37 +59,27 @@ class Program:
         }
         if action.reads_now:
             context["now"] = moment(question.now)
-        uid = ("Charter::Object", question.object)
-        setting = (*self.asker, *action.uids, uid, (uid, ("Charter::System", question.system)))
+        principal, resource = question.principal, question.resource
+        asker, touched = ("Charter::Principal", principal["name"]), ("Charter::Object", question.object)
+        within = (touched, ("Charter::System", question.system))
+        setting = (asker, (asker,), *action.uids, touched, within)
         for name, is_forbid, rule, values in action.rules:
             try:
-                if rule(principal, question.resource, context, setting, values):
+                if rule(principal, resource, context, setting, values):
                     (forbids if is_forbid else permits).append(name)
-            except Exception:  # noqa: BLE001 - whatever it is, the policy has no answer, and Cedar is asked (compiled.py)
+            except Exception:  # noqa: BLE001 - whatever it is, the policy has no answer, and Cedar is asked (shadow.py)
                 errors.append(name)
         return permits, forbids, errors
 
 
-def program_of(policies: Mapping[str, Json], asked: Asked) -> Program:
-    """Return the policies of a slice compiled.
+def program_of(policies: Mapping[str, Json], groups: Mapping[str, str]) -> Program:
+    """Return policies compiled, for questions about these actions (each with its group).
 
     Raises:
         NotModelledError: one of them is left to Cedar.
     """
-    uid = ("Charter::Principal", asked.principal)
     compiled = {name: compile_policy(policy) for name, policy in sorted(policies.items())}
-    ours = {name: each for name, each in compiled.items() if in_scope(each.principal, uid, (uid,))}
-    attributes = {name: _frozen(value) for name, value in asked.attributes.items()}
-    return Program(
-        asker=(uid, (uid,)),
-        active=attributes | {"restrained": False},
-        restrained=attributes | {"restrained": True},
-        actions={action: _action(action, group, ours) for action, group in asked.groups.items()},
-    )
-
-
-def _frozen(value: Any) -> Any:  # noqa: ANN401 - an attribute of the schema: text, or a set of texts
-    return frozenset(value) if isinstance(value, list) else value
+    return Program({action: _action(action, group, compiled) for action, group in groups.items()})
 
 
 def _action(name: str, group: str, compiled: Mapping[str, Compiled]) -> _Action:

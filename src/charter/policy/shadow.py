@@ -21,7 +21,7 @@ from typing import Protocol
 from charter.core.errors import ErrorCode, IntegrityError
 from charter.policy.compile import NotModelledError
 from charter.policy.decide import Answer, Evaluator
-from charter.policy.engine import Asked, Engine, Json
+from charter.policy.engine import Engine, Json
 from charter.policy.program import Found, Program, program_of
 from charter.policy.vocabulary import Question
 
@@ -48,7 +48,6 @@ class Disagreement:
 class _Slice:
     """A bound slice: as the reference bound it, and compiled if the compiler models it."""
 
-    principal: str
     reference: object
     program: Program | None
     fresh: dict[str, int]  # action -> how many of its first evaluations are still to be compared
@@ -72,14 +71,14 @@ class CompiledEngine:
         """Return what the reference's strict validation says."""
         return self.reference.faults(text, schema)
 
-    def bind(self, policies: Mapping[str, Json], asked: Asked) -> object:
+    def bind(self, policies: Mapping[str, Json], groups: Mapping[str, str]) -> object:
         """Return the policies bound by the reference, and compiled."""
         try:
-            program = program_of(policies, asked)
+            program = program_of(policies, groups)
         except NotModelledError:
             program = None
-        fresh = dict.fromkeys(program.actions, FIRST) if program else {}
-        return _Slice(asked.principal, self.reference.bind(policies, asked), program, fresh)
+        fresh = dict.fromkeys(groups, FIRST) if program else {}
+        return _Slice(self.reference.bind(policies, groups), program, fresh)
 
     def evaluate(self, program: object, question: Question, approvals: frozenset[str]) -> Answer:
         """Return the answer; see the module's docstring for whose it is."""
@@ -91,7 +90,7 @@ class CompiledEngine:
         self._count += 1
         is_usual = not (found[2] or program.fresh or self._count % self.every == 0)
         if is_usual or not (found[2] or self._is_due(program, question.action)):
-            return _answer(found)
+            return _answer(found, question.principal["name"])
         return self._compared(program, question, approvals, found)
 
     def _is_due(self, program: _Slice, action: str) -> bool:
@@ -106,19 +105,24 @@ class CompiledEngine:
     def _compared(self, program: _Slice, question: Question, approvals: frozenset[str], found: Found) -> Answer:
         """Return the reference's answer if the compiled one is the same."""
         said = self.reference.evaluate(program.reference, question, approvals)
-        ours = _answer(found)
+        ours = _answer(found, question.principal["name"])
         if (said.allowed, said.rules, bool(said.errors)) == (ours.allowed, ours.rules, bool(ours.errors)):
             return said
         was_trusted, self.is_trusted = self.is_trusted, False
         if was_trusted:
-            self.disagreed(Disagreement(program.principal, question.action, ours, said))
+            self.disagreed(Disagreement(question.principal["name"], question.action, ours, said))
         return Answer(None, (), (DISAGREED,))
 
 
-def _answer(found: Found) -> Answer:
+def _answer(found: Found, name: str) -> Answer:
     """Return what Cedar says where these permit, forbid and err: any `forbid` denies, else any `permit` allows."""
     permits, forbids, erred = found
-    errors = tuple(f"error while evaluating policy `{name}`" for name in erred) if erred else ()
+    errors = tuple(f"error while evaluating policy `{_told(each, name)}`" for each in erred) if erred else ()
     if forbids:
         return Answer(False, tuple(forbids), errors)  # noqa: FBT003 - the decision
-    return Answer(bool(permits), tuple(permits), errors)
+    return Answer(bool(permits), tuple([_told(each, name) for each in permits]), errors)
+
+
+def _told(rule: str, name: str) -> str:
+    """Return a policy's id as its principal's own (engine.py)."""
+    return name + rule if rule[0] == "/" else rule

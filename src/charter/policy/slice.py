@@ -6,22 +6,24 @@ forbid anything that the slice's grants allow.
 INVARIANT: a slice exists only if every policy in it parsed, kept its id and validated strictly. What cannot be bound
 raises, and the caller denies.
 INVARIANT: the digest changes exactly when the charter, a policy, the schema, the tier of risk or a calendar does.
+INVARIANT: an authority that is NOBODY's is asked only with the principal of the slice at hand, which holds it.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from charter.core.canonical import digest_of
 from charter.core.errors import ErrorCode, IntegrityError
 from charter.core.values import Source
 from charter.policy.builtin import BUILT_IN, RESTRAINED, RESTRAINED_ROLE
-from charter.policy.engine import Asked, Engine, Json
+from charter.policy.engine import Engine, Json
 from charter.policy.grant import GrantRule, Sources, compile_grants, place
 from charter.policy.guardrail import UNREADABLE, Guardrail, until
+from charter.policy.held import Held
 from charter.policy.own import OwnPermit, parse_own
 from charter.policy.vocabulary import NO_ACTIONS, Words, action_id, schema_text
 from charter.registry.calendar import Calendar
@@ -39,13 +41,15 @@ _JSON_ESCAPES = frozenset({"__extn", "__entity", "__expr"})  # Cedar's JSON give
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
-    """One principal's policies, bound. `program` is what the engine that bound them evaluates."""
+class Authority:
+    """What a charter comes to, whoever holds it. `program` is what the engine that bound the policies evaluates.
 
-    principal: str
+    Compiled for nobody (`held.py`), it is shared by every principal whose charter differs in nothing that policy reads.
+    """
+
+    party: str  # for whom its grants are compiled; NOBODY: for each who holds it
     kind: str
     environment: Environment
-    team: str
     risk: Risk
     data: tuple[str, ...]
     flow: DataFlow
@@ -54,11 +58,94 @@ class Slice:
     granted: frozenset[str]  # action ids
     words: Words
     schema: str
-    digest: str
+    digest: str  # of policies, schema, tier of risk and calendars
     program: object = field(repr=False, compare=False)
     permits: Mapping[str, OwnPermit] = field(default_factory=dict)  # of the Cedar beside its charter, by id
     delegation: DelegationTerms | None = None  # what its charter says of lending and borrowing
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One principal's policies, bound: its authority, and what is its own."""
+
+    principal: str
+    team: str
+    charter: str  # digest of its version
+    authority: Authority
     sources: Sources = field(repr=False, compare=False, default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """The principal's kind, or what else it is a slice of."""
+        return self.authority.kind
+
+    @property
+    def environment(self) -> Environment:
+        """Where the principal runs."""
+        return self.authority.environment
+
+    @property
+    def risk(self) -> Risk:
+        """How much harm it could do."""
+        return self.authority.risk
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """The classes of data that its charter covers."""
+        return self.authority.data
+
+    @property
+    def flow(self) -> DataFlow:
+        """What it may read, write and send of them."""
+        return self.authority.flow
+
+    @property
+    def grants(self) -> tuple[GrantRule, ...]:
+        """Its grants, in the charter's order."""
+        return tuple(map(self._own, self.authority.grants))
+
+    def _own(self, grant: GrantRule) -> GrantRule:
+        return grant if self.authority.party else Held(grant, self.principal, self.sources)
+
+    @property
+    def guardrails(self) -> Mapping[str, Guardrail]:
+        """The guardrails that concern it, by id."""
+        return self.authority.guardrails
+
+    @property
+    def permits(self) -> Mapping[str, OwnPermit]:
+        """The permits of the Cedar beside its charter, by id."""
+        return self.authority.permits
+
+    @property
+    def granted(self) -> frozenset[str]:
+        """The ids of the actions that some grant names."""
+        return self.authority.granted
+
+    @property
+    def words(self) -> Words:
+        """What its policies name."""
+        return self.authority.words
+
+    @property
+    def schema(self) -> str:
+        """The Cedar schema that its policies are valid under."""
+        return self.authority.schema
+
+    @property
+    def program(self) -> object:
+        """What its engine evaluates."""
+        return self.authority.program
+
+    @property
+    def delegation(self) -> DelegationTerms | None:
+        """What its charter says of lending and borrowing."""
+        return self.authority.delegation
+
+    @property
+    def digest(self) -> str:
+        """What a verdict rests on."""
+        return digest_of({"charter": self.charter, "authority": self.authority.digest})
 
     @property
     def zones(self) -> tuple[str, ...]:
@@ -79,12 +166,12 @@ class Slice:
     def systems(self) -> tuple[str, ...]:
         """The systems its grants and own permits cover, in their order."""
         own = (action.partition("/")[0] for each in self.permits.values() for action in each.actions)
-        return tuple(dict.fromkeys([*(grant.system for grant in self.grants), *own]))
+        return tuple(dict.fromkeys([*(grant.system for grant in self.authority.grants), *own]))
 
     def actions_on(self, system: str) -> frozenset[str]:
         """Return the names of the actions that some grant or own permit covers on `system`."""
         own = (action.partition("/") for each in self.permits.values() for action in each.actions)
-        granted = (action for grant in self.grants if grant.system == system for action in grant.actions)
+        granted = (action for grant in self.authority.grants if grant.system == system for action in grant.actions)
         return frozenset(granted).union(action for name, _, action in own if name == system)
 
     def permitting(self, system: str, action: str) -> tuple[OwnPermit, ...]:
@@ -97,11 +184,14 @@ class Slice:
 
     def covering(self, system: str, action: str) -> tuple[GrantRule, ...]:
         """Return the grants that name `action` on `system`, in the charter's order."""
-        return tuple(grant for grant in self.grants if grant.system == system and action in grant.actions)
+        found = (each for each in self.authority.grants if each.system == system and action in each.actions)
+        return tuple(map(self._own, found))
 
     def grant(self, rule: str) -> GrantRule | None:
         """Return the grant with the id `rule`."""
-        return next((grant for grant in self.grants if grant.id == rule), None)
+        named = rule if self.authority.party else rule.removeprefix(self.principal)
+        found = next((each for each in self.authority.grants if each.id == named), None)
+        return None if found is None else self._own(found)
 
     def guardrail(self, rule: str) -> Guardrail | None:
         """Return the guardrail with the id `rule`, or whose companion it is."""
@@ -141,6 +231,24 @@ def bind_slice(
 ) -> Slice:
     """Return the slice of `charter`'s principal.
 
+    Raises:
+        EstateError: a grant names an unknown system, or a policy does not validate.
+        PolicyTextError: Cedar cannot read or bind a policy.
+    """
+    authority = bind_authority(charter, sources, systems, guardrails, engine, central)
+    return Slice(charter.principal, charter.owner.team, charter.digest, authority, sources)
+
+
+def bind_authority(
+    charter: Charter,
+    sources: Sources,
+    systems: Mapping[str, System],
+    guardrails: Sequence[Guardrail],
+    engine: Engine,
+    central: Central,
+) -> Authority:
+    """Return what `charter` comes to for its principal, or for each who holds it if it is NOBODY's.
+
     Args:
         charter: the version it acts under.
         sources: where the parts of the charter stand, by dotted path; may be empty.
@@ -173,23 +281,20 @@ def bind_slice(
     policies = _policies(engine, grants, concerned) | {each.id: each.policy for each in own.permits.values()}
     risk, flow = risk_of(charter, systems, central.data.value), charter.flow
     check_faults(engine.faults(text, schema), list(policies), grants, concerned)
-    attributes: Json = {
-        "name": charter.principal,
+    told = {
         "kind": charter.kind.value,
         "environment": charter.environment.value,
-        "team": charter.owner.team,
         "tier": risk.tier.value,
         "provider": charter.model.provider,
-        "data": sorted(charter.data),
-        "reads": sorted(flow.read or ()),
-        "writes": sorted(flow.write or ()),
-        "sends": sorted(flow.send or ()),
+        "data": frozenset(charter.data),
+        "reads": frozenset(flow.read or ()),
+        "writes": frozenset(flow.write or ()),
+        "sends": frozenset(flow.send or ()),
     }
-    return Slice(
-        principal=charter.principal,
+    return Authority(
+        party=charter.principal,
         kind=charter.kind.value,
         environment=charter.environment,
-        team=charter.owner.team,
         risk=risk,
         data=charter.data,
         flow=flow,
@@ -197,20 +302,13 @@ def bind_slice(
         guardrails=concerned,
         granted=frozenset(granted),
         permits=own.permits,
-        words=words,
+        words=replace(words, principal=told),
         schema=schema,
         digest=digest_of(
-            {
-                "charter": charter.digest,
-                "policies": text,
-                "schema": schema,
-                "tier": risk.tier.value,
-                "calendars": calendars_json(words),
-            }
+            {"policies": text, "schema": schema, "tier": risk.tier.value, "calendars": calendars_json(words)}
         ),
-        program=engine.bind(policies, Asked(charter.principal, attributes, groups)),
+        program=engine.bind(policies, groups),
         delegation=charter.delegation,
-        sources=sources,
     )
 
 
@@ -286,7 +384,10 @@ def _policies(engine: Engine, grants: Sequence[GrantRule], guardrails: Mapping[s
     policies = dict(zip(BUILT_IN, engine.parse("\n".join(BUILT_IN.values())), strict=True))
     for each in guardrails.values():
         policies |= each.policies
-    return policies | parsed_grants(engine, grants)
+    own = parsed_grants(engine, grants)
+    if not policies.keys().isdisjoint(own):  # a principal called `guardrail` must not take a guardrail's place
+        raise IntegrityError(ErrorCode.BAD_ESTATE, "a grant and a guardrail share an id")
+    return policies | own
 
 
 def parsed_grants(engine: Engine, grants: Sequence[GrantRule]) -> dict[str, Json]:
@@ -300,7 +401,8 @@ def parsed_grants(engine: Engine, grants: Sequence[GrantRule]) -> dict[str, Json
     for grant, policy in zip(grants, parsed, strict=True):
         if policy["effect"] != "permit" or policy["annotations"].get("id") != grant.id:
             raise IntegrityError(ErrorCode.BAD_ESTATE, f"`{grant.id}` did not read back as it was written")
-        policies[grant.id] = policy
+        # Nobody's grants are bound for whoever asks: a slice is put only to the calls of its own principal (decide.py).
+        policies[grant.id] = policy | {"principal": {"op": "All"}} if grant.id.startswith("/") else policy
     return policies
 
 

@@ -150,7 +150,7 @@ class Question(msgspec.Struct, frozen=True, gc=False):
     object: str  # the entity's id
     system: str
     resource: Record  # the object's attributes
-    restrained: bool  # of the principal
+    principal: Record  # the attributes of the one who asks
     now: dt.datetime
     local: Record  # zone -> {minute, day}
     given: Record  # argument -> the forms it has
@@ -175,11 +175,12 @@ class Words:
     arguments: tuple[str, ...] = ()
     calendars: Mapping[str, tuple[tuple[str, Calendar], ...]] = field(default_factory=dict)  # by the zone of their days
     alike: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # argument -> patterns for its every entry
+    principal: Record = field(default_factory=dict)  # what its charter says of the asking principal
 
 
 def question_of(request: Request, words: Words) -> Question:
     """Return `request` in the words of a schema with these zones and arguments."""
-    system, path, touched = request.system, request.object, request.touched
+    system, path, touched, asker = request.system, request.object, request.touched, request.asker
     given: Record = {}
     for name in words.arguments:
         record = record_of(request, name, words.alike.get(name, ()))
@@ -201,11 +202,11 @@ def question_of(request: Request, words: Words) -> Question:
             "sensitive": request.sensitive,
             "untrusted": request.untrusted,
         },
-        request.asker.restrained,
+        words.principal | {"name": asker.name, "team": asker.team, "restrained": asker.restrained},
         request.at,
         _local(words, int(request.at.timestamp())) if words.zones else {},  # exact until 2242
         given,
-        _chain(request.chain) if request.chain.depth else alone(request.asker.name, request.asker.kind),
+        _chain(request.chain) if request.chain.depth else alone(asker.name, asker.kind),
     )
 
 

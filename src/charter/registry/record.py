@@ -7,13 +7,16 @@ INVARIANT: `digest` differs from `applied_digest` exactly when something was cha
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from pydantic import ValidationError
+from typing_extensions import override
+
 from charter.core.canonical import digest_of
-from charter.core.errors import ConflictError, ErrorCode
+from charter.core.errors import ConflictError, ErrorCode, IntegrityError
 from charter.core.values import Source
 from charter.registry.charter import Charter
 from charter.registry.principal import Principal, SystemRecord
@@ -50,6 +53,59 @@ class CharterVersion:
     applied_at: dt.datetime
     applied_by: str
     reason: str
+
+
+class FilePlaces(Mapping[str, Source]):
+    """Where the parts of one file stand, by dotted path. Files laid out alike share their lines and columns."""
+
+    __slots__ = ("_at", "_path")
+
+    def __init__(self, path: str, at: Mapping[str, tuple[int, int]]) -> None:
+        self._path, self._at = path, at
+
+    @override
+    def __getitem__(self, dotted: str) -> Source:
+        return Source(self._path, *self._at[dotted])
+
+    @override
+    def get(self, dotted: str, default: Any = None) -> Any:  # quicker than by way of an exception
+        at = self._at.get(dotted)
+        return default if at is None else Source(self._path, *at)
+
+    @override
+    def __contains__(self, dotted: object) -> bool:
+        return dotted in self._at
+
+    @override
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._at)
+
+    @override
+    def __len__(self) -> int:
+        return len(self._at)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptCharter:
+    """A charter version as policy needs it: its canonical JSON, which is read only where it must be."""
+
+    digest: str
+    body: str
+    sources: Mapping[str, Source]
+
+    @property
+    def charter(self) -> Charter:
+        """The charter.
+
+        Raises:
+            IntegrityError: what is kept is none.
+        """
+        try:
+            return Charter.model_validate_json(self.body)
+        except ValidationError as err:
+            raise IntegrityError(
+                ErrorCode.EVIDENCE_BROKEN, f"the charter kept as `{self.digest}` is none", help="apply the estate again"
+            ) from err
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,6 +145,7 @@ async def serve(settings: Settings, *, operator: str, announce: Callable[[Addres
         listeners, settings = _listeners(settings, undo)
         house = await asyncio.to_thread(build, settings, operator=operator)
         undo.push_async_callback(house.aclose)
+        await asyncio.to_thread(house.prepare)
         gc.freeze()  # what stands for the life of the process is not walked over and over for cycles, while calls wait
         signin = SignIn(house.clock, house.entropy, operator, issuer=settings.issuer)
         _end_sessions_of_leavers(house, signin)
