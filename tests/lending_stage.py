@@ -132,11 +132,19 @@ class Lending:
 
     def own_token(self, name: str, **more: str) -> str:
         """Return a principal's token by its own authority."""
-        answer = self.door.post(
-            "/oauth/token", grant_type="client_credentials", resource=PAYMENTS, **(self.client(name) | more)
-        )
+        answer = self.ask_own(name, **more)
         assert answer.status == 200, answer.body
         return str(answer.body["access_token"])
+
+    def ask_own(self, name: str, **more: str) -> Answer:
+        """Return the endpoint's answer to a principal that asks for itself."""
+        form = {"grant_type": "client_credentials", "resource": PAYMENTS}
+        return self.door.post("/oauth/token", **form | self.client(name) | more)
+
+    @staticmethod
+    def files_with(name: str, **changed: Any) -> dict[str, str]:
+        """Return the estate's files with something changed in one charter."""
+        return lending_files({name: changed})
 
     def ask(self, name: str, subject: str, kind: str = ACCESS_TOKEN, **more: str) -> Answer:
         """Return the endpoint's answer to an exchange by `name`; an empty text leaves a parameter out."""

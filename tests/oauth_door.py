@@ -33,6 +33,11 @@ class Policy:
 
     delegation: DelegationTerms | None = None
 
+    def rules_on(self, system: str) -> frozenset[str]:
+        return frozenset(
+            {f"refund-agent/grant-{n}" for n, each in enumerate(sorted(self.systems), 1) if each == system}
+        )
+
     def actions_on(self, system: str) -> frozenset[str]:
         return frozenset({"any.action"} if system in self.systems else ())
 

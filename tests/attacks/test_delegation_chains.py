@@ -80,13 +80,6 @@ def test_a_token_can_be_exchanged_only_by_whom_it_names(stage: Lending) -> None:
             refused(stage.ask_exchange(thief, flow), "names another than the client")
 
 
-def test_what_narrows_a_token_is_not_lost_by_lending_on(stage: Lending) -> None:
-    flow = stage.redeem("triage-flow", stage.lend("triage-flow"), may_act="refund-agent")
-    narrowed = stage.stage.house.tokens.sign(stage.claims(flow) | {"authorization_details": [{"type": "some_grant"}]})
-    with leaving_nothing(stage):
-        refused(stage.ask_exchange("refund-agent", narrowed), "is narrowed, and cannot be lent on")
-
-
 def test_a_lender_cannot_name_whom_its_charter_does_not(stage: Lending) -> None:
     loan = stage.lend("triage-flow")
     for named in ("charge-tool", "rogue-agent", "nobody", "prn_" + "0" * 26):

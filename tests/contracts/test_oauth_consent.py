@@ -92,6 +92,21 @@ def test_a_refresh_token_is_replaced_at_every_use(site: Site) -> None:
     assert third.status_code == 200
 
 
+def test_a_token_under_a_consent_can_be_narrowed(site: Site) -> None:
+    client_id, first = site.granted()
+    details = [{"type": "charter_grant", "system": "payments", "actions": ["charge.read"], "objects": ["charge/ch_1"]}]
+    answer = site.refresh(client_id, first["refresh_token"], authorization_details=json.dumps(details))
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["authorization_details"] == details
+    assert claims_of(answer.json()["access_token"])["authorization_details"] == details
+    second = answer.json()["refresh_token"]
+    wide = site.refresh(
+        client_id, second, authorization_details=json.dumps([details[0] | {"actions": ["refund.create"]}])
+    )
+    assert (wide.status_code, wide.json()["error"]) == (400, "invalid_authorization_details")
+    assert site.refresh(client_id, second).status_code == 200  # what was asked wrongly took nothing
+
+
 def test_a_person_takes_back_what_they_lent(site: Site) -> None:
     client_id, first = site.granted()
     wanted = {"person": "lena@example.com"}

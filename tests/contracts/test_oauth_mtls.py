@@ -24,6 +24,7 @@ from cryptography import x509
 from certificates import Pair, a_certificate, a_server_certificate, an_authority
 from charter.bootstrap import authority
 from charter.config import Settings
+from charter.console.signin import SignIn
 from charter.server.app import _server, _tls_server, public_app
 from charter.server.oauth import ASSERTION_TYPE
 from houses import Stage, a_house, estate_files
@@ -123,8 +124,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         world.give("refunds", a_certificate("refunds", by=ca, names=(x509.DNSName("refunds.example.com"),)))
         world.give("other", a_certificate("other", by=ca, names=(x509.DNSName("other.example.com"),)))
         world.give("reader", a_certificate("reader"))
-        signin: Any = None
-        app = public_app(stage.house, signin)
+        house = stage.house
+        signin = SignIn(house.clock, house.entropy, "test@example.com", issuer=told.issuer)
+        app = public_app(house, signin)
         with listening(_server(app), plain), listening(_tls_server(stage.house), tls):
             yield world
 

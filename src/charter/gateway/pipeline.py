@@ -37,8 +37,9 @@ from charter.gateway.streams import OpenStream, OpenStreams
 from charter.identity.authority import refusal
 from charter.identity.bearer import NOTHING, Shown
 from charter.identity.dpop import ProofMemory, read_proof
-from charter.policy.chain import decide_chain, shared_actions
+from charter.policy.chain import shared_actions
 from charter.policy.decide import Evaluator
+from charter.policy.narrow import Narrowed, decide_narrowed
 from charter.policy.verdict import Allow, Deny, Escalate, Verdict
 from charter.registry.principal import LiveEstate, SystemRecord
 
@@ -185,6 +186,8 @@ class Pipeline:
         if isinstance(chain, Deny):
             return [], chain.reasons[0].text
         granted, last = shared_actions(chain.case, system)
+        if bearer.narrowing is not None:
+            granted = frozenset(action for action in granted if bearer.narrowing.allows_action(system, action))
         pins = {a.tool: a.pin for name, a in record.system.actions.items() if name in granted}
         shown = [tool for tool in tools if pins.get(tool.name) == tool.digest]
         if shown:
@@ -232,7 +235,7 @@ class Pipeline:
                 break
             started = self.clock.monotonic()
             facts = resolve(self.live, self.slices, bearer, call, self.clock.now())
-            verdict = facts if isinstance(facts, Deny) else self._decide(facts)
+            verdict = facts if isinstance(facts, Deny) else self._decide(facts, bearer)
             timing = {"decide": round((self.clock.monotonic() - started) * 1e6)}
             ticket = Ticket(self.entropy.identifier("vrd"), self.entropy.identifier("apr"), source, timing, self.issuer)
             recorded = await self.writer.awrite(_work(bearer, call, facts, verdict, ticket))
@@ -242,8 +245,10 @@ class Pipeline:
             ErrorCode.STALE, "what the decision rests on kept changing, or time ran out", help="try again"
         )
 
-    def _decide(self, facts: Facts) -> Verdict:
-        return decide_chain(facts.chain.case, facts.request, self.evaluator)
+    def _decide(self, facts: Facts, bearer: Bearer) -> Verdict:
+        by = bearer.narrowing
+        narrowed = Narrowed(by, bearer.token_id, bearer.expires_at) if by is not None else None
+        return decide_narrowed(facts.chain.case, facts.request, self.evaluator, narrowed)
 
     async def _forward(
         self, permit: Permit, bearer: Bearer, call: Call, deadline: Deadline, recorded: Recorded

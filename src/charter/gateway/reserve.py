@@ -77,9 +77,15 @@ def _room(
         if sum(used.get(each, 0) for each in windows) + limit.amount > limit.ceiling:
             oldest = next((start for counter, start in windows if used.get((counter, start), 0)), windows[-1][1])
             text = f"the limit of {limit.text} for `{link.name}` on `{system}` is used up"
-            mend = f"wait until {_moment(limit.window.ends(at, oldest))} UTC, or raise the limit through plan and apply"
+            mend = _mend(limit, at, oldest)
             return Deny((Reason(Layer.LIMIT, limit.key, text, mend, link.name, limit.source),))
     return Reserved(link.owner, tuple((*windows[-1], limit.amount) for limit, windows in counters))
+
+
+def _mend(limit: LimitDue, at: dt.datetime, oldest: int) -> str:
+    if limit.window.until is not None:
+        return "ask for a new token"
+    return f"wait until {_moment(limit.window.ends(at, oldest))} UTC, or raise the limit through plan and apply"
 
 
 def _moment(at: dt.datetime) -> str:

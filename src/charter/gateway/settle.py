@@ -167,6 +167,7 @@ def _call_body(live: LiveEstate, bearer: Bearer, call: Call, ticket: Ticket) -> 
         "session": call.session,
         "token": bearer.token_id,
         "token_charter": bearer.charter_digest,
+        "narrowed_to": bearer.narrowing.to_json() if bearer.narrowing else None,
         "chain": told_chain(live, bearer, ticket.issuer),
         "door": ticket.source,
         "timing_us": ticket.timing_us,

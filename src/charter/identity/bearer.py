@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from charter.registry.narrowing import Narrowing
+
 
 class Binding(StrEnum):
     """The kinds of key that a token can be bound to, by their names in `cnf` (RFC 7800)."""
@@ -65,6 +67,7 @@ class Bearer:
     bound_to: Confirmation | None = None  # the key that was shown with it; None: a plain bearer
     delegation: str | None = None  # the last of the chain it acts under; None: by its own authority alone
     initiator: str | None = None  # whose authority that chain lends
+    narrowing: Narrowing | None = None  # what the token was narrowed to (RFC 9396)
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,8 +178,6 @@ def _lent_for(live: LiveEstate, asked: Exchange, subject: Verified) -> str | Non
         _refuse_subject(f"the token of `{lender}` names another than the client as who may act for it", "use its own")
     if subject.audience != asked.resource:
         _refuse_subject(f"the token of `{lender}` is made out to another system", "name the system that it is for")
-    if "authorization_details" in subject.claims:  # what it is narrowed to would be lost on the way
-        _refuse_subject(f"the token of `{lender}` is narrowed, and cannot be lent on", "lend by one that is not")
     purpose = may_act.get("purpose")
     return purpose if isinstance(purpose, str) else None
 
@@ -190,7 +188,9 @@ def _next_link(
     borrower = live.principals[asked.client.principal_id]
     now, nobody = int(asked.at.timestamp()), Side("?")
     most = (above.links[-1].scope if above else EVERYTHING).on(asked.system)
-    missing = None if asked.scope is None else most.lacking(asked.scope)
+    narrowed = _narrowed(lender)
+    wanted = asked.scope or narrowed or most
+    missing = most.lacking(wanted) or (narrowed.lacking(wanted) if narrowed else None)
     if missing is not None:
         _refuse(f"`{lender.principal_name}` cannot lend {missing} by this token", "ask for less")
     lasts = longest(sides.get(lender.principal_id, nobody), sides.get(borrower.id, nobody))
@@ -202,7 +202,7 @@ def _next_link(
         role=role_of(borrower.kind),
         control_plane=asked.issuer,
         purpose=asked.purpose or "",
-        scope=most if asked.scope is None else asked.scope,
+        scope=wanted,
         made_at=now,
         expires_at=min(ends),
         standing=Standing.ACTIVE,
@@ -210,6 +210,18 @@ def _next_link(
         lender_credential=lender.credential,
         is_switched_off=live.delegations.is_switched_off(lender.principal_id, borrower.id),
     )
+
+
+def _narrowed(lender: Bearer) -> Scope | None:
+    """Return what the lender's token is narrowed to, which is the most that it can lend; None if it is not."""
+    if lender.narrowing is None:
+        return None
+    if lender.narrowing.scope is None:
+        _refuse(
+            f"the token of `{lender.principal_name}` is narrowed to grants or limits, which a delegation cannot be",
+            "let it ask for one that is narrowed to actions and objects alone",
+        )
+    return lender.narrowing.scope
 
 
 def _prove(asked: Exchange, hop: Hop, *, until: int) -> Proof:

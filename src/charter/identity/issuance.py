@@ -146,6 +146,7 @@ def _body(principal: Principal, asked: TokenRequest) -> dict[str, Any]:
         "source": asked.source,
         "charter": {"version": principal.version, "digest": principal.digest},
         "epoch": principal.epoch,
+        "narrowed_to": [dict(detail) for detail in asked.authorization_details] or None,
     } | dict(asked.said)
 
 

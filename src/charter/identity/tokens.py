@@ -27,6 +27,7 @@ from charter.core.errors import CharterError, ErrorCode, UnauthenticatedError
 from charter.identity.bearer import NOTHING, Bearer, Binding, Confirmation, Shown
 from charter.identity.jose import Compact, parse_compact, sign_compact, verify_compact
 from charter.identity.keys import KeyRing
+from charter.registry.narrowing import parse_narrowing
 
 MAX_TOKEN = 8192  # characters
 SKEW_SECONDS = 5  # between nodes of one Charter; expiry is exact
@@ -135,7 +136,7 @@ class AccessTokens:
         try:
             bearer, audience = _bearer(claims), _text(claims["aud"])
             begins = max(_whole(claims["iat"]), _whole(claims.get("nbf", 0)))
-        except (KeyError, TypeError, ValueError) as err:
+        except (KeyError, TypeError, ValueError, CharterError) as err:
             raise _refusal(f"{_WHAT} lacks a claim, or has one of another type") from err
         if begins > at.timestamp() + SKEW_SECONDS:
             _refuse(f"{_WHAT} is not valid yet")
@@ -164,6 +165,7 @@ def _bearer(claims: Mapping[str, Any]) -> Bearer:
         bound_to=None if confirmation is None else _confirmation(confirmation),
         delegation=None if chain is None else _text(chain["delegation"]),
         initiator=None if chain is None else _text(claims["sub"]),
+        narrowing=parse_narrowing(claims["authorization_details"]) if "authorization_details" in claims else None,
     )
 
 

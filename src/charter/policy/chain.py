@@ -33,6 +33,7 @@ class Party:
     owner: str  # under which its limits are counted
     asker: Asker
     bound: Slice
+    only: frozenset[str] | None = None  # ids of the grants that may allow; None: any of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,9 @@ class ChainCase:
 
 def decide_chain(case: ChainCase, request: Request, evaluator: Evaluator) -> Verdict:
     """Return the verdict on `request` by all links of `case`."""
-    verdicts = [decide(each.bound, replace(request, asker=each.asker), evaluator) for each in case.parties]
+    verdicts = [
+        decide(each.bound, replace(request, asker=each.asker), evaluator, only=each.only) for each in case.parties
+    ]
     outside = [_outside(loan, request) for loan in case.loans if not _covers(loan.scope, request)]
     if outside or any(isinstance(verdict, Deny) for verdict in verdicts):
         denials = [reason for verdict in verdicts if isinstance(verdict, Deny) for reason in verdict.reasons]

@@ -63,8 +63,13 @@ class _UntrustedError(Exception):
         self.said = said
 
 
-def decide(bound: Slice | None, request: Request, evaluator: Evaluator) -> Verdict:
-    """Return the verdict on `request` by the policies of `bound`, the slice of the request's asker."""
+def decide(
+    bound: Slice | None, request: Request, evaluator: Evaluator, *, only: frozenset[str] | None = None
+) -> Verdict:
+    """Return the verdict on `request` by the policies of `bound`, the slice of the request's asker.
+
+    With `only`, it is allowed by one of those grants or not at all.
+    """
     if bound is None:
         return Deny((explain.no_policy(request.asker.name),))
     if not _is_of(bound, request.asker):
@@ -72,7 +77,7 @@ def decide(bound: Slice | None, request: Request, evaluator: Evaluator) -> Verdi
     if action_id(request.system, request.action) not in bound.granted:
         return Deny((explain.not_granted(bound, request),))
     question = question_of(request, bound.words)
-    case = _Case(bound, request, question, evaluator)
+    case = _Case(bound, request, question, evaluator, only)
     try:
         return case.verdict()
     except _UntrustedError as err:
@@ -97,19 +102,20 @@ class _Case:
     request: Request
     question: Question
     evaluator: Evaluator
+    only: frozenset[str] | None = None
 
     def verdict(self) -> Verdict:
         given = self.request.approvals
         answer = self._ask(given)
-        if answer.allowed:
+        if self._permits(answer):
             return self._allow(answer, given)
         roles = self._roles_that_matter(answer)
         if not roles:
-            return Deny(self._why_denied(answer.rules))
+            return Deny(self._why_denied(answer, answer.rules))
         lifted = self._ask(given | roles)
-        if not lifted.allowed:
+        if not self._permits(lifted):
             held = [rule for rule in answer.rules if rule not in lifted.rules]
-            return Deny(self._why_denied([*lifted.rules, *held]))
+            return Deny(self._why_denied(lifted, [*lifted.rules, *held]))
         return self._escalate(answer, given | roles, lifted)
 
     def _ask(self, approvals: frozenset[str]) -> Answer:
@@ -146,19 +152,26 @@ class _Case:
 
     def _roles_that_matter(self, answer: Answer) -> frozenset[str]:
         """Return the roles whose yes might turn the denial `answer`; none if a rule forbids that nothing lifts."""
-        lifting = [self.bound.roles_lifting(rule) for rule in answer.rules]
+        lifting = [] if answer.allowed else [self.bound.roles_lifting(rule) for rule in answer.rules]
         if not all(lifting):
             return _NONE
         system, action = self.request.system, self.request.action
         covering = self.bound.covering(system, action)
-        needed = {seat for grant in covering if grant.approval for seat in grant.approval.seats}
-        own = (each.roles for each in self.bound.permitting(system, action))
+        needed = {seat for grant in covering if grant.approval and self._counts(grant) for seat in grant.approval.seats}
+        own = (each.roles for each in self.bound.permitting(system, action) if self._counts(each))
         return frozenset(needed.union(*lifting, *own)) - self.request.approvals
 
     def _deciding(self, answer: Answer) -> list[GrantRule | OwnPermit]:
         """Return the grants and own permits by which the call is allowed, grants first."""
         rules: list[GrantRule | OwnPermit] = [*self.bound.grants, *self.bound.permits.values()]
-        return [rule for rule in rules if rule.id in answer.rules]
+        return [rule for rule in rules if rule.id in answer.rules and self._counts(rule)]
+
+    def _counts(self, rule: GrantRule | OwnPermit) -> bool:
+        return self.only is None or rule.id in self.only
+
+    def _permits(self, answer: Answer) -> bool:
+        """Whether the call is allowed, by a rule that may allow it."""
+        return bool(answer.allowed) and (self.only is None or not self.only.isdisjoint(answer.rules))
 
     def _escalate(self, denied: Answer, roles: frozenset[str], lifted: Answer) -> Escalate | Deny:
         needed, answer = self._fewest(roles, lifted, least=1)
@@ -166,7 +179,9 @@ class _Case:
         if isinstance(within, Deny):
             return within  # nobody is asked for what a limit rules out
         grants = self._deciding(answer)
-        reasons = explain.held(self.bound, self.request, self.question, (denied.rules, grants, needed))
+        reasons = explain.held(
+            self.bound, self.request, self.question, (() if denied.allowed else denied.rules, grants, needed)
+        )
         waits = [grant.approval.within for grant in grants if grant.approval and grant.approval.within]
         return Escalate(reasons, tuple(sorted(needed)), min(waits, default=None))
 
@@ -177,12 +192,14 @@ class _Case:
         def suffices(some: frozenset[str]) -> bool:
             if some not in answers:
                 answers[some] = self._ask(some)
-            return bool(answers[some].allowed)
+            return self._permits(answers[some])
 
         found = smallest(roles, suffices, least=least)
         return found, answers[found]
 
-    def _why_denied(self, rules: Iterable[str]) -> tuple[Reason, ...]:
+    def _why_denied(self, answer: Answer, rules: Iterable[str]) -> tuple[Reason, ...]:
+        if answer.allowed:
+            return (explain.only_others(self.bound, answer.rules),)
         return explain.denied(self.bound, self.request, self.question, tuple(rules))
 
 

@@ -86,6 +86,14 @@ def allowed(bound: Slice, grant: GrantRule | OwnPermit) -> Reason:
     return Reason(Layer.CHARTER, grant.id, text, "nothing more is needed", bound.principal, grant.source)
 
 
+def only_others(bound: Slice, rules: Sequence[str]) -> Reason:
+    """Tell that a call is allowed, but by none of the grants that the token is narrowed to."""
+    who = bound.principal
+    text = f"this token of `{who}` is narrowed to other grants than {', '.join(f'`{rule}`' for rule in rules[:3])}"
+    mend = "ask for a token without, or with wider `authorization_details`"
+    return Reason(Layer.TOKEN, "token/authorization_details", text, mend, who)
+
+
 def over_limit(bound: Slice, request: Request, due: LimitDue) -> Reason:
     """Tell that one call alone is more than a limit holds."""
     asks, most = amount_text(due.amount, SCALE, due.text), amount_text(due.ceiling, SCALE, due.text)

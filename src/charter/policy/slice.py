@@ -182,6 +182,11 @@ class Slice:
         """Whether `rule` is one by which this principal may be allowed something: a grant, or an own permit."""
         return rule in self.permits or self.grant(rule) is not None
 
+    def rules_on(self, system: str) -> frozenset[str]:
+        """Return the ids of the grants and own permits on `system`."""
+        own = (each.id for each in self.permits.values() if any(a.partition("/")[0] == system for a in each.actions))
+        return frozenset(grant.id for grant in self.grants if grant.system == system).union(own)
+
     def covering(self, system: str, action: str) -> tuple[GrantRule, ...]:
         """Return the grants that name `action` on `system`, in the charter's order."""
         found = (each for each in self.authority.grants if each.system == system and action in each.actions)

@@ -23,6 +23,7 @@ class Layer(StrEnum):
     SYSTEM = "system"  # the system or tool is unknown, or its definition is held
     GUARDRAIL = "guardrail"  # a central policy no grant can exceed
     CHARTER = "charter"  # the principal's own grants
+    TOKEN = "token"  # noqa: S105 - what the token at hand was narrowed to (RFC 9396)
     LIMIT = "limit"  # a count or sum over a window
     APPROVAL = "approval"  # a person must say yes first
     POLICY_ERROR = "policy-error"  # a policy could not be evaluated, so nothing is allowed

@@ -27,7 +27,10 @@ class Expect(StrEnum):
 
 
 class TrialLayer(StrEnum):
-    """The layers of control a case can name: those of policy/verdict.py (a test holds the two equal)."""
+    """The layers of control a case can name: those of policy/verdict.py (a test holds the two equal).
+
+    But for a token's: no case has one.
+    """
 
     STANDING = "standing"
     SYSTEM = "system"

@@ -1,4 +1,4 @@
-"""The windows of limits: aligned to the clock and the calendar (`per: day`), or sliding (`within: 24h`).
+"""The windows of limits: aligned to clock and calendar (`per: day`), sliding (`within: 24h`), or the life of a token.
 
 A sliding window is counted in slices of a sixtieth of its length, a second at least. The oldest slice counts until all
 of it has left the window: so a limit is never exceeded in any window of its length, and room comes back at most one
@@ -22,21 +22,26 @@ _SECONDS = {"minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One of `per` (minute, hour, day, week, month), in a zone; or sliding, of so many seconds."""
+    """One of `per` (minute, hour, day, week, month), in a zone; or sliding, of so many seconds; or `until` a moment."""
 
     per: str | None = None
     zone: str = "UTC"
     seconds: int | None = None
+    until: int | None = None  # seconds since 1970: the end of what is counted in one piece
 
     @property
     def tag(self) -> str:
         """What sets its counters apart from those of other windows of the same limit; nothing for the plain ones."""
+        if self.until is not None:
+            return ""
         if self.seconds is not None:
             return f"@{self.seconds}s"
         return "" if self.zone == "UTC" and self.per != "month" else f"@{self.per} {self.zone}"
 
     def starts(self, at: dt.datetime) -> tuple[int, ...]:
         """Return the counters that count at `at`, by their first second since 1970, oldest first."""
+        if self.until is not None:
+            return (self.until,)
         now = int(at.timestamp())
         if self.seconds is None:
             return (_aligned(self.per or "day", self.zone, now),)
@@ -46,6 +51,8 @@ class Window:
 
     def ends(self, at: dt.datetime, oldest: int) -> dt.datetime:
         """Return when the counter that began at `oldest` stops counting; for an aligned window, when it ends."""
+        if self.until is not None:
+            return dt.datetime.fromtimestamp(self.until, dt.UTC)
         if self.seconds is not None:
             step = -(-self.seconds // SLICES)
             return dt.datetime.fromtimestamp(oldest + step + self.seconds, dt.UTC)

@@ -27,6 +27,7 @@ from charter.core.errors import CharterError, UnauthenticatedError
 from charter.identity.consent import REFRESH_PREFIX, ConsentWork, revoke_refresh
 from charter.identity.exchange import SCOPE_DETAIL
 from charter.identity.revocation import introspect, revoke
+from charter.registry.narrowing import TYPE as GRANT_DETAIL
 from charter.server.gateway_http import Head, HttpRefusal, Receive, Scope, Send, read_head
 from charter.server.oauth_asking import Asking
 from charter.server.oauth_asserted import IdentityAssertion
@@ -202,7 +203,7 @@ class OAuthApp:
             "grant_types_supported": self.flows.grant_types,
             "response_types_supported": ["code"],
             "dpop_signing_alg_values_supported": ["ES256", "EdDSA"],
-            "authorization_details_types_supported": [SCOPE_DETAIL],
+            "authorization_details_types_supported": [GRANT_DETAIL, SCOPE_DETAIL],
             "authorization_grant_profiles_supported": ["urn:ietf:params:oauth:grant-profile:id-jag"],
             "actor_proofs_supported": True,
         }

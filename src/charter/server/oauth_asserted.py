@@ -102,7 +102,7 @@ class IdentityAssertion:
 
     def _asked(self, who: Authenticated, asserted: Asserted, form: Form, head: Head) -> TokenRequest:
         resource = form.get("resource") or asserted.resource or ""
-        request = self._issuing.asked(who, resource, head)
+        request = self._issuing.narrowed(self._issuing.asked(who, resource, head), form)
         try:
             made = self._made(who, asserted, resource, form.get("purpose"))
         except UnavailableError:

@@ -74,7 +74,7 @@ class Consented:
         check_no_scope(form)
         return await self._clients.authenticated(head, form)
 
-    async def answer(self, who: Authenticated, held: Held, head: Head) -> Body:
+    async def answer(self, who: Authenticated, held: Held, head: Head, form: Form) -> Body:
         """Return the answer with a token under the consent, and the next refresh token.
 
         Raises:
@@ -82,15 +82,15 @@ class Consented:
         """
         for _ in range(MAX_TRIES):
             secret = REFRESH_PREFIX + self._parts.entropy.token(32)
-            asked = self._asked(who, held, head, digest_of_secret(secret))
+            asked = self._asked(who, held, head, form, digest_of_secret(secret))
             body = await self._issuing.once(who, asked, head)
             if body is not None:
                 return body | {"refresh_token": secret, "delegation": held.delegation_id}
         raise ConflictError(ErrorCode.STALE, "a charter changed while the token was made", help="ask again")
 
-    def _asked(self, who: Authenticated, held: Held, head: Head, next_digest: str) -> TokenRequest:
+    def _asked(self, who: Authenticated, held: Held, head: Head, form: Form, next_digest: str) -> TokenRequest:
         parts, live = self._parts, self._parts.live
-        request = self._issuing.asked(who, held.resource, head)
+        request = self._issuing.narrowed(self._issuing.asked(who, held.resource, head), form)
         if not held.delegation_id:
             unknown = DeniedError(ErrorCode.BAD_GRANT, "nothing like this was given to this client", help="begin again")
             return replace(request, fault=unknown, said={"flow": held.flow})
@@ -160,7 +160,7 @@ class AuthorizationCode:
             form.get("code_verifier"),
             form.get("resource"),
         )
-        return await self._consented.answer(who, held_by_code(self._parts, who, pickup, self.grant_type), head)
+        return await self._consented.answer(who, held_by_code(self._parts, who, pickup, self.grant_type), head, form)
 
 
 class RefreshTokens:
@@ -191,7 +191,7 @@ class RefreshTokens:
                 tx.consents.add_refresh(replaced(found, next_digest, resource))
 
         held = Held(found.family if found else "", resource, found.expires_at if found else 0, take, keep, "refresh")
-        return await self._consented.answer(who, held, head)
+        return await self._consented.answer(who, held, head, form)
 
 
 class DeviceCode:
@@ -221,7 +221,7 @@ class DeviceCode:
             raise DeniedError(ErrorCode.CONSENT_PENDING, "the person has not answered yet")
         pickup = Pickup(secret, who.client.principal_id, None, None, form.get("resource"))
         held = held_by_code(self._parts, who, pickup, "device_code")
-        body = await self._consented.answer(who, held, head)
+        body = await self._consented.answer(who, held, head, form)
         self._consents.end_device(secret)
         return body
 

@@ -19,6 +19,8 @@ from charter.identity.exchange import MayAct, may_act_of
 from charter.identity.issuance import Issued, Refused, TokenRequest, issue, system_at
 from charter.identity.revocation import token_type
 from charter.registry.lending import Side
+from charter.registry.lent_scope import ANY
+from charter.registry.narrowing import Narrowing, read_narrowing
 from charter.registry.principal import Principal
 from charter.server.gateway_http import Head
 from charter.server.oauth_clients import Authenticated, Clients
@@ -121,12 +123,41 @@ class Issuing:
                     "access_token": parts.tokens.sign(claims),
                     "token_type": token_type(asked.bound_to),
                     "expires_in": claims["exp"] - claims["iat"],
-                }
+                } | _told(asked)
             case Refused(error):
                 parts.failures.failed(head.source, error.code, who.client.principal_id)
                 raise error
             case None:
                 return None
+
+    def narrowed(self, asked: TokenRequest, form: Form) -> TokenRequest:
+        """Return `asked` narrowed to what the request's `authorization_details` name (RFC 9396), if it has any.
+
+        Raises:
+            MalformedError: they are none, or name what the charter does not grant.
+        """
+        text, live = form.get("authorization_details"), self._parts.live
+        record = system_at(live, self._parts.issuer, asked.resource)
+        if text is None or record is None:  # a resource that is no system is refused when it is issued, and recorded
+            return asked
+        narrowing = read_narrowing(text, system=record.name, location=asked.resource)
+        principal = live.principals[asked.client.principal_id]
+        self._check_granted(principal, record.name, narrowing)
+        return replace(asked, authorization_details=tuple(narrowing.to_json()))
+
+    def _check_granted(self, principal: Principal, system: str, narrowing: Narrowing) -> None:
+        """Tell at once of what could never be used; that it cannot be is for each decision to say."""
+        own = self._parts.slices.of(principal)
+        actions, rules = own.actions_on(system), own.rules_on(system)
+        for detail in narrowing.details:
+            strange = [name for name in detail.part.actions if name not in (ANY, *actions)]
+            strange += [rule for rule in detail.grants or () if rule not in rules]
+            if strange:
+                raise MalformedError(
+                    ErrorCode.BAD_DETAILS,
+                    f"the charter of `{principal.name}` grants no `{strange[0]}` on `{system}`",
+                    help="name actions and grants of its own; charter show lists them",
+                )
 
     def may_act(self, who: Authenticated, form: Form, purpose: str | None) -> MayAct | None:
         """Return whom the new token shall name as who may exchange it, if the request names anyone.
@@ -152,6 +183,12 @@ class Issuing:
             return False
 
 
+def _told(asked: TokenRequest) -> Body:
+    """Return what a client is told of its token's details (RFC 9396 section 7)."""
+    details = [dict(detail) for detail in asked.authorization_details]
+    return {"authorization_details": details} if details else {}
+
+
 class ClientCredentials:
     """A client asks for itself (OAuth 2.1 section 4.2), for one system (RFC 8707)."""
 
@@ -165,7 +202,7 @@ class ClientCredentials:
         who = await self._clients.authenticated(head, form)
         check_no_scope(form)
         resource = needed(form, "resource", ErrorCode.BAD_TARGET)
-        asked = self._issuing.asked(who, resource, head)
+        asked = self._issuing.narrowed(self._issuing.asked(who, resource, head), form)
         may_act = self._issuing.may_act(who, form, form.get("purpose"))
         if may_act is not None:
             asked = replace(asked, may_act=may_act.to_json(self._issuing.issuer))

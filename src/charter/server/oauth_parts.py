@@ -43,6 +43,10 @@ class BoundSlice(Protocol):
         """Return the actions it grants on `system`; nothing if it grants none."""
         ...
 
+    def rules_on(self, system: str) -> frozenset[str]:
+        """Return the ids of its grants on `system`."""
+        ...
+
 
 class Slices(Protocol):
     """Where principals' policies come from."""
