@@ -258,7 +258,7 @@ def test_the_client_of_charter_run_writes_files_for_its_owner_alone_and_gives_ev
     server: Server, tmp_path: Path
 ) -> None:
     async def go() -> None:
-        async with leased(server.client(), ["orders-db"], tmp_path) as found:
+        async with leased(server.client(), ["orders-db"], tmp_path, {"PGPASSWORD": "another"}) as found:
             _check(Path(found["CHARTER_LEASE_ORDERS_DB"]))
 
     before = set(server.provider.made)
@@ -275,12 +275,22 @@ def test_a_system_without_leases_or_at_all_is_told(server: Server) -> None:
 
 
 def test_what_an_agent_inherits_of_its_leases_kind_is_taken_away() -> None:
-    inherited = {"PGPASSWORD": "another", "PGSERVICE": "x", "AWS_PROFILE": "admin", "HOME": "/root"}
-    assert without_others(inherited, {"PGUSER": "r"}) == {"AWS_PROFILE": "admin", "HOME": "/root"}
-    assert without_others(inherited, {"AWS_CONFIG_FILE": "f"}) == {
+    inherited = {
         "PGPASSWORD": "another",
         "PGSERVICE": "x",
+        "DATABASE_URL": "d",
+        "AWS_PROFILE": "admin",
+        "AWS_ENDPOINT_URL": "e",
         "HOME": "/root",
     }
-    assert without_others(inherited, {"CHARTER_LEASE_X": "f"}) == inherited
+    assert without_others(inherited, {"postgres"}) == {"AWS_PROFILE": "admin", "AWS_ENDPOINT_URL": "e", "HOME": "/root"}
+    assert without_others(inherited, {"aws"}) == {
+        "PGPASSWORD": "another",
+        "PGSERVICE": "x",
+        "DATABASE_URL": "d",
+        "AWS_ENDPOINT_URL": "e",
+        "HOME": "/root",
+    }
+    assert without_others(inherited, {"aws", "postgres"}) == {"AWS_ENDPOINT_URL": "e", "HOME": "/root"}
+    assert without_others(inherited, set()) == inherited
     assert variables_of([], Path("/tmp")) == {}

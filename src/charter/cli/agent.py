@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from charter.cli.agent_keys import AgentTokens, OwnAuthority, agent_key
-from charter.cli.agent_leases import LeaseClient, leased, without_others
+from charter.cli.agent_leases import LeaseClient, leased
 from charter.cli.agent_lending import Side, borrowed, exchanging, read_token
 from charter.cli.context import Context
 from charter.cli.control import segment
@@ -133,8 +133,8 @@ async def _run(name: str, tokens: AgentTokens, command: list[str], systems: list
             environment = _environment(name, urls, Path(folder))
             if not lease:
                 return await _child(command, environment)
-            async with leased(LeaseClient(tokens), lease, Path(folder)) as given:
-                return await _child(command, without_others(environment, given) | given)
+            async with leased(LeaseClient(tokens), lease, Path(folder), environment) as leases:
+                return await _child(command, leases)
 
 
 def _environment(name: str, urls: dict[str, str], folder: Path) -> dict[str, str]:

@@ -17,6 +17,7 @@ import json
 import os
 import shlex
 from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,8 +32,11 @@ from charter.core.errors import CharterError, ErrorCode, UnavailableError
 
 HTTP_SECONDS = 90.0
 LEAST_PAUSE, LONGEST_PAUSE = 5.0, 60.0  # seconds between attempts to renew
-_TAKEN_AWAY = ("PG", "AWS_")  # what would let the agent act with something else than its lease
-_OF_KIND = {"postgres": "PG", "aws": "AWS_"}
+_OF_KIND = {  # the variables by which a kind's clients find a credential, or that of somebody else
+    "postgres": ("PG", "DATABASE_URL"),
+    "aws": ("AWS_",),
+}
+_NO_CREDENTIAL = ("AWS_CA_BUNDLE", "AWS_ENDPOINT_URL", "PGSSLROOTCERT")  # where and whom to trust, by their beginning
 
 
 @dataclass(slots=True)
@@ -45,6 +49,15 @@ class HeldLease:
     variables: dict[str, str] = field(repr=False)
     expires_at: dt.datetime
     ends_at: dt.datetime
+    renew_at: dt.datetime  # when a third of its time is left
+
+    def is_due(self, now: dt.datetime) -> bool:
+        """Whether it is time to renew it, and there is time to be had."""
+        return self.renew_at <= now < self.expires_at < self.ends_at
+
+    def put_off(self, now: dt.datetime) -> None:
+        """Try again when a third of what is left has passed."""
+        self.renew_at = now + max((self.expires_at - now) / 3, dt.timedelta(seconds=LEAST_PAUSE))
 
 
 @dataclass(slots=True)
@@ -59,11 +72,12 @@ class LeaseClient:
         Raises:
             CharterError: it was refused; the message says why.
         """
-        return _held(system, await self._send("POST", system, "", {}))
+        return _held(system, await self._send("POST", system, "", {}), self.tokens.clock.now())
 
     async def renew(self, lease: HeldLease) -> HeldLease:
         """Return the lease, renewed; what its credential keeps is as before."""
-        found = _held(lease.system, await self._send("POST", lease.system, f"/{lease.id}/renew", None))
+        answer = await self._send("POST", lease.system, f"/{lease.id}/renew", None)
+        found = _held(lease.system, answer, self.tokens.clock.now())
         found.variables = lease.variables | found.variables
         return found
 
@@ -102,15 +116,20 @@ async def _exchange(
     return answer.status_code, found if isinstance(found, dict) else {}, answer.headers.get("dpop-nonce")
 
 
-def _held(system: str, answer: Mapping[str, Any]) -> HeldLease:
+def _held(system: str, answer: Mapping[str, Any], now: dt.datetime) -> HeldLease:
     lease, credential = answer["lease"], answer["credential"]
-    ends = {name: parse_rfc3339(lease[name]) for name in ("expires_at", "ends_at")}
-    return HeldLease(system, lease["id"], credential["type"], dict(credential["variables"]), **ends)
+    expires_at, ends_at = parse_rfc3339(lease["expires_at"]), parse_rfc3339(lease["ends_at"])
+    renew_at = now + (expires_at - now) * 2 / 3
+    return HeldLease(
+        system, lease["id"], credential["type"], dict(credential["variables"]), expires_at, ends_at, renew_at
+    )
 
 
 @asynccontextmanager
-async def leased(client: LeaseClient, systems: Sequence[str], folder: Path) -> AsyncIterator[dict[str, str]]:
-    """Hold leases on `systems` for as long as the context lasts; yield the variables of an agent that uses them.
+async def leased(
+    client: LeaseClient, systems: Sequence[str], folder: Path, environment: Mapping[str, str]
+) -> AsyncIterator[dict[str, str]]:
+    """Hold leases on `systems` for as long as the context lasts; yield the environment of an agent that uses them.
 
     Raises:
         CharterError: one was refused; those asked for before are given back.
@@ -122,7 +141,8 @@ async def leased(client: LeaseClient, systems: Sequence[str], folder: Path) -> A
             _write(held[system], folder)
         keeper = asyncio.create_task(_keep(client, held, folder))
         try:
-            yield variables_of(list(held.values()), folder)
+            leases = list(held.values())
+            yield without_others(environment, {lease.kind for lease in leases}) | variables_of(leases, folder)
         finally:
             keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -143,29 +163,32 @@ def variables_of(held: Sequence[HeldLease], folder: Path) -> dict[str, str]:
     return found
 
 
-def without_others(environment: Mapping[str, str], held: Mapping[str, str]) -> dict[str, str]:
-    """Return `environment` without what would let an agent with leases act with something else."""
-    kinds = [prefix for prefix in _TAKEN_AWAY if any(name.startswith(prefix) for name in held)]
-    return {name: value for name, value in environment.items() if not name.startswith(tuple(kinds) or ("\0",))}
+def without_others(environment: Mapping[str, str], kinds: AbstractSet[str]) -> dict[str, str]:
+    """Return `environment` without what would let an agent with leases of `kinds` act with something else."""
+    taken = tuple(prefix for kind in kinds for prefix in _OF_KIND.get(kind, ()))
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith(taken) or name.startswith(_NO_CREDENTIAL)
+    }
 
 
 async def _keep(client: LeaseClient, held: dict[str, HeldLease], folder: Path) -> None:
     """Renew each lease when a third of its time is left, until it is at its end."""
     while True:
-        await asyncio.sleep(min(_pause(lease, client) for lease in held.values()))
+        now = client.tokens.clock.now()
+        soonest = min((lease.renew_at - now).total_seconds() for lease in held.values())
+        await asyncio.sleep(min(max(soonest, LEAST_PAUSE), LONGEST_PAUSE))  # clocks are set, and machines sleep
+        now = client.tokens.clock.now()
         for system, lease in list(held.items()):
-            if lease.expires_at >= lease.ends_at or _pause(lease, client) > LEAST_PAUSE:
+            if not lease.is_due(now):
                 continue
             try:
                 held[system] = await client.renew(lease)
                 _write(held[system], folder)
             except CharterError as err:
+                lease.put_off(now)
                 warn(f"the lease on {system} could not be renewed: {err.detail}")
-
-
-def _pause(lease: HeldLease, client: LeaseClient) -> float:
-    left = (lease.expires_at - client.tokens.clock.now()).total_seconds()
-    return min(max(left * 2 / 3, LEAST_PAUSE), LONGEST_PAUSE)
 
 
 def _plain(lease: HeldLease) -> dict[str, str]:
@@ -179,7 +202,8 @@ def _aws_profile(lease: HeldLease, folder: Path) -> dict[str, str]:
     process = f"cat {shlex.quote(str(_file(lease, folder)))}"
     _private(config, f"[default]\nregion = {region}\ncredential_process = {process}\n")
     none = str(folder / "no-aws-credentials")
-    return {"AWS_CONFIG_FILE": str(config), "AWS_SHARED_CREDENTIALS_FILE": none, "AWS_REGION": region}
+    nowhere_else = {"AWS_SHARED_CREDENTIALS_FILE": none, "AWS_EC2_METADATA_DISABLED": "true"}
+    return {"AWS_CONFIG_FILE": str(config), "AWS_REGION": region} | nowhere_else
 
 
 def _write(lease: HeldLease, folder: Path) -> None:
@@ -193,7 +217,7 @@ def _write(lease: HeldLease, folder: Path) -> None:
             "SessionToken": lease.variables["AWS_SESSION_TOKEN"],
             "Expiration": lease.expires_at.isoformat(),
         }
-    _private(_file(lease, folder), json.dumps(body | {}))
+    _private(_file(lease, folder), json.dumps(body))
 
 
 def _file(lease: HeldLease, folder: Path) -> Path:
