@@ -10,6 +10,8 @@ import pytest
 
 from terminal import NOTES, Terminal
 
+HERE = Path(__file__).parent
+SECONDS = 400
 CHARTER = """\
 charter: v1
 principal: {name}
@@ -36,6 +38,13 @@ READER = """\
   - system: notes
     actions: [read_note]
 """
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A journey starts a dozen processes: it is given more time than a test of one part, on a machine that is busy."""
+    for item in items:
+        if item.path.parent == HERE and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(SECONDS))
 
 
 @pytest.fixture(scope="session")

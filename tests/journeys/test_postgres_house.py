@@ -14,7 +14,6 @@ DROP = {"system": "notes", "tool": "drop_note", "arguments": {"id": "welcome"}}
 
 
 @pytest.mark.postgres
-@pytest.mark.timeout(400)
 def test_an_estate_is_governed_on_postgresql(applied_estate: Path, postgres_url: str, tmp_path: Path) -> None:
     shutil.copytree(applied_estate, tmp_path / "estate", ignore=shutil.ignore_patterns(".charter"))
     estate = Terminal.at(tmp_path / "estate", CHARTER_MASTER="file").but("--database", postgres_url)
