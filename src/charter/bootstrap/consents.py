@@ -11,6 +11,7 @@ from charter.identity.asking_client import AskingClient, asking_client, check_re
 from charter.identity.consent import CODE_SECONDS, ConsentCode
 from charter.identity.delegation import Loan, lend
 from charter.identity.issuance import system_at
+from charter.registry.field import write_duration
 from charter.registry.lending import Side, longest
 from charter.registry.lent_scope import EVERYTHING
 
@@ -67,7 +68,7 @@ def card(house: House, principal_id: str, resource: str) -> dict[str, Any]:
         "actions": [{"name": name, "effect": effects[name]} for name in actions],
         "purposes": list(terms.purposes) if terms else [],
         "lends": terms is not None and "humans" in terms.source,
-        "lasts": str(longest(side, side)),
+        "lasts": write_duration(longest(side, side)),
     }
 
 

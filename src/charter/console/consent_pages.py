@@ -21,6 +21,7 @@ from charter.console.render import Console, console_of
 from charter.core.errors import CharterError, ErrorCode, MalformedError
 from charter.identity.asking import BrowserRequest, Wish
 from charter.identity.consent import CHALLENGE
+from charter.registry.client_address import is_loopback
 
 MAX_STATE = 1024
 MAX_CODE = 16
@@ -158,4 +159,4 @@ def _send_back(console: Console, redirect_uri: str, told: dict[str, str], state:
 
 def _host(redirect_uri: str) -> str:
     parts = urlsplit(redirect_uri)
-    return parts.hostname or parts.scheme
+    return "this machine" if is_loopback(parts.hostname) else parts.hostname or parts.scheme
