@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from builders import PAYMENTS_SYSTEM
 from charter.bootstrap import authority, people
+from charter.core.canonical import canonical
 from charter.core.errors import AbsentError, ConflictError, DeniedError
+from charter.core.values import Secret
+from charter.gateway.pins import UpstreamError
 from charter.gateway.pipeline import Refused
 from charter.lifecycle import directory as deeds
 from charter.registry.directory import Person
-from houses import House, a_house
+from houses import House, a_house, estate_files
 
 AT = "2026-11-24T09:30:00.000000Z"
 
@@ -54,6 +58,37 @@ def test_someone_who_left_approves_nothing(tmp_path: Path) -> None:
             asyncio.run(
                 authority.answer(stage.house, approval, yes=True, person="lena@example.com", reason="still here")
             )
+
+
+def test_nobody_is_acted_for_at_an_upstream_who_left(tmp_path: Path) -> None:
+    credential = {
+        "type": "oauth-person",
+        "token_url": "https://login.example.com/token",
+        "authorize_url": "https://login.example.com/auth",
+        "client_id": "charter",
+    }
+    upstream = {"transport": "http", "url": "https://payments.example.com/mcp", "credential": credential}
+    files = estate_files() | {"systems/payments.yaml": canonical(PAYMENTS_SYSTEM | {"upstream": upstream}).decode()}
+    with a_house(tmp_path, files=files) as stage:
+        house, record = stage.house, stage.house.live.systems["payments"]
+        connections = house.broker.connections
+        for person in ("lena@example.com", "maria@example.com"):
+            house.database.write(
+                lambda tx, person=person: connections.connect(  # type: ignore[misc]
+                    tx, record, person, Secret(b"refresh"), "", actor=person
+                )
+            )
+        leave(stage, "LENA@example.com")
+        assert [each.person for each in connections.all()] == ["maria@example.com"]
+        with pytest.raises(UpstreamError, match="did not let Charter act for them"):
+            asyncio.run(house.broker.proof(record, "lena@example.com").headers())
+        assert [each.person for each in house.database.read(lambda tx: tx.connections.all())] == ["maria@example.com"]
+        ended = stage.entries("person.connected")[-1]
+        assert (ended["actor"], ended["body"]["what"], ended["body"]["reason"]) == (
+            "okta",
+            "ended",
+            "LENA@example.com left",
+        )
 
 
 def test_an_address_is_one_active_persons(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from charter.core.entropy import Entropy
 from charter.core.errors import AbsentError, CharterError, ErrorCode
 from charter.gateway.pipeline import Pipeline
 from charter.identity.asking import Consents
+from charter.identity.connection import ConnectionWork
 from charter.identity.dpop import ProofMemory
 from charter.identity.failures import Failures
 from charter.identity.keys import KeyRing
@@ -117,7 +118,10 @@ class House:
             for each in delegations:
                 self.pipeline.withdrawn(each, f"the delegation `{each}` was withdrawn")
 
-        return Hand(actor, self.entropy, then, ended)
+        def disconnect(tx: ConnectionWork, email: str, why: str) -> None:
+            self.broker.connections.end_all_of(tx, email, actor=actor, why=why)
+
+        return Hand(actor, self.entropy, then, disconnect, ended)
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:

@@ -1,7 +1,7 @@
 """Connections: people who let Charter act for them at an upstream, each by a refresh token in the vault.
 
 A connection belongs to one person at one system. It is used only for calls that were delegated, in the end, by that
-very person; it is made by the person signing in there, and ends when they or an operator say so.
+very person; it is made by the person signing in there, and ends when they or an operator say so, or when they leave.
 
 INVARIANT: a seal is bound to system, person, version and destination: rows that are swapped between people, systems or
 places do not open.
@@ -22,6 +22,7 @@ from charter.core.work import Transaction
 from charter.evidence.entry import Draft, EntryKind
 from charter.identity.sealing import Sealer
 from charter.registry.destination import destination_of
+from charter.registry.directory import fold
 from charter.registry.principal import SystemRecord
 
 FEED_KIND = "connection"
@@ -172,6 +173,12 @@ class Connections:
 
         tx.after_commit(show)
         return known.kept
+
+    def end_all_of(self, tx: ConnectionWork, person: str, *, actor: str, why: str) -> None:
+        """Forget whatever connects a person anywhere. A work."""
+        for kept in self.all():
+            if fold(kept.person) == fold(person):
+                self.end(tx, kept.system, kept.person, actor=actor, why=why)
 
     def _opened(self, kept: Connection) -> Secret | None:
         try:

@@ -1,7 +1,7 @@
 """People and groups come, change and leave, as the directory says. Each deed is one work.
 
 INVARIANT: whoever becomes inactive or is deleted has lost what they could do before the directory is answered: `then`
-ends their sessions, and what they lent is withdrawn in the same transaction.
+ends their sessions; what they lent is withdrawn, and their connections to upstreams end, in the same transaction.
 INVARIANT: a principal whose owner left is a finding at once; its authority is for a person to decide about.
 """
 
@@ -17,6 +17,7 @@ from charter.core.clock import rfc3339
 from charter.core.entropy import Entropy
 from charter.core.errors import AbsentError, ConflictError, ErrorCode
 from charter.evidence.entry import Draft, EntryKind
+from charter.identity.connection import ConnectionWork
 from charter.identity.delegation import LendingWork, Wanted
 from charter.identity.withdrawal import Ended, withdraw
 from charter.registry.directory import Directory, Group, Person, fold
@@ -70,7 +71,7 @@ class DirectoryStore(Protocol):
         ...
 
 
-class DirectoryWork(LendingWork, Protocol):
+class DirectoryWork(LendingWork, ConnectionWork, Protocol):
     """The slice of the work that the directory needs."""
 
     @property
@@ -86,6 +87,9 @@ class Hand:
     actor: str  # the provisioner's name
     entropy: Entropy
     then: Callable[[Person], None] = lambda _person: None  # ends their sessions; after the commit
+    disconnect: Callable[[ConnectionWork, str, str], None] = lambda _tx, _email, _why: (
+        None
+    )  # from upstreams; in the work
     ended: Ended = lambda _delegations: None  # ends what is under way on what they lent; after the commit
 
 
@@ -276,9 +280,10 @@ def _check_group(directory: Directory, group: Group) -> None:
 
 
 def _leave(tx: DirectoryWork, person: Person, hand: Hand) -> None:
-    """Withdraw what a person lent, and notice what they owned."""
+    """Withdraw what a person lent, end their connections, and notice what they owned."""
     if person.email is None:
         return
+    hand.disconnect(tx, person.email, f"{person.user_name} left")
     with suppress(AbsentError):  # they had lent nothing
         withdraw(tx, Wanted(person=person.email), actor=hand.actor, reason=f"{person.user_name} left", then=hand.ended)
     key = fold(person.email)
