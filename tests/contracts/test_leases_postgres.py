@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from charter.bootstrap.leasing import NotGiven
+from charter.bootstrap import leasing
+from charter.bootstrap.leasing import Given, NotGiven
 from charter.core.errors import AbsentError, ConflictError, MalformedError
 from charter.gateway.pins import UpstreamError
-from charter.registry.lease import LeaseState
+from charter.registry.lease import Lease, LeaseState
 from charter.registry.standing import Move
 from leasing_stage import READ_AND_WRITE, READ_ORDERS, LeaseStage, Orders, a_lease_house, an_orders_database
 
@@ -297,3 +299,22 @@ def test_a_wrong_password_of_the_maker_is_told_without_being_shown(stage: LeaseS
     with pytest.raises(UpstreamError, match="the database cannot be reached") as caught:
         stage.lease()
     assert "the-brokers-own-password" not in f"{caught.value} {caught.value.help}"
+
+
+def test_many_leases_made_and_revoked_at_once_do_not_stand_in_each_others_way(
+    stage: LeaseStage, orders: Orders
+) -> None:
+    room, bearer = stage.house.leasing, stage.bearer()
+
+    async def make() -> list[Given | NotGiven]:
+        return await asyncio.gather(*(leasing.request(room, bearer, "orders-db", None, None) for _ in range(12)))
+
+    async def give_back(given: list[Given]) -> list[Lease]:
+        return await asyncio.gather(*(leasing.give_back(room, one.lease.id, bearer, 60) for one in given))
+
+    made = [given for given in stage.run(make()) if isinstance(given, Given)]
+    assert len(made) == 12
+    assert orders.roles() == sorted(given.lease.handle["role"] for given in made)
+    ended = stage.run(give_back(made))
+    assert {lease.state for lease in ended} == {LeaseState.REVOKED}
+    assert orders.roles() == []
