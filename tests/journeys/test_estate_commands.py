@@ -112,3 +112,16 @@ def test_a_draft_that_grants_nothing_yet_can_be_applied_once_a_person_filled_it_
     charter(folder, "apply", "--yes")
     shown = json.loads(charter(folder, "show", "found", "--json"))
     assert (shown["systems"], shown["standing"]) == ([], "active")
+
+
+def test_the_rules_in_force_are_listed_with_what_they_answer(folder: Path) -> None:
+    found = {each["name"]: each for each in json.loads(charter(folder, "rules", "--json"))["rules"]}
+    assert found["review-critical"]["concerns"] == ["invoice-workflow", "travel-browser"]
+    assert (found["models-propose"]["force"], found["models-propose"]["set_aside_by"]) == ("default", ["refund-agent"])
+    assert found["refund-ceiling"]["source"].startswith("guardrails/amounts.cedar:")
+    assert "security-lead" in found["sensitive-after-hours"]["lifted_by"]
+    written = [each for each in found.values() if each["source"].startswith("guardrails/")]
+    assert all(each["answers"] for each in written), "each rule of the starter set answers some item"
+    shown = charter(folder, "rules", "--answers", "asi03")
+    assert "no-shared-secrets" in shown
+    assert "review-low" not in shown

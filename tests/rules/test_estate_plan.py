@@ -114,6 +114,14 @@ def test_a_changed_system_names_whom_it_touches() -> None:
     assert change.notes == ("reached by refund-agent",)
 
 
+def test_a_changed_system_tells_whose_risk_it_moves() -> None:
+    (change,) = planned({S: SYSTEM.replace("sensitive: true", "sensitive: true\nuntrusted: true")}).changes
+    assert change.notes == (
+        "reached by refund-agent",
+        "the risk of refund-agent becomes critical; it was high",
+    )
+
+
 def test_values_of_environment_variables_are_not_shown() -> None:
     stdio = "upstream: {transport: stdio, command: [x], env: {KEY: %s}}"
     before, after = (

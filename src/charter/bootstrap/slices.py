@@ -178,6 +178,16 @@ class SliceCache:
     def _surroundings(self) -> tuple[dict[str, System], tuple[Guardrail, ...], Engine, Central]:
         return self._systems, self._guardrails, self._engine, self._central
 
+    def guardrails(self) -> tuple[Guardrail, ...]:
+        """Return the guardrails in force, those that central files make first.
+
+        Raises:
+            CharterError: a file of theirs cannot be read any more.
+        """
+        with self._lock:
+            self._follow()
+            return self._guardrails
+
     def _follow(self) -> None:
         """Forget everything bound if systems, guardrails or central files changed since."""
         generation = self._live.policy_generation

@@ -17,6 +17,7 @@ from charter.registry.charter import Effect
 from charter.registry.rule import Force
 
 DATA = "data/"  # begins the ids of what data.yaml makes
+FREEZE = "freeze/"  # and of what calendars.yaml makes
 
 
 def central_guardrails(central: Central, engine: Engine) -> tuple[Guardrail, ...]:
@@ -30,7 +31,7 @@ def central_guardrails(central: Central, engine: Engine) -> tuple[Guardrail, ...
 def _freezes(central: Central) -> Iterator[tuple[str, str, Source]]:
     part = central.calendars
     for index, freeze in enumerate(part.value.freezes):
-        yield f"freeze/{freeze.id}", freeze_text(freeze), part.source_of(f"freezes.{index}")
+        yield f"{FREEZE}{freeze.id}", freeze_text(freeze), part.source_of(f"freezes.{index}")
 
 
 def freeze_text(freeze: Freeze) -> str:

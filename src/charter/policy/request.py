@@ -14,7 +14,7 @@ from charter.policy.object_path import fill_template
 from charter.registry.charter import Effect, Environment
 from charter.registry.data_class import NOTHING_TOUCHED, Touched
 from charter.registry.system import AmountOf, System
-from charter.registry.unit import normal
+from charter.registry.unit import FACTORS, normal, told_in
 
 MAX_ARGUMENTS = 256
 
@@ -148,6 +148,8 @@ def _amount(where: AmountOf, value: Any, arguments: Mapping[str, Any]) -> Amount
     unit = unit_of(find(arguments, where.unit)) if where.unit else where.given_in
     if number is None or (where.unit and unit is None):
         return None
-    told, told_unit = normal(number / where.per_unit, unit)
-    exact = exact_decimal(told)
+    told_unit = told_in(unit)
+    if where.per_unit == 1 and unit not in FACTORS:  # nearly always: nothing is to be converted
+        return amount_text(number), told_unit
+    exact = exact_decimal(normal(number / where.per_unit, unit)[0])
     return None if exact is None else (amount_text(exact), told_unit)

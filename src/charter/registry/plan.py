@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -250,19 +250,34 @@ def _systems(estate: Estate, current: RegisteredEstate) -> Iterator[Change]:
         was = known.record.system.to_json() if known.record else {}
         kind = ChangeKind.DRIFT if drift else ChangeKind.CHANGE
         found = without_values(differences(was, part.value.to_json()), "upstream.env")
-        yield Change(kind, What.SYSTEM, name, known.digest, after, found, (*drift, *_reached_by(estate, name)))
+        yield Change(
+            kind, What.SYSTEM, name, known.digest, after, found, (*drift, *_reached_by(estate, name, was=current))
+        )
     for name, known in current.systems.items():
         if name not in estate.systems and known.applied_digest is not None and not known.is_withdrawn:
             yield Change(ChangeKind.WITHDRAW, What.SYSTEM, name, known.digest, None)
 
 
-def _reached_by(estate: Estate, system: str) -> tuple[str, ...]:
+def _reached_by(estate: Estate, system: str, was: RegisteredEstate) -> tuple[str, ...]:
     """Return whom a changed system touches: their charters stay the same, and yet what they reach may not."""
-    names = [name for name, part in estate.charters.items() if system in part.value.systems]
+    names = sorted(name for name, part in estate.charters.items() if system in part.value.systems)
     if not names:
         return ()
-    shown = ", ".join(sorted(names)[:_NAMED])
-    return (f"reached by {shown}{f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''}",)
+    shown = ", ".join(names[:_NAMED])
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return (f"reached by {shown}{more}", *_raised(estate, names, was))
+
+
+def _raised(estate: Estate, names: Sequence[str], was: RegisteredEstate) -> Iterator[str]:
+    """Yield whose tier of risk the changed systems move."""
+    after = {name: part.value for name, part in estate.systems.items()}
+    before = after | {name: each.record.system for name, each in was.systems.items() if each.record}
+    classes = estate.central.data.value
+    for name in names:
+        charter = estate.charters[name].value
+        old, new = risk_of(charter, before, classes).tier, risk_of(charter, after, classes).tier
+        if old is not new:
+            yield f"the risk of {name} becomes {new.value}; it was {old.value}"
 
 
 # --- the other files --------------------------------------------------------------------------------------------------

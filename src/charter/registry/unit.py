@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
 
 _SIZES = {
     "B": Decimal("0.001"),
@@ -53,6 +54,7 @@ CURRENCIES = frozenset({
 _CODE = 3  # letters of a currency's code
 
 
+@lru_cache(maxsize=1024)
 def told_in(unit: str | None) -> str | None:
     """Return the unit that amounts in `unit` are told in."""
     if unit is None:

@@ -17,7 +17,7 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from charter.bootstrap import authority, discovery, inventory, keys, tools
+from charter.bootstrap import authority, discovery, inventory, keys, rules, tools
 from charter.bootstrap import estate as estates
 from charter.bootstrap import evidence as log
 from charter.bootstrap import review as reviews
@@ -229,6 +229,12 @@ async def revoke_key(request: Request, name: str, key_id: str, body: Annotated[A
 async def list_systems(request: Request) -> dict[str, Any]:
     """The systems principals may reach."""
     return {"systems": inventory.systems(house_of(request))}
+
+
+@principals.get("/rules")
+async def list_rules(request: Request) -> dict[str, Any]:
+    """What the organisation lays down for everyone."""
+    return {"rules": rules.listing(house_of(request))}
 
 
 @principals.get("/systems/{name}/tools")
