@@ -104,7 +104,7 @@ def is_lent(grant: Grant, chain: ChainFacts) -> bool:
         return True
     if chain.depth == 0 or chain.depth > (wanted.max_depth or 8):
         return False
-    starters = {"humans"} if chain.by_person else {chain.initiator}
+    starters = {"humans"} if chain.by_person else {chain.initiator} - {"humans"}  # whatever a principal calls itself
     return (
         (wanted.by is None or bool(starters & set(wanted.by)))
         and (wanted.roles is None or any(role in chain.initiator_roles for role in wanted.roles))

@@ -39,6 +39,7 @@ MORE: dict[str, Callable[[], dict[str, Any]]] = {
     "identity.dpop.read_proof": lambda: {"method": "POST", "url": "http://127.0.0.1/x", "at": AT, "token": "t"},
     "identity.jose.parse_compact": lambda: {"what": "the token", "members": frozenset({"alg", "kid"})},
     "policy.guardrail.parse_guardrails": lambda: {"path": "guardrails/x.cedar", "engine": CedarEngine()},
+    "policy.own.parse_own": lambda: {"principal": "refund-agent", "engine": CedarEngine()},
     "policy.statement.split_statements": lambda: {"path": "guardrails/x.cedar"},
     "registry.document.read_document": lambda: {"path": "principals/x.yaml"},
     "registry.document.read_text": lambda: {"path": "principals/x.yaml"},
@@ -50,6 +51,7 @@ MORE: dict[str, Callable[[], dict[str, Any]]] = {
 # Whose untrusted argument is not the first one.
 NAMED = {
     "policy.guardrail.parse_guardrails": "text",
+    "policy.own.parse_own": "text",
     "policy.statement.split_statements": "text",
     "identity.bundle.parse_bundle": "data",
 }

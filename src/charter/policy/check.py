@@ -103,7 +103,7 @@ def _beside(estate: Estate, engine: Engine) -> Iterator[Problem]:
     """Yield every problem of the Cedar beside charters."""
     for name, part in estate.charters.items():
         try:
-            own = parse_own(name, part.value.policy, engine)
+            own = parse_own(name, part.value.policy or "", engine)
         except EstateError as err:
             yield from err.problems
             continue

@@ -73,23 +73,18 @@ class OwnPolicies:
         return (*self.permits.values(), *self.forbids)
 
 
-NONE = OwnPolicies({})
-
-
 def path_of(principal: str) -> str:
     """Return the file of a principal's own policies."""
     return f"principals/{principal}.cedar"
 
 
-def parse_own(principal: str, text: str | None, engine: Engine) -> OwnPolicies:
-    """Return the policies that stand beside the charter of `principal`.
+def parse_own(principal: str, text: str, engine: Engine) -> OwnPolicies:
+    """Return the policies that stand beside the charter of `principal`; an empty text is none.
 
     Raises:
         EstateError: the text is no Cedar, is about another principal, names no action where it permits, or does not
         validate strictly; all problems, each with its line and column.
     """
-    if text is None:
-        return NONE
     permits: dict[str, OwnPermit] = {}
     forbids: list[Guardrail] = []
     problems: list[Problem] = []

@@ -269,7 +269,7 @@ def bind_authority(
     _check_systems(charter, sources, systems)
     grants = compile_grants(charter, sources, systems)
     granted = groups_of((action_id(g.system, action) for g in grants for action in g.actions), systems)
-    own = parse_own(charter.principal, charter.policy, engine)
+    own = parse_own(charter.principal, charter.policy or "", engine)
     granted |= groups_of((action for each in own.permits.values() for action in each.actions), systems)
     written = (*in_force(guardrails, charter, engine), *own.forbids)
     found = [each for each in written if each.concerns(charter.principal, granted)]
