@@ -13,8 +13,10 @@ from urllib.parse import urlencode
 from charter.adapters.aws_callers import AwsCallers
 from charter.adapters.document_fetch import DocumentFetcher
 from charter.adapters.issuer_keys import IssuerKeys
+from charter.core.clock import rfc3339
 from charter.identity.asking import Consents
 from charter.identity.dpop import ProofMemory
+from charter.identity.status_list import StatusLists
 from charter.registry.charter import DelegationTerms
 from charter.registry.principal import Principal
 from charter.server.gateway_http import CERTIFICATE
@@ -149,6 +151,15 @@ def a_door(stage: Stage, **changed: Any) -> Door:
         writer=stage.database,
         slices=grants,
         actor_proofs=lambda last: stage.database.read(lambda tx: tx.delegations.proofs(last)),
+        statuses=StatusLists(
+            stage.ring,
+            stage.live,
+            lambda after, since: stage.database.read_log(
+                lambda log: log.of_kind("authentication", after=after, since=rfc3339(since))
+            ),
+            issuer=ISSUER,
+            node=stage.database.node,
+        ),
         clock=stage.clock,
         entropy=stage.entropy,
     )

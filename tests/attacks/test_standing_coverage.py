@@ -87,6 +87,8 @@ _ADMIN = "changes what is Charter's own, and gives no principal anything"
 # What gives nothing to any principal, and why.
 GIVES_NOTHING: dict[str, str] = {
     "oauth GET /oauth/jwks": _TELLS,
+    "oauth GET /oauth/status": _TELLS,
+    "oauth GET /oauth/status/": _TELLS,
     "oauth GET /.well-known/oauth-authorization-server": _TELLS,
     "oauth GET /oauth/authorize": "has no response types: it always refuses",
     "oauth POST /oauth/authorize": "has no response types: it always refuses",
@@ -99,6 +101,7 @@ GIVES_NOTHING: dict[str, str] = {
     "control POST /v1/evidence/verify": _TELLS,
     "control POST /v1/approvals/{approval_id}/refuse": _TAKES,
     "asks bootstrap/delegation.py view": _TELLS,
+    "asks identity/status_list.py _status": _TELLS,
     "asks server/gateway_mcp.py _definitions": "asks of a system before its upstream is asked for tools",
 }
 # Beginnings of names that give nothing, all of them.

@@ -14,7 +14,7 @@ from charter.adapters.identity_store import SqlIdentity
 from charter.core.entropy import SystemEntropy
 from charter.core.errors import IntegrityError
 from charter.core.keys import verify_ed25519
-from charter.identity.keys import OVERLAP, KeyRing, KeyState, KeyUse
+from charter.identity.keys import OVERLAP, SIGNS, KeyRing, KeyState, KeyUse
 from databases import ORIGIN
 from identity_stage import Stage, a_stage, an_envelope
 
@@ -81,6 +81,29 @@ def test_a_rotated_token_key_verifies_through_its_overlap_and_no_longer(tmp_path
         assert stage.ring.token_verifier(old, now + OVERLAP) is None
         assert old in [key["kid"] for key in stage.ring.jwks(just_before)["keys"]]
         assert old not in [key["kid"] for key in stage.ring.jwks(now + OVERLAP)["keys"]]
+
+
+def test_the_key_of_access_tokens_is_replaced_by_itself_and_published_long_before(tmp_path: Path) -> None:
+    with a_stage(tmp_path) as stage:
+        first = stage.ring.token_key().id
+        for _ in range(3):
+            began = stage.clock.now()
+            before, (waiting,) = stage.ring.token_key().id, published_beside_the_active(stage)
+            stage.clock.at = began + SIGNS - dt.timedelta(seconds=1)
+            stage.database.write(stage.ring.tend)
+            assert stage.ring.token_key().id == before
+            stage.clock.advance(seconds=1)
+            stage.database.write(stage.ring.tend)
+            assert stage.ring.token_key().id == waiting
+            assert stage.ring.token_verifier(before, stage.clock.now()) is not None
+        stage.clock.advance(seconds=OVERLAP.total_seconds())
+        assert first not in [key["kid"] for key in stage.ring.jwks(stage.clock.now())["keys"]]
+        assert [each["body"]["reason"] for each in stage.entries("key.rotated")[-3:]] == ["due"] * 3
+
+
+def published_beside_the_active(stage: Stage) -> list[str]:
+    published = [key["kid"] for key in stage.ring.jwks(stage.clock.now())["keys"]]
+    return [each for each in published if each != stage.ring.token_key().id]
 
 
 def test_a_rotation_is_recorded_with_who_and_why(tmp_path: Path) -> None:

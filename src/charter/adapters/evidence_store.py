@@ -66,6 +66,13 @@ class SqlLog:
             query = query.where(sa.tuple_(_entry.time, _entry.index) < wanted.before)
         return self._stored(query.order_by(_entry.time.desc(), _entry.index.desc()).limit(wanted.limit))
 
+    def of_kind(self, kind: str, *, after: int | None, since: str) -> Sequence[Stored]:
+        """Return the entries of one rare kind behind the index `after`, or if there is none since a time, in order."""
+        query = _select().where(_entry.node == self.node, _entry.kind == kind)
+        # said so that the database uses the index of the rare kinds in one case, and that of the log in the other
+        query = query.where(t.RARE_KIND, _entry.time >= since) if after is None else query.where(_entry.index > after)
+        return self._stored(query.order_by(_entry.index))
+
     def tile(self, level: int, index: int) -> bytes:
         """Return the hashes of a tile, or b"" if it is not kept."""
         found = self.connection.execute(_HASHES, {"node": self.node, "level": level, "place": index}).scalar()

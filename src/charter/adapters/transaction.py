@@ -48,6 +48,12 @@ class SqlTransaction:
         self.connection = frame.connection
         self.at = frame.at
 
+    @property
+    def place(self) -> tuple[str, int]:
+        """The node, and the index in its log, of the entry that is recorded next."""
+        frame = self._writing()
+        return frame.node or "", frame.size + len(frame.entries)
+
     def record(self, draft: Draft) -> int:
         """Append an evidence entry and return its index in this node's log.
 

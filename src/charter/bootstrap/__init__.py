@@ -7,8 +7,9 @@ console and the command line share: `inventory`, `authority`, `estate`, `evidenc
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -44,11 +45,13 @@ from charter.bootstrap.tending import hear_tools
 from charter.bootstrap.transaction import HouseTransaction
 from charter.bootstrap.upgrading import catch_up
 from charter.config import Settings, own_variable, variable
-from charter.core.clock import Clock, SystemClock
+from charter.core.clock import Clock, SystemClock, rfc3339
 from charter.core.entropy import Entropy, SystemEntropy
 from charter.core.errors import ErrorCode, IntegrityError, MalformedError
 from charter.core.keys import Signer
 from charter.core.values import Secret
+from charter.evidence.entry import EntryKind
+from charter.evidence.log import Stored
 from charter.gateway.broker import Provider
 from charter.gateway.permit import PermitLedger
 from charter.gateway.pins import ToolList
@@ -60,6 +63,7 @@ from charter.identity.dpop import ProofMemory
 from charter.identity.envelope import Envelope
 from charter.identity.failures import Failures
 from charter.identity.nonce import Nonces
+from charter.identity.status_list import StatusLists
 from charter.identity.tokens import AccessTokens
 from charter.identity.trust import Trust
 from charter.identity.vault import Vault
@@ -231,6 +235,7 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
         broker=broker,
         reach=everything,
         tokens=tokens,
+        statuses=_statuses(settings, database, live, keys),
         failures=Failures(clock),
         proofs=proofs,
         issuer_keys=IssuerKeys(DocumentFetcher(), clock),
@@ -245,6 +250,14 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
     house.farewells.append(lambda person: _end_what_they_lent(pipeline, person))
     house.leasing = _leasing(house, database)
     return house
+
+
+def _statuses(settings: Settings, database: Database[HouseTransaction], live: LiveEstate, keys: Keys) -> StatusLists:
+    def issued_since(after: int | None, since: dt.datetime) -> Sequence[Stored]:
+        kind = EntryKind.AUTHENTICATION.value
+        return database.read_log(lambda log: log.of_kind(kind, after=after, since=rfc3339(since)))
+
+    return StatusLists(keys.ring, live, issued_since, issuer=settings.issuer, node=database.node)
 
 
 def _end_what_they_lent(pipeline: Pipeline, person: Person) -> None:

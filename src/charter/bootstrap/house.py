@@ -35,6 +35,7 @@ from charter.identity.connection import ConnectionWork
 from charter.identity.dpop import ProofMemory
 from charter.identity.failures import Failures
 from charter.identity.keys import KeyRing
+from charter.identity.status_list import StatusLists
 from charter.identity.tokens import AccessTokens
 from charter.identity.trust import Trust
 from charter.lifecycle.directory import Hand
@@ -62,6 +63,7 @@ class House:
     broker: Broker
     reach: Upstreams
     tokens: AccessTokens
+    statuses: StatusLists
     failures: Failures
     proofs: ProofMemory
     issuer_keys: IssuerKeys

@@ -52,7 +52,7 @@ async def tend(house: House, stop: asyncio.Event) -> None:
 
 
 def _tend_once(house: House, tx: HouseTransaction) -> None:
-    house.ring.retire_due(tx)
+    house.ring.tend(tx)
     house.trust.tend(tx)
     forget_expired(tx)
     _forget_delegations(tx)

@@ -31,6 +31,11 @@ class Transaction(Protocol):
         """The time of this transaction."""
         ...
 
+    @property
+    def place(self) -> tuple[str, int]:
+        """The log, and the index in it, of the entry that is recorded next."""
+        ...
+
     def record(self, draft: Any) -> int:  # noqa: ANN401 - an evidence Draft; the floor below evidence cannot name it
         """Append an evidence entry and return its index in this node's log."""
         ...

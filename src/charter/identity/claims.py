@@ -15,6 +15,8 @@ from charter.registry.principal import Principal
 
 TOKEN_SECONDS = 300  # where nothing else is said
 MAX_TOKEN_SECONDS = 900
+STATUS_PATH = "/oauth/status/"
+LIST_SIZE = 1 << 16  # entries of evidence that one status list stands for (identity/status_list.py)
 Detail = Mapping[str, Any]  # one of `authorization_details` (RFC 9396)
 
 
@@ -41,6 +43,7 @@ class TokenContent:
     may_act: Mapping[str, Any] | None = None  # who may exchange it (RFC 8693 section 4.4)
     authorization_details: tuple[Detail, ...] = ()  # what it is narrowed to
     not_after: int | None = None  # seconds since 1970: a cap on its life beyond the usual ones
+    status: Mapping[str, Any] | None = None  # where its status is told (identity/status_list.py)
 
 
 def claims_of(content: TokenContent, *, issuer: str, now: int, seconds: int = TOKEN_SECONDS) -> dict[str, Any]:
@@ -67,9 +70,22 @@ def claims_of(content: TokenContent, *, issuer: str, now: int, seconds: int = TO
         claims |= {"sub": lent.subject, "sub_profile": lent.profile, "act": dict(lent.act), "chain": dict(lent.chain)}
     if content.may_act is not None:
         claims["may_act"] = dict(content.may_act)
+    if content.status is not None:
+        claims["status"] = dict(content.status)
     if content.authorization_details:
         claims["authorization_details"] = [dict(detail) for detail in content.authorization_details]
     return claims
+
+
+def status_of(issuer: str, place: tuple[str, int]) -> dict[str, Any]:
+    """Return the claim `status` of a token whose issuance is recorded at `place`, a node's log and the index there."""
+    node, index = place
+    return {"status_list": {"idx": index % LIST_SIZE, "uri": list_address(issuer, node, index // LIST_SIZE)}}
+
+
+def list_address(issuer: str, node: str, number: int) -> str:
+    """Return where a status list of a node's log is."""
+    return f"{issuer}{STATUS_PATH}{node}/{number}"
 
 
 def _expiry(content: TokenContent, now: int, seconds: int) -> int:

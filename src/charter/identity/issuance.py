@@ -20,7 +20,7 @@ from charter.core.errors import CharterError, DeniedError, ErrorCode, Unauthenti
 from charter.evidence.entry import Draft, EntryKind
 from charter.identity.authority import BINDING, refusal
 from charter.identity.bearer import Client, Confirmation
-from charter.identity.claims import TOKEN_SECONDS, Detail, Lent, TokenContent, claims_of
+from charter.identity.claims import TOKEN_SECONDS, Detail, Lent, TokenContent, claims_of, status_of
 from charter.identity.work import IdentityWork
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
 
@@ -96,7 +96,8 @@ def issue(tx: IdentityWork, asked: TokenRequest, issuer: str, seconds: int = TOK
         return Refused(error)
     for deed in asked.deeds:
         deed(tx)
-    claims = claims_of(_content(principal, asked), issuer=issuer, now=int(tx.at.timestamp()), seconds=seconds)
+    content = _content(principal, asked, status_of(issuer, tx.place))
+    claims = claims_of(content, issuer=issuer, now=int(tx.at.timestamp()), seconds=seconds)
     body |= {"outcome": "issued", "token": asked.token_id, "expires": claims["exp"], "bound_to": _binding(asked)}
     tx.record(Draft(EntryKind.AUTHENTICATION, principal.id, principal.id, body | {"claims": digest_of(claims)}))
     return Issued(claims)
@@ -123,7 +124,7 @@ def replayed() -> UnauthenticatedError:
     )
 
 
-def _content(principal: Principal, asked: TokenRequest) -> TokenContent:
+def _content(principal: Principal, asked: TokenRequest, status: Mapping[str, Any]) -> TokenContent:
     return TokenContent(
         principal=principal,
         audience=asked.resource,
@@ -134,10 +135,12 @@ def _content(principal: Principal, asked: TokenRequest) -> TokenContent:
         may_act=asked.may_act,
         authorization_details=asked.authorization_details,
         not_after=asked.not_after,
+        status=status,
     )
 
 
 def _body(principal: Principal, asked: TokenRequest) -> dict[str, Any]:
+    lent = asked.lent  # a token's status is worked out from this entry (identity/status_list.py)
     return {
         "method": asked.client.method,
         "principal": principal.name,
@@ -147,7 +150,9 @@ def _body(principal: Principal, asked: TokenRequest) -> dict[str, Any]:
         "charter": {"version": principal.version, "digest": principal.digest},
         "epoch": principal.epoch,
         "narrowed_to": [dict(detail) for detail in asked.authorization_details] or None,
-    } | dict(asked.said)
+    } | (
+        dict(asked.said) | ({} if lent is None else {"initiator": lent.subject, "delegation": lent.chain["delegation"]})
+    )
 
 
 def _binding(asked: TokenRequest) -> str | None:

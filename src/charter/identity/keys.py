@@ -33,6 +33,7 @@ from charter.identity.jose import PublicKey, decode_base64url, encode_base64url,
 from charter.identity.sealing import Sealer
 
 OVERLAP = dt.timedelta(minutes=30)  # beyond any token's life and any cache of the JWKS
+SIGNS = dt.timedelta(days=30)  # how long a key signs tokens before the next one does
 FEED_KIND = "signing-key"
 _SCALAR_SEED_BYTES = 40  # 64 bits more than the order: uniform enough (FIPS 186-5 section A.2.1)
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -269,6 +270,17 @@ class KeyRing:
         tx.changed(FEED_KIND, active.id, actor=actor, reason=reason)
         self._show_after(tx)
         return active
+
+    def tend(self, tx: KeyWork) -> None:
+        """Retire the keys whose overlap is over, and let the next one sign access tokens once it is due. A work."""
+        self.retire_due(tx)
+        if self.is_due(KeyUse.TOKEN, tx.at):
+            self.rotate(tx, KeyUse.TOKEN, actor="charter", reason="due")
+
+    def is_due(self, use: KeyUse, at: dt.datetime) -> bool:
+        """Return whether the key that waits has waited its time: it was made when the one that signs began to."""
+        waiting = self.waiting(use)
+        return waiting is None or at >= waiting.created_at + SIGNS
 
     def retire_due(self, tx: KeyWork) -> int:
         """Retire the keys whose overlap is over; return how many. A work."""

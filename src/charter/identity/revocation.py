@@ -39,6 +39,7 @@ _SHOWN = (  # all a token says: whoever asks must not know less of it than whoev
     "charter",
     "crd",
     "cnf",
+    "status",
 )
 
 

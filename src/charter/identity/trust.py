@@ -31,7 +31,6 @@ from charter.identity.x509_authority import (
 )
 
 REFRESH_SECONDS = 300  # how often others shall look for a new bundle
-JWT_SIGNS = dt.timedelta(days=30)  # how long a key signs JWT-SVIDs before the next one does
 FEED_KIND = "bundle"
 
 
@@ -125,7 +124,7 @@ class Trust:
     def tend(self, tx: TrustWork) -> None:
         """Replace authorities and keys that have signed long enough, and publish what follows from it. A work."""
         changed = self.authorities.ensure(tx)
-        due = self._is_jwt_key_due(tx.at)
+        due = self.ring.is_due(KeyUse.JWT_SVID, tx.at)
         if due:
             self.ring.rotate(tx, KeyUse.JWT_SVID, actor="charter", reason="due")
         if changed or due or self._has_ended(tx.at):
@@ -190,11 +189,6 @@ class Trust:
         body = canonical(bundle.document())
         kept = KeptBundle(self.trust_domain, sequence, digest(body), body, tx.at)
         self.keep(tx, kept, actor="charter", reason="its authorities changed")
-
-    def _is_jwt_key_due(self, at: dt.datetime) -> bool:
-        """Return whether the key that waits has waited its time: it was made when the one that signs began to."""
-        waiting = self.ring.waiting(KeyUse.JWT_SVID)
-        return waiting is None or at >= waiting.created_at + JWT_SIGNS
 
     def _has_ended(self, at: dt.datetime) -> bool:
         """Return whether the published bundle holds a key that verifies no more."""

@@ -3,6 +3,7 @@
     POST /oauth/token                                one of the installed flows (server/oauth_flows.py)
     POST /oauth/introspect, /oauth/revoke            RFC 7662, RFC 7009
     GET  /oauth/jwks                                 RFC 7517
+    GET  /oauth/status, /oauth/status/…              status lists (server/oauth_status.py)
     GET  /.well-known/oauth-authorization-server     RFC 8414, composed of what is installed
 
 Here are routes and the translation of errors; who asks is found by server/oauth_clients.py. `OAuthApp.at` is the one
@@ -44,6 +45,7 @@ from charter.server.oauth_parts import TOKEN_PATH, House, Parts
 from charter.server.oauth_public import PublicClient
 from charter.server.oauth_secret import ClientSecretBasic, ClientSecretPost
 from charter.server.oauth_spiffe import SpiffeJwt, SpiffeX509
+from charter.server.oauth_status import StatusDoor
 
 __all__ = ["ASSERTION_TYPE", "OAuthApp"]
 INTROSPECT_PATH = "/oauth/introspect"
@@ -119,7 +121,7 @@ class OAuthApp:
                 DeviceCode(parts, consented, parts.consents),
             ]
         )
-        return cls(parts, clients, flows, Asking(parts, clients).endpoints)
+        return cls(parts, clients, flows, (*Asking(parts, clients).endpoints, *StatusDoor(parts).endpoints))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -147,7 +149,7 @@ class OAuthApp:
         return replace(answer, headers=(*answer.headers, fresh))
 
     async def _answer(self, head: Head, receive: Receive) -> Answer:
-        endpoint = self._routes.get(head.path)
+        endpoint = self._routes.get(head.path) or self._above(head.path)
         if endpoint is None:
             raise HttpRefusal(404, "there is nothing here")
         handler = endpoint.methods.get(head.method)
@@ -155,6 +157,9 @@ class OAuthApp:
             allow = (b"allow", ", ".join(endpoint.methods).encode())
             raise HttpRefusal(405, f"the method here is {' or '.join(endpoint.methods)}", headers=[allow])
         return await handler(head, receive)
+
+    def _above(self, path: str) -> Endpoint | None:
+        return next((each for each in self.endpoints if each.holds_below and path.startswith(each.path)), None)
 
     async def _token(self, head: Head, receive: Receive) -> Answer:
         form = await read_form(head, receive)

@@ -14,17 +14,18 @@ CACHE_SECONDS = 300
 Header = tuple[bytes, bytes]
 Body = dict[str, Any]
 _PRIVATE = ((b"cache-control", b"no-store"), (b"pragma", b"no-cache"))  # RFC 6749 section 5.1
-_PUBLIC = ((b"cache-control", b"public, max-age=%d" % CACHE_SECONDS),)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an endpoint says. Only what is `public` may be kept by caches."""
+    """What an endpoint says: JSON, or bytes of another type. Only what is `public` may be kept by caches."""
 
-    body: Body
+    body: Body | bytes
     status: int = 200
     headers: tuple[Header, ...] = ()
     public: bool = False
+    content_type: bytes = b"application/json"
+    cache_seconds: int = CACHE_SECONDS  # of what is public
 
 
 Handler = Callable[[Head, Receive], Awaitable[Answer]]
@@ -38,6 +39,7 @@ class Endpoint:
     methods: Mapping[str, Handler]
     name: str | None = None  # its member in the metadata (RFC 8414 section 2): token_endpoint
     metadata: Mapping[str, Any] = field(default_factory=dict)  # further members that are there because it is
+    holds_below: bool = False  # serves every path that begins with its own
 
 
 def answer_of(error: CharterError, head: Head | None = None) -> Answer:
@@ -54,9 +56,10 @@ def answer_of_refusal(refusal: HttpRefusal) -> Answer:
 
 async def send_answer(send: Send, answer: Answer) -> None:
     """Send it."""
-    body = encode(answer.body)
-    fixed = ((b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()))
-    head = [*answer.headers, *fixed, *(_PUBLIC if answer.public else _PRIVATE)]
+    body = answer.body if isinstance(answer.body, bytes) else encode(answer.body)
+    fixed = ((b"content-type", answer.content_type), (b"content-length", str(len(body)).encode()))
+    kept = ((b"cache-control", b"public, max-age=%d" % answer.cache_seconds),) if answer.public else _PRIVATE
+    head = [*answer.headers, *fixed, *kept]
     await send({"type": "http.response.start", "status": answer.status, "headers": head})
     await send({"type": "http.response.body", "body": body})
 

@@ -20,6 +20,7 @@ from charter.identity.dpop import ProofMemory
 from charter.identity.failures import Failures
 from charter.identity.foreign import ForeignKey
 from charter.identity.keys import KeyRing
+from charter.identity.status_list import StatusLists
 from charter.identity.tokens import AccessTokens
 from charter.identity.work import IdentityWork
 from charter.registry.charter import DelegationTerms
@@ -116,6 +117,7 @@ class House(Protocol):
     slices: Any
     trust: Any
     consents: Any
+    statuses: StatusLists
     clock: Clock
     entropy: Entropy
 
@@ -137,6 +139,7 @@ class Parts:
     consents: Consents  # of people who are asked for devices
     consents_kept: ConsentReader
     actor_proofs: Callable[[str], list[str | None]]  # of the chain that a delegation ends, newest first
+    statuses: StatusLists
     clock: Clock
     entropy: Entropy
     token_seconds: int = TOKEN_SECONDS
@@ -172,6 +175,7 @@ class Parts:
             consents=house.consents,
             consents_kept=lambda question: house.database.read(lambda tx: question(tx.consents)),
             actor_proofs=lambda last: house.database.read(lambda tx: tx.delegations.proofs(last)),
+            statuses=house.statuses,
             clock=house.clock,
             entropy=house.entropy,
             token_seconds=house.settings.token_seconds,
