@@ -8,6 +8,13 @@ from hypothesis import strategies as st
 
 from charter.registry.charter import DAYS, CredentialType, Environment, Kind, Per
 
+
+def a_credential(kind: CredentialType) -> dict[str, str]:
+    """Return a credential of a type, with what that type cannot be without."""
+    more = {"client": "https://client.example.com/metadata.json"} if kind is CredentialType.PUBLIC_CLIENT else {}
+    return {"type": kind.value} | more
+
+
 names = st.from_regex(r"[a-z][a-z0-9]{0,6}(-[a-z0-9]{1,4})?", fullmatch=True)
 texts = st.text(
     alphabet=st.characters(codec="utf-8", exclude_categories=("C", "Z"), include_characters=" "),
@@ -87,7 +94,7 @@ charters: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "purpose": texts,
         "model": st.fixed_dictionaries({"provider": names, "name": texts}),
         "approved": st.fixed_dictionaries({"by": emails, "role": names, "on": days}),
-        "credential": st.fixed_dictionaries({"type": st.sampled_from([kind.value for kind in CredentialType])}),
+        "credential": st.sampled_from([*CredentialType]).map(a_credential),
         "review": durations,
         "expires": days,
     },
