@@ -130,6 +130,7 @@ def a_workload_stage(
     trusts: tuple[str, ...] = (),
     at: dt.datetime | None = None,
     trust_domain: str = "charter.local",
+    port: int = 8440,
     **workloads: Any,
 ) -> Iterator[WorkloadStage]:
     """Serve the Workload API of a house with these principals; refund-agent is this process if none are given."""
@@ -137,9 +138,10 @@ def a_workload_stage(
     if at is not None:
         clock.move_to(at)
     with an_open_folder() as folder, _a_loop() as loop:
-        settings = Settings(estate=folder, workload_socket=folder / "workload.sock", trust_domain=trust_domain)
+        path = folder / "workload.sock"
+        settings = Settings(estate=folder, workload_socket=path, trust_domain=trust_domain, port=port)
         house = build(settings, operator="test@example.com", clock=clock)
-        door = workload_door(Workloads(house), settings.workload_path, clock)
+        door = workload_door(Workloads(house), settings.workload_path)
         server = asyncio.run_coroutine_threadsafe(door.__aenter__(), loop).result(30)
         with ExitStack() as inner:
             stage = WorkloadStage(house, clock, settings.workload_path, server, loop, inner)

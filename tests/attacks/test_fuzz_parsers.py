@@ -22,12 +22,15 @@ from hypothesis import strategies as st
 from charter.adapters.cedar import CedarEngine
 from charter.core.errors import CharterError
 from charter.identity.jose import encode_base64url, parse_compact, parse_public_jwk
+from charter.identity.node import Node
+from charter.registry.standing import Standing
 from fuzz_stage import SOURCE, fuzzed
 from hostile import BROKEN_JSON, JSON, NASTY, TEXT, spelt
 from houses import estate_files
 from identity_stage import ClientKeyPair
 
 AT = dt.datetime(2026, 11, 24, 9, 30, tzinfo=dt.UTC)
+NODE = Node("a", "thumbprint", ClientKeyPair.fresh("a").jwk, Standing.ACTIVE, AT)  # as the issuer of a seed below
 PREFIXES = ("parse_", "read_", "decode_", "load_", "split_")
 ANY_VALUE = frozenset({"object", "Any", "Iterable[Any]"})
 UNTRUSTED = ANY_VALUE | {"str", "bytes", "Mapping[str, str]"}
@@ -47,6 +50,8 @@ MORE: dict[str, Callable[[], dict[str, Any]]] = {
     "identity.actor_proof.read_proof": lambda: {"keys": [parse_public_jwk(ClientKeyPair.fresh("x").jwk)]},
     "identity.aws_caller.read_signed_request": lambda: {"audience": "http://127.0.0.1", "at": AT},
     "identity.bundle.parse_bundle": lambda: {"trust_domain": "example.org"},
+    "identity.node.read_join": lambda: {"audience": "http://127.0.0.1", "at": AT},
+    "identity.node.read_node_request": lambda: {"find": {"a": NODE}.get, "audience": "http://127.0.0.1", "at": AT},
 }
 # Whose untrusted argument is not the first one.
 NAMED = {

@@ -113,6 +113,7 @@ GIVES_NOTHING_BELOW: dict[str, str] = {
     "control POST /v1/evidence/export": _TELLS,
     "control POST /v1/findings": _ADMIN,
     "control POST /v1/console/": _ADMIN,
+    "control POST /v1/nodes/": "lets a machine in or out; what its processes get is asked as for any process",
     "control POST /v1/federations": "is whom our workloads may believe; what outsiders may do here, no charter says",
     "control POST /v1/delegations": "withdraws, or switches on and off, what was lent",
     "console POST /principals/": "is how standing changes",

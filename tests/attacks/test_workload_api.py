@@ -17,9 +17,9 @@ from grpclib.const import Status
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from charter.identity.pace import BURST
 from charter.server import workload, workload_rpc
 from charter.server import workloadapi_pb2 as pb
-from charter.server.workload_pace import BURST
 from charter.server.workload_rpc import MAX_CALLS, MAX_MESSAGE, MAX_OF_USER
 from h2_visitor import a_visitor, message
 from workload_stage import WorkloadStage, a_workload_stage

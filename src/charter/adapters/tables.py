@@ -278,6 +278,25 @@ federation = sa.Table(  # the trust domains we federate with
     sa.Column("refreshed_at", _time, nullable=True),
     sa.Column("failure", sa.Text, nullable=True),
 )
+node_key = sa.Table(  # machines that joined, and vouch for their processes
+    "node_key",
+    metadata,
+    sa.Column("name", sa.String(63), primary_key=True),
+    sa.Column("thumbprint", sa.String(64), nullable=False),
+    sa.Column("jwk", _json, nullable=False),
+    sa.Column("standing", sa.String(16), nullable=False),
+    sa.Column("joined_at", _time, nullable=False),
+)
+join_token = sa.Table(
+    "join_token",
+    metadata,
+    sa.Column("digest", sa.String(71), primary_key=True),  # of the token, which is shown once
+    sa.Column("node", sa.String(63), nullable=False),
+    sa.Column("made_at", _time, nullable=False),
+    sa.Column("made_by", sa.String(254), nullable=False),
+    sa.Column("expires_at", _time, nullable=False, index=True),
+    sa.Column("used_at", _time, nullable=True),
+)
 approval = sa.Table(
     "approval",
     metadata,

@@ -77,6 +77,7 @@ class House:
     provider: OidcProvider | None = None  # where people sign in
     farewells: list[Callable[[Person], None]] = field(default_factory=list)  # told, on the writer's thread, who left
     leasing: LeaseRoom = field(init=False)
+    last_calls: list[Callable[[], None]] = field(default_factory=list)  # when told to stop: answer who waits for news
     pending: PendingConnections = field(default_factory=PendingConnections)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import itertools
 import logging
 from dataclasses import replace
@@ -27,6 +28,7 @@ EVERY_SECONDS = 5.0
 ROUNDS_AN_HOUR = 720
 ENDED_SECONDS = 30 * 24 * 3600  # how long delegations that ended can still be shown; evidence keeps them for good
 CONSENT_MEMORY_SECONDS = 7 * 86_400  # after its end a code or refresh token that comes again is still told apart
+JOIN_TOKENS_KEPT = dt.timedelta(days=30)  # from their end on: of a younger one it is noticed that it comes again
 HELD_TOOL = "held-tool"
 _log = logging.getLogger("charter.tending")
 
@@ -40,7 +42,7 @@ async def tend(house: House, stop: asyncio.Event) -> None:
             await house.database.awrite(lambda tx: _tend_once(house, tx))
         if round_ % ROUNDS_AN_HOUR == 0:
             with contextlib.suppress(CharterError):
-                await house.database.awrite(_forget_limits)
+                await house.database.awrite(_forget_old)
         with contextlib.suppress(CharterError):
             await asyncio.to_thread(house.keys.tend, house.database)
         with contextlib.suppress(TimeoutError):
@@ -62,9 +64,10 @@ def _tend_once(house: House, tx: HouseTransaction) -> None:
         tx.record(draft)
 
 
-def _forget_limits(tx: HouseTransaction) -> None:
-    """Forget counters that no window can reach any more: a month's, and those of the longest sliding ones."""
+def _forget_old(tx: HouseTransaction) -> None:
+    """Forget counters that no window can reach any more (a month's, and the longest sliding ones), and join tokens."""
     tx.limits.forget(int((tx.at - 2 * LONGEST).timestamp()))
+    tx.nodes.forget_join_tokens(tx.at - JOIN_TOKENS_KEPT)
 
 
 def _forget_delegations(tx: HouseTransaction) -> None:

@@ -10,6 +10,7 @@ from charter.adapters.directory_store import SqlDirectory
 from charter.adapters.gateway_store import SqlApprovals, SqlLimits
 from charter.adapters.identity_store import SqlIdentity
 from charter.adapters.lease_store import SqlLeases
+from charter.adapters.node_store import SqlNodes
 from charter.adapters.passkey_store import SqlPasskeys
 from charter.adapters.registry_store import RegistryStore
 from charter.adapters.seal_store import SqlDataKeys, SqlSeals
@@ -85,6 +86,11 @@ class HouseTransaction(SqlTransaction):
     def leases(self) -> SqlLeases:
         """Credentials made at systems."""
         return SqlLeases(self.connection)
+
+    @cached_property
+    def nodes(self) -> SqlNodes:
+        """Remote nodes and join tokens."""
+        return SqlNodes(self.connection)
 
     @cached_property
     def approvals(self) -> SqlApprovals:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from charter.adapters.process import Peer
@@ -22,8 +23,9 @@ from charter.identity.authority import refusal
 from charter.identity.bearer import Attested
 from charter.identity.bundle import Bundle
 from charter.identity.keys import new_p256_secret, p256_key
+from charter.identity.pace import Pace
 from charter.identity.spiffe import JwtSvid, verify_jwt_svid
-from charter.identity.svid import check_audiences, plan_jwt, plan_x509
+from charter.identity.svid import X509Planned, check_audiences, plan_jwt, plan_x509
 from charter.registry.standing import Refusal
 
 if TYPE_CHECKING:
@@ -83,6 +85,7 @@ class Workloads:
 
     def __init__(self, house: House) -> None:
         self._house = house
+        self._pace = Pace(house.clock)
 
     @property
     def now(self) -> float:
@@ -142,19 +145,29 @@ class Workloads:
 
         Raises:
             DeniedError: the principal may not have one.
+            ThrottledError: it was given too many lately.
         """
-        house = self._house
-        secret = new_p256_secret(house.entropy)
+        secret = new_p256_secret(self._house.entropy)
         key, basis = p256_key(secret), self.basis(known)
-        planned = await house.database.awrite(
-            lambda tx: plan_x509(tx, known, key.public_key(), house.trust, house.entropy)
-        )
-        if isinstance(planned, Refusal):
-            raise _denied(planned)
+        planned = await self.planned_x509(known, key.public_key())
         der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-        plan, name = planned.plan, house.live.principals[known.principal_id].name
+        plan, name = planned.plan, self._house.live.principals[known.principal_id].name
         begins, ends = plan.begins.timestamp(), plan.ends.timestamp()
         return IssuedX509(str(plan.spiffe_id), name, planned.sign(), Secret(der), begins, ends, basis)
+
+    async def planned_x509(self, known: Attested, public: ec.EllipticCurvePublicKey) -> X509Planned:
+        """Return a recorded X.509-SVID for the key `public`, yet to be signed.
+
+        Raises:
+            DeniedError: the principal may not have one.
+            ThrottledError: it was given too many lately.
+        """
+        self._pace.take(known.principal_id)
+        house = self._house
+        planned = await house.database.awrite(lambda tx: plan_x509(tx, known, public, house.trust, house.entropy))
+        if isinstance(planned, Refusal):
+            raise _denied(planned)
+        return planned
 
     async def jwt(self, known: Attested, audiences: tuple[str, ...]) -> IssuedJwt:
         """Return a new JWT-SVID for `audiences`, recorded.
@@ -164,6 +177,7 @@ class Workloads:
             DeniedError: the principal may not have one.
         """
         check_audiences(audiences)
+        self._pace.take(known.principal_id)
         house = self._house
         planned = await house.database.awrite(lambda tx: plan_jwt(tx, known, audiences, house.trust, house.entropy))
         if isinstance(planned, Refusal):

@@ -19,6 +19,7 @@ from charter.cli import (
     discovery_commands,
     estate_commands,
     evidence_commands,
+    federation_commands,
     key_commands,
     lease_commands,
     login_commands,
@@ -28,8 +29,8 @@ from charter.cli import (
     rule_commands,
     server_commands,
     system_commands,
-    trust_commands,
     vault_commands,
+    workload_commands,
 )
 from charter.cli.context import Context
 from charter.cli.output import INTERRUPTED, NO, fail, misused
@@ -62,7 +63,8 @@ for commands in (
     login_commands,
     evidence_commands,
     key_commands,
-    trust_commands,
+    workload_commands,
+    federation_commands,
     lease_commands,
 ):
     commands.register(app)

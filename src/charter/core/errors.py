@@ -39,6 +39,7 @@ class ErrorCode(StrEnum):
     UNTRUSTED_DOMAIN = "untrusted_domain"
     BAD_BUNDLE = "bad_bundle"
     NOT_ATTESTED = "not_attested"
+    BAD_JOIN_TOKEN = "bad_join_token"  # noqa: S105 - a code, no secret
     BAD_TARGET = "bad_target"
     BAD_SCOPE = "bad_scope"
     BAD_GRANT = "bad_grant"
@@ -62,6 +63,7 @@ class ErrorCode(StrEnum):
     APPROVAL_NEEDED = "approval_needed"
     NOT_STANDING = "not_standing"
     UNKNOWN_PRINCIPAL = "unknown_principal"
+    UNKNOWN_NODE = "unknown_node"
     UNKNOWN_DOMAIN = "unknown_domain"
     UNKNOWN_SYSTEM = "unknown_system"
     UNKNOWN_TOOL = "unknown_tool"

@@ -58,6 +58,9 @@ class EntryKind(StrEnum):
     AUTHORITY_ROTATED = "authority.rotated"  # an X.509 authority of our trust domain
     BUNDLE_CHANGED = "bundle.changed"  # the authorities of a trust domain, ours or another's, are others now
     SVID_ISSUED = "svid.issued"
+    JOIN_TOKEN_MADE = "node.join-token"  # noqa: S105 - a kind, no secret
+    NODE_JOINED = "node.joined"
+    NODE_PUT_OUT = "node.put-out"
     FEDERATION_ADDED = "federation.added"
     FEDERATION_REMOVED = "federation.removed"
     FEDERATION_FAILED = "federation.failed"  # the first time that an endpoint gave no good bundle

@@ -38,6 +38,8 @@ from charter.server.control_socket import listening
 from charter.server.descriptors import most_connections, take_descriptors
 from charter.server.forwarded import Forwarded
 from charter.server.gateway_http import send_json
+from charter.server.nodes import PATH as NODES_PATH
+from charter.server.nodes import NodesApp
 from charter.server.workload_door import workload_door
 
 Scope = MutableMapping[str, Any]
@@ -122,6 +124,7 @@ def _machine_routes(house: House, *, mtls: bool = False) -> dict[str, App]:
         "/lease/": LeaseApp.of(house, gateway),
         "/.well-known/oauth-protected-resource": gateway,
         BUNDLE_PATH: BundleApp.of(house),
+        NODES_PATH: NodesApp.of(house),
         "/.well-known/": oauth,
         "/oauth/": oauth,
     }
@@ -159,8 +162,8 @@ async def serve(settings: Settings, *, operator: str, announce: Callable[[Addres
         if "bundle_port" in listeners:
             servers.append((await _bundle_server(house, undo), listeners["bundle_port"]))
         await undo.enter_async_context(house.serving())
-        await undo.enter_async_context(workload_door(Workloads(house), settings.workload_path, house.clock))
-        await _serve_all(servers, lambda: announce(_addresses(settings, signin)))
+        await undo.enter_async_context(workload_door(Workloads(house), settings.workload_path))
+        await _serve_all(servers, lambda: announce(_addresses(settings, signin)), house.last_calls)
 
 
 def _addresses(settings: Settings, signin: SignIn) -> Addresses:
@@ -168,9 +171,11 @@ def _addresses(settings: Settings, signin: SignIn) -> Addresses:
     return Addresses(settings.issuer, signin.link(), workloads, settings.mtls_url, settings.bundle_url)
 
 
-async def _serve_all(servers: list[tuple[uvicorn.Server, socket.socket]], up: Callable[[], None]) -> None:
+async def _serve_all(
+    servers: list[tuple[uvicorn.Server, socket.socket]], up: Callable[[], None], last_calls: list[Callable[[], None]]
+) -> None:
     """Run the servers until one is told to stop; then stop all. Call `up` once all have started."""
-    _stop_on_signals(*(server for server, _ in servers))
+    _stop_on_signals([server for server, _ in servers], last_calls)
     tasks = [asyncio.create_task(server.serve(sockets=[listener])) for server, listener in servers]
     while not all(server.started for server, _ in servers):  # noqa: ASYNC110 - uvicorn has no event to wait for
         await asyncio.sleep(0.01)
@@ -194,7 +199,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _stop_on_signals(*servers: uvicorn.Server) -> None:
+def _stop_on_signals(servers: list[uvicorn.Server], last_calls: list[Callable[[], None]]) -> None:
     """Let SIGTERM and SIGINT stop the servers, and a second one not wait for the calls under way."""
     if threading.current_thread() is not threading.main_thread():
         return  # only there can signals be heard
@@ -203,6 +208,8 @@ def _stop_on_signals(*servers: uvicorn.Server) -> None:
         for server in servers:
             server.force_exit = server.should_exit
             server.should_exit = True
+        for call in last_calls:
+            call()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)

@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request
 from pydantic import AfterValidator, Field
 
-from charter.bootstrap import federation, workload_listing
+from charter.bootstrap import federation, node, workload_listing
 from charter.core.values import parse_trust_domain
 from charter.identity.bundle import MAX_DOCUMENT
 from charter.identity.federation import MAX_NETWORKS, MAX_URL
+from charter.registry.field import parse_duration
 from charter.server.control_shape import Command, Person, Reason, house_of
 
 trust = APIRouter()
@@ -34,6 +35,23 @@ class Unfederate(Command):
     """Trust another trust domain no longer."""
 
     trust_domain: TrustDomain
+    actor: Person
+    reason: Reason
+
+
+class NewJoinToken(Command):
+    """Have a one-time token made that lets a machine in."""
+
+    node: Annotated[str, Field(max_length=63)]
+    life: Annotated[str, Field(pattern=r"^[0-9]{1,6}[smhd]$")] = "1h"
+    actor: Person
+    reason: Reason
+
+
+class PutOut(Command):
+    """Believe a node no longer."""
+
+    node: Annotated[str, Field(max_length=63)]
     actor: Person
     reason: Reason
 
@@ -87,3 +105,22 @@ async def unfederate(request: Request, body: Unfederate) -> dict[str, Any]:
 async def refresh(request: Request, body: Refresh) -> dict[str, Any]:
     """Ask another trust domain's bundle endpoint now."""
     return await federation.refresh(house_of(request), body.trust_domain)
+
+
+@trust.get("/nodes")
+async def list_nodes(request: Request) -> dict[str, Any]:
+    """The remote nodes that joined."""
+    return {"nodes": node.listing(house_of(request))}
+
+
+@trust.post("/nodes/join-token")
+async def new_join_token(request: Request, body: NewJoinToken) -> dict[str, Any]:
+    """Have a join token made; this answer alone has it."""
+    life = parse_duration(body.life)
+    return await node.new_join_token(house_of(request), body.node, life=life, actor=body.actor, reason=body.reason)
+
+
+@trust.post("/nodes/put-out")
+async def put_out(request: Request, body: PutOut) -> dict[str, Any]:
+    """Believe a node no longer."""
+    return await node.remove(house_of(request), body.node, actor=body.actor, reason=body.reason)

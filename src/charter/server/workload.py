@@ -43,7 +43,6 @@ from charter.core.errors import (
 from charter.identity.bundle import Bundle
 from charter.identity.spiffe import JwtSvid
 from charter.server import workloadapi_pb2 as pb
-from charter.server.workload_pace import Pace
 from charter.server.workload_rpc import read_request, streaming, unary
 
 SERVICE = "/SpiffeWorkloadAPI/"
@@ -111,7 +110,6 @@ class WorkloadVisit:
 
     source: Source
     bell: Bell
-    pace: Pace
     _peer: Peer | None = None
     _error: UnauthenticatedError | None = None
     _hang_up: Callable[[], None] = field(default=lambda: None)
@@ -160,7 +158,6 @@ class WorkloadVisit:
                 or issued.basis != source.basis(known)
                 or (not source.is_rooted(issued))
             ):
-                self.pace.take(known.principal_id)
                 issued = await source.x509(known)
                 life = issued.ends_at - issued.begins_at
                 renew_at = issued.begins_at + life * (RENEW_AT - SPLAY * source.jitter())
@@ -199,7 +196,6 @@ class WorkloadVisit:
             raise GRPCError(Status.INVALID_ARGUMENT, "`audience` is mandatory")
 
         async def issue(known: Attested) -> IssuedJwt:
-            self.pace.take(known.principal_id)
             return await self.source.jwt(known, tuple(request.audience))
 
         issued = await self._ask(issue, request.spiffe_id)

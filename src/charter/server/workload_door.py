@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from charter.bootstrap.workload import Bell, Peer
-from charter.core.clock import Clock
 from charter.core.errors import ConflictError, ErrorCode, UnavailableError
 from charter.server.control_socket import reachable
 from charter.server.workload import Source, WorkloadVisit
-from charter.server.workload_pace import Pace
 from charter.server.workload_rpc import WorkloadServer
 
 BACKLOG = 128
@@ -39,15 +37,15 @@ class WorkloadSource(Source, Protocol):
 
 
 @asynccontextmanager
-async def workload_door(source: WorkloadSource, path: Path, clock: Clock) -> AsyncIterator[WorkloadServer]:
+async def workload_door(source: WorkloadSource, path: Path) -> AsyncIterator[WorkloadServer]:
     """Serve the Workload API at `path`.
 
     Raises:
         ConflictError: something else is there.
         UnavailableError: no socket can be made there.
     """
-    bell, pace = Bell(), Pace(clock)
-    server = WorkloadServer(lambda: WorkloadVisit(source, bell, pace), source.visitor)
+    bell = Bell()
+    server = WorkloadServer(lambda: WorkloadVisit(source, bell), source.visitor)
     deaf = source.listen(bell.ring)
     listener = _bind(path)
     try:

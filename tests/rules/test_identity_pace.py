@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from charter.core.errors import ThrottledError
-from charter.server.workload_pace import BURST, PER_SECOND, Pace
+from charter.identity.pace import BURST, PER_SECOND, Pace
 from fakes import FixedClock
 
 

@@ -1,4 +1,4 @@
-"""Commands about the trust domain: the processes that charters name, and federation with other trust domains."""
+"""Commands about federation with other trust domains."""
 
 from __future__ import annotations
 
@@ -17,71 +17,12 @@ Domain = Annotated[str, typer.Argument(metavar="NAME", help="The trust domain's 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    workload = typer.Typer(
-        help="See workloads: the processes that are principals, and their SVIDs.", no_args_is_help=True
-    )
-    workload.command("entries")(entries)
-    workload.command("ls")(list_svids)
-    workload.command("bundle")(bundle)
-    app.add_typer(workload, name="workload")
     federation = typer.Typer(help="Federate with other SPIFFE trust domains.", no_args_is_help=True)
     federation.command("ls")(list_federations)
     federation.command("add")(add)
     federation.command("refresh")(refresh)
     federation.command("remove")(remove)
     app.add_typer(federation, name="federation")
-
-
-def entries(
-    context: typer.Context,
-    principal: Annotated[str | None, typer.Argument(help="Only this principal's.", show_default=False)] = None,
-    as_json: Json = False,
-) -> None:
-    """List what charters say of the processes that are their principals.
-
-    Example: charter workload entries refund-agent
-
-    With --json: workloads. Each has principal, spiffe_id, standing, credential, credential_standing, selectors, trusts.
-    """
-    answer = context_of(context).control.get("/v1/workloads", principal=principal)
-    if as_json:
-        print_json(answer)
-        return
-    rows: list[list[object]] = [
-        [w["principal"], w["standing"], _told(w["selectors"]), w["credential"], w["credential_standing"]]
-        for w in answer["workloads"]
-    ]
-    table(["principal", "standing", "a process with", "credential", "of it"], rows)
-
-
-def list_svids(context: typer.Context, as_json: Json = False) -> None:
-    """List the SVIDs that were given out and have not ended, the newest first.
-
-    Example: charter workload ls
-
-    With --json: svids. Each has index, time, type, principal, spiffe_id, id, expires, audiences, seen.
-    """
-    answer = context_of(context).control.get("/v1/svids")
-    if as_json:
-        print_json(answer)
-        return
-    rows: list[list[object]] = [
-        [s["time"][:19], s["type"], s["principal"] or s["spiffe_id"], s["expires"][:19], _told(s["seen"])]
-        for s in answer["svids"]
-    ]
-    table(["given", "type", "principal", "ends", "to a process with"], rows)
-    say(counted(len(rows), "SVID"), "dim")
-
-
-def bundle(context: typer.Context, as_json: Json = False) -> None:
-    """Print our trust bundle: another trust domain takes it to begin to trust this one.
-
-    Example: charter workload bundle > charter.local.json
-
-    With --json: trust_domain, bundle.
-    """
-    answer = context_of(context).control.get("/v1/bundle")
-    print_json(answer if as_json else answer["bundle"])
 
 
 def list_federations(context: typer.Context, as_json: Json = False) -> None:
@@ -189,10 +130,6 @@ def _state(federation: dict[str, Any]) -> str:
     if federation["failure"]:
         return str(federation["failure"])
     return f"as of {federation['refreshed_at'][:19]}" if federation["refreshed_at"] else "not asked yet"
-
-
-def _told(facts: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value if name != 'sha256' else value[:12] + '…'}" for name, value in facts.items())
 
 
 def _read(file: Path) -> str:
