@@ -126,7 +126,9 @@ class Bench:
         jwk = key.as_dict(private=False)
         public = {member: jwk[member] for member in ("crv", "kty", "x", "y")}
         header: dict[str, Any] = {"alg": "ES256", "typ": "dpop+jwt", "jwk": public}
-        return sign_compact(header, {"htm": "POST", "htu": url, "iat": now, "jti": name}, key)
+        nonces = self.house.proofs.nonces
+        claims = {"htm": "POST", "htu": url, "iat": now, "jti": name}
+        return sign_compact(header, claims | ({"nonce": nonces.fresh(self.clock.now())} if nonces else {}), key)
 
     async def _post(self, scope: Any, body: bytes) -> int:
         status = 0
