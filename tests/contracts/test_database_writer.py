@@ -60,6 +60,29 @@ def test_works_are_answered_in_the_order_they_were_asked(tmp_path: Path, databas
         assert together(database, [record] * 600) == list(range(1, 601))
 
 
+def test_a_patient_work_shares_its_commit_with_the_next_and_is_written_without_one(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charter.adapters.database.PATIENCE_SECONDS", 0.5)
+    commits: list[int] = []
+
+    async def run(database: Any) -> None:
+        patient = asyncio.create_task(database.awrite(record, patient=True))
+        await asyncio.sleep(0.02)
+        assert not patient.done()
+        assert await database.awrite(record) == 2
+        assert await patient == 1
+        assert len(commits) == 1
+        assert await database.awrite(record, patient=True) == 3
+
+    with a_database(tmp_path, url=database_url) as database:
+        sa.event.listen(database._engine, "commit", lambda _connection: commits.append(1))
+        asyncio.run(run(database))
+        assert len(commits) == 2
+    with a_database(tmp_path, url=database_url) as database:
+        assert database.head.size == 4
+
+
 def test_threads_and_event_loops_write_side_by_side(tmp_path: Path, database_url: str) -> None:
     seen: list[int] = []
     with a_database(tmp_path, url=database_url) as database:

@@ -44,6 +44,7 @@ Tx = TypeVar("Tx", bound=SqlTransaction)
 SignerSource = Callable[[sa.Connection], Signer]
 MAX_WAITING = 10_000
 MAX_GROUP = 256
+PATIENCE_SECONDS = 0.003  # of a work that nobody waits for: less than a disk flush saves it
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class _Job:
     work: Callable[[Any], Any]
     future: Future[Any] | asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop | None
+    is_patient: bool = False
 
 
 class Database(Generic[Tx]):
@@ -133,14 +135,15 @@ class Database(Generic[Tx]):
         self._submit(_Job(work, future, None))
         return future.result()
 
-    async def awrite(self, work: Callable[[Tx], T]) -> T:
+    async def awrite(self, work: Callable[[Tx], T], *, patient: bool = False) -> T:
         """Await what `work` returns, once it is durable, without blocking the event loop.
 
-        A caller who is cancelled meanwhile does not stop the work.
+        A caller who is cancelled meanwhile does not stop the work. A patient one waits up to PATIENCE_SECONDS for
+        another work to share its commit with.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._submit(_Job(work, future, loop))
+        self._submit(_Job(work, future, loop, is_patient=patient))
         return await future
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
@@ -210,12 +213,16 @@ class Database(Generic[Tx]):
         """Wait for works; return those that wait, at most a group, and whether more may come."""
         jobs: list[_Job] = []
         job = self._jobs.get()
+        ends = self._clock.monotonic() + PATIENCE_SECONDS
+        is_urgent = False
         try:
             while job is not None:
                 jobs.append(job)
+                is_urgent = is_urgent or not job.is_patient
                 if len(jobs) == MAX_GROUP:
                     return jobs, True
-                job = self._jobs.get_nowait()
+                wait = 0 if is_urgent else ends - self._clock.monotonic()
+                job = self._jobs.get(timeout=wait) if wait > 0 else self._jobs.get_nowait()
         except queue.Empty:
             return jobs, True
         return jobs, False

@@ -59,7 +59,7 @@ def up(
     With --json: url, console, workload_api, pid. Printed once it is up.
     """
     from charter.config import read_settings
-    from charter.server.app import serve
+    from charter.server.app import new_event_loop, serve
 
     here = context_of(context)
     settings = read_settings(
@@ -76,7 +76,9 @@ def up(
         client_ca=client_ca,
         trusted_proxies=trusted_proxy or None,
     )
-    asyncio.run(serve(settings, operator=here.operator, announce=_tell_program if as_json else _tell_person))
+    announce = _tell_program if as_json else _tell_person
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(serve(settings, operator=here.operator, announce=announce))
 
 
 def _tell_person(at: Addresses) -> None:

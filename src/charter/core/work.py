@@ -60,6 +60,9 @@ class Writer(Protocol[Tx_co]):
         """
         ...
 
-    async def awrite(self, work: Callable[[Tx_co], T]) -> T:
-        """Await what `work` returns, once it is durable, without blocking the event loop."""
+    async def awrite(self, work: Callable[[Tx_co], T], *, patient: bool = False) -> T:
+        """Await what `work` returns, once it is durable, without blocking the event loop.
+
+        A patient one waits a moment for another to share its commit with: nobody is waiting for it.
+        """
         ...

@@ -237,7 +237,8 @@ class Pipeline:
             facts = resolve(self.live, self.slices, bearer, call, self.clock.now())
             verdict = facts if isinstance(facts, Deny) else self._decide(facts, bearer)
             timing = {"decide": round((self.clock.monotonic() - started) * 1e6)}
-            ticket = Ticket(self.entropy.identifier("vrd"), self.entropy.identifier("apr"), source, timing, self.issuer)
+            asking = self.entropy.identifier("apr") if isinstance(verdict, Escalate) else ""
+            ticket = Ticket(self.entropy.identifier("vrd"), asking, source, timing, self.issuer)
             recorded = await self.writer.awrite(_work(bearer, call, facts, verdict, ticket))
             if recorded is not None:
                 return recorded
@@ -295,7 +296,7 @@ class Pipeline:
             give_back(tx.limits, unused)
             tx.record(draft)
 
-        task = asyncio.ensure_future(self.writer.awrite(work))
+        task = asyncio.ensure_future(self.writer.awrite(work, patient=True))
         self._closing.add(task)
         task.add_done_callback(self._closed)
 

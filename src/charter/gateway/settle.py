@@ -68,7 +68,7 @@ class Ticket:
     """What one attempt is recorded under, made before the transaction so that it may run twice."""
 
     verdict_id: str
-    approval_id: str
+    approval_id: str  # of what is asked if the verdict escalates
     source: str  # which door it came in by
     timing_us: dict[str, int] = field(default_factory=dict)
     issuer: str = ""  # the control plane that vouched for the caller

@@ -14,6 +14,7 @@ import errno
 import gc
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -132,6 +133,15 @@ def _machine_routes(house: House, *, mtls: bool = False) -> dict[str, App]:
 
 async def _nothing(_scope: Scope, _receive: Receive, send: Send) -> None:
     await send_json(send, 404, {"detail": "people use the other door; this one is for clients with certificates"})
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return the event loop that servers run in: uvloop, where there is one, spends half as much on each event."""
+    if sys.platform == "win32":
+        return asyncio.new_event_loop()
+    import uvloop
+
+    return uvloop.new_event_loop()
 
 
 async def serve(settings: Settings, *, operator: str, announce: Callable[[Addresses], None]) -> None:
