@@ -55,7 +55,7 @@ async def move(house: House, name: str, to: Move, *, actor: str, reason: str) ->
         if to in _ENDING:
             why = f"the authority of `{name}` was withdrawn: {to.value}"
             leased.extend(
-                each.id for each in leases.end_all(tx, house.leasing.book, principal.id, why=why, actor=actor)
+                each.id for each in leases.end_resting(tx, house.leasing.book, [principal.id], why=why, actor=actor)
             )
         return done
 

@@ -8,18 +8,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from charter.bootstrap import lease_keeping
+from charter.bootstrap.authority import SETTLE_SECONDS
 from charter.core.clock import rfc3339
 from charter.core.errors import ConflictError, ErrorCode, MalformedError
 from charter.identity import withdrawal
 from charter.identity.authority import chain_refusal
 from charter.identity.delegation import Loan, Wanted, lend
+from charter.lifecycle import leases
 from charter.registry.charter import parse_duration
-from charter.registry.delegation import HUMANS, Chain, Delegation, chain_to_json, is_person
+from charter.registry.delegation import HUMANS, Chain, Delegation, chain_to_json, edge_of, is_person
 from charter.registry.lending import Side
 from charter.registry.lent_scope import parse_scope
 
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
+    from charter.bootstrap.transaction import HouseTransaction
 
 MAX_LISTED = 1_000
 MAX_TRIES = 4
@@ -80,13 +84,20 @@ async def withdraw(house: House, wanted: dict[str, str], *, actor: str, reason: 
         for each in ids:
             ended.append(house.pipeline.withdrawn(each, f"the delegation `{each}` was withdrawn"))  # noqa: PERF401
 
-    done = await house.database.awrite(lambda tx: withdrawal.withdraw(tx, meant, actor=actor, reason=reason, then=end))
+    def work(tx: HouseTransaction) -> tuple[withdrawal.Withdrawn, list[str]]:
+        done = withdrawal.withdraw(tx, meant, actor=actor, reason=reason, then=end)
+        return done, _end_leases(house, tx, done.ids, why="a delegation was withdrawn", actor=actor)
+
+    done, leased = await house.database.awrite(work)
+    revoked = await lease_keeping.settle(house.leasing, leased, SETTLE_SECONDS)
     return {
         "withdrawn": list(done.ids[: withdrawal.MAX_NAMED]),
         "count": len(done.ids),
         "beneath": done.beneath,
         "streams": sum(streams for streams, _ in ended),
         "permits": sum(permits for _, permits in ended),
+        "leases": len(leased),
+        "leases_revoked": revoked,
         "index": done.index,
     }
 
@@ -104,10 +115,19 @@ async def switch(house: House, lender: str, borrower: str, *, is_on: bool, actor
         for each in ids:
             house.pipeline.withdrawn(each, f"delegation from `{lender}` to `{borrower}` was switched off")
 
-    index = await house.database.awrite(
-        lambda tx: withdrawal.switch(tx, edge, is_on=is_on, actor=actor, reason=reason, then=end)
-    )
+    def work(tx: HouseTransaction) -> tuple[int, list[str]]:
+        index = withdrawal.switch(tx, edge, is_on=is_on, actor=actor, reason=reason, then=end)
+        why = f"delegation from `{lender}` to `{borrower}` was switched off"
+        return index, [] if is_on else _end_leases(house, tx, [edge_of(*edge)], why=why, actor=actor)
+
+    index, leased = await house.database.awrite(work)
+    await lease_keeping.settle(house.leasing, leased, SETTLE_SECONDS)
     return {"lender": lender, "borrower": borrower, "state": "on" if is_on else "off", "index": index}
+
+
+def _end_leases(house: House, tx: HouseTransaction, on: Sequence[str], *, why: str, actor: str) -> list[str]:
+    """End the leases that rest on what was withdrawn, in the same work; return their ids."""
+    return [lease.id for lease in leases.end_resting(tx, house.leasing.book, on, why=why, actor=actor)]
 
 
 def listing(house: House, wanted: dict[str, str], *, limit: int = MAX_LISTED) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
 
 from charter.adapters.aws_callers import AwsCallers
 from charter.adapters.bundle_fetch import BundleFetcher
@@ -38,10 +39,14 @@ from charter.identity.keys import KeyRing
 from charter.identity.status_list import StatusLists
 from charter.identity.tokens import AccessTokens
 from charter.identity.trust import Trust
+from charter.lifecycle import leases
 from charter.lifecycle.directory import Hand
 from charter.registry.directory import Person
 from charter.registry.principal import LiveEstate, Principal
 from charter.registry.problem import suggestion
+
+if TYPE_CHECKING:
+    from charter.lifecycle.leases import LeaseWork
 
 PREPARE_SECONDS = 5.0  # at most, of a start
 
@@ -123,6 +128,7 @@ class House:
 
         def disconnect(tx: ConnectionWork, email: str, why: str) -> None:
             self.broker.connections.end_all_of(tx, email, actor=actor, why=why)
+            leases.end_resting(cast("LeaseWork", tx), self.leasing.book, [email.lower()], why=why, actor=actor)
 
         return Hand(actor, self.entropy, then, disconnect, ended)
 

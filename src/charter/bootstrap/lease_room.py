@@ -20,7 +20,6 @@ from charter.gateway.call import Bearer, Call
 from charter.gateway.facts import Facts, resolve
 from charter.lifecycle import leases
 from charter.lifecycle.leases import LeaseBook
-from charter.policy.decide import decide
 from charter.policy.verdict import Deny, Escalate, Verdict
 from charter.registry.lease import Lease
 from charter.registry.leasing import LEASE_ARGUMENT
@@ -58,7 +57,7 @@ class LeaseRoom:
             AbsentError: there is none.
         """
         lease = self.book.open.get(lease_id)
-        if lease is None or (bearer is not None and lease.principal_id != bearer.principal_id):
+        if lease is None or (bearer is not None and not _is_of(lease, bearer)):
             raise AbsentError(
                 ErrorCode.UNKNOWN_LEASE,
                 f"there is no open lease {lease_id[:80]!a}",
@@ -84,12 +83,14 @@ class LeaseRoom:
         """Return what policy says of a call now. Nothing is settled or recorded by it."""
         house = self.house
         facts = resolve(house.live, house.slices, bearer, call, house.clock.now())
-        return decide(facts.slice, facts.request, house.pipeline.evaluator) if isinstance(facts, Facts) else facts
+        return house.pipeline.decide(facts, bearer) if isinstance(facts, Facts) else facts
 
     def no_longer_allowed(self, lease: Lease) -> str | None:
         """Return why policy would not allow a lease any more; asked when something changed, and once a minute."""
         live, now = self.house.live, self.house.clock.monotonic()
-        state = (live.policy_generation, live.principals.get(lease.principal_id))
+        chain = live.delegations.chain_of(lease.holder.delegation)
+        parties = (lease.principal_id, *(chain.parties if chain else ()))
+        state = (live.policy_generation, chain, tuple(live.principals.get(each) for each in parties))
         known = self._asked.get(lease.id)
         if known is not None and known[0] == state and now - known[1] < POLICY_SECONDS:
             return None
@@ -109,6 +110,12 @@ class LeaseRoom:
         """Let the threads go; what they still wait for ends by its own bounds."""
         self.makers.shutdown(wait=False, cancel_futures=True)
         self.enders.shutdown(wait=False, cancel_futures=True)
+
+
+def _is_of(lease: Lease, bearer: Bearer) -> bool:
+    """Whether the bearer is who holds the lease, acting for whom it did then: two initiators share no lease."""
+    holder = lease.holder
+    return (holder.principal_id, holder.delegation) == (bearer.principal_id, bearer.delegation)
 
 
 def call_for(system: str, action: str, on: str, seconds: int, batch_id: str) -> Call:

@@ -76,6 +76,7 @@ async def request(
         )
     pairs = _pairs(room, bearer, record, wanted, seconds)
     lease_id, now = room.house.entropy.identifier("lea"), room.house.clock.now()
+    ends_at = min(now + terms.max, _lent_until(room, bearer))
 
     async def make(rights: tuple[Right, ...]) -> tuple[Lease, Credential]:
         lease = Lease(
@@ -90,8 +91,8 @@ async def request(
             state=LeaseState.RECORDED,
             ttl_seconds=seconds,
             created_at=now,
-            expires_at=now + dt.timedelta(seconds=seconds),
-            ends_at=now + terms.max,
+            expires_at=min(now + dt.timedelta(seconds=seconds), ends_at),
+            ends_at=ends_at,
             changed_at=now,
         )
         return await _make(room, record, lease)
@@ -275,6 +276,14 @@ def _leased(room: LeaseRoom, system: str) -> tuple[SystemRecord, LeaseTerms]:
     return record, record.system.lease
 
 
+def _lent_until(room: LeaseRoom, bearer: Bearer) -> dt.datetime:
+    """Return when what the bearer was lent ends: no lease lives longer."""
+    chain = room.house.live.delegations.chain_of(bearer.delegation)
+    if chain is None:
+        return dt.datetime.max.replace(tzinfo=dt.UTC)
+    return dt.datetime.fromtimestamp(min(link.expires_at for link in chain.links), dt.UTC)
+
+
 def _holder(bearer: Bearer) -> Holder:
     return Holder(
         principal_id=bearer.principal_id,
@@ -285,6 +294,7 @@ def _holder(bearer: Bearer) -> Holder:
         credential=bearer.credential,
         is_bound=bearer.bound_to is not None,
         delegation=bearer.delegation,
+        initiator=bearer.initiator,
     )
 
 

@@ -184,7 +184,7 @@ def withdraw(
 
     Example: charter delegations withdraw --person maria@example.com --reason "on leave"
 
-    With --json: withdrawn, count, beneath, streams, permits, index.
+    With --json: withdrawn, count, beneath, streams, permits, leases, leases_revoked, index.
     """
     here = context_of(context)
     body = {"link": delegation_id, "agent": agent, "purpose": purpose, "reason": reason, "actor": here.operator}
@@ -195,6 +195,8 @@ def withdraw(
         print_json(done)
         return
     say(f"{done['count']} withdrawn{_beneath(done['beneath'])}; {done['streams']} open streams ended", "bold")
+    if done["leases"]:
+        say(f"  {done['leases_revoked']} of {done['leases']} leases revoked; Charter goes on trying with the others")
 
 
 def _beneath(count: int | None) -> str:

@@ -235,7 +235,7 @@ class Pipeline:
                 break
             started = self.clock.monotonic()
             facts = resolve(self.live, self.slices, bearer, call, self.clock.now())
-            verdict = facts if isinstance(facts, Deny) else self._decide(facts, bearer)
+            verdict = facts if isinstance(facts, Deny) else self.decide(facts, bearer)
             timing = {"decide": round((self.clock.monotonic() - started) * 1e6)}
             asking = self.entropy.identifier("apr") if isinstance(verdict, Escalate) else ""
             ticket = Ticket(self.entropy.identifier("vrd"), asking, source, timing, self.issuer)
@@ -246,7 +246,8 @@ class Pipeline:
             ErrorCode.STALE, "what the decision rests on kept changing, or time ran out", help="try again"
         )
 
-    def _decide(self, facts: Facts, bearer: Bearer) -> Verdict:
+    def decide(self, facts: Facts, bearer: Bearer) -> Verdict:
+        """Return what policy says of a call: every link of its chain, and what the token was narrowed to."""
         by = bearer.narrowing
         narrowed = Narrowed(by, bearer.token_id, bearer.expires_at) if by is not None else None
         return decide_narrowed(facts.chain.case, facts.request, self.evaluator, narrowed)

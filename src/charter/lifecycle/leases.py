@@ -167,9 +167,19 @@ def end(tx: LeaseWork, book: LeaseBook, lease: Lease, *, why: str, actor: str = 
     return _keep(tx, book, current.revoking(tx.at, why), EntryKind.LEASE_ENDING, actor, {"why": why})
 
 
-def end_all(tx: LeaseWork, book: LeaseBook, principal_id: str, *, why: str, actor: str) -> list[Lease]:
-    """End every lease of a principal. A work, part of the one that withdraws its authority."""
-    return [end(tx, book, lease, why=why, actor=actor) for lease in book.of(principal_id)]
+def end_resting(tx: LeaseWork, book: LeaseBook, on: Iterable[str], *, why: str, actor: str) -> list[Lease]:
+    """End every lease that rests on one of these: principals, people, delegations, edges. A work.
+
+    Part of the one that withdraws that authority.
+    """
+    withdrawn = frozenset(on)
+    resting = [lease for lease in book.open.values() if not withdrawn.isdisjoint(_rests_on(tx.live, lease))]
+    return [end(tx, book, lease, why=why, actor=actor) for lease in resting]
+
+
+def _rests_on(live: LiveEstate, lease: Lease) -> tuple[str, ...]:
+    chain = live.delegations.chain_of(lease.holder.delegation)
+    return (lease.principal_id, *(chain.rests_on if chain else ()))
 
 
 def revoked(tx: LeaseWork, book: LeaseBook, lease_id: str, tidy_at: dt.datetime | None, how: str) -> Lease:
@@ -262,6 +272,7 @@ def bearer_of(lease: Lease) -> Bearer:
         expires_at=int(lease.ends_at.timestamp()),
         bound_to=bound,
         delegation=holder.delegation,
+        initiator=holder.initiator,
     )
 
 

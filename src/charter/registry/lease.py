@@ -72,7 +72,8 @@ class Holder:
     token_id: str
     credential: str
     is_bound: bool
-    delegation: str | None = None
+    delegation: str | None = None  # on whose behalf it was asked for: the end of a chain
+    initiator: str | None = None  # of that chain
 
 
 @dataclass(frozen=True, slots=True)
