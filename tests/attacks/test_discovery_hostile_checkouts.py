@@ -231,11 +231,11 @@ SLOW = {
 def test_no_file_holds_a_scan_for_long(path: str, tmp_path: Path) -> None:
     (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / path).write_text(SLOW[path][:1_000_000], encoding="utf-8")
-    started = time.monotonic()
+    started = time.process_time()
 
     scan(tmp_path)
 
-    assert time.monotonic() - started < 15
+    assert time.process_time() - started < 15  # of work: a busy machine makes no difference
 
 
 def test_a_scan_stops_at_its_bounds_and_says_so(tmp_path: Path) -> None:

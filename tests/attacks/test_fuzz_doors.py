@@ -25,6 +25,7 @@ from charter.core.errors import ErrorCode, UnavailableError
 from charter.server.bundle import BundleApp
 from charter.server.control_gate import ControlGate
 from charter.server.gateway import GatewayApp
+from charter.server.leases import LeaseApp
 from charter.server.nodes import NodesApp
 from charter.server.oauth import OAuthApp
 from charter.server.scim import ScimApp
@@ -41,7 +42,7 @@ LISTENING = frozenset(
 # Files that begin to listen, and the tests that try what listens there.
 DOORS = {
     "server/app.py": (
-        *("fuzz_control", "fuzz_oauth", "fuzz_console", "fuzz_gateway", "fuzz_scim", "fuzz_trust"),
+        *("fuzz_control", "fuzz_oauth", "fuzz_console", "fuzz_gateway", "fuzz_scim", "fuzz_trust", "fuzz_leases"),
         *("nodes", "http_connections"),
     ),
     "server/control_socket.py": ("fuzz_control",),
@@ -80,7 +81,7 @@ def test_every_door_is_tried_by_a_fuzz_test() -> None:
 def test_the_tcp_door_leads_to_nothing_else(tmp_path: Path) -> None:
     with a_world(tmp_path) as world:
         behind = {type(app) for _, app in world.doors._routes}
-        assert behind == {GatewayApp, OAuthApp, BundleApp, NodesApp, ScimApp, ControlGate}
+        assert behind == {GatewayApp, OAuthApp, BundleApp, NodesApp, ScimApp, ControlGate, LeaseApp, Door}
         assert type(world.doors._otherwise) is Door
 
 

@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charter.server.oauth import ASSERTION_TYPE, OAuthApp
+from consent_stage import ASSISTANT, CALLBACK, VERIFIER
 from fuzz_stage import World, a_world, check, fuzzed, words_of
-from hostile import JSON, TEXT, spelt
+from hostile import BROKEN_JSON, JSON, TEXT, spelt
 from identity_stage import ClientKeyPair
 
 WORDS = words_of("server/oauth*.py", "identity/foreign*.py")
@@ -84,6 +85,7 @@ def proofs(draw: st.DrawFn, world: World, method: str, url: str) -> str:
 @st.composite
 def requests(draw: st.DrawFn, world: World, method: str, path: str) -> tuple[dict[str, bytes], bytes]:
     known = (world.token, ASSERTION_TYPE, world.resource, world.issuer, "client_credentials")
+    known += (world.house.principal(ASSISTANT).id, CALLBACK, VERIFIER)
     values = st.sampled_from(known) | st.sampled_from(WORDS) | TEXT | COMPACT | assertions(world)
     form = {
         "grant_type": "client_credentials",
@@ -98,6 +100,11 @@ def requests(draw: st.DrawFn, world: World, method: str, path: str) -> tuple[dic
         st.sampled_from([pairs] * 8 + [pairs + b"&" + pairs, pairs + b"&a=%", b"&&=", b"\xff"]) | st.binary(max_size=9)
     )
     headers = {"content-type": FORM}
+    if path == "/oauth/register" and draw(st.integers(0, 9)):
+        headers["content-type"] = "application/json"
+        body = draw(
+            BROKEN_JSON | st.dictionaries(st.sampled_from(WORDS), JSON | st.lists(values), max_size=6).map(spelt)
+        )
     if draw(st.integers(0, 2)) == 0:
         headers["dpop"] = draw(proofs(world, method, world.issuer + path) | COMPACT | TEXT)
     if draw(st.integers(0, 4)) == 0:

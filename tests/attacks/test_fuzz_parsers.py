@@ -32,8 +32,9 @@ from identity_stage import ClientKeyPair
 AT = dt.datetime(2026, 11, 24, 9, 30, tzinfo=dt.UTC)
 NODE = Node("a", "thumbprint", ClientKeyPair.fresh("a").jwk, Standing.ACTIVE, AT)  # as the issuer of a seed below
 PREFIXES = ("parse_", "read_", "decode_", "load_", "split_")
+TEXTS = frozenset({"str", "str | None"})
 ANY_VALUE = frozenset({"object", "Any", "Iterable[Any]"})
-UNTRUSTED = ANY_VALUE | {"str", "bytes", "Mapping[str, str]"}
+UNTRUSTED = TEXTS | ANY_VALUE | {"bytes", "Mapping[str, str]"}
 # What a parser takes beside what it parses.
 MORE: dict[str, Callable[[], dict[str, Any]]] = {
     "adapters.master_place.parse_place": lambda: {"folder": SOURCE},
@@ -44,6 +45,7 @@ MORE: dict[str, Callable[[], dict[str, Any]]] = {
     "policy.guardrail.parse_guardrails": lambda: {"path": "guardrails/x.cedar", "engine": CedarEngine()},
     "policy.own.parse_own": lambda: {"principal": "refund-agent", "engine": CedarEngine()},
     "policy.statement.split_statements": lambda: {"path": "guardrails/x.cedar"},
+    "registry.narrowing.read_narrowing": lambda: {"system": "payments", "location": "http://127.0.0.1/mcp/payments"},
     "registry.document.read_document": lambda: {"path": "principals/x.yaml"},
     "registry.document.read_text": lambda: {"path": "principals/x.yaml"},
     "adapters.upstream_rpc.read_message": lambda: {"sent": True},
@@ -55,8 +57,8 @@ MORE: dict[str, Callable[[], dict[str, Any]]] = {
 }
 # Whose untrusted argument is not the first one.
 NAMED = {
-    "policy.guardrail.parse_guardrails": "text",
     "policy.own.parse_own": "text",
+    "policy.guardrail.parse_guardrails": "text",
     "policy.statement.split_statements": "text",
     "identity.bundle.parse_bundle": "data",
 }
@@ -76,6 +78,8 @@ SEEDS = (
     "08:00-18:00 Europe/Berlin",
     '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}',
     '{"tools":[{"name":"x","inputSchema":{"type":"object"}}]}',
+    '[{"type":"charter_grant","actions":["charge.read"],"objects":["charge/1"],"limits":[{"count":1}]}]',
+    '@id("x") permit (principal, action == Charter::Action::"payments:charge.read", resource);',
     "90d",
     "mon-fri",
 )
@@ -132,7 +136,7 @@ def mangled(draw: st.DrawFn) -> str:
 
 
 def given_to(kind: str) -> st.SearchStrategy[Any]:
-    if kind == "str":
+    if kind in TEXTS:
         return mangled() | TEXT | JSON.map(lambda value: spelt(value).decode())
     if kind == "bytes":
         return mangled().map(lambda text: text.encode("utf-8", "surrogatepass")) | BROKEN_JSON | JSON.map(spelt)

@@ -285,6 +285,7 @@ def test_without_a_token_one_is_told_where_to_get_one(attacker: Attacker) -> Non
         "resource": attacker.gateway.url(),
         "authorization_servers": [attacker.gateway.issuer],
         "bearer_methods_supported": ["header"],
+        "dpop_signing_alg_values_supported": ["ES256", "EdDSA"],
         "resource_name": "notes, governed by Charter",
     }
     unharmed(attacker)

@@ -135,8 +135,9 @@ def read_token(file: str) -> str:
         UnavailableError: it cannot be read.
     """
     try:
-        text = Path(file).read_text(encoding="ascii")[:MAX_FILE]
-    except (OSError, UnicodeDecodeError) as err:
+        with Path(file).open(encoding="ascii") as opened:
+            text = opened.read(MAX_FILE)
+    except (OSError, ValueError) as err:  # or no path, or no ASCII
         raise UnavailableError(
             ErrorCode.STORE_FAILED, f"cannot read the token in `{file}`", help="name a file"
         ) from err
