@@ -129,7 +129,7 @@ def test_the_word_after_a_secret_option_is_hidden() -> None:
     "word",
     [
         "@modelcontextprotocol/server-filesystem",
-        "/home/ada/Projects/Charter-2026/repo",
+        "/srv/projects/Charter-2026/repo",
         "mcp-server-git==2026.1.0",
         "--stdio",
     ],
