@@ -172,6 +172,8 @@ def a_site(folder: Path, **credential: Any) -> Iterator[Site]:
         signin = SignIn(SystemClock(), SystemEntropy(), "op@example.com", issuer=origin)
         with listening(public_app(stage.house, signin), socket):
             site = Site(stage, signin)
-            yield site
-            for http in site.opened:
-                http.close()
+            try:
+                yield site
+            finally:
+                for http in site.opened:
+                    http.close()

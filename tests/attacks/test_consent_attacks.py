@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from charter.bootstrap import authority
 from charter.registry.client_address import is_redirect_within, redirect_address
-from consent_stage import CALLBACK, Person, Site, a_site
+from charter.registry.standing import Move
+from consent_stage import ASSISTANT, CALLBACK, Person, Site, a_site
 
+REFUSED = ("invalid_grant", "invalid_client", "unauthorized_client")
 DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 
 
@@ -248,6 +252,29 @@ def test_where_no_charter_allows_it_nobody_registers(tmp_path: Path) -> None:
 )
 def test_no_registration_fails_the_server(site: Site, said: dict[str, Any]) -> None:
     assert site.register(**said).status_code in (201, 400, 401, 403, 413, 429)
+
+
+# --- standing ---
+
+
+def test_no_consent_helps_a_killed_client(tmp_path: Path) -> None:
+    with a_site(tmp_path) as site:
+        client_id, first = site.granted()
+        code = a_code(site, client_id)
+        wish = {"client_id": client_id, "resource": site.resource}
+        device = httpx.post(f"{site.origin}/oauth/device", data=wish).json()
+        person = Person(site)
+        person.answer(person.http.get("/device", params={"code": device["user_code"]}))
+        page = person.look(site.query(client_id))
+        house = site.stage.house
+        asyncio.run(authority.move(house, ASSISTANT, Move.KILL, actor="test@example.com", reason="a test"))
+        assert site.call(first["access_token"]) == 401
+        assert error_of(site.redeem(client_id, code)) in REFUSED
+        assert error_of(site.refresh(client_id, first["refresh_token"])) in REFUSED
+        poll = {"client_id": client_id, "device_code": device["device_code"], "grant_type": DEVICE}
+        assert error_of(site.token(**poll)) in REFUSED
+        assert "code=" not in person.answer(page).text
+        assert "Yes, act as" not in person.look(site.query(client_id)).text
 
 
 # --- devices ---

@@ -59,6 +59,7 @@ WALKED: dict[str, tuple[str, ...]] = {
     "evidence lease.issued": (LEASES, NO_LEASE),
     "evidence lease.renewed": (NO_LEASE,),
     "asks lifecycle/leases.py standing_of": (LEASES, NO_LEASE),
+    "asks bootstrap/consents.py card": (CONSENT,),
     "mcp tools/call": ("gateway door", "decision", "approval spent"),
     "mcp tools/list": ("gateway door", "tools/list"),
     "mcp subscriptions/listen": ("gateway door", "new stream"),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from charter.bootstrap import authority
 from charter.core.canonical import canonical
 from charter.gateway.pipeline import Admitted, Refused
 from charter.identity.asserted import GRANT_TYPE, TYPE
+from charter.registry.standing import Move
 from delegations import MARIA
 from identity_stage import ISSUER, PAYMENTS
 from lending_stage import PURPOSE, Lending, a_lending, lending_files
@@ -146,3 +149,12 @@ def test_nobody_who_proves_nothing_uses_an_assertion(lending: Lending, provider:
         "client_id": lending.id("refund-agent"),
     }
     assert lending.door.post("/oauth/token", **form).body["error"] == "invalid_client"
+
+
+def test_no_assertion_helps_a_killed_client(lending: Lending, provider: LocalIssuer) -> None:
+    assertion = an_assertion(lending, provider)
+    lending.pair("refund-agent")
+    house = lending.stage.house
+    asyncio.run(authority.move(house, "refund-agent", Move.KILL, actor="test@example.com", reason="a test"))
+    assert ask(lending, assertion).body["error"] in ("invalid_client", "unauthorized_client")
+    assert lending.stage.entries("delegation.made") == []

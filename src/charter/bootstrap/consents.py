@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from charter.core.errors import ConflictError, ErrorCode
 from charter.identity.asking_client import AskingClient, asking_client, check_redirect
+from charter.identity.authority import refusal
 from charter.identity.consent import CODE_SECONDS, ConsentCode
 from charter.identity.delegation import Loan, lend
 from charter.identity.issuance import system_at
@@ -58,7 +59,9 @@ def card(house: House, principal_id: str, resource: str) -> dict[str, Any]:
     effects = {name: record.system.actions[name].effect.value for name in actions} if record else {}
     terms = bound.delegation
     side = Side(principal.name, terms)
+    stopped = refusal(house.live, principal.id, None, at=house.clock.now())
     return {
+        "stopped": stopped.text if stopped else None,
         "principal": principal.name,
         "kind": principal.kind.value,
         "environment": principal.environment.value,
