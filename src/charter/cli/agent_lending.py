@@ -139,7 +139,7 @@ def read_token(file: str) -> str:
             text = opened.read(MAX_FILE)
     except (OSError, ValueError) as err:  # or no path, or no ASCII
         raise UnavailableError(
-            ErrorCode.STORE_FAILED, f"cannot read the token in `{file}`", help="name a file"
+            ErrorCode.STORE_FAILED, f"cannot read the token in {file[:200]!a}", help="name a file"
         ) from err
     return text.strip()
 
