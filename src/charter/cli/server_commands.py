@@ -153,7 +153,8 @@ def token(
 
     Example: charter token triage-flow payments --may-act refund-agent --purpose dispute-handling
 
-    With --json: access_token, token_type, expires_in, resource, principal, client_id, delegation.
+    With --json: access_token, token_type, expires_in, resource, principal, client_id. On another's behalf also
+    delegation.
     """
     from charter.cli.agent import Behalf, obtain_token
 
