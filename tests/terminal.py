@@ -192,7 +192,10 @@ def documented_fields(words: tuple[str, ...]) -> list[set[str]]:
         if not hasattr(command, "commands"):
             break
     told = re.sub(r"\s+", " ", command.help)
-    return [set(fields.split(", ")) for fields in re.findall(r"(?:With --json|Of a verdict): ([a-z0-9_, ]+)\.", told)]
+    return [
+        set(fields.split(", "))
+        for fields in re.findall(r"(?:With --json|Of (?:a|the) [a-z ]+): ([a-z0-9_, ]+)\.", told)
+    ]
 
 
 def _await_start(process: subprocess.Popen[bytes], log: Path) -> tuple[str, str]:

@@ -77,7 +77,9 @@ def _told_of(path: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _fresh(path: Path, mode: int) -> Iterator[tuple[Path, BinaryIO]]:
     """Yield a new file on the disk of `path`, in a folder that is only this process's; it is gone afterwards."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        dir=path.parent, prefix=f".{path.name[:32]}.", ignore_cleanup_errors=True
+    ) as folder:
         fresh = Path(folder) / "new"
         with open(fresh, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as out:
             yield fresh, out

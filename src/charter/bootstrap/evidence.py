@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import datetime as dt
+import errno
 import json
 import re
 from pathlib import Path
@@ -161,6 +162,10 @@ def _export(house: House, target: Path) -> dict[str, Any]:
         with whole_file.replacing(target, whole_file.SHARED) as out:
             summary = house.database.read(lambda tx: export_pack(log_of(house, tx), house.evidence_key, out))
     except OSError as err:
+        if err.errno == errno.ENAMETOOLONG:
+            raise MalformedError(
+                ErrorCode.BAD_VALUE, "the path is longer than a file's may be", help="name a new file for the pack"
+            ) from err
         raise UnavailableError(
             ErrorCode.STORE_FAILED, f"cannot write `{target}`: {err.strerror}", help="choose another place"
         ) from err

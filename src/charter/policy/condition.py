@@ -458,7 +458,8 @@ class DelegatedRule:
         found = [("depth", chain["depth"] >= 1)]
         if wanted.by is not None:
             is_human = HUMANS in wanted.by and chain["by_person"]
-            found.append(("by", is_human or (not chain["by_person"] and chain["initiator"] in wanted.by)))
+            is_named = not chain["by_person"] and chain["initiator"] in set(wanted.by) - {HUMANS}
+            found.append(("by", is_human or is_named))
         if wanted.roles is not None:
             found.append(("roles", not chain["initiator_roles"].isdisjoint(wanted.roles)))
         if wanted.purposes is not None:

@@ -232,7 +232,7 @@ class System(Model):
     def _name_lease_calls(cls, data: Any) -> Any:  # noqa: ANN401 - whatever the file holds
         """Fill in what actions of a leased system need not say: the call that leases is named like the action."""
         actions = data.get("actions") if isinstance(data, dict) else None
-        if not isinstance(actions, dict) or data.get("kind") not in {kind.value for kind in LEASED}:
+        if not isinstance(actions, dict) or data.get("kind") not in [kind.value for kind in LEASED]:
             return data
         filled = {
             name: {"tool": name, "object": OBJECT} | action if isinstance(action, dict) else action
