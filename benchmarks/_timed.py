@@ -89,7 +89,7 @@ def wind_up() -> None:
 
     replace(pipeline.Pipeline, "authenticate", lambda inner: timed("authenticate", inner))
     replace(pipeline, "resolve", lambda inner: timed("resolve", inner))
-    replace(pipeline, "decide", lambda inner: timed("decide", inner))
+    replace(pipeline, "decide_narrowed", lambda inner: timed("decide", inner))
     replace(Database, "awrite", lambda inner: timed_await(write_step, inner))
     replace(McpUpstreams, "call", lambda inner: timed_stream("forward", inner))
     replace(GatewayApp, "__call__", lambda inner: timed_await(lambda _: "in the gateway, all", inner))

@@ -22,6 +22,7 @@ from charter.adapters.cedar import CedarEngine
 from charter.gateway.facts import Facts, resolve
 from charter.policy.builtin import BUILT_IN
 from charter.policy.decide import Answer, decide
+from charter.policy.held import NOBODY
 from charter.policy.verdict import word
 from charter.policy.vocabulary import Question, question_of
 
@@ -126,8 +127,12 @@ class Naive:
     def __init__(self, count: int, stage: Stage) -> None:
         engine, house = CedarEngine(), deciding(count, CedarEngine())
         slices = [house.slices.of(principal) for principal in house.live.principals.values()]
-        grants = [grant for each in slices for grant in each.grants]
-        policies = dict(zip((each.id for each in grants), engine.parse("\n".join(g.text for g in grants)), strict=True))
+        ids = [grant.id for each in slices for grant in each.grants]
+        texts = []  # what is bound once for a pattern of charters, written out for each who holds it
+        for each in slices:
+            own = f'Principal::"{each.principal}"'
+            texts += [grant.text.replace(f'Principal::"{NOBODY}"', own) for grant in each.authority.grants]
+        policies = dict(zip(ids, engine.parse("\n".join(texts)), strict=True))
         policies |= dict(zip(BUILT_IN, engine.parse("\n".join(BUILT_IN.values())), strict=True))
         for guardrail in slices[0].guardrails.values():
             policies |= guardrail.policies

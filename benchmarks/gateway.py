@@ -51,7 +51,8 @@ class Contender:
 
 async def turn(contender: Contender, callers: int, seconds: float, most: int) -> list[float]:
     """Return the seconds each call took, in one turn of at most `seconds` and `most` calls."""
-    requests = iter([request(contender.url, CALL, each) for each in contender.headers(most)])
+    headers = await asyncio.to_thread(contender.headers, most)  # it may run a loop of its own
+    requests = iter([request(contender.url, CALL, each) for each in headers])
     took: list[float] = []
     ends = time.perf_counter() + seconds
 
