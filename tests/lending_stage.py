@@ -227,3 +227,12 @@ def a_lending(folder: Path, *, files: dict[str, str] | None = None, **settings: 
     """Build a house whose principals lend to each other."""
     with a_house(folder, files=files or lending_files(), **settings) as stage:
         yield Lending(stage, Door(OAuthApp.of(stage.house), Grants()))
+
+
+@contextmanager
+def a_lending_with(folder: Path, provider: str) -> Iterator[Lending]:
+    """Build such a house, which takes the word of the identity provider at `provider` for people."""
+    stated = {"corporate": {"platform": "identity-provider", "issuer": provider}}
+    files = lending_files() | {"issuers.yaml": canonical({"charter": "v1", "issuers": stated}).decode()}
+    with a_lending(folder, files=files) as lending:
+        yield lending

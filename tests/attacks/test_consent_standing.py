@@ -17,7 +17,6 @@ import pytest
 
 from charter.bootstrap import authority, delegation
 from charter.bootstrap.house import House
-from charter.core.canonical import canonical
 from charter.core.errors import CharterError
 from charter.identity.asserted import GRANT_TYPE, TYPE
 from charter.lifecycle import directory
@@ -26,7 +25,7 @@ from charter.registry.standing import Move
 from consent_stage import ASSISTANT, Person, Site, a_site
 from delegations import MARIA
 from identity_stage import ISSUER, PAYMENTS
-from lending_stage import Lending, a_lending, lending_files
+from lending_stage import Lending, a_lending_with
 from oauth_door import Answer
 from platforms import LocalIssuer, a_local_issuer
 
@@ -152,9 +151,7 @@ def provider() -> Iterator[LocalIssuer]:
 
 @pytest.fixture
 def lending(tmp_path: Path, provider: LocalIssuer) -> Iterator[Lending]:
-    stated = {"corporate": {"platform": "identity-provider", "issuer": provider.address}}
-    files = lending_files() | {"issuers.yaml": canonical({"charter": "v1", "issuers": stated}).decode()}
-    with a_lending(tmp_path, files=files) as lending:
+    with a_lending_with(tmp_path, provider.address) as lending:
         yield lending
 
 

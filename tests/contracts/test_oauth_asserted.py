@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 
 from charter.bootstrap import authority
-from charter.core.canonical import canonical
 from charter.gateway.pipeline import Admitted, Refused
 from charter.identity.asserted import GRANT_TYPE, TYPE
 from charter.registry.standing import Move
 from delegations import MARIA
 from identity_stage import ISSUER, PAYMENTS
-from lending_stage import PURPOSE, Lending, a_lending, lending_files
+from lending_stage import PURPOSE, Lending, a_lending_with
 from oauth_door import Answer
 from platforms import LocalIssuer, a_local_issuer
 
@@ -29,9 +28,7 @@ def provider() -> Iterator[LocalIssuer]:
 
 @pytest.fixture
 def lending(tmp_path: Path, provider: LocalIssuer) -> Iterator[Lending]:
-    stated = {"corporate": {"platform": "identity-provider", "issuer": provider.address}}
-    files = lending_files() | {"issuers.yaml": canonical({"charter": "v1", "issuers": stated}).decode()}
-    with a_lending(tmp_path, files=files) as lending:
+    with a_lending_with(tmp_path, provider.address) as lending:
         yield lending
 
 

@@ -13,7 +13,6 @@ INVARIANT: what fails is one `FetchError` that says which step failed; nothing o
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import re
 import socket
 import ssl
@@ -28,6 +27,7 @@ from typing_extensions import override
 
 from charter.adapters.upstream_address import AddressRule, resolve, usual_addresses
 from charter.core.errors import CharterError, ErrorCode, UnavailableError
+from charter.core.values import is_loopback
 
 MAX_DOCUMENT = 256 * 1024  # bytes
 FETCH_SECONDS = 5.0
@@ -80,16 +80,6 @@ def checked_url(url: str) -> SplitResult:
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
         raise _failed(url, "is not https")
     return parts
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether `host` is this machine by its own spelling; names are not looked up."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @dataclass(frozen=True, slots=True)

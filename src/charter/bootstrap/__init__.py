@@ -21,7 +21,7 @@ from charter.adapters.client_metadata import ClientMetadata
 from charter.adapters.custody import NodeCustody
 from charter.adapters.database import Database
 from charter.adapters.datafolder import DataFolder
-from charter.adapters.document_fetch import DocumentFetcher, is_loopback
+from charter.adapters.document_fetch import DocumentFetcher
 from charter.adapters.engine import sqlite_url
 from charter.adapters.identity_store import SqlIdentity
 from charter.adapters.issuer_keys import IssuerKeys
@@ -49,7 +49,7 @@ from charter.core.clock import Clock, SystemClock, rfc3339
 from charter.core.entropy import Entropy, SystemEntropy
 from charter.core.errors import ErrorCode, IntegrityError, MalformedError
 from charter.core.keys import Signer
-from charter.core.values import Secret
+from charter.core.values import Secret, is_loopback
 from charter.evidence.entry import EntryKind
 from charter.evidence.log import Stored
 from charter.gateway.broker import Provider

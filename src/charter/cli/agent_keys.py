@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import ipaddress
 import os
 import stat
 from dataclasses import dataclass, field
@@ -37,7 +36,7 @@ from charter.core.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
-from charter.core.values import parse_name
+from charter.core.values import is_loopback, parse_name
 from charter.identity.jose import encode_base64url, sign_compact
 from charter.identity.keys import p256_jwk
 
@@ -276,14 +275,9 @@ class AgentTokens:
 def is_safe(url: str) -> bool:
     """Return whether what is sent to `url` is seen by nobody else: https, or a loopback address."""
     parts = urlsplit(url)
-    if parts.scheme == "https" and parts.hostname:
-        return True
-    if parts.scheme != "http" or not parts.hostname:
-        return False
-    try:
-        return ipaddress.ip_address(parts.hostname).is_loopback
-    except ValueError:
-        return parts.hostname == "localhost"
+    return bool(parts.hostname) and (
+        parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))
+    )
 
 
 def _refused(body: dict[str, Any]) -> CharterError:

@@ -11,12 +11,12 @@ plain address.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
 
 from charter.core.errors import ErrorCode, MalformedError
+from charter.core.values import is_loopback
 
 COOKIE_SECONDS = 8 * 3600
 NEXT_SECONDS = 600
@@ -131,9 +131,4 @@ def _no_url() -> MalformedError:
 
 def _is_loopback(host: str) -> bool:
     """Whether only this machine's browsers come in. `0.0.0.0` counts: only loopback names are answered there."""
-    if host == "localhost" or host in _EVERYWHERE:
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return host in _EVERYWHERE or is_loopback(host)

@@ -19,9 +19,9 @@ from charter.console.door import admitted, visitor_of
 from charter.console.form import one_line
 from charter.console.render import Console, console_of
 from charter.core.errors import CharterError, ErrorCode, MalformedError
+from charter.core.values import is_loopback
 from charter.identity.asking import BrowserRequest, Wish
 from charter.identity.consent import CHALLENGE
-from charter.registry.client_address import is_loopback
 
 MAX_STATE = 1024
 MAX_CODE = 16

@@ -12,19 +12,17 @@ to is given to whoever holds the long secret alone, once.
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 
 from charter.console.signin import SignIn
 from charter.core.errors import AbsentError, ErrorCode, ThrottledError
+from charter.identity.shown_code import fresh_code, secret_digest, typed_code
 from charter.registry.access import Access
 
 ASKING_LIFE = dt.timedelta(minutes=10)
 MAX_ASKING = 64
 POLL_SECONDS = 2
-_LETTERS = "BCDFGHJKLMNPQRSTVWXZ"  # no vowels: no words
-_CODE_LETTERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +55,14 @@ class Terminals:
             raise ThrottledError(ErrorCode.TOO_MANY, "too many terminals ask to be signed in", retry_after_seconds=60)
         entropy = self.signin.entropy
         secret = entropy.token(32)
-        letters = "".join(_LETTERS[byte % len(_LETTERS)] for byte in entropy.bytes(_CODE_LETTERS))
-        code = f"{letters[:4]}-{letters[4:]}"
-        self._asking[_digest(secret)] = Asking(code, machine, source, self.signin.clock.now() + ASKING_LIFE)
+        code = fresh_code(entropy)
+        self._asking[secret_digest(secret)] = Asking(code, machine, source, self.signin.clock.now() + ASKING_LIFE)
         return secret, code
 
     def shown(self, code: str) -> Asking | None:
         """Return the terminal that shows `code` and waits for an answer."""
         self._forget()
-        wanted = code.strip().upper().replace(" ", "-")
+        wanted = typed_code(code)
         waiting = (each for each in self._asking.values() if each.session_id is None and not each.refused)
         return next((each for each in waiting if each.code == wanted), None)
 
@@ -92,7 +89,7 @@ class Terminals:
             AbsentError: nobody knows the secret: it was refused, collected, or older than ten minutes.
         """
         self._forget()
-        key = _digest(secret)
+        key = secret_digest(secret)
         found = self._asking.get(key)
         if found is None or found.refused:
             self._asking.pop(key, None)
@@ -107,7 +104,3 @@ class Terminals:
         now = self.signin.clock.now()
         for key in [key for key, each in self._asking.items() if now >= each.until]:
             del self._asking[key]
-
-
-def _digest(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()

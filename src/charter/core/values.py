@@ -7,6 +7,7 @@ a console or a log), and an identity ends up in URLs, SPIFFE paths and policy te
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import re
 from dataclasses import dataclass
 
@@ -169,3 +170,11 @@ class Secret:
     @override
     def __repr__(self) -> str:
         return "***"
+
+
+def is_loopback(host: str | None) -> bool:
+    """Return whether `host` is this machine by its own spelling; names are not looked up."""
+    try:
+        return host == "localhost" or (host is not None and ipaddress.ip_address(host).is_loopback)
+    except ValueError:
+        return False

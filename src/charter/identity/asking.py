@@ -7,20 +7,18 @@ to their session, and nothing of it comes back from the browser but that name.
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 
 from charter.core.clock import Clock
 from charter.core.entropy import Entropy
 from charter.core.errors import AbsentError, ErrorCode, ThrottledError
+from charter.identity.shown_code import fresh_code, secret_digest, typed_code
 
 ASKED_LIFE = dt.timedelta(minutes=10)
 MAX_ASKED = 512
 MAX_DEVICES = 256
 POLL_SECONDS = 5
-_LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
-_CODE_LETTERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +101,15 @@ class Consents:
         self._forget()
         if len(self._devices) >= MAX_DEVICES:
             raise ThrottledError(ErrorCode.TOO_MANY, "too many devices ask already", retry_after_seconds=60)
-        letters = "".join(_LETTERS[byte % len(_LETTERS)] for byte in self.entropy.bytes(_CODE_LETTERS))
-        device = Device(wish, f"{letters[:4]}-{letters[4:]}", self.ends)
+        device = Device(wish, fresh_code(self.entropy), self.ends)
         secret = self.entropy.token(32)
-        self._devices[_digest(secret)] = device
+        self._devices[secret_digest(secret)] = device
         return secret, device
 
     def shown(self, code: str) -> Device | None:
         """Return the device that shows `code` and waits for an answer."""
         self._forget()
-        wanted = code.strip().upper().replace(" ", "-")
+        wanted = typed_code(code)
         waiting = (each for each in self._devices.values() if not (each.granted or each.refused))
         return next((each for each in waiting if each.code == wanted), None)
 
@@ -131,7 +128,7 @@ class Consents:
     def poll(self, secret: str) -> tuple[Device | None, bool]:
         """Return the device that holds `secret`, if it is known, and whether it asks too often."""
         self._forget()
-        key, now = _digest(secret), self.clock.now()
+        key, now = secret_digest(secret), self.clock.now()
         found = self._devices.get(key)
         if found is None:
             return None, False
@@ -144,13 +141,9 @@ class Consents:
 
     def end_device(self, secret: str) -> None:
         """Forget a device that picked its consent up."""
-        self._devices.pop(_digest(secret), None)
+        self._devices.pop(secret_digest(secret), None)
 
     def _forget(self) -> None:
         now = self.clock.now()
         for key in [key for key, each in self._devices.items() if now >= each.until]:
             del self._devices[key]
-
-
-def _digest(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()

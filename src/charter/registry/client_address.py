@@ -6,9 +6,10 @@ loopback may differ, which a program learns when it starts (RFC 8252 section 7.3
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from urllib.parse import SplitResult, urlsplit
+
+from charter.core.values import is_loopback
 
 MAX_ADDRESS = 2048
 _PRIVATE_SCHEME = re.compile(r"[a-z][a-z0-9+-]*(?:\.[a-z0-9+-]+)+")  # com.example.app: a name of one's own, reversed
@@ -60,14 +61,6 @@ def is_redirect_within(asked: str, known: str) -> bool:
         and one.username is None
         and (one.path, one.query, one.fragment) == (other.path, other.query, other.fragment)
     )
-
-
-def is_loopback(host: str | None) -> bool:
-    """Return whether `host` is this machine by its own spelling."""
-    try:
-        return host == "localhost" or (host is not None and ipaddress.ip_address(host).is_loopback)
-    except ValueError:
-        return False
 
 
 def _parts(text: str, *, bare: bool = False) -> SplitResult:

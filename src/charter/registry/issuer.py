@@ -10,7 +10,6 @@ with the reason, and never quietly matches nothing or too much.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from charter.core.values import is_loopback
 from charter.registry.charter import Duration, Model, Name
 from charter.registry.problem import PlacedError, suggestion
 
@@ -136,7 +136,6 @@ PLATFORMS: Mapping[Platform, PlatformRule] = {
 AWS_CLAIMS = ("account", "arn", "role", "role_id", "session")
 _FRAME = frozenset({"iss", "aud", "exp", "nbf", "iat", "jti"})
 _PATTERN_SIGNS = re.compile(r"[*?|^$()\[\]{}\\]|\.\*|^/|/$|:$")
-_LOOPBACK = ("localhost",)
 
 
 def trusted_address(text: str) -> str:
@@ -148,16 +147,9 @@ def trusted_address(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment or parts.username:
         raise ValueError(f"`{text[:80]}` is no address; write it in full, as in https://issuer.example.com")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ValueError(f"`{text[:80]}` is not https, so anyone on the way could sign in its name")
     return text
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host in _LOOPBACK or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 Address = Annotated[str, StringConstraints(strict=True, max_length=2048), AfterValidator(trusted_address)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from charter.core.errors import DeniedError, ErrorCode
 from charter.registry.delegation import Chain, is_person
@@ -67,3 +68,14 @@ class Charters:
             lent = slices.of_person(party, live.principals[chain.links[0].borrower])
             return None if lent is None else lent.actions_on(system)
         return slices.of(live.principals[party]).actions_on(system)
+
+
+def said_of(flow: str, chain: Chain) -> dict[str, Any]:
+    """Return what evidence says of a token that `flow` issues under `chain`."""
+    return {
+        "flow": flow,
+        "initiator": chain.initiator,
+        "delegation": chain.id,
+        "chain": list(chain.parties),
+        "purpose": chain.purpose,
+    }

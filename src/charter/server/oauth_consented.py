@@ -39,7 +39,7 @@ from charter.identity.work import IdentityWork
 from charter.registry.delegation import Chain
 from charter.registry.lending import Side
 from charter.server.gateway_http import Head
-from charter.server.oauth_charters import Charters
+from charter.server.oauth_charters import Charters, said_of
 from charter.server.oauth_clients import Authenticated, Clients
 from charter.server.oauth_flows import MAX_TRIES, Issuing, check_no_scope
 from charter.server.oauth_form import Form, needed
@@ -117,13 +117,7 @@ class Consented:
             rests_on=looked.digests,
             questions=(_taking(held), holds),
             deeds=(lambda tx: held.keep(cast("ConsentWork", tx), next_digest),),
-            said={
-                "flow": held.flow,
-                "initiator": chain.initiator,
-                "delegation": chain.id,
-                "chain": list(chain.parties),
-                "purpose": chain.purpose,
-            },
+            said=said_of(held.flow, chain),
         )
 
 

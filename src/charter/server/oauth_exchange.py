@@ -14,9 +14,8 @@ INVARIANT: whatever an authenticated client gets wrong is a refusal with its evi
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 from charter.core.errors import (
     CharterError,
@@ -45,17 +44,17 @@ from charter.identity.exchange import (
 from charter.identity.issuance import TokenRequest, system_at
 from charter.identity.tokens import Verified
 from charter.identity.work import IdentityWork
-from charter.registry.delegation import Chain
 from charter.registry.lent_scope import Scope, parse_scope
 from charter.registry.standing import Standing
 from charter.server.gateway_http import Head
-from charter.server.oauth_charters import Charters, Looked
+from charter.server.oauth_charters import Charters, Looked, said_of
 from charter.server.oauth_clients import Authenticated, Clients
 from charter.server.oauth_flows import MAX_TRIES, Issuing, check_no_scope
 from charter.server.oauth_form import Form, needed
 from charter.server.oauth_http import Body
 from charter.server.oauth_parts import Parts
 
+FLOW = "token-exchange"  # as evidence calls it
 MAX_DETAILS = 8192  # characters
 _TYPES = (ACCESS_TOKEN, "urn:ietf:params:oauth:token-type:jwt")
 
@@ -102,7 +101,7 @@ class TokenExchange:
             rests_on=looked.digests,
             questions=(lambda tx: _asked_again(tx, exchange, looked, plan),),
             deeds=(lambda tx: _kept(tx, exchange, plan),),
-            said=_said(plan.chain),
+            said=said_of(FLOW, plan.chain),
         )
 
     # --- what the request says ---
@@ -202,19 +201,7 @@ def _kept(tx: IdentityWork, exchange: Exchange, plan: Planned) -> None:
 
 def _refused(request: TokenRequest, error: CharterError) -> TokenRequest:
     """Return the request with the answer that it gets, so that it is recorded like any other."""
-    return replace(request, questions=(lambda _tx: error,), said=_FLOW)
-
-
-_FLOW: Mapping[str, Any] = {"flow": "token-exchange"}
-
-
-def _said(chain: Chain) -> dict[str, Any]:
-    return dict(_FLOW) | {
-        "initiator": chain.initiator,
-        "delegation": chain.id,
-        "chain": list(chain.parties),
-        "purpose": chain.purpose,
-    }
+    return replace(request, questions=(lambda _tx: error,), said={"flow": FLOW})
 
 
 def _scope(form: Form) -> Scope | None:
