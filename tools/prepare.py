@@ -96,14 +96,20 @@ def fill_venv(name: str, locks: tuple[str, ...]) -> None:
     if is_current(stamp, digest):
         return
     started = time.monotonic()
+    filling = folder / ".filling"
+    if filling.exists():  # an installation was broken off there: pip cannot go on from half a package
+        say(f"{name}: starting again, as an earlier installation was broken off")
+        shutil.rmtree(folder)
     say(f"{name}: installing {', '.join(f.name for f in files)} (by hash)")
     make_venv(folder)
+    filling.touch()
     pip = [folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "-q", "--no-input"]
     for file in files:
         run(*pip, "--require-hashes", "--no-deps", "-r", file)  # a lock is whole: nothing is resolved here
     if own:
         run(*pip, "--no-deps", "--no-build-isolation", "-e", ".")
     stamp.write_text(digest)
+    filling.unlink()
     say(f"{name}: ready in {time.monotonic() - started:.0f} s")
 
 
