@@ -6,7 +6,10 @@ import base64
 import datetime as dt
 import hashlib
 import html
+import json
 import re
+import secrets
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +19,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import uvicorn
+from joserfc import jwt as joserfc_jwt
+from joserfc.jwk import ECKey
 
 from builders import REFUND_CHARTER
 from charter.console.signin import SignIn
@@ -93,6 +98,19 @@ def sent(page: httpx.Response) -> dict[str, str]:
     return {key: values[0] for key, values in parse_qs(urlsplit(html.unescape(where[1])).query).items()}
 
 
+def claims_of(token: str) -> dict[str, Any]:
+    part = token.split(".")[1]
+    return dict(json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))))
+
+
+def proof(key: ECKey, url: str, nonce: str | None) -> str:
+    """Return a DPoP proof for a POST to `url`."""
+    public = {name: key.as_dict(private=False)[name] for name in ("kty", "crv", "x", "y")}
+    claims = {"htm": "POST", "htu": url, "iat": int(time.time()), "jti": secrets.token_hex(8)}
+    said = claims | ({"nonce": nonce} if nonce else {})
+    return joserfc_jwt.encode({"alg": "ES256", "typ": "dpop+jwt", "jwk": public}, said, key)
+
+
 @dataclass
 class Site:
     stage: House
@@ -128,10 +146,17 @@ class Site:
         }
         return {key: value for key, value in (given | changed).items() if value is not None}
 
-    def token(self, **form: str) -> httpx.Response:
-        return httpx.post(f"{self.origin}/oauth/token", data=form, timeout=30)
+    def token(self, *, key: ECKey | None = None, **form: str) -> httpx.Response:
+        """Ask the token endpoint, with a DPoP proof if there is a key."""
+        url, nonce = f"{self.origin}/oauth/token", None
+        while True:
+            headers = {"dpop": proof(key, url, nonce)} if key else {}
+            answer = httpx.post(url, data=form, headers=headers, timeout=30)
+            if nonce is not None or answer.is_success or answer.json().get("error") != "use_dpop_nonce":
+                return answer
+            nonce = answer.headers["dpop-nonce"]
 
-    def redeem(self, client_id: str, code: str, **changed: str | None) -> httpx.Response:
+    def redeem(self, client_id: str, code: str, *, key: ECKey | None = None, **changed: str | None) -> httpx.Response:
         given: dict[str, str | None] = {
             "grant_type": "authorization_code",
             "client_id": client_id,
@@ -139,7 +164,7 @@ class Site:
             "redirect_uri": CALLBACK,
             "code_verifier": VERIFIER,
         }
-        return self.token(**{key: value for key, value in (given | changed).items() if value is not None})
+        return self.token(key=key, **{name: value for name, value in (given | changed).items() if value is not None})
 
     def refresh(self, client_id: str, token: str, **more: str) -> httpx.Response:
         return self.token(grant_type="refresh_token", client_id=client_id, refresh_token=token, **more)

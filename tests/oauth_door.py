@@ -16,6 +16,7 @@ from charter.adapters.issuer_keys import IssuerKeys
 from charter.core.clock import rfc3339
 from charter.identity.asking import Consents
 from charter.identity.dpop import ProofMemory
+from charter.identity.pace import of_tokens
 from charter.identity.status_list import StatusLists
 from charter.registry.charter import DelegationTerms
 from charter.registry.principal import Principal
@@ -160,6 +161,7 @@ def a_door(stage: Stage, **changed: Any) -> Door:
             issuer=ISSUER,
             node=stage.database.node,
         ),
+        pace=of_tokens(stage.clock),
         clock=stage.clock,
         entropy=stage.entropy,
     )

@@ -12,11 +12,12 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from joserfc.jwk import ECKey
 
 from charter.bootstrap import authority
 from charter.registry.client_address import is_redirect_within, redirect_address
 from charter.registry.standing import Move
-from consent_stage import ASSISTANT, CALLBACK, Person, Site, a_site
+from consent_stage import ASSISTANT, CALLBACK, Person, Site, a_site, sent
 
 REFUSED = ("invalid_grant", "invalid_client", "unauthorized_client")
 DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
@@ -68,6 +69,22 @@ def test_a_stolen_code_opens_nothing_and_stays_good_for_its_owner(site: Site, ch
     code = a_code(site, client_id)
     assert error_of(site.redeem(client_id, code, **changed)) in ("invalid_grant", "invalid_target")
     assert site.redeem(client_id, code).status_code == 200
+
+
+@pytest.mark.parametrize("shown", ["none", "another's"])
+def test_a_code_that_names_a_key_is_no_use_without_a_proof_by_it(site: Site, shown: str) -> None:
+    own, others = ECKey.generate_key("P-256"), ECKey.generate_key("P-256")
+    client_id = site.client_id()
+    code = Person(site).consent(site.query(client_id, dpop_jkt=own.thumbprint()))["code"]
+    stolen = site.redeem(client_id, code, key=None if shown == "none" else others)
+    assert error_of(stolen) == "invalid_grant"
+    assert "another key" in stolen.json()["error_description"]
+    assert site.redeem(client_id, code, key=own).status_code == 200
+
+
+def test_what_is_no_thumbprint_is_told_before_anyone_is_asked(site: Site) -> None:
+    back = sent(Person(site).look(site.query(site.client_id(), dpop_jkt="x" * 42)))
+    assert (back["error"], back["state"]) == ("invalid_request", "xyz")
 
 
 def test_a_code_is_too_old_after_a_minute(site: Site) -> None:

@@ -108,6 +108,7 @@ GIVES_NOTHING: dict[str, str] = {
     "oauth GET /oauth/status": _TELLS,
     "oauth GET /oauth/status/": _TELLS,
     "oauth GET /.well-known/oauth-authorization-server": _TELLS,
+    "oauth GET /.well-known/openid-configuration": _TELLS,
     "oauth POST /oauth/device": "shows a code; what it opens, a person says",
     "oauth POST /oauth/register": "names a client of a charter that lets clients register; it holds nothing yet",
     "control POST /v1/leases/{lease_id}/revoke": _TAKES,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import shutil
 import threading
@@ -21,7 +20,7 @@ from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAu
 from playwright.sync_api import sync_playwright
 
 from charter.bootstrap import delegation
-from consent_stage import CALLBACK, Person, Site, a_site, sent
+from consent_stage import CALLBACK, Person, Site, a_site, claims_of, sent
 from document_server import a_document_server
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -31,11 +30,6 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 def site(tmp_path: Path) -> Iterator[Site]:
     with a_site(tmp_path) as site:
         yield site
-
-
-def claims_of(token: str) -> dict[str, Any]:
-    part = token.split(".")[1]
-    return dict(json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))))
 
 
 def test_the_metadata_tells_of_the_flows(site: Site) -> None:

@@ -10,20 +10,25 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+from joserfc import jwt as joserfc_jwt
+from joserfc.jwk import KeySet
 
 from charter.core.canonical import canonical, digest_of
 from charter.core.errors import ErrorCode, IntegrityError, UnavailableError
 from charter.identity.bearer import Binding, Confirmation
 from charter.identity.failures import PER_CLIENT, PER_SOURCE
 from charter.identity.jose import encode_base64url
+from charter.identity.pace import Pace
 from charter.identity.revocation import CLOCK_STEP_SECONDS, forget_expired
 from charter.registry.standing import Standing
 from charter.server.oauth import OAuthApp
 from identity_stage import ISSUER, LEDGER, PAYMENTS, TOKEN_ENDPOINT, ClientKeyPair, Stage, a_stage
 from oauth_door import Answer, Door, a_door
 
+FORM_TYPE = "application/x-www-form-urlencoded"
 NOW = dt.datetime(2026, 11, 24, 9, 30, tzinfo=dt.UTC)
 
 
@@ -383,6 +388,42 @@ def test_introspection_tells_nobody_of_anothers_token(local: Stage) -> None:
     assert introspect(local, door, other, token).body == {"active": False}
 
 
+def test_a_signed_answer_is_proof_of_what_was_said_and_no_token(local: Stage) -> None:
+    door, pair = a_door(local), local.client("refund-agent")
+    token = a_token(local, door, pair)
+    plain = introspect(local, door, pair, token).body
+    answer = signed_introspection(local, door, pair, token)
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/token-introspection+jwt")
+
+    keys = KeySet.import_key_set(door.request("GET", "/oauth/jwks").body)
+    read = joserfc_jwt.decode(answer.raw.decode(), keys, algorithms=["ES256"])
+
+    assert read.header["typ"] == "token-introspection+jwt"
+    assert read.claims == {
+        "iss": ISSUER,
+        "aud": pair.client_id,
+        "iat": int(NOW.timestamp()),
+        "token_introspection": plain,
+    }
+    assert introspect(local, door, pair, answer.raw.decode()).body == {"active": False}
+    refused = door.token(answer.raw.decode(), PAYMENTS)
+    assert (refused.status, refused.body["error"]) == (401, "invalid_client")
+    told = door.request("GET", "/.well-known/openid-configuration").body
+    assert told["introspection_signing_alg_values_supported"] == ["ES256"]
+
+
+def test_a_signed_answer_about_nonsense_says_that_it_is_not_active(local: Stage) -> None:
+    door, pair = a_door(local), local.client("refund-agent")
+    answer = signed_introspection(local, door, pair, "nonsense")
+    assert json.loads(door.payload(answer.raw.decode()))["token_introspection"] == {"active": False}
+
+
+def signed_introspection(stage: Stage, door: Door, pair: ClientKeyPair, token: str) -> Answer:
+    form = {"token": token} | door.client(pair.assertion(stage.clock.now()))
+    headers = {"content_type": FORM_TYPE, "accept": "application/json;q=0.5, application/token-introspection+jwt"}
+    return door.request("POST", "/oauth/introspect", urlencode(form).encode(), **headers)
+
+
 def test_introspection_needs_a_client(local: Stage) -> None:
     door, pair = a_door(local), local.client("refund-agent")
     token = a_token(local, door, pair)
@@ -495,7 +536,7 @@ def test_the_jwks_has_public_halves_alone(local: Stage) -> None:
         ("DELETE", "/.well-known/oauth-authorization-server", 405, "GET"),
         ("GET", "/oauth/", 404, None),
         ("GET", "/oauth/token/", 404, None),
-        ("GET", "/.well-known/openid-configuration", 404, None),
+        ("GET", "/.well-known/nothing", 404, None),
         ("GET", "/oauth/../oauth/jwks", 404, None),
     ],
 )
@@ -549,3 +590,19 @@ def test_a_killed_agent_that_keeps_asking_cannot_grow_the_log(local: Stage) -> N
     statuses = [door.token(pair.assertion(NOW), PAYMENTS).status for _ in range(PER_CLIENT + 20)]
     assert statuses.count(429) == 20
     assert len(local.entries("authentication")) == PER_CLIENT
+
+
+def test_a_client_in_a_loop_is_slowed_down_and_nobody_else(local: Stage) -> None:
+    door, pair, other = a_door(local, pace=Pace(local.clock, 3, 1, "tokens", "keep one")), *both(local)
+    statuses = [door.token(pair.assertion(NOW), PAYMENTS).status for _ in range(4)]
+    assert statuses == [200] * 3 + [429]
+    throttled = introspect(local, door, pair, "x")
+    assert (throttled.status, throttled.body["error"]) == (429, "temporarily_unavailable")
+    assert throttled.headers["retry-after"] == "1"
+    assert door.token(other.assertion(NOW), LEDGER).status == 200
+    local.clock.advance(seconds=1)
+    assert introspect(local, door, pair, "x").status == 200
+
+
+def both(stage: Stage) -> tuple[ClientKeyPair, ClientKeyPair]:
+    return stage.client("refund-agent"), stage.client("ledger-agent")

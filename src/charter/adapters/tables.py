@@ -159,6 +159,7 @@ consent_code = sa.Table(  # what a person's consent is picked up with, once: by 
     sa.Column("resource", sa.String(2048), nullable=False),
     sa.Column("redirect_uri", sa.String(2048), nullable=True),
     sa.Column("challenge", sa.String(43), nullable=True),
+    sa.Column("proof_key", sa.String(43), nullable=True),
     sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
     sa.Column("is_used", sa.Boolean, nullable=False),
 )

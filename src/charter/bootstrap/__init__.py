@@ -63,6 +63,7 @@ from charter.identity.dpop import ProofMemory
 from charter.identity.envelope import Envelope
 from charter.identity.failures import Failures
 from charter.identity.nonce import Nonces
+from charter.identity.pace import of_tokens
 from charter.identity.status_list import StatusLists
 from charter.identity.tokens import AccessTokens
 from charter.identity.trust import Trust
@@ -237,6 +238,7 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
         tokens=tokens,
         statuses=_statuses(settings, database, live, keys),
         failures=Failures(clock),
+        pace=of_tokens(clock),
         proofs=proofs,
         issuer_keys=IssuerKeys(DocumentFetcher(), clock),
         aws_callers=AwsCallers(DocumentFetcher()),

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from charter.core.errors import ConflictError, ErrorCode
+from charter.identity.asking import WayBack
 from charter.identity.asking_client import AskingClient, asking_client, check_redirect
 from charter.identity.authority import refusal
 from charter.identity.consent import CODE_SECONDS, ConsentCode
@@ -33,8 +34,7 @@ class Consent:
     resource: str
     purpose: str
     door: str  # browser | device
-    redirect_uri: str | None = None
-    challenge: str | None = None
+    back: WayBack | None = None
 
 
 async def asking(house: House, client_id: str, redirect_uri: str | None) -> tuple[AskingClient, str]:
@@ -106,7 +106,7 @@ def _lend(tx: HouseTransaction, *, house: House, consent: Consent, principal: Pr
         reason=f"consent to {consent.resource}"[:200],
     )
     side = Side(principal.name, house.slices.of(principal).delegation)
-    made = lend(tx, loan, side, principal.digest)
+    made, back = lend(tx, loan, side, principal.digest), consent.back
     if made is None:
         return False
     tx.consents.add_code(
@@ -115,9 +115,10 @@ def _lend(tx: HouseTransaction, *, house: House, consent: Consent, principal: Pr
             principal_id=principal.id,
             delegation_id=loan.id,
             resource=consent.resource,
-            redirect_uri=consent.redirect_uri,
-            challenge=consent.challenge,
-            expires_at=int(tx.at.timestamp()) + CODE_SECONDS if consent.challenge else made.link.expires_at,
+            redirect_uri=back.redirect_uri if back else None,
+            challenge=back.challenge if back else None,
+            proof_key=back.proof_key if back else None,
+            expires_at=int(tx.at.timestamp()) + CODE_SECONDS if back else made.link.expires_at,
         )
     )
     return True

@@ -10,6 +10,7 @@ from charter.bootstrap import authority, consents, delegation, evidence, invento
 from charter.bootstrap import review as reviews
 from charter.evidence.entry import Draft, EntryKind
 from charter.identity import passkey
+from charter.identity.asking import WayBack
 from charter.identity.consent import digest_of_secret
 
 if TYPE_CHECKING:
@@ -102,19 +103,11 @@ class HouseDesk:
         """Return what a person is shown before they agree."""
         return consents.card(self.house, principal_id, resource)
 
-    async def consent(  # noqa: PLR0913 - as the port has it
-        self,
-        principal_id: str,
-        resource: str,
-        purpose: str,
-        *,
-        person: str,
-        secret: str,
-        redirect_uri: str,
-        challenge: str,
+    async def consent(
+        self, principal_id: str, resource: str, purpose: str, *, person: str, secret: str, back: WayBack
     ) -> None:
         """Lend what a person agreed to in a browser."""
-        agreed = consents.Consent(person.lower(), principal_id, resource, purpose, "browser", redirect_uri, challenge)
+        agreed = consents.Consent(person.lower(), principal_id, resource, purpose, "browser", back)
         await consents.grant(self.house, agreed, pickup=digest_of_secret(secret))
 
     async def consent_to_device(

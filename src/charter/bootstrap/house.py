@@ -36,6 +36,7 @@ from charter.identity.connection import ConnectionWork
 from charter.identity.dpop import ProofMemory
 from charter.identity.failures import Failures
 from charter.identity.keys import KeyRing
+from charter.identity.pace import Pace
 from charter.identity.status_list import StatusLists
 from charter.identity.tokens import AccessTokens
 from charter.identity.trust import Trust
@@ -70,6 +71,7 @@ class House:
     tokens: AccessTokens
     statuses: StatusLists
     failures: Failures
+    pace: Pace
     proofs: ProofMemory
     issuer_keys: IssuerKeys
     aws_callers: AwsCallers

@@ -18,12 +18,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from charter.adapters.process import Peer
 from charter.core.errors import DeniedError, ErrorCode, UnauthenticatedError
 from charter.core.values import Secret
+from charter.identity import pace
 from charter.identity.attestation import attest, candidates, needs_digest
 from charter.identity.authority import refusal
 from charter.identity.bearer import Attested
 from charter.identity.bundle import Bundle
 from charter.identity.keys import new_p256_secret, p256_key
-from charter.identity.pace import Pace
 from charter.identity.spiffe import JwtSvid, verify_jwt_svid
 from charter.identity.svid import X509Planned, check_audiences, plan_jwt, plan_x509
 from charter.registry.standing import Refusal
@@ -85,7 +85,7 @@ class Workloads:
 
     def __init__(self, house: House) -> None:
         self._house = house
-        self._pace = Pace(house.clock)
+        self._pace = pace.of_svids(house.clock)
 
     @property
     def now(self) -> float:

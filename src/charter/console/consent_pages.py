@@ -20,8 +20,8 @@ from charter.console.form import one_line
 from charter.console.render import Console, console_of
 from charter.core.errors import CharterError, ErrorCode, MalformedError
 from charter.core.values import is_loopback
-from charter.identity.asking import BrowserRequest, Wish
-from charter.identity.consent import CHALLENGE
+from charter.identity.asking import BrowserRequest, WayBack, Wish
+from charter.identity.consent import DIGEST
 
 MAX_STATE = 1024
 MAX_CODE = 16
@@ -49,9 +49,8 @@ async def ask(request: Request) -> Response:
             wish=wish,
             session=visitor.session_id,
             until=console.consents.ends,
-            redirect_uri=redirect_uri,
             state=state,
-            challenge=query["code_challenge"],
+            back=WayBack(redirect_uri, query["code_challenge"], query.get("dpop_jkt")),
         )
     )
     shown: dict[str, Any] = {
@@ -70,7 +69,7 @@ async def answer(request: Request) -> Response:
     console, visitor, form = console_of(request), visitor_of(request), admitted(request).form
     asked = console.consents.take(form.get("name", ""), visitor.session_id)
     if not _yes(form):
-        return _send_back(console, asked.redirect_uri, {"error": "access_denied"}, asked.state)
+        return _send_back(console, asked.back.redirect_uri, {"error": "access_denied"}, asked.state)
     code = console.signin.entropy.token(32)
     try:
         await console.desk.consent(
@@ -79,13 +78,12 @@ async def answer(request: Request) -> Response:
             _purpose(form, asked.wish),
             person=visitor.person,
             secret=code,
-            redirect_uri=asked.redirect_uri,
-            challenge=asked.challenge,
+            back=asked.back,
         )
     except CharterError as err:
         told = {"error": "access_denied", "error_description": err.detail.replace("`", "'")}
-        return _send_back(console, asked.redirect_uri, told, asked.state)
-    return _send_back(console, asked.redirect_uri, {"code": code}, asked.state)
+        return _send_back(console, asked.back.redirect_uri, told, asked.state)
+    return _send_back(console, asked.back.redirect_uri, {"code": code}, asked.state)
 
 
 @router.get("/device")
@@ -126,8 +124,10 @@ def _fault_of(query: Mapping[str, str]) -> tuple[str, str] | None:
     """Return the OAuth error of a request whose client and redirect address are in order, if there is one."""
     if query.get("response_type") != "code":
         return "unsupported_response_type", "only response_type=code is supported"
-    if query.get("code_challenge_method") != "S256" or not CHALLENGE.fullmatch(query.get("code_challenge", "")):
+    if query.get("code_challenge_method") != "S256" or not DIGEST.fullmatch(query.get("code_challenge", "")):
         return "invalid_request", "a code_challenge with code_challenge_method=S256 is needed (RFC 7636)"
+    if "dpop_jkt" in query and not DIGEST.fullmatch(query["dpop_jkt"]):
+        return "invalid_request", "dpop_jkt is no thumbprint of a key (RFC 9449 section 10)"
     if not query.get("resource"):
         return "invalid_target", "name the one system as resource (RFC 8707)"
     if len(query.get("state", "")) > MAX_STATE or query.get("request") or query.get("request_uri"):

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from charter.identity.asking import WayBack
 from charter.identity.asking_client import AskingClient
 from charter.identity.passkey import Answer, Place
 from charter.identity.single_signon import Identity
@@ -180,16 +181,8 @@ class Desk(Protocol):
         """
         ...
 
-    async def consent(  # noqa: PLR0913 - what was agreed to, by whom, and how it is picked up
-        self,
-        principal_id: str,
-        resource: str,
-        purpose: str,
-        *,
-        person: str,
-        secret: str,
-        redirect_uri: str,
-        challenge: str,
+    async def consent(
+        self, principal_id: str, resource: str, purpose: str, *, person: str, secret: str, back: WayBack
     ) -> None:
         """Lend what a person agreed to; the client picks it up with `secret` within a minute.
 

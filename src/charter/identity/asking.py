@@ -32,15 +32,23 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
+class WayBack:
+    """How the answer to a browser's request goes back, and what must come with the code that it holds."""
+
+    redirect_uri: str
+    challenge: str  # of the verifier (RFC 7636)
+    proof_key: str | None  # thumbprint of the key whose proof must come too (`dpop_jkt`, RFC 9449 section 10)
+
+
+@dataclass(frozen=True, slots=True)
 class BrowserRequest:
     """A request that came by the person's browser, and how its answer goes back."""
 
     wish: Wish
     session: str
     until: dt.datetime
-    redirect_uri: str
     state: str | None
-    challenge: str
+    back: WayBack
 
 
 @dataclass(frozen=True, slots=True)

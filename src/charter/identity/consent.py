@@ -28,7 +28,7 @@ from charter.registry.registered_client import RegisteredClient
 CODE_SECONDS = 60
 REFRESH_PREFIX = "crf_"
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")  # RFC 7636 section 4.1
-CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
+DIGEST = re.compile(r"[A-Za-z0-9_-]{43}")  # a SHA-256 in base64url: a challenge, the thumbprint of a key
 
 
 class RefreshState(StrEnum):
@@ -50,6 +50,7 @@ class ConsentCode:
     redirect_uri: str | None
     challenge: str | None
     expires_at: int  # seconds since 1970
+    proof_key: str | None = None  # thumbprint of the DPoP key that must come with it (RFC 9449 section 10)
     is_used: bool = False
 
 
@@ -130,6 +131,7 @@ class Pickup:
     redirect_uri: str | None
     verifier: str | None
     resource: str | None
+    proof_key: str | None = None  # thumbprint of the DPoP key that came along
 
 
 def refuse_code(tx: ConsentWork, code: ConsentCode | None, pickup: Pickup) -> DeniedError | None:
@@ -141,10 +143,18 @@ def refuse_code(tx: ConsentWork, code: ConsentCode | None, pickup: Pickup) -> De
         return _bad("the code was used before, so what it stood for is withdrawn")
     if int(tx.at.timestamp()) >= code.expires_at:
         return _bad("the code is older than a minute")
-    if code.redirect_uri != pickup.redirect_uri and code.challenge is not None:
-        return _bad("the redirect address is not the one that the code was sent to")
-    if code.challenge is not None and not _is_answer(code.challenge, pickup.verifier):
-        return _bad("the code verifier is missing, or another than the one that the request was made with")
+    strange = None if code.challenge is None else _strange(code, code.challenge, pickup)
+    return _bad(strange) if strange else None
+
+
+def _strange(code: ConsentCode, challenge: str, pickup: Pickup) -> str | None:
+    """Return what shows that the code of a browser's request is in other hands than those that asked, if anything."""
+    if code.redirect_uri != pickup.redirect_uri:
+        return "the redirect address is not the one that the code was sent to"
+    if not _is_answer(challenge, pickup.verifier):
+        return "the code verifier is missing, or another than the one that the request was made with"
+    if code.proof_key not in (None, pickup.proof_key):
+        return "the code is bound to another key than the one whose proof came with it, or none came"
     return None
 
 

@@ -1,4 +1,4 @@
-"""Asking about one token, and taking one back (RFC 7662, RFC 7009).
+"""Asking about one token, and taking one back (RFC 7662, RFC 9701, RFC 7009).
 
 A token is an answer's matter for the client that got it: to anyone else it is simply not active, and cannot be taken
 back. Everything of a principal is withdrawn at once by its epoch (lifecycle/emergency.py), not here.
@@ -14,11 +14,14 @@ from charter.evidence.entry import Draft, EntryKind
 from charter.identity.authority import refusal
 from charter.identity.bearer import Binding, Client, Confirmation
 from charter.identity.issuance import system_at
+from charter.identity.jose import sign_compact
+from charter.identity.keys import KeyRing
 from charter.identity.tokens import AccessTokens, Verified
 from charter.identity.work import IdentityWork
 from charter.registry.principal import LiveEstate
 
 CLOCK_STEP_SECONDS = 3600
+INTROSPECTION_TYPE = "token-introspection+jwt"
 INACTIVE: dict[str, Any] = {"active": False}
 _SHOWN = (  # all a token says: whoever asks must not know less of it than whoever reads it (RFC 8693 section 4.1)
     "iss",
@@ -60,6 +63,21 @@ def introspect(
     return {"active": True, "token_type": token_type(found.bearer.bound_to)} | {
         name: found.claims[name] for name in _SHOWN if name in found.claims
     }
+
+
+def signed_introspection(ring: KeyRing, found: dict[str, Any], client: Client, *, issuer: str, at: dt.datetime) -> str:
+    """Return the answer `found` signed for whoever asked, who can keep it as a proof (RFC 9701 section 5).
+
+    It has neither `sub` nor `exp` of its own, so that it cannot be taken for a token.
+    """
+    key = ring.token_key()
+    claims = {
+        "iss": issuer,
+        "aud": client.principal_id,
+        "iat": int(at.timestamp()),
+        "token_introspection": found,
+    }
+    return sign_compact({"alg": "ES256", "kid": key.id, "typ": INTROSPECTION_TYPE}, claims, key.private)
 
 
 def token_type(bound_to: Confirmation | None) -> str:

@@ -1,10 +1,11 @@
 """The OAuth endpoints, in plain ASGI: tokens, introspection, revocation, metadata, keys.
 
     POST /oauth/token                                one of the installed flows (server/oauth_flows.py)
-    POST /oauth/introspect, /oauth/revoke            RFC 7662, RFC 7009
+    POST /oauth/introspect, /oauth/revoke            whether a token counts (server/oauth_state.py)
     GET  /oauth/jwks                                 RFC 7517
     GET  /oauth/status, /oauth/status/…              status lists (server/oauth_status.py)
     GET  /.well-known/oauth-authorization-server     RFC 8414, composed of what is installed
+    GET  /.well-known/openid-configuration           the same, for clients that look there first (RFC 8414 section 5)
 
 Here are routes and the translation of errors; who asks is found by server/oauth_clients.py. `OAuthApp.at` is the one
 place that chooses which methods of client authentication and which flows are installed.
@@ -17,17 +18,14 @@ is written.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Self, cast
+from typing import Self
 from urllib.parse import urlsplit
 
-from charter.core.errors import CharterError, UnauthenticatedError
-from charter.identity.consent import REFRESH_PREFIX, ConsentWork, revoke_refresh
+from charter.core.errors import CharterError
 from charter.identity.exchange import SCOPE_DETAIL
-from charter.identity.revocation import introspect, revoke
 from charter.registry.narrowing import TYPE as GRANT_DETAIL
 from charter.server.gateway_http import Head, HttpRefusal, Receive, Scope, Send, read_head
 from charter.server.oauth_asking import Asking
@@ -38,21 +36,21 @@ from charter.server.oauth_consented import AuthorizationCode, Consented, DeviceC
 from charter.server.oauth_exchange import TokenExchange
 from charter.server.oauth_federated import FederatedJwt
 from charter.server.oauth_flows import ClientCredentials, Flows, Issuing
-from charter.server.oauth_form import needed, read_form
+from charter.server.oauth_form import read_form
 from charter.server.oauth_http import Answer, Body, Endpoint, answer_of, answer_of_refusal, send_answer
 from charter.server.oauth_mtls import SelfSignedTlsClientAuth, TlsClientAuth
 from charter.server.oauth_parts import TOKEN_PATH, House, Parts
 from charter.server.oauth_public import PublicClient
 from charter.server.oauth_secret import ClientSecretBasic, ClientSecretPost
 from charter.server.oauth_spiffe import SpiffeJwt, SpiffeX509
+from charter.server.oauth_state import StateDoor
 from charter.server.oauth_status import StatusDoor
 
 __all__ = ["ASSERTION_TYPE", "OAuthApp"]
-INTROSPECT_PATH = "/oauth/introspect"
-REVOKE_PATH = "/oauth/revoke"
 JWKS_PATH = "/oauth/jwks"
 AUTHORIZE_PATH = "/oauth/authorize"
 METADATA_PATH = "/.well-known/oauth-authorization-server"
+OPENID_PATH = "/.well-known/openid-configuration"
 _ALIASED = frozenset({"token_endpoint", "introspection_endpoint", "revocation_endpoint"})
 METHODS: tuple[Callable[[Parts], ClientMethod], ...] = (
     PrivateKeyJwt,
@@ -74,6 +72,12 @@ def _installed(parts: Parts) -> Iterator[Callable[[Parts], ClientMethod]]:
         yield from CERTIFICATE_METHODS
 
 
+def _metadata_paths(own_path: str) -> Iterator[str]:
+    """Yield where the metadata of an issuer is that has a path: behind the well-known one (RFC 8414 section 3.1)."""
+    yield METADATA_PATH + own_path
+    yield OPENID_PATH + own_path
+
+
 @dataclass(slots=True)
 class OAuthApp:
     """The ASGI application."""
@@ -85,14 +89,12 @@ class OAuthApp:
     _routes: dict[str, Endpoint] = field(init=False)
 
     def __post_init__(self) -> None:
-        own_path = urlsplit(self.parts.issuer).path  # RFC 8414 section 3.1: it goes behind the well-known path
+        own_path = urlsplit(self.parts.issuer).path
         self.endpoints = (
             Endpoint(AUTHORIZE_PATH, {}, "authorization_endpoint"),  # a page of the console
             Endpoint(TOKEN_PATH, {"POST": self._token}, "token_endpoint"),
-            Endpoint(INTROSPECT_PATH, {"POST": self._introspect}, "introspection_endpoint"),
-            Endpoint(REVOKE_PATH, {"POST": self._revoke}, "revocation_endpoint"),
             Endpoint(JWKS_PATH, {"GET": self._jwks}, "jwks_uri"),
-            Endpoint(METADATA_PATH + own_path, {"GET": self._metadata}),
+            *(Endpoint(path, {"GET": self._metadata}) for path in _metadata_paths(own_path)),
             *self.endpoints,
         )
         self._routes = {endpoint.path: endpoint for endpoint in self.endpoints}
@@ -121,7 +123,8 @@ class OAuthApp:
                 DeviceCode(parts, consented, parts.consents),
             ]
         )
-        return cls(parts, clients, flows, (*Asking(parts, clients).endpoints, *StatusDoor(parts).endpoints))
+        rooms = (StateDoor(parts, clients), Asking(parts, clients), StatusDoor(parts))
+        return cls(parts, clients, flows, tuple(each for room in rooms for each in room.endpoints))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -164,33 +167,6 @@ class OAuthApp:
     async def _token(self, head: Head, receive: Receive) -> Answer:
         form = await read_form(head, receive)
         return Answer(await self.flows.of(form).answer(head, form))
-
-    async def _introspect(self, head: Head, receive: Receive) -> Answer:
-        form = await read_form(head, receive)
-        token = needed(form, "token")
-        client = await self.clients.used(head, form)
-        parts = self.parts
-        found = introspect(parts.live, parts.tokens, token, client, issuer=parts.issuer, at=parts.clock.now())
-        if "chain" in found:
-            proofs = await asyncio.to_thread(parts.actor_proofs, found["chain"]["delegation"])
-            found |= {"actor_proofs": proofs, "actor_proofs_complete": None not in proofs}
-        return Answer(found)
-
-    async def _revoke(self, head: Head, receive: Receive) -> Answer:
-        form = await read_form(head, receive)
-        token = needed(form, "token")
-        client = await self.clients.used(head, form)
-        if token.startswith(REFRESH_PREFIX):
-            await self.parts.writer.awrite(lambda tx: revoke_refresh(cast("ConsentWork", tx), token, client))
-            return Answer({})
-        try:
-            found = self.parts.tokens.read(token, at=self.parts.clock.now())
-        except UnauthenticatedError:
-            return Answer({})  # RFC 7009 section 2.2: a token that means nothing is as good as revoked
-        error = await self.parts.writer.awrite(lambda tx: revoke(tx, found, client, source=head.source))
-        if error is not None:
-            raise error
-        return Answer({})
 
     async def _jwks(self, _head: Head, _receive: Receive) -> Answer:
         keys = self.parts.ring.jwks(self.parts.clock.now())["keys"]

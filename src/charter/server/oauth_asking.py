@@ -23,12 +23,11 @@ from charter.identity.jose import read_json
 from charter.registry.principal import ClientKey
 from charter.registry.registered_client import RegisteredClient
 from charter.server.gateway_http import Head, Receive, read_body
-from charter.server.oauth_clients import Clients
+from charter.server.oauth_clients import PUBLIC, Clients
 from charter.server.oauth_flows import check_no_scope
 from charter.server.oauth_form import needed, read_form
 from charter.server.oauth_http import Answer, Endpoint
 from charter.server.oauth_parts import Parts
-from charter.server.oauth_public import METHOD
 
 DEVICE_PATH = "/oauth/device"
 REGISTER_PATH = "/oauth/register"
@@ -99,7 +98,7 @@ class Asking:
                 "client_id_issued_at": int(parts.clock.now().timestamp()),
                 "client_name": made.name,
                 "redirect_uris": list(made.redirects),
-                "token_endpoint_auth_method": METHOD,
+                "token_endpoint_auth_method": PUBLIC,
                 "grant_types": sorted(_GRANTS),
                 "response_types": ["code"],
             },
@@ -137,7 +136,7 @@ def _checked(said: dict[str, Any]) -> str:
     if not isinstance(name, str) or not name.isprintable() or len(name) > MAX_NAME:
         raise MalformedError(ErrorCode.BAD_METADATA, f"`client_name` is no text of at most {MAX_NAME} characters")
     is_granted = isinstance(asked, list) and all(isinstance(each, str) and each in _GRANTS for each in asked)
-    if said.get("token_endpoint_auth_method", METHOD) != METHOD or not is_granted:
+    if said.get("token_endpoint_auth_method", PUBLIC) != PUBLIC or not is_granted:
         raise MalformedError(
             ErrorCode.BAD_METADATA,
             "only public clients register here, for authorization_code and refresh_token",

@@ -5,6 +5,7 @@ client with the key that its token shall be bound to.
 
 INVARIANT: too many failures of one source, or of one client there, are answered by 429 before any method looks at the
 request; what a stranger gets wrong is counted, not written.
+INVARIANT: what a client gets right is counted too, so that one in a loop does not keep the writer from the others.
 INVARIANT: a request proves its client in one way or not at all (RFC 6749 section 2.3).
 """
 
@@ -23,6 +24,7 @@ from charter.server.gateway_http import Head
 from charter.server.oauth_form import Form
 from charter.server.oauth_parts import Parts
 
+PUBLIC = "none"  # the method of a client that proves nothing (RFC 7591 section 2)
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
@@ -86,6 +88,8 @@ class Clients:
             if method is None:
                 raise _unproven(asked)
             client = await method.authenticate(asked)
+            if client.method != PUBLIC:  # anybody can say such a name, and would slow its people down
+                self._parts.pace.take(client.principal_id)
             return Authenticated(client, self._bound_to(head))
         except UnauthenticatedError as err:
             if err.code is not ErrorCode.NONCE_NEEDED:  # who asks for the first time cannot have one

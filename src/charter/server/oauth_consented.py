@@ -19,7 +19,7 @@ from typing import cast
 
 from charter.core.errors import CharterError, ConflictError, DeniedError, ErrorCode, UnavailableError
 from charter.identity.asking import Consents
-from charter.identity.bearer import Client
+from charter.identity.bearer import Binding, Client
 from charter.identity.consent import (
     REFRESH_PREFIX,
     ConsentCode,
@@ -153,6 +153,7 @@ class AuthorizationCode:
             form.get("redirect_uri"),
             form.get("code_verifier"),
             form.get("resource"),
+            who.bound_to.thumbprint if who.bound_to and who.bound_to.binding is Binding.JKT else None,
         )
         return await self._consented.answer(who, held_by_code(self._parts, who, pickup, self.grant_type), head, form)
 

@@ -20,6 +20,7 @@ from charter.identity.dpop import ProofMemory
 from charter.identity.failures import Failures
 from charter.identity.foreign import ForeignKey
 from charter.identity.keys import KeyRing
+from charter.identity.pace import Pace
 from charter.identity.status_list import StatusLists
 from charter.identity.tokens import AccessTokens
 from charter.identity.work import IdentityWork
@@ -118,6 +119,7 @@ class House(Protocol):
     trust: Any
     consents: Any
     statuses: StatusLists
+    pace: Pace
     clock: Clock
     entropy: Entropy
 
@@ -140,6 +142,7 @@ class Parts:
     consents_kept: ConsentReader
     actor_proofs: Callable[[str], list[str | None]]  # of the chain that a delegation ends, newest first
     statuses: StatusLists
+    pace: Pace  # of each client
     clock: Clock
     entropy: Entropy
     token_seconds: int = TOKEN_SECONDS
@@ -176,6 +179,7 @@ class Parts:
             consents_kept=lambda question: house.database.read(lambda tx: question(tx.consents)),
             actor_proofs=lambda last: house.database.read(lambda tx: tx.delegations.proofs(last)),
             statuses=house.statuses,
+            pace=house.pace,
             clock=house.clock,
             entropy=house.entropy,
             token_seconds=house.settings.token_seconds,

@@ -9,10 +9,9 @@ from __future__ import annotations
 from charter.core.errors import CharterError, ErrorCode, UnauthenticatedError
 from charter.identity.asking_client import AskingClient, asking_client
 from charter.identity.bearer import Client
-from charter.server.oauth_clients import Asked, has_secret
+from charter.server.oauth_clients import PUBLIC, Asked, has_secret
 from charter.server.oauth_parts import Parts
 
-METHOD = "none"
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 CONSENTED = frozenset({"authorization_code", "refresh_token", DEVICE_CODE})
 
@@ -20,7 +19,7 @@ CONSENTED = frozenset({"authorization_code", "refresh_token", DEVICE_CODE})
 class PublicClient:
     """`none`: the client says who it is, and what it holds of a person's consent does the rest."""
 
-    name = METHOD
+    name = PUBLIC
     signing_algorithms: tuple[str, ...] = ()
 
     def __init__(self, parts: Parts) -> None:
@@ -48,7 +47,7 @@ class PublicClient:
             raise UnauthenticatedError(
                 ErrorCode.BAD_CLIENT, "there is no such client", help="its charter must name it: credential.client"
             )
-        return Client(found.principal.id, METHOD, found.credential.thumbprint)
+        return Client(found.principal.id, PUBLIC, found.credential.thumbprint)
 
     def _found(self, asked: Asked) -> AskingClient | None:
         try:
