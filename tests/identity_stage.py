@@ -28,7 +28,6 @@ from charter.bootstrap.transaction import HouseTransaction
 from charter.core.canonical import canonical
 from charter.core.entropy import Entropy
 from charter.core.keys import Signer
-from charter.identity.clients import ClientAuthenticator
 from charter.identity.credential import register_key, required
 from charter.identity.envelope import Envelope
 from charter.identity.failures import Failures
@@ -139,7 +138,6 @@ class Stage:
     entropy: Entropy
     failures: Failures
     tokens: AccessTokens
-    clients: ClientAuthenticator
 
     def add(self, *principals: Principal) -> None:
         """Register principals."""
@@ -207,7 +205,6 @@ def a_stage(
         database.write(ring.ensure)
         live.systems |= {name: a_record(name) for name in ("payments", "ledger")}
         tokens = AccessTokens(ring, ISSUER)
-        clients = ClientAuthenticator(live, ISSUER, (TOKEN_ENDPOINT,))
-        stage = Stage(database, live, ring, envelope, clock, entropy, Failures(clock), tokens, clients)
+        stage = Stage(database, live, ring, envelope, clock, entropy, Failures(clock), tokens)
         stage.add(*(a_principal(name) for name in names or ("refund-agent", "ledger-agent")))
         yield stage

@@ -42,6 +42,7 @@ MORE: dict[str, Callable[[], dict[str, Any]]] = {
     "core.values.parse_line": lambda: {"what": "reason", "longest": 100},
     "identity.dpop.read_proof": lambda: {"method": "POST", "url": "http://127.0.0.1/x", "at": AT, "token": "t"},
     "identity.jose.parse_compact": lambda: {"what": "the token", "members": frozenset({"alg", "kid"})},
+    "identity.jose.split_compact": lambda: {"what": "the token", "limit": 8192},
     "policy.guardrail.parse_guardrails": lambda: {"path": "guardrails/x.cedar", "engine": CedarEngine()},
     "policy.own.parse_own": lambda: {"principal": "refund-agent", "engine": CedarEngine()},
     "policy.statement.split_statements": lambda: {"path": "guardrails/x.cedar"},

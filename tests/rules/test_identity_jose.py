@@ -51,7 +51,7 @@ def test_what_is_signed_verifies_and_reads_back() -> None:
         ("a.b.c.d", "is not three parts"),
         ("ä.b.c", "is not three parts"),
         ("e30.e30.", ""),
-        (framed("{}", "{}") + "=", "is no base64url in its one form"),
+        (framed("{}", "{}") + "=", "is no base64url, or is padded"),
         (framed("[]", "{}"), "is no JSON object"),
         (framed("{}", "1"), "is no JSON object"),
         (framed("{", "{}"), "is no JSON"),

@@ -23,7 +23,7 @@ from charter.core.canonical import digest
 from charter.core.errors import CharterError, ErrorCode, UnauthenticatedError
 from charter.identity.bearer import Client, UsedAssertion
 from charter.identity.credential import ReadyKeys
-from charter.identity.jose import Compact, parse_compact, verify_compact
+from charter.identity.jose import Compact, check_members, verify_compact
 from charter.registry.principal import ClientKey, LiveEstate, Principal
 from charter.registry.standing import Standing
 
@@ -34,7 +34,7 @@ ALGORITHMS = ("ES256", "EdDSA", "Ed25519")
 _HEADER = frozenset({"alg", "typ", "kid"})
 _TYPES = frozenset({"jwt", "client-authentication+jwt"})
 _JTI = re.compile(r"[\x21-\x7e]{1,256}")
-_WHAT = "the client assertion"
+WHAT = "the client assertion"
 _UNKNOWN = "there is no such client, or the assertion is not signed with a key of its own"
 
 
@@ -59,16 +59,16 @@ class ClientAuthenticator:
     token_endpoints: tuple[str, ...]  # the addresses it is known by
     _keys: ReadyKeys = field(default_factory=ReadyKeys)
 
-    def authenticate(self, assertion: str, *, client_id: str | None, at: dt.datetime) -> Client:
-        """Return the client that `assertion` proves; `client_id` is the request's own parameter, if it has one.
+    def authenticate(self, parts: Compact, *, client_id: str | None, at: dt.datetime) -> Client:
+        """Return the client that an assertion proves; `client_id` is the request's own parameter, if it has one.
 
         Raises:
             UnauthenticatedError: it proves none; the message says why.
         """
         try:
-            parts = parse_compact(assertion, _WHAT, members=_HEADER)
+            check_members(parts, WHAT, _HEADER)
         except CharterError as err:
-            raise _refusal(err.detail) from err
+            raise refusal(err.detail) from err
         self._check_header(parts)
         principal, key = self._signer_of(parts)
         self._check_claims(parts.claims, at)
@@ -78,34 +78,31 @@ class ClientAuthenticator:
         until = int(parts.claims["exp"]) + SKEW_SECONDS + 1
         return Client(principal.id, METHOD, key.thumbprint, UsedAssertion(digest(jti.encode()), until))
 
-    def claimed(self, assertion: str) -> str:
+    def claimed(self, parts: Compact) -> str:
         """Return the id of the known principal that an unverified assertion claims to be, or nothing."""
-        try:
-            subject = parse_compact(assertion, _WHAT, members=_HEADER).claims.get("sub")
-        except CharterError:
-            return ""
+        subject = parts.claims.get("sub")
         principal = client_named(self.live, subject) if isinstance(subject, str) else None
         return principal.id if principal else ""
 
     def _check_header(self, parts: Compact) -> None:
         if parts.header.get("alg") not in ALGORITHMS:
-            _refuse(f"{_WHAT} must be signed with {' or '.join(ALGORITHMS[:2])}")
+            _refuse(f"{WHAT} must be signed with {' or '.join(ALGORITHMS[:2])}")
         kind = parts.header.get("typ", "JWT")
         if not isinstance(kind, str) or kind.lower() not in _TYPES:
-            _refuse(f"{_WHAT} is of the type {str(kind)[:40]!a}, which is for another purpose")
+            _refuse(f"{WHAT} is of the type {str(kind)[:40]!a}, which is for another purpose")
         if not isinstance(parts.header.get("kid", ""), str):
-            _refuse(f"{_WHAT} has a `kid` that is no text")
+            _refuse(f"{WHAT} has a `kid` that is no text")
 
     def _signer_of(self, parts: Compact) -> tuple[Principal, ClientKey]:
         """Return whose assertion it is, and the key that signed it."""
         subject = parts.claims.get("sub")
         if not isinstance(subject, str) or parts.claims.get("iss") != subject:
-            _refuse(f"{_WHAT} must name the client as both `iss` and `sub`")
+            _refuse(f"{WHAT} must name the client as both `iss` and `sub`")
         principal = client_named(self.live, subject)
         if principal is not None:
             for key in self._candidates(principal, parts.header.get("kid")):
                 try:
-                    verify_compact(parts, self._keys.of(key), _WHAT)
+                    verify_compact(parts, self._keys.of(key), WHAT)
                 except CharterError:
                     continue
                 return principal, key
@@ -123,38 +120,39 @@ class ClientAuthenticator:
         if isinstance(audience, list) and len(audience) == 1:
             (audience,) = audience
         if not isinstance(audience, str) or audience not in (self.issuer, *self.token_endpoints):
-            _refuse(f"{_WHAT} must be made out to `{self.token_endpoints[0]}` or `{self.issuer}`, and to nobody else")
+            _refuse(f"{WHAT} must be made out to `{self.token_endpoints[0]}` or `{self.issuer}`, and to nobody else")
         self._check_time(claims, at.timestamp())
         jti = claims.get("jti")
         if not isinstance(jti, str) or not _JTI.fullmatch(jti):
-            _refuse(f"{_WHAT} must have a `jti` of 1 to 256 printable ASCII characters")
+            _refuse(f"{WHAT} must have a `jti` of 1 to 256 printable ASCII characters")
 
     def _check_time(self, claims: dict[str, Any], now: float) -> None:
         expires, begins, issued = (_seconds(claims, name) for name in ("exp", "nbf", "iat"))
         if expires is None:
-            _refuse(f"{_WHAT} must have an `exp`")
+            _refuse(f"{WHAT} must have an `exp`")
         if now >= expires + SKEW_SECONDS:
-            _refuse(f"{_WHAT} has expired; check this machine's clock")
+            _refuse(f"{WHAT} has expired; check this machine's clock")
         if expires > now + MAX_ASSERTION_SECONDS + SKEW_SECONDS:
-            _refuse(f"{_WHAT} is valid for more than {MAX_ASSERTION_SECONDS} seconds")
+            _refuse(f"{WHAT} is valid for more than {MAX_ASSERTION_SECONDS} seconds")
         if any(value is not None and value > now + SKEW_SECONDS for value in (begins, issued)):
-            _refuse(f"{_WHAT} is not valid yet; check this machine's clock")
+            _refuse(f"{WHAT} is not valid yet; check this machine's clock")
         if issued is not None and issued < now - MAX_ASSERTION_SECONDS - SKEW_SECONDS:
-            _refuse(f"{_WHAT} was made more than {MAX_ASSERTION_SECONDS} seconds ago")
+            _refuse(f"{WHAT} was made more than {MAX_ASSERTION_SECONDS} seconds ago")
 
 
 def _seconds(claims: dict[str, Any], name: str) -> int | None:
     value = claims.get(name)
     if value is not None and (type(value) is not int or not 0 <= value < 2**40):
-        _refuse(f"{_WHAT} has a `{name}` that is no whole number of seconds since 1970")
+        _refuse(f"{WHAT} has a `{name}` that is no whole number of seconds since 1970")
     return value
 
 
 def _refuse(why: str) -> NoReturn:
-    raise _refusal(why)
+    raise refusal(why)
 
 
-def _refusal(why: str) -> UnauthenticatedError:
+def refusal(why: str) -> UnauthenticatedError:
+    """Return the error of an assertion that proves no client."""
     return UnauthenticatedError(
         ErrorCode.BAD_CLIENT, why, help="sign a fresh assertion with the client's own key, as charter token does"
     )

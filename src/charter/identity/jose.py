@@ -11,7 +11,6 @@ Keys and signatures are joserfc's and cryptography's; only the frame around them
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hashlib
 import json
@@ -31,6 +30,8 @@ _MAX_DIGITS = 20
 _ES256 = JWSRegistry.algorithms["ES256"]
 _EDDSA = JWSRegistry.algorithms["EdDSA"]
 _COORDINATE_CHARACTERS = 43  # 32 bytes in base64url
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+_FROM_URL = bytes.maketrans(b"-_+/=", b"+/***")  # what has no place in base64url becomes what has none in base64
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _REQUIRED = {"EC": ("crv", "kty", "x", "y"), "OKP": ("crv", "kty", "x")}
 _CURVES = {"EC": "P-256", "OKP": "Ed25519"}
@@ -116,6 +117,17 @@ def parse_compact(text: str, what: str, *, members: frozenset[str], limit: int =
     Raises:
         MalformedError: it has another form.
     """
+    parts = split_compact(text, what, limit=limit)
+    check_members(parts, what, members)
+    return parts
+
+
+def split_compact(text: str, what: str, *, limit: int) -> Compact:
+    """Return the parts of a compact JWS, for whoever is yet to say which header members it may have.
+
+    Raises:
+        MalformedError: it has another form.
+    """
     if len(text) > limit:
         _refuse(what, f"is longer than {limit} characters", ErrorCode.TOO_LARGE)
     if not text.isascii() or text.count(".") != 2:  # noqa: PLR2004 - header, payload, signature
@@ -127,10 +139,18 @@ def parse_compact(text: str, what: str, *, members: frozenset[str], limit: int =
         raw = decode_base64url(signature)
     except ValueError as err:
         raise _malformed(what, f"cannot be read: {err}") from err
-    extra = sorted(header.keys() - members)
+    return Compact(header, claims, signed.encode(), raw)
+
+
+def check_members(parts: Compact, what: str, members: frozenset[str]) -> None:
+    """Check that the header holds no member but `members`.
+
+    Raises:
+        MalformedError: it does.
+    """
+    extra = sorted(parts.header.keys() - members)
     if extra:
         _refuse(what, f"has the header member {extra[0][:40]!a}, which has no place there")
-    return Compact(header, claims, signed.encode(), raw)
 
 
 def verify_compact(parts: Compact, key: PublicKey, what: str) -> None:
@@ -154,7 +174,7 @@ def sign_compact(header: Mapping[str, str], claims: Mapping[str, Any], key: ECKe
 
 def encode_base64url(data: bytes) -> str:
     """Return base64url without padding (RFC 7515 section 2)."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+    return binascii.b2a_base64(data, newline=False).translate(_TO_URL).rstrip(b"=").decode()
 
 
 def decode_base64url(text: str) -> bytes:
@@ -163,11 +183,13 @@ def decode_base64url(text: str) -> bytes:
     Raises:
         ValueError: `text` is none.
     """
+    over = len(text) % 4
     try:
-        data = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        plain = text.encode("ascii").translate(_FROM_URL) + b"=" * (-over % 4)
+        data = binascii.a2b_base64(plain, strict_mode=True)
     except (binascii.Error, UnicodeEncodeError) as err:
-        raise ValueError("a part is no base64url") from err
-    if encode_base64url(data) != text:
+        raise ValueError("a part is no base64url, or is padded") from err
+    if over and encode_base64url(data[1 - over :]) != text[-over:]:  # bits of the last character that mean nothing
         raise ValueError("a part is no base64url in its one form")
     return data
 

@@ -11,15 +11,18 @@ INVARIANT: a request proves its client in one way or not at all (RFC 6749 sectio
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from charter.core.errors import ErrorCode, MalformedError, UnauthenticatedError
 from charter.identity.bearer import Binding, Client, Confirmation
 from charter.identity.certificate import thumbprint_of_certificate
-from charter.identity.clients import METHOD, ClientAuthenticator
+from charter.identity.clients import METHOD, WHAT, ClientAuthenticator, refusal
 from charter.identity.dpop import read_proof
-from charter.identity.foreign import is_foreign
+from charter.identity.foreign import MAX_FOREIGN, is_foreign
 from charter.identity.issuance import replayed, use_assertion
+from charter.identity.jose import MAX_COMPACT, Compact, split_compact
 from charter.server.gateway_http import Head
 from charter.server.oauth_form import Form
 from charter.server.oauth_parts import Parts
@@ -28,11 +31,23 @@ PUBLIC = "none"  # the method of a client that proves nothing (RFC 7591 section 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
-class Asked(NamedTuple):
+@dataclass
+class Asked:
     """A request, as far as a client can prove itself by it."""
 
     head: Head
     form: Form
+
+    @cached_property
+    def assertion(self) -> Compact | MalformedError | None:
+        """Its assertion of RFC 7523, taken apart once for all who look at it, or what is wrong with that."""
+        text = self.form.get("client_assertion")
+        if text is None or self.form.get("client_assertion_type") != ASSERTION_TYPE:
+            return None
+        try:
+            return split_compact(text, WHAT, limit=MAX_FOREIGN)
+        except MalformedError as err:
+            return err
 
 
 class ClientMethod(Protocol):
@@ -80,11 +95,15 @@ class Clients:
             ThrottledError: too many failed from there.
         """
         asked = Asked(head, form)
-        method = next((method for method in self.methods if method.fits(asked)), None)
+        fitting = [method for method in self.methods if method.fits(asked)]
+        method = fitting[0] if fitting else None
         claimed = method.claimed(asked) if method else ""
         self._parts.failures.check(head.source, claimed)
         try:
-            self._check_single(asked)
+            if len(fitting) > 1:
+                raise MalformedError(
+                    ErrorCode.BAD_REQUEST, "the client authenticates in more than one way", help="use one (RFC 6749)"
+                )
             if method is None:
                 raise _unproven(asked)
             client = await method.authenticate(asked)
@@ -109,12 +128,6 @@ class Clients:
             raise replayed()
         return client
 
-    def _check_single(self, asked: Asked) -> None:
-        if sum(method.fits(asked) for method in self.methods) > 1:
-            raise MalformedError(
-                ErrorCode.BAD_REQUEST, "the client authenticates in more than one way", help="use one (RFC 6749)"
-            )
-
     def _bound_to(self, head: Head) -> Confirmation | None:
         """Return the key that the token shall be bound to: that of a DPoP proof, else that of the connection."""
         if "dpop" not in head.headers:
@@ -137,21 +150,28 @@ class PrivateKeyJwt:
         self._assertions = ClientAuthenticator(parts.live, parts.issuer, parts.token_endpoints)
 
     def fits(self, asked: Asked) -> bool:
-        """Return whether the request has an assertion, and no secret."""
-        assertion = asked.form.get("client_assertion")
-        is_typed = asked.form.get("client_assertion_type") == ASSERTION_TYPE
-        is_own = assertion is not None and is_typed and not has_secret(asked)
-        return is_own and not is_foreign(self._parts.live, asked.form["client_assertion"])
+        """Return whether the request has an assertion that no issuer we trust says it signed, and no secret."""
+        found = asked.assertion
+        if found is None or has_secret(asked):
+            return False
+        return not isinstance(found, Compact) or not is_foreign(self._parts.live, found)
 
     def claimed(self, asked: Asked) -> str:
         """Return whose assertion it says it is."""
-        return self._assertions.claimed(asked.form.get("client_assertion", ""))
+        return self._assertions.claimed(asked.assertion) if isinstance(asked.assertion, Compact) else ""
 
     async def authenticate(self, asked: Asked) -> Client:
-        """Return the client whose assertion it is."""
-        return self._assertions.authenticate(
-            asked.form["client_assertion"], client_id=asked.form.get("client_id"), at=self._parts.clock.now()
-        )
+        """Return the client whose assertion it is.
+
+        Raises:
+            UnauthenticatedError: it proves none.
+        """
+        found = asked.assertion
+        if not isinstance(found, Compact):
+            raise refusal(found.detail if found else f"{WHAT} is missing")
+        if len(asked.form["client_assertion"]) > MAX_COMPACT:
+            raise refusal(f"{WHAT} is longer than {MAX_COMPACT} characters")
+        return self._assertions.authenticate(found, client_id=asked.form.get("client_id"), at=self._parts.clock.now())
 
 
 def has_secret(asked: Asked) -> bool:

@@ -15,12 +15,13 @@ from typing import NoReturn
 from charter.core.errors import ErrorCode, UnauthenticatedError
 from charter.identity.bearer import Client
 from charter.identity.clients import client_named
-from charter.identity.foreign import ForeignToken, check_claims, is_foreign, read_foreign, verify_foreign
+from charter.identity.foreign import ForeignToken, check_claims, foreign_of, is_foreign, verify_foreign
+from charter.identity.jose import Compact
 from charter.registry.declared import FEDERATED
 from charter.registry.issuer import TrustedIssuer
 from charter.registry.principal import ClientKey, LiveEstate, Principal
 from charter.registry.standing import Standing
-from charter.server.oauth_clients import ASSERTION_TYPE, Asked
+from charter.server.oauth_clients import Asked
 from charter.server.oauth_parts import Parts
 
 METHOD = "federated_jwt"
@@ -37,9 +38,7 @@ class FederatedJwt:
 
     def fits(self, asked: Asked) -> bool:
         """Return whether the request's assertion says that a trusted issuer signed it."""
-        if asked.form.get("client_assertion_type") != ASSERTION_TYPE or "client_assertion" not in asked.form:
-            return False
-        return is_foreign(self._parts.live, asked.form["client_assertion"])
+        return isinstance(asked.assertion, Compact) and is_foreign(self._parts.live, asked.assertion)
 
     def claimed(self, asked: Asked) -> str:
         """Return the id of the principal that `client_id` names, if there is one."""
@@ -54,7 +53,9 @@ class FederatedJwt:
             UnavailableError: its issuer's keys cannot be had.
         """
         parts = self._parts
-        token = read_foreign(asked.form["client_assertion"])
+        if not isinstance(asked.assertion, Compact):
+            _refuse("the assertion is no token", "send the platform's token as it is")
+        token = foreign_of(asked.assertion)
         key, issuer = self._credential(asked, token)
         audiences = (parts.issuer, *parts.token_endpoints)
         keys = await parts.issuer_keys.of(issuer, token.key_id)
