@@ -39,7 +39,7 @@ def svid(stage: Stage, trust: Trust, life: dt.timedelta = SVID_LIFE) -> list[byt
     public = p256_key(new_p256_secret(stage.entropy)).public_key()
     name = SpiffeId(TRUST_DOMAIN, "/production/agent/refund-agent")
     plan = SvidPlan(name, public, 1, now, min(now + life, issuer.ends), Origin("c" * 43, 3))
-    return [sign_svid(plan, issuer.certificate, issuer.key), issuer.der]
+    return [sign_svid(plan, issuer.form, issuer.key), issuer.der]
 
 
 def check(stage: Stage, trust: Trust, chain: list[bytes]) -> Origin | None:

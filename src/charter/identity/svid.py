@@ -13,6 +13,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -38,6 +39,7 @@ from charter.registry.standing import Refusal
 JWT_LIFE = dt.timedelta(minutes=5)
 MAX_AUDIENCES = 8
 MAX_AUDIENCE = 512  # characters
+_id_of = lru_cache(maxsize=16_384)(SpiffeId.parse)  # the same principals come again every half hour
 
 
 class SvidWork(Transaction, Protocol):
@@ -58,7 +60,7 @@ class X509Planned:
 
     def sign(self) -> tuple[bytes, bytes]:
         """Return the chain in DER: the SVID, and the intermediate that signed it."""
-        return sign_svid(self.plan, self.issuer.certificate, self.issuer.key), self.issuer.der
+        return sign_svid(self.plan, self.issuer.form, self.issuer.key), self.issuer.der
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def plan_x509(
     begins = tx.at.replace(microsecond=0)
     ends = min(_ends(principal, begins + SVID_LIFE), issuer.ends)
     plan = SvidPlan(
-        SpiffeId.parse(principal.spiffe_id),
+        _id_of(principal.spiffe_id),
         public,
         serial_number(entropy),
         begins,
@@ -161,7 +163,7 @@ def _may_have(tx: SvidWork, known: Attested, trust: Trust) -> Principal | Refusa
     if stopped is not None:
         return stopped
     principal = tx.live.principals[known.principal_id]
-    if SpiffeId.parse(principal.spiffe_id).trust_domain != trust.trust_domain:
+    if _id_of(principal.spiffe_id).trust_domain != trust.trust_domain:
         return Refusal(
             principal.name,
             f"`{principal.spiffe_id}` is not of the trust domain `{trust.trust_domain}`",

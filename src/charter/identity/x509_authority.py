@@ -33,7 +33,7 @@ from charter.core.work import Transaction
 from charter.evidence.entry import Draft, EntryKind
 from charter.identity.keys import KeyState, new_p256_secret, p256_key
 from charter.identity.sealing import Sealer
-from charter.identity.x509_profile import AuthorityPlan, key_id_of, p256_of, serial_number, sign_authority
+from charter.identity.x509_profile import AuthorityPlan, key_id_of, p256_of, serial_number, sign_authority, svid_form
 
 SVID_LIFE = dt.timedelta(hours=1)
 ROOT_LIFE = dt.timedelta(days=730)
@@ -104,6 +104,7 @@ class Issuer:
     certificate: x509.Certificate
     der: bytes  # of the certificate: it travels with each SVID
     key: ec.EllipticCurvePrivateKey = field(repr=False)
+    form: x509.CertificateBuilder = field(repr=False)  # what stands in everything it signs
 
     @property
     def ends(self) -> dt.datetime:
@@ -299,7 +300,8 @@ class Authorities:
         issuer = None
         if intermediate is not None:
             key = self._open(intermediate)
-            issuer = Issuer(intermediate.id, certificate_of(intermediate), intermediate.certificate, key)
+            own = certificate_of(intermediate)
+            issuer = Issuer(intermediate.id, own, intermediate.certificate, key, svid_form(own))
         return _Reading(roots, tuple(certificate_of(each) for each in roots), intermediate, issuer)
 
 

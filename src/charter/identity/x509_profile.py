@@ -94,21 +94,27 @@ def sign_authority(
     )
 
 
-def sign_svid(plan: SvidPlan, issuer: x509.Certificate, signer: ec.EllipticCurvePrivateKey) -> bytes:
-    """Return the X.509-SVID that `plan` describes, in DER (X509-SVID sections 2 to 4)."""
-    builder = (
+def svid_form(issuer: x509.Certificate) -> x509.CertificateBuilder:
+    """Return what stands in every X.509-SVID that `issuer` signs (X509-SVID sections 2 to 4)."""
+    return (
         x509.CertificateBuilder()
         .subject_name(x509.Name([]))
         .issuer_name(issuer.subject)
-        .public_key(plan.public)
-        .serial_number(plan.serial)
-        .not_valid_before(plan.begins - EARLY)
-        .not_valid_after(plan.ends)
         .add_extension(_LEAF, critical=True)
         .add_extension(_LEAF_USAGE, critical=True)
         .add_extension(_TLS, critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(p256_of(issuer)), critical=False)
+    )
+
+
+def sign_svid(plan: SvidPlan, form: x509.CertificateBuilder, signer: ec.EllipticCurvePrivateKey) -> bytes:
+    """Return the X.509-SVID that `plan` describes, in DER; `form` is its issuer's."""
+    builder = (
+        form.public_key(plan.public)
+        .serial_number(plan.serial)
+        .not_valid_before(plan.begins - EARLY)
+        .not_valid_after(plan.ends)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(plan.public), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
         .add_extension(_names(plan.spiffe_id), critical=True)
     )
     if plan.origin is not None:
