@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -88,3 +89,22 @@ def test_the_commands_say_what_charters_ask_for_and_what_is_wrong(tmp_path: Path
 
 
 pytestmark = pytest.mark.timeout(240)
+
+
+def test_doctor_names_a_trust_domain_that_does_not_answer(tmp_path: Path) -> None:
+    home = an_estate(tmp_path / "home", "home.example")
+    with home.up():
+        healthy = trust_check(home.ask("doctor"))
+        assert healthy["ok"]
+        assert healthy["found"].startswith("home.example, bundle 1, ")
+        words = ["partner.example", "--url", "https://127.0.0.1:9/bundle", "--network", "127.0.0.0/8"]
+        assert home.ask("federation", "add", *words)["failure"]
+        broken = trust_check(home.ask("doctor", expect=1))
+        assert not broken["ok"]
+        assert "`partner.example`: " in broken["found"]
+        home.charter("federation", "remove", "partner.example", "--reason", "it never answered")
+        assert trust_check(home.ask("doctor"))["ok"]
+
+
+def trust_check(answer: dict[str, Any]) -> dict[str, Any]:
+    return next(each for each in answer["checks"] if each["name"] == "trust domain")

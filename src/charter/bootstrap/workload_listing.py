@@ -59,6 +59,18 @@ def bundle(house: House) -> dict[str, Any]:
     return {"trust_domain": house.trust.trust_domain, "bundle": house.trust.own.document()}
 
 
+def trust(house: House) -> dict[str, Any]:
+    """Return how our trust domain stands: what its bundle holds, and until when the authority that signs can."""
+    own = house.trust.own
+    return {
+        "trust_domain": house.trust.trust_domain,
+        "sequence": own.sequence,
+        "x509_authorities": len(own.x509_authorities),
+        "jwt_authorities": len(own.jwt_authorities),
+        "issuer_ends": rfc3339(house.trust.authorities.issuer().ends),
+    }
+
+
 def _svid(entry: dict[str, Any]) -> dict[str, Any]:
     body = entry["body"]
     ends = body["expires"]

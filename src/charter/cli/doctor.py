@@ -49,6 +49,7 @@ def _checks(context: Context) -> Iterator[Check]:
         return  # whatever follows is asked of it
     yield _attempt("keys at rest", "see docs/operating.md, Keys at rest", lambda: _seals(context))
     yield _attempt("vault", "charter vault ls says how", lambda: _vault(context))
+    yield _attempt("trust domain", "see docs/spiffe.md", lambda: _trust(context))
     yield _attempt(
         "leases",
         "charter leases ls shows each with its error; docs/leases.md says what to do",
@@ -135,6 +136,19 @@ def _vault(context: Context) -> tuple[bool, str]:
         for system in set(secret["moved"]) & set(secret["used_by"]):
             return False, f"`{system}` leads elsewhere than when `{secret['name']}` was bound to it"
     return True, f"{counted(len(found['secrets']), 'secret')}, {len(found['connections'])} connected people"
+
+
+def _trust(context: Context) -> tuple[bool, str]:
+    """Ask for our authorities, and whether the trust domains we federate with answer."""
+    found, others = context.control.get("/v1/trust"), context.control.get("/v1/federations")["federations"]
+    told = (
+        f"{found['trust_domain']}, bundle {found['sequence']}, "
+        f"{counted(found['x509_authorities'], 'root')}, {counted(len(others), 'federation')}"
+    )
+    for each in others:
+        if not each["is_trusted"] or each["failure"]:
+            return False, f"{told}; `{each['trust_domain']}`: {each['failure'] or 'its bundle was not had yet'}"
+    return True, told
 
 
 def _leases(context: Context) -> tuple[bool, str]:

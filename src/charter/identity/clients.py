@@ -68,7 +68,7 @@ class ClientAuthenticator:
         try:
             check_members(parts, WHAT, _HEADER)
         except CharterError as err:
-            raise refusal(err.detail) from err
+            raise no_client(err.detail) from err
         self._check_header(parts)
         principal, key = self._signer_of(parts)
         self._check_claims(parts.claims, at)
@@ -148,10 +148,10 @@ def _seconds(claims: dict[str, Any], name: str) -> int | None:
 
 
 def _refuse(why: str) -> NoReturn:
-    raise refusal(why)
+    raise no_client(why)
 
 
-def refusal(why: str) -> UnauthenticatedError:
+def no_client(why: str) -> UnauthenticatedError:
     """Return the error of an assertion that proves no client."""
     return UnauthenticatedError(
         ErrorCode.BAD_CLIENT, why, help="sign a fresh assertion with the client's own key, as charter token does"

@@ -82,6 +82,12 @@ async def show_bundle(request: Request) -> dict[str, Any]:
     return workload_listing.bundle(house_of(request))
 
 
+@trust.get("/trust")
+async def show_trust(request: Request) -> dict[str, Any]:
+    """How our trust domain stands."""
+    return workload_listing.trust(house_of(request))
+
+
 @trust.get("/federations")
 async def list_federations(request: Request) -> dict[str, Any]:
     """The trust domains we federate with."""

@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol
 from charter.core.errors import ErrorCode, MalformedError, UnauthenticatedError
 from charter.identity.bearer import Binding, Client, Confirmation
 from charter.identity.certificate import thumbprint_of_certificate
-from charter.identity.clients import METHOD, WHAT, ClientAuthenticator, refusal
+from charter.identity.clients import METHOD, WHAT, ClientAuthenticator, no_client
 from charter.identity.dpop import read_proof
 from charter.identity.foreign import MAX_FOREIGN, is_foreign
 from charter.identity.issuance import replayed, use_assertion
@@ -168,9 +168,9 @@ class PrivateKeyJwt:
         """
         found = asked.assertion
         if not isinstance(found, Compact):
-            raise refusal(found.detail if found else f"{WHAT} is missing")
+            raise no_client(found.detail if found else f"{WHAT} is missing")
         if len(asked.form["client_assertion"]) > MAX_COMPACT:
-            raise refusal(f"{WHAT} is longer than {MAX_COMPACT} characters")
+            raise no_client(f"{WHAT} is longer than {MAX_COMPACT} characters")
         return self._assertions.authenticate(found, client_id=asked.form.get("client_id"), at=self._parts.clock.now())
 
 
