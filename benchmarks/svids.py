@@ -30,7 +30,7 @@ from charter.bootstrap.workload import Workloads
 from charter.config import Settings
 from charter.identity.bearer import Attested
 
-CLIENTS = 2_000  # so that none is given more than its pace
+CLIENTS = 400  # so that none is given more than its pace
 ROUNDS = 5
 AT_ONCE = (1, 16, 64)
 AUDIENCES = ("https://ledger.example",)

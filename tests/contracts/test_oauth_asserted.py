@@ -12,6 +12,7 @@ import pytest
 from charter.bootstrap import authority
 from charter.gateway.pipeline import Admitted, Refused
 from charter.identity.asserted import GRANT_TYPE, TYPE
+from charter.registry.directory import Person
 from charter.registry.standing import Move
 from delegations import MARIA
 from identity_stage import ISSUER, PAYMENTS
@@ -121,6 +122,29 @@ def test_an_assertion_that_says_something_else_is_refused(
     answer = ask(lending, an_assertion(lending, provider, **changed))
     assert (answer.status, answer.body["error"]) == (400, error), answer.body
     assert lending.stage.entries("delegation.made") == []
+
+
+def a_person(number: int, email: str, external_id: str) -> Person:
+    body = {"userName": email, "externalId": external_id}
+    return Person(f"psn_{number}", email, email, "Maria", external_id, True, body, "2026-11-24", "2026-11-24")
+
+
+def test_the_directory_says_whom_a_subject_without_an_address_means(lending: Lending, provider: LocalIssuer) -> None:
+    directory = lending.stage.house.live.directory
+    directory.put_person(a_person(1, MARIA, "00u1"))
+    answer = ask(lending, an_assertion(lending, provider, email=None))
+    assert lending.claims(str(answer.body["access_token"]))["sub"] == MARIA
+
+    directory.put_person(a_person(2, "mario@example.com", "00u1"))
+    both = ask(lending, an_assertion(lending, provider, email=None))
+    assert (both.status, both.body["error"]) == (400, "invalid_grant")
+    assert "more than one person" in both.body["error_description"]
+
+    directory.put_person(a_person(2, "mario@example.com", "00u2"))
+    assert ask(lending, an_assertion(lending, provider, email=None)).status == 200
+    directory.drop_person("psn_1")
+    gone = ask(lending, an_assertion(lending, provider, email=None))
+    assert (gone.status, gone.body["error"]) == (400, "invalid_grant")
 
 
 def test_an_assertion_counts_once_and_for_its_client_alone(lending: Lending, provider: LocalIssuer) -> None:

@@ -110,8 +110,10 @@ def _person(live: LiveEstate, claims: Mapping[str, Any]) -> str:
     email, directory = claims.get("email"), live.directory
     if email is None:
         subject = claims.get("sub")
-        known = next((each for each in directory.people.values() if each.external_id == subject), None)
-        email = known.email if known is not None and isinstance(subject, str) and subject else None
+        known = directory.with_external_id(subject) if isinstance(subject, str) and subject else ()
+        if len(known) > 1:
+            _refuse("has a `sub` by which the directory knows more than one person")
+        email = known[0].email if known else None
     elif claims.get("email_verified", True) is not True:
         _refuse("has an e-mail address that its issuer did not verify")
     if not isinstance(email, str) or not is_person(email.lower()):

@@ -78,6 +78,7 @@ class Directory:
     provisioners: dict[str, Provisioner] = field(default_factory=dict)  # by the digest of their token
     _by_name: dict[str, str] = field(default_factory=dict)
     _by_email: dict[str, str] = field(default_factory=dict)
+    _by_external_id: dict[str, frozenset[str]] = field(default_factory=dict)  # a client may repeat one
     _left: set[str] = field(default_factory=set)  # addresses that nobody active has any more, or once had
     _group_names: dict[str, str] = field(default_factory=dict)
     _memberships: dict[str, frozenset[str]] = field(default_factory=dict)  # person -> groups
@@ -100,6 +101,9 @@ class Directory:
         self._forget_names(self.people.get(person.id))
         self.people[person.id] = person
         self._by_name[person.name_key] = person.id
+        if person.external_id is not None:
+            same = self._by_external_id.get(person.external_id, frozenset())
+            self._by_external_id[person.external_id] = same | {person.id}
         if person.email is not None and person.is_active:
             self._by_email[fold(person.email)] = person.id
         elif person.email is not None:
@@ -144,6 +148,11 @@ class Directory:
         found = self._by_email.get(fold(email))
         return self.people.get(found) if found else None
 
+    def with_external_id(self, external_id: str) -> tuple[Person, ...]:
+        """Return the people whom the directory's own system calls that: one at most, if it is in order."""
+        found = self._by_external_id.get(external_id, frozenset())
+        return tuple(self.people[each] for each in sorted(found))
+
     def group_named(self, display_name: str) -> Group | None:
         """Return the group of that name."""
         found = self._group_names.get(fold(display_name))
@@ -172,3 +181,9 @@ class Directory:
         self._by_name.pop(person.name_key, None)
         if person.email is not None and self._by_email.get(fold(person.email)) == person.id:
             del self._by_email[fold(person.email)]
+        if person.external_id is not None:
+            left = self._by_external_id.get(person.external_id, frozenset()) - {person.id}
+            if left:
+                self._by_external_id[person.external_id] = left
+            else:
+                self._by_external_id.pop(person.external_id, None)
