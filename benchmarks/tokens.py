@@ -77,8 +77,18 @@ class Bench:
 
     def issue(self, at_once: int, seconds: float, *, bound: bool = False) -> Turn:
         """Let `at_once` clients ask for tokens for `seconds`; return how long each waited, and all together took."""
-        requests = iter([self._request(bound=bound) for _ in range(int(MOST_PER_SECOND * seconds) + at_once)])
-        return asyncio.run(self._issue(requests, at_once, seconds))
+        asked = {"grant_type": "client_credentials", "resource": RESOURCE}
+        made = [self._request("/oauth/token", asked, bound=bound) for _ in range(self._many(at_once, seconds))]
+        return asyncio.run(self._issue(iter(made), at_once, seconds))
+
+    def introspect(self, at_once: int, seconds: float) -> Turn:
+        """Let `at_once` clients ask about a token of theirs for `seconds`."""
+        asked = {"token": self.a_token()}
+        made = [self._request("/oauth/introspect", asked, bound=False) for _ in range(self._many(at_once, seconds))]
+        return asyncio.run(self._issue(iter(made), at_once, seconds))
+
+    def _many(self, at_once: int, seconds: float) -> int:
+        return int(MOST_PER_SECOND * seconds) + at_once
 
     async def _issue(self, requests: Iterator[tuple[Any, bytes]], at_once: int, seconds: float) -> Turn:
         done = 0
@@ -95,7 +105,7 @@ class Bench:
         await asyncio.gather(*(client() for _ in range(at_once)))
         return [(time.perf_counter() - started) / done]
 
-    def _request(self, *, bound: bool) -> tuple[Any, bytes]:
+    def _request(self, path: str, asked: dict[str, str], *, bound: bool) -> tuple[Any, bytes]:
         number = next(self.serial)
         client_id, key = self.keys[number % CLIENTS]
         now = int(self.clock.now().timestamp())
@@ -108,9 +118,7 @@ class Bench:
             "jti": f"a{number}",
         }
         assertion = sign_compact({"alg": "ES256", "kid": str(key.thumbprint()), "typ": "JWT"}, claims, key)
-        form = {
-            "grant_type": "client_credentials",
-            "resource": RESOURCE,
+        form = asked | {
             "client_id": client_id,
             "client_assertion_type": ASSERTION_TYPE,
             "client_assertion": assertion,
@@ -118,7 +126,7 @@ class Bench:
         headers = [(b"content-type", b"application/x-www-form-urlencoded")]
         if bound:
             headers.append((b"dpop", self.proof(key, now, f"p{number}").encode()))
-        scope = {"type": "http", "method": "POST", "path": "/oauth/token", "query_string": b"", "headers": headers}
+        scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}
         return scope | {"client": ("127.0.0.1", 1)}, urlencode(form).encode()
 
     def proof(self, key: ECKey, now: int, name: str, url: str = ENDPOINT) -> str:
@@ -207,7 +215,10 @@ class Bench:
                 token, verifying, algorithms=["ES256"], audience=RESOURCE, issuer=ISSUER, options=options
             ),
         }
-        return {name: partial(repeated, way) for name, way in ways.items()}
+        asking: dict[str, Callable[[float], Turn]] = {
+            f"introspected, {count} at once": partial(self.introspect, count) for count in (1, 64)
+        }
+        return {**{name: partial(repeated, way) for name, way in ways.items()}, **asking}
 
     def close(self) -> None:
         """Let all go."""
