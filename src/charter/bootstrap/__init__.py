@@ -40,6 +40,7 @@ from charter.bootstrap.house import House
 from charter.bootstrap.keys import Keys
 from charter.bootstrap.lease_room import LeaseRoom
 from charter.bootstrap.policy_watch import hear_disagreement
+from charter.bootstrap.sharing import SharingWatch
 from charter.bootstrap.slices import SliceCache
 from charter.bootstrap.tending import hear_tools
 from charter.bootstrap.transaction import HouseTransaction
@@ -251,6 +252,7 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
     )
     house.farewells.append(lambda person: _end_what_they_lent(pipeline, person))
     house.leasing = _leasing(house, database)
+    house.sharing = SharingWatch(house)
     return house
 
 

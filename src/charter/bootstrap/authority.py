@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from charter.bootstrap import lease_keeping
@@ -20,6 +21,7 @@ from charter.registry.standing import Move
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
     from charter.bootstrap.transaction import HouseTransaction
+    from charter.registry.principal import Principal
 
 SETTLE_SECONDS = 5.0  # that a withdrawal waits for credentials at other systems to be taken back
 _ENDING = (Move.SUSPEND, Move.KILL, Move.RETIRE)
@@ -42,26 +44,14 @@ async def move(house: House, name: str, to: Move, *, actor: str, reason: str) ->
 
     ended: list[tuple[int, int]] = []
 
-    def after_commit() -> None:
-        """On the writer's thread, before anyone is answered: no call can be admitted between commit and here."""
+    def then(streams: int, permits: int) -> None:
         step("durable in the evidence, and in force for every decision and token")
-        if to in _ENDING:
-            ended.append(house.pipeline.withdrawn(principal.id, f"the authority of `{name}` was withdrawn: {to.value}"))
+        ended.append((streams, permits))
 
-    def work(tx: HouseTransaction) -> emergency.Moved:
-        done = emergency.move(tx, name, to, actor=actor, reason=reason, then=after_commit)
-        if to in (Move.KILL, Move.RETIRE):
-            reconcile(tx, [done.principal], entropy=house.entropy, actor=actor)
-        if to in _ENDING:
-            why = f"the authority of `{name}` was withdrawn: {to.value}"
-            leased.extend(
-                each.id for each in leases.end_resting(tx, house.leasing.book, [principal.id], why=why, actor=actor)
-            )
-        return done
-
-    leased: list[str] = []
-    moved = await house.database.awrite(work)
-    for streams, permits in ended:
+    moved, leased = await house.database.awrite(
+        lambda tx: move_within(house, tx, principal, to, actor=actor, reason=reason, then=then)
+    )
+    for streams, permits in ended if to in _ENDING else ():
         step(f"{streams} open streams ended, {permits} unspent permits withdrawn")
     if leased:
         revoked = await lease_keeping.settle(house.leasing, leased, SETTLE_SECONDS)
@@ -70,6 +60,34 @@ async def move(house: House, name: str, to: Move, *, actor: str, reason: str) ->
             + ("" if revoked == len(leased) else "; the rest is tried again")
         )
     return {"name": name, "before": moved.before.value, "after": moved.after.value, "steps": steps, "reason": reason}
+
+
+def move_within(  # noqa: PLR0913 - each is decided by the caller, and named there
+    house: House,
+    tx: HouseTransaction,
+    principal: Principal,
+    to: Move,
+    *,
+    actor: str,
+    reason: str,
+    then: Callable[[int, int], None] = lambda _streams, _permits: None,
+) -> tuple[emergency.Moved, list[str]]:
+    """Change a principal's standing with all that ends with it; return what was done, and the leases to revoke. A work.
+
+    `then` is told how many streams and permits ended, before anyone is answered.
+    """
+    name, is_ending = principal.name, to in _ENDING
+    why = f"the authority of `{name}` was withdrawn: {to.value}"
+
+    def after_commit() -> None:
+        """On the writer's thread: no call can be admitted between commit and here."""
+        then(*(house.pipeline.withdrawn(principal.id, why) if is_ending else (0, 0)))
+
+    done = emergency.move(tx, name, to, actor=actor, reason=reason, then=after_commit)
+    if to in (Move.KILL, Move.RETIRE):
+        reconcile(tx, [done.principal], entropy=house.entropy, actor=actor)
+    rest = leases.end_resting(tx, house.leasing.book, [principal.id], why=why, actor=actor) if is_ending else ()
+    return done, [each.id for each in rest]
 
 
 async def answer(house: House, approval_id: str, *, yes: bool, person: str, reason: str) -> dict[str, Any]:
@@ -104,9 +122,9 @@ async def register_key(
         )
 
     def work(tx: HouseTransaction) -> credential.Registration:
-        der = shown.der if shown else None
+        der, seen = shown.der if shown else None, house.sharing.uses.holder_of
         return credential.register_key(
-            tx, principal, public, actor=actor, reason=reason, entropy=house.entropy, certificate=der
+            tx, principal, public, actor=actor, reason=reason, entropy=house.entropy, certificate=der, shown_by=seen
         )
 
     found = await house.database.awrite(work)

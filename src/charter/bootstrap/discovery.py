@@ -7,18 +7,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charter.adapters.scanners import scan
+from charter.bootstrap import evidence
 from charter.core.clock import SystemClock, rfc3339
 from charter.discovery.adopt import draft_charter
 from charter.discovery.findings import finding_from, record_of
 from charter.discovery.scan import ScanReport
 from charter.evidence.entry import Draft, EntryKind
+from charter.lifecycle import sharing
 from charter.registry.estate import NO_TEAMS
 from charter.registry.manifest import load_estate
 from charter.registry.problem import EstateError
+from charter.registry.record import Finding, FindingState
 
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
     from charter.bootstrap.transaction import HouseTransaction
+
+
+_STATUS = {
+    FindingState.OPEN: "New",
+    FindingState.ADOPTED: "Resolved",
+    FindingState.ACCEPTED: "Suppressed",
+    FindingState.RESOLVED: "Resolved",
+}
+_SEVERITY = {"proved": "High", "stated": "Medium", "seen": "Low"}
+_CONFIDENCE = {"proved": "High", "stated": "Medium", "seen": "Low"}
 
 
 def scan_folder(path: Path) -> ScanReport:
@@ -42,18 +55,54 @@ def draft(body: Mapping[str, Any], estate: Path) -> tuple[str, str]:
 def listing(house: House) -> list[dict[str, Any]]:
     """Return the findings kept, newest first."""
     found = house.database.read(lambda tx: tx.registry.findings.in_states())
-    return [
-        {
-            "id": f.id,
-            "kind": f.kind,
-            "state": f.state.value,
-            "title": f.title,
-            "body": dict(f.body),
-            "opened_at": rfc3339(f.opened_at),
-            "days": (house.clock.now() - f.since).days,
-        }
-        for f in found
-    ]
+    return [finding_view(house, each) for each in found]
+
+
+def finding(house: House, finding_id: str) -> dict[str, Any]:
+    """Return one finding, with the entries that it names.
+
+    Raises:
+        AbsentError: there is none of that id.
+    """
+    found = house.database.read(lambda tx: tx.registry.findings.get(finding_id))
+    return finding_view(house, found) | {"entries": evidence.entries_at(house, found.body.get("entries", ()))}
+
+
+def finding_view(house: House, found: Finding) -> dict[str, Any]:
+    """Return a finding as it is shown; `status`, `severity` and `confidence` are OCSF's words (Detection Finding)."""
+    certainty = str(found.body.get("certainty", ""))
+    owner = house.live.principals.get(found.principal_id or "")
+    return {
+        "id": found.id,
+        "kind": found.kind,
+        "state": found.state.value,
+        "title": found.title,
+        "body": dict(found.body),
+        "principals": found.body.get("names") or ([owner.name] if owner else []),
+        "opened_at": rfc3339(found.opened_at),
+        "days": (house.clock.now() - found.since).days,
+        "status": _STATUS[found.state],
+        "severity": _SEVERITY.get(certainty, "Medium"),
+        "confidence": _CONFIDENCE.get(certainty, "Unknown"),
+        "first_seen": rfc3339(found.opened_at),
+        "last_seen": found.body.get("last_at", rfc3339(found.opened_at)),
+        "count": found.body.get("count", 1),
+    }
+
+
+async def settle(house: House, finding_id: str, to: str, *, actor: str, reason: str) -> dict[str, Any]:
+    """Move a finding on a person's word: `accepted`, `resolved` or `open`.
+
+    Raises:
+        AbsentError: there is none of that id.
+        ConflictError: it is so already, or would be settled twice.
+    """
+
+    def work(tx: HouseTransaction) -> Finding:
+        found = tx.registry.findings.get(finding_id)
+        return sharing.settle(tx, found, FindingState(to), actor=actor, reason=reason)
+
+    return finding_view(house, await house.database.awrite(work))
 
 
 async def keep(house: House, bodies: Sequence[Mapping[str, Any]], *, actor: str) -> int:

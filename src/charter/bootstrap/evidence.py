@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import datetime as dt
 import errno
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,7 @@ from charter.core.errors import AbsentError, ConflictError, ErrorCode, Malformed
 from charter.evidence.check import check_log
 from charter.evidence.entry import EntryKind
 from charter.evidence.export import VERIFIER, export_pack, verifier_source
-from charter.evidence.log import Query, Stored, prove_inclusion, query, tail
+from charter.evidence.log import Query, Stored, entry_at, prove_inclusion, query, tail
 from charter.registry.charter import parse_duration
 
 if TYPE_CHECKING:
@@ -109,6 +111,19 @@ def story(house: House, verdict_id: str) -> dict[str, Any]:
         "verdict_id": verdict_id,
         "entries": [view(entry) | {"lines": _lines(entry.to_json())} for entry in reversed(found)],
     }
+
+
+def entries_at(house: House, indexes: Sequence[int]) -> list[dict[str, Any]]:
+    """Return the entries at these places of the log, each with what it says in words; what is not there is left out."""
+
+    def read(tx: HouseTransaction) -> list[Stored]:
+        log, found = log_of(house, tx), []
+        for index in indexes:
+            with contextlib.suppress(AbsentError):
+                found.append(entry_at(log, index))
+        return found
+
+    return [view(each) | {"lines": _lines(each.to_json())} for each in house.database.read(read)]
 
 
 def proof(house: House, index: int) -> dict[str, Any]:

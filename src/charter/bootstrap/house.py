@@ -22,6 +22,7 @@ from charter.bootstrap import lease_keeping
 from charter.bootstrap.federation import keep_asking
 from charter.bootstrap.keys import Keys
 from charter.bootstrap.lease_room import LeaseRoom
+from charter.bootstrap.sharing import SharingWatch
 from charter.bootstrap.slices import SliceCache
 from charter.bootstrap.tending import tend
 from charter.bootstrap.transaction import HouseTransaction
@@ -84,6 +85,7 @@ class House:
     provider: OidcProvider | None = None  # where people sign in
     farewells: list[Callable[[Person], None]] = field(default_factory=list)  # told, on the writer's thread, who left
     leasing: LeaseRoom = field(init=False)
+    sharing: SharingWatch = field(init=False)
     last_calls: list[Callable[[], None]] = field(default_factory=list)  # when told to stop: answer who waits for news
     pending: PendingConnections = field(default_factory=PendingConnections)
 
@@ -137,6 +139,7 @@ class House:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """Run what a serving house does beside answering: expiring approvals, counting failures, keeping leases."""
+        await asyncio.to_thread(self.sharing.recall)
         stop = asyncio.Event()
         tasks = [
             asyncio.create_task(tend(self, stop)),

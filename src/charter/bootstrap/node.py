@@ -68,7 +68,7 @@ class Nodes:
             raise joined.error
         return {"node": joined.name, "trust_domain": house.trust.trust_domain}
 
-    async def answer(self, text: str) -> dict[str, Any]:
+    async def answer(self, text: str, source: str = "") -> dict[str, Any]:
         """Answer a request of a node that is in.
 
         Raises:
@@ -81,11 +81,12 @@ class Nodes:
         asked = await asyncio.to_thread(
             house.database.read, lambda tx: read_node_request(text, tx.nodes.node, audience=audience, at=at)
         )
+        self._house.sharing.uses.node_at(asked.node, source)
         match asked.asks:
             case "who":
-                return self._who(self._known(asked))
+                return self._who(await self._known(asked))
             case "x509":
-                return await self._x509(asked)
+                return await self._x509(asked, source)
             case "jwt":
                 return await self._jwt(asked)
             case "watch":
@@ -95,7 +96,7 @@ class Nodes:
 
     # --- within ---
 
-    def _known(self, asked: NodeRequest) -> Attested:
+    async def _known(self, asked: NodeRequest) -> Attested:
         process = process_of(asked)
         found = attest(self._house.live, process)
         if found is None:
@@ -106,6 +107,7 @@ class Nodes:
                 help="charter workload entries shows what charters ask for",
             )
         self._workloads.entitled(found)
+        await self._house.sharing.notice(self._house.sharing.attested(found, asked.node))
         return found
 
     def _who(self, known: Attested) -> dict[str, Any]:
@@ -120,12 +122,12 @@ class Nodes:
             "bundles": {name: each.document() for name, each in bundles.items()},
         }
 
-    async def _x509(self, asked: NodeRequest) -> dict[str, Any]:
+    async def _x509(self, asked: NodeRequest, source: str) -> dict[str, Any]:
         public = _public_key(asked.said.get("jwk"))
-        known = self._known(asked)
+        known = await self._known(asked)
         await self._use(asked)
         who = self._who(known)  # before: a change from here on asks for another SVID
-        planned = await self._workloads.planned_x509(known, public)
+        planned = await self._workloads.planned_x509(known, public, source)
         chain = [base64.b64encode(each).decode() for each in planned.sign()]
         return who | {"chain": chain, "begins": planned.plan.begins.timestamp(), "ends": planned.plan.ends.timestamp()}
 
@@ -133,7 +135,7 @@ class Nodes:
         audiences = asked.said.get("audiences")
         if not isinstance(audiences, list) or not all(isinstance(each, str) for each in audiences):
             raise MalformedError(ErrorCode.BAD_REQUEST, "the audiences are no list of texts")
-        known = self._known(asked)
+        known = await self._known(asked)
         await self._use(asked)
         issued = await self._workloads.jwt(known, tuple(audiences))
         return {"token": issued.token, "spiffe_id": issued.spiffe_id, "principal": issued.hint}

@@ -16,16 +16,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from charter.adapters.process import Peer
-from charter.core.errors import DeniedError, ErrorCode, UnauthenticatedError
+from charter.core.errors import ConflictError, DeniedError, ErrorCode, UnauthenticatedError
 from charter.core.values import Secret
 from charter.identity import pace
 from charter.identity.attestation import attest, candidates, needs_digest
 from charter.identity.authority import refusal
 from charter.identity.bearer import Attested
-from charter.identity.bundle import Bundle
+from charter.identity.bundle import Bundle, ec_jwk
+from charter.identity.jose import thumbprint_of
 from charter.identity.keys import new_p256_secret, p256_key
 from charter.identity.spiffe import JwtSvid, verify_jwt_svid
 from charter.identity.svid import X509Planned, check_audiences, plan_jwt, plan_x509
+from charter.identity.use import Sharing
 from charter.registry.standing import Refusal
 
 if TYPE_CHECKING:
@@ -118,6 +120,7 @@ class Workloads:
                 f"no charter's workload matches this process (user {peer.uid}, group {peer.gid})",
                 help="charter workload entries shows what charters ask for",
             )
+        await self._house.sharing.notice(self._house.sharing.attested(found))
         return found
 
     def entitled(self, known: Attested) -> None:
@@ -155,15 +158,22 @@ class Workloads:
         begins, ends = plan.begins.timestamp(), plan.ends.timestamp()
         return IssuedX509(str(plan.spiffe_id), name, planned.sign(), Secret(der), begins, ends, basis)
 
-    async def planned_x509(self, known: Attested, public: ec.EllipticCurvePublicKey) -> X509Planned:
-        """Return a recorded X.509-SVID for the key `public`, yet to be signed.
+    async def planned_x509(self, known: Attested, public: ec.EllipticCurvePublicKey, source: str = "") -> X509Planned:
+        """Return a recorded X.509-SVID for the key `public`, yet to be signed; `source` is where it was asked for.
 
         Raises:
+            ConflictError: the key is another principal's.
             DeniedError: the principal may not have one.
             ThrottledError: it was given too many lately.
         """
         self._pace.take(known.principal_id)
-        house = self._house
+        house, mark = self._house, thumbprint_of(ec_jwk(public))
+        found = house.sharing.asked_for(known, mark, source)
+        await house.sharing.notice(found)
+        if any(each.kind is Sharing.PRINCIPALS for each in found):
+            raise ConflictError(
+                ErrorCode.SHARED_CREDENTIAL, "the key of this SVID is another principal's", help="make a fresh key"
+            )
         planned = await house.database.awrite(lambda tx: plan_x509(tx, known, public, house.trust, house.entropy))
         if isinstance(planned, Refusal):
             raise _denied(planned)

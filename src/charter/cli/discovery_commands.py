@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -12,7 +14,7 @@ from charter.adapters import whole_file
 from charter.cli.context import Json, context_of
 from charter.cli.estate_files import put_new
 from charter.cli.output import print_json, say, table
-from charter.core.errors import AbsentError, ErrorCode
+from charter.core.errors import AbsentError, ErrorCode, MalformedError
 
 _LAST_SCAN = "last-scan.json"
 
@@ -93,14 +95,52 @@ def adopt(
     say("fill these in, then: charter validate && charter plan", "dim")
 
 
-def findings(context: typer.Context, as_json: Json = False) -> None:
-    """List what was found or noticed: shared and weak credentials, held tools, recorded scans, and since when.
+class Word(StrEnum):
+    """What a person can say of a finding."""
+
+    ACCEPTED = "accepted"  # someone answers for leaving it as it is
+    RESOLVED = "resolved"  # it is gone
+    OPEN = "open"
+
+
+def findings(
+    context: typer.Context,
+    finding: Annotated[str | None, typer.Argument(help="One finding, by its id; without it, all.")] = None,
+    say_so: Annotated[Word | None, typer.Option("--say", help="Say what becomes of it.")] = None,
+    reason: Annotated[str | None, typer.Option("--reason", "-r", help="Why; it stands in the evidence.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List what was found or noticed: shared and weak credentials, held tools, recorded scans; show or settle one.
 
     Example: charter findings
 
-    With --json: findings.
+    Example: charter findings fnd_01 --say accepted --reason "two replicas behind two NAT gateways"
+
+    With --json: findings. Of one: its fields, and the entries that it names.
     """
-    answer = context_of(context).control.get("/v1/findings")
+    here = context_of(context)
+    if finding is None:
+        if say_so is not None:
+            raise MalformedError(ErrorCode.BAD_VALUE, "which finding?", help="charter findings lists them, by id")
+        _list_findings(here.control.get("/v1/findings"), as_json=as_json)
+        return
+    path = f"/v1/findings/{quote(finding, safe='')}"
+    if say_so is not None:
+        body = {"state": say_so.value, "reason": reason or "", "actor": here.operator}
+        answer = here.control.post(path, body)
+        if as_json:
+            print_json(answer)
+        else:
+            say(f"{answer['id']} is {answer['state']}: {answer['title']}", "green")
+        return
+    answer = here.control.get(path)
+    if as_json:
+        print_json(answer)
+        return
+    _show_finding(answer)
+
+
+def _list_findings(answer: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(answer)
         return
@@ -108,6 +148,25 @@ def findings(context: typer.Context, as_json: Json = False) -> None:
         [f["id"], f["state"], f["kind"], f"{f['days']} d", f["title"]] for f in answer["findings"]
     ]
     table(["id", "state", "kind", "for", "what"], rows)
+
+
+def _show_finding(answer: dict[str, Any]) -> None:
+    """Say one finding, both uses that it names, and what followed."""
+    body = answer["body"]
+    say(answer["title"], "bold")
+    times = f", seen {answer['count']} times, last {answer['last_seen'][:19]} UTC" if answer["count"] > 1 else ""
+    say(f"{answer['kind']}, {answer['state']} since {answer['first_seen'][:19]} UTC{times}", "dim")
+    if body.get("certainty"):
+        said = ", ".join(f"{name}: {word}" for name, word in body.get("answer", {}).items())
+        say(f"how sure: {body['certainty']}" + (f"; what policy says: {said}" if said else ""))
+    for use in body.get("uses", ()):
+        say("")
+        for name, value in use.items():
+            say(f"  {name:<10} {value}")
+    for entry in answer["entries"]:
+        say(f"entry {entry['index']}: {entry['line']}", "dim")
+    if body.get("settled"):
+        say(f"{answer['state']} by {body['settled']['by']}: {body['settled']['reason']}")
 
 
 def _keep(folder: Path, body: dict[str, Any]) -> None:

@@ -45,6 +45,7 @@ class EntryKind(StrEnum):
     STANDING_CHANGED = "standing.changed"
     CREDENTIAL_REGISTERED = "credential.registered"
     CREDENTIAL_REVOKED = "credential.revoked"
+    CREDENTIAL_USED = "credential.used"  # one of two uses that cannot both be right; of others nothing is written
     KEY_ROTATED = "key.rotated"
     LEASE_RECORDED = "lease.recorded"  # a credential for one principal is about to be made at a system
     LEASE_ISSUED = "lease.issued"

@@ -22,3 +22,5 @@ class Call:
     session: str | None = None
     request_id: str | None = None
     wants_progress: bool = False  # whether the caller asked to be told of progress
+    source: str | None = None  # the address it came from
+    client: str | None = None  # what the caller's program says that it is

@@ -21,6 +21,7 @@ from charter.gateway.mcp_json import parse_json
 from charter.gateway.mcp_params import check_mirrored
 from charter.gateway.mcp_protocol import (
     CLIENT_CAPABILITIES_KEY,
+    CLIENT_INFO_KEY,
     LEGACY_VERSIONS,
     METHOD_HEADER,
     MODERN_VERSION,
@@ -36,6 +37,7 @@ from charter.gateway.pins import MAX_NAME, ToolDefinition
 
 MAX_METHOD = 128
 MAX_ID = 256
+MAX_CLIENT = 80  # characters of a program's name and version that are kept
 _NAMED_BY = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 Headers = Mapping[str, str]  # names in lower case
 
@@ -167,7 +169,25 @@ def tool_call(frame: Frame) -> ToolCall:
     return ToolCall(tool, arguments)
 
 
-def make_call(frame: Frame, asked: ToolCall, system: str, *, tool: ToolDefinition | None, session: str | None) -> Call:
+def client_of(info: object) -> str | None:
+    """Return what a caller's program says that it is, as evidence has it: its name and version, which prove nothing."""
+    if not isinstance(info, dict) or not isinstance(info.get("name"), str):
+        return None
+    said = f"{info['name']} {info['version']}" if isinstance(info.get("version"), str) else info["name"]
+    plain = "".join(ch for ch in said[:MAX_CLIENT] if ch.isprintable())
+    return plain.strip() or None
+
+
+def make_call(  # noqa: PLR0913 - each is known by another part of the edge
+    frame: Frame,
+    asked: ToolCall,
+    system: str,
+    *,
+    tool: ToolDefinition | None,
+    session: str | None,
+    source: str | None = None,
+    client: str | None = None,
+) -> Call:
     """Return the call to be decided. `tool` is the live definition of the tool, if there is one.
 
     Raises:
@@ -186,6 +206,8 @@ def make_call(frame: Frame, asked: ToolCall, system: str, *, tool: ToolDefinitio
         session=session,
         request_id=None if frame.id is None else str(frame.id),
         wants_progress=frame.progress_token is not None,
+        source=source,
+        client=client or client_of(frame.meta.get(CLIENT_INFO_KEY)),
     )
 
 

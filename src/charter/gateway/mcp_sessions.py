@@ -34,6 +34,7 @@ class Session:
     system: str
     version: str
     used: float  # monotonic
+    client: str | None = None  # what the caller's program says that it is
     running: dict[RequestId | None, Callable[[], None]] = field(default_factory=dict)  # how to cancel what is under way
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 

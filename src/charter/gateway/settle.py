@@ -171,7 +171,7 @@ def _call_body(live: LiveEstate, bearer: Bearer, call: Call, ticket: Ticket) -> 
         "chain": told_chain(live, bearer, ticket.issuer),
         "door": ticket.source,
         "timing_us": ticket.timing_us,
-    }
+    } | {name: said for name, said in (("source", call.source), ("client", call.client)) if said is not None}
 
 
 def _owed(facts: Facts, verdict: Allow) -> tuple[LinkLimits, ...]:

@@ -86,6 +86,7 @@ class Client:
     method: str  # how it proved itself, by its name in OAuth: private_key_jwt
     credential: str  # thumbprint of the credential that proved it
     assertion: UsedAssertion | None = None
+    shown: tuple[str, ...] = ()  # what else it showed that is one principal's alone: a subject, an address
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from charter.core.canonical import digest_of
@@ -22,6 +23,7 @@ from charter.identity.work import IdentityWork
 from charter.registry.charter import CredentialType
 from charter.registry.principal import ClientKey, Principal
 from charter.registry.record import Finding, FindingState
+from charter.registry.sharing import Certainty
 from charter.registry.standing import Standing
 
 MAX_KEYS = 10  # active ones of one principal: enough to roll over a fleet, few enough to try each
@@ -52,10 +54,12 @@ def register_key(  # noqa: PLR0913 - each is decided by the caller, and named th
     reason: str,
     entropy: Entropy,
     certificate: bytes | None = None,
+    shown_by: Callable[[str], str | None] = lambda _thumbprint: None,
 ) -> Registration:
     """Register the public key `jwk` for `principal`; the same key again is the same registration. A work.
 
-    `certificate` is one, in DER, that holds the key: its client may show it in TLS (RFC 8705 section 2.2).
+    `certificate` is one, in DER, that holds the key: its client may show it in TLS (RFC 8705 section 2.2). `shown_by`
+    says which principal showed a key lately that nobody registered, as in a DPoP proof.
 
     Raises:
         MalformedError: it is no public key that fits.
@@ -68,8 +72,10 @@ def register_key(  # noqa: PLR0913 - each is decided by the caller, and named th
     if stopped is not None:
         raise DeniedError(ErrorCode.NOT_STANDING, stopped.text, help=stopped.mend)
     known = tx.identity.key_by_thumbprint(public.thumbprint)
-    if known is not None and known.principal_id != principal.id:
-        return _shared(tx, principal, known, actor=actor, entropy=entropy)
+    holder_id = known.principal_id if known is not None else shown_by(public.thumbprint)
+    holder = tx.live.principals.get(holder_id) if holder_id else None
+    if holder is not None and holder.id != principal.id:
+        return _shared(tx, principal, holder, public.thumbprint, actor=actor, entropy=entropy)
     if known is not None:
         if known.standing is not Standing.ACTIVE:
             raise ConflictError(
@@ -156,12 +162,17 @@ class ReadyKeys:
         return found
 
 
-def _shared(tx: IdentityWork, principal: Principal, known: ClientKey, *, actor: str, entropy: Entropy) -> SharedKey:
-    """Keep the finding that one key was offered for two principals."""
-    holder = tx.live.principals[known.principal_id]
+def _shared(
+    tx: IdentityWork, principal: Principal, holder: Principal, thumbprint: str, *, actor: str, entropy: Entropy
+) -> SharedKey:
+    """Keep the finding that one key was offered for two principals.
+
+    Whoever offers a public key need not hold it, so it moves nobody's standing.
+    """
     both = sorted([principal.id, holder.id])
     body = {
-        "thumbprint": known.thumbprint,
+        "thumbprint": thumbprint,
+        "certainty": Certainty.SEEN.value,
         "holder": holder.name,
         "offered_for": principal.name,
         "offered_by": actor,
@@ -170,7 +181,7 @@ def _shared(tx: IdentityWork, principal: Principal, known: ClientKey, *, actor: 
     finding = Finding(
         id=entropy.identifier("fnd"),
         kind=SHARED,
-        fingerprint=digest_of({"kind": SHARED, "thumbprint": known.thumbprint, "principals": both}),
+        fingerprint=digest_of({"kind": SHARED, "thumbprint": thumbprint, "principals": both}),
         state=FindingState.OPEN,
         title=f"the key of {holder.name} was offered for {principal.name} too",
         body=body,
@@ -183,7 +194,7 @@ def _shared(tx: IdentityWork, principal: Principal, known: ClientKey, *, actor: 
         said = {"finding": kept.id, "kind": SHARED, "title": kept.title, "fingerprint": kept.fingerprint}
         tx.record(Draft(EntryKind.FINDING_OPENED, actor, holder.id, said | body))
         tx.changed("finding", kept.id, actor=actor, reason=kept.title)
-    return SharedKey(known.thumbprint, principal.name, holder.name, kept.id)
+    return SharedKey(thumbprint, principal.name, holder.name, kept.id)
 
 
 def _certificate_of(public: PublicKey, certificate: bytes | None) -> str | None:

@@ -41,6 +41,7 @@ class TokenRequest:
     granted: bool  # whether the charter has a grant on the system
     charter_digest: str  # of the version that was looked at
     bound_to: Confirmation | None = None  # the key the token shall be bound to
+    marks: tuple[str, ...] = ()  # what was shown with the request that is one principal's alone (identity/marks.py)
     lent: Lent | None = None  # whose authority it is, if not the client's own
     may_act: Mapping[str, Any] | None = None  # who may exchange it
     authorization_details: tuple[Detail, ...] = ()
@@ -54,9 +55,10 @@ class TokenRequest:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A token recorded and yet to be signed."""
+    """A token recorded, at `index` of the log, and yet to be signed."""
 
     claims: dict[str, Any]
+    index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +101,8 @@ def issue(tx: IdentityWork, asked: TokenRequest, issuer: str, seconds: int = TOK
     content = _content(principal, asked, status_of(issuer, tx.place))
     claims = claims_of(content, issuer=issuer, now=int(tx.at.timestamp()), seconds=seconds)
     body |= {"outcome": "issued", "token": asked.token_id, "expires": claims["exp"], "bound_to": _binding(asked)}
-    tx.record(Draft(EntryKind.AUTHENTICATION, principal.id, principal.id, body | {"claims": digest_of(claims)}))
-    return Issued(claims)
+    body |= {"claims": digest_of(claims)}
+    return Issued(claims, tx.record(Draft(EntryKind.AUTHENTICATION, principal.id, principal.id, body)))
 
 
 def _is_as_seen(live: LiveEstate, seen: Mapping[str, str]) -> bool:
@@ -151,7 +153,9 @@ def _body(principal: Principal, asked: TokenRequest) -> dict[str, Any]:
         "epoch": principal.epoch,
         "narrowed_to": [dict(detail) for detail in asked.authorization_details] or None,
     } | (
-        dict(asked.said) | ({} if lent is None else {"initiator": lent.subject, "delegation": lent.chain["delegation"]})
+        dict(asked.said)
+        | ({} if asked.marks == (_binding(asked),) else {"shown": list(asked.marks)} if asked.marks else {})
+        | ({} if lent is None else {"initiator": lent.subject, "delegation": lent.chain["delegation"]})
     )
 
 

@@ -27,7 +27,8 @@ from charter.core.work import Transaction
 from charter.evidence.entry import Draft, EntryKind
 from charter.identity.authority import refusal
 from charter.identity.bearer import Attested
-from charter.identity.jose import sign_compact
+from charter.identity.bundle import ec_jwk
+from charter.identity.jose import sign_compact, thumbprint_of
 from charter.identity.keys import KeyUse, TokenKey
 from charter.identity.spiffe import ORIGIN_CLAIM
 from charter.identity.trust import Trust
@@ -93,7 +94,8 @@ def plan_x509(
         ends,
         Origin(known.credential, principal.epoch),
     )
-    said = {"serial": f"{plan.serial:x}", "public_key": key_id_of(public), "issuer": issuer.id}
+    said: dict[str, Any] = {"serial": f"{plan.serial:x}", "public_key": key_id_of(public), "issuer": issuer.id}
+    said["key"] = thumbprint_of(ec_jwk(public))
     _record(tx, principal, known, said | {"type": "x509-svid", "expires": rfc3339(ends)})
     return X509Planned(plan, issuer)
 

@@ -2,6 +2,7 @@
 
     data.yaml            classes of data (registry/data_class.py)
     calendars.yaml       working days and freezes (registry/calendar.py)
+    sharing.yaml         places, and what follows when a credential is shared (registry/sharing.py)
     guardrails/*.yaml    rules on charters (registry/rule.py)
 
 The files are kept as their text, so that what they decide can be told with its place. Guardrails in Cedar, which rule
@@ -24,6 +25,7 @@ from charter.registry.fault import problems_in
 from charter.registry.field import Model
 from charter.registry.problem import EstateError, Problem
 from charter.registry.rule import CharterRule, RuleFile
+from charter.registry.sharing import SHARING, SharingFile
 from charter.registry.sourced import Sourced, TextFile
 
 DATA = "data.yaml"
@@ -32,6 +34,8 @@ M = TypeVar("M", bound=Model)
 
 NO_DATA = Sourced(DataClasses(charter="v1"), {"": Source(DATA, 1)})
 NO_CALENDARS = Sourced(Calendars(charter="v1"), {"": Source(CALENDARS, 1)})
+NO_SHARING = Sourced(SharingFile(charter="v1"), {"": Source(SHARING, 1)})
+_SINGLE: dict[str, type[Model]] = {DATA: DataClasses, CALENDARS: Calendars, SHARING: SharingFile}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Central:
     data: Sourced[DataClasses] = NO_DATA
     calendars: Sourced[Calendars] = NO_CALENDARS
     rules: tuple[Sourced[RuleFile], ...] = ()  # by path
+    sharing: Sourced[SharingFile] = NO_SHARING
     files: tuple[TextFile, ...] = ()  # what they were read from, by path
 
     def charter_rules(self) -> Iterator[tuple[CharterRule, Source]]:
@@ -55,7 +60,7 @@ NOTHING = Central()
 
 def is_central(path: str) -> bool:
     """Whether the file at `path` of an estate is one of these."""
-    return path in (DATA, CALENDARS) or (path.startswith("guardrails/") and path.endswith(".yaml"))
+    return path in _SINGLE or (path.startswith("guardrails/") and path.endswith(".yaml"))
 
 
 def read_central(files: Iterable[TextFile]) -> Central:
@@ -68,17 +73,23 @@ def read_central(files: Iterable[TextFile]) -> Central:
     kept: list[TextFile] = []
     problems: list[Problem] = []
     for file in sorted(files, key=lambda each: each.path):
-        model = {DATA: DataClasses, CALENDARS: Calendars}.get(file.path, RuleFile)
+        model = _SINGLE.get(file.path, RuleFile)
         try:
             found[file.path] = _read(file, model)
             kept.append(file)
         except EstateError as err:
             problems += err.problems
-    rules = tuple(part for path, part in found.items() if path not in (DATA, CALENDARS))
+    rules = tuple(part for path, part in found.items() if path not in _SINGLE)
     problems += _twice(rules)
     if problems:
         raise EstateError(problems)
-    return Central(found.get(DATA, NO_DATA), found.get(CALENDARS, NO_CALENDARS), rules, tuple(kept))
+    return Central(
+        found.get(DATA, NO_DATA),
+        found.get(CALENDARS, NO_CALENDARS),
+        rules,
+        found.get(SHARING, NO_SHARING),
+        tuple(kept),
+    )
 
 
 def _read(file: TextFile, model: type[M]) -> Sourced[M]:

@@ -45,6 +45,7 @@ from charter.registry.field import (
 )
 from charter.registry.grant import ApprovalRule, ArgumentCondition, Grant, Limit, Per, Scalar, When
 from charter.registry.own_policy import MAX_POLICY, permitted
+from charter.registry.place import PlaceText
 from charter.registry.problem import PlacedError
 from charter.registry.workload import TrustDomainName, Workload
 
@@ -133,6 +134,14 @@ class CredentialType(StrEnum):
     VENDOR_MANAGED = "vendor-managed"
 
 
+class Sharing(StrEnum):
+    """What follows at once when a credential turns out to be shared, least firm first."""
+
+    REPORT = "report"  # a finding, and nothing else
+    RESTRAIN = "restrain"  # … and every state-changing call needs a person
+    SUSPEND = "suspend"  # … and nothing goes on until a person resumes it
+
+
 # --- the charter ------------------------------------------------------------------------------------------------------
 
 
@@ -187,6 +196,7 @@ class Credential(Model):
     of the trust domains that it `trusts`; or by one for `spiffe_id`, of a trust domain that is federated with.
     `public-client`: by nothing of its own: a person lends it authority each time. It is known by the address of its
     metadata document, `client`, or registers itself where `registration` is allowed; answers go to `redirects` alone.
+    `places` and `instances` say where and by how many it is used; what contradicts them is a finding.
     """
 
     type: CredentialType
@@ -201,6 +211,9 @@ class Credential(Model):
     registration: Literal["allowed"] | None = None  # for clients of older MCP specifications, which know no other way
     bearer: Literal["allowed"] | None = None  # its tokens may be used without the key they are bound to
     tokens: Duration | None = None  # how long they live at most
+    places: Annotated[tuple[PlaceText, ...], Field(min_length=1, max_length=32)] | None = None  # where it is used
+    instances: Annotated[StrictInt, Field(ge=1, le=1000)] | None = None  # how many use it at a time
+    sharing: Sharing | None = None  # what follows when it is used otherwise
 
     @model_validator(mode="after")
     def _of_its_type(self) -> Credential:

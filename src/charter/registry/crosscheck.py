@@ -22,6 +22,7 @@ from charter.registry.issuer import Issuers
 from charter.registry.problem import Problem, nearest, suggestion
 from charter.registry.public_clients import problems_of_public_clients
 from charter.registry.ruling import broken_rules, unjudged, unknown_words
+from charter.registry.sharing import SHARING, unknown_places
 from charter.registry.system import System, Teams
 from charter.registry.trial import TrialCase
 from charter.registry.unit import CURRENCIES, is_doubtful
@@ -67,6 +68,8 @@ class CrossCheck:
         self.problems.extend(problems_of_workloads(self.charters))
         self.problems.extend(problems_of_public_clients(self.charters))
         self.warnings.extend(warnings_of_workloads(self.charters))
+        if SHARING not in self.broken:
+            self.problems.extend(unknown_places(self.charters, self.central.sharing.value))
         self._check_certificates()
         for trial in self.trials:
             self._check_trial(trial)

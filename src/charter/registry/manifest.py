@@ -34,6 +34,7 @@ from charter.registry.issuer import Issuers
 from charter.registry.own_policy import MAX_POLICY
 from charter.registry.pattern import CharterPattern, problems_of_template
 from charter.registry.problem import EstateError, Problem
+from charter.registry.sharing import SHARING
 from charter.registry.system import System, Teams
 from charter.registry.trial import TrialCase, TrialFile
 
@@ -43,7 +44,7 @@ MAX_FILES = 20_000
 MAX_ESTATE_CHARACTERS = 256 * 1024 * 1024
 TEAMS = "teams.yaml"
 ISSUERS = "issuers.yaml"
-SINGLE = (CALENDARS, DATA, ISSUERS, TEAMS)  # files of the estate that stand in no folder
+SINGLE = (CALENDARS, DATA, ISSUERS, SHARING, TEAMS)  # files of the estate that stand in no folder
 FOLDERS = {
     "principals": (".yaml", ".cedar"),
     "systems": (".yaml",),

@@ -50,6 +50,8 @@ def unknown_words(central: Central, teams: Teams, systems: Mapping[str, System])
         if freeze.approval is not None:
             yield from _unknown(calendars, f"{at}.approval", (freeze.approval,), teams.roles, "role in teams.yaml")
         yield from _unknown_teams(calendars, f"{at}.for", freeze.scope, teams)
+    for index, answer in enumerate(central.sharing.value.rules):
+        yield from _unknown_teams(central.sharing, f"rules.{index}.for", answer.scope, teams)
     classes = {name for system in systems.values() for name in system.classes} | central.data.value.classes.keys()
     for part in central.rules:
         for index, rule in enumerate(part.value.rules):

@@ -17,6 +17,7 @@ from charter.registry.fault import EXAMPLES
 from charter.registry.issuer import Issuers
 from charter.registry.pattern import CharterPattern
 from charter.registry.rule import RuleFile
+from charter.registry.sharing import SharingFile
 from charter.registry.system import System, Teams
 from charter.registry.trial import TrialFile
 
@@ -30,6 +31,7 @@ _FILES: dict[str, type[BaseModel]] = {
     "data.json": DataClasses,
     "calendars.json": Calendars,
     "rules.json": RuleFile,
+    "sharing.json": SharingFile,
     "pattern.json": CharterPattern,
     "tests.json": TrialFile,
 }
@@ -85,6 +87,13 @@ _TOLD = {
     "credential": "How its identity is proved. vendor-managed obtains no tokens from Charter.",
     "bearer": "allowed: its tokens may be used without showing the key they are bound to, which is otherwise refused.",
     "tokens": "How long its access tokens live at most; never more than 15 minutes.",
+    "places": "Where the credential is used from: places of sharing.yaml, or networks; there, the networks of each.",
+    "instances": "How many use the credential at a time; more at once become a finding.",
+    "sharing": "What follows at once when the credential turns out to be shared: report, restrain or suspend.",
+    "nodes": "Where remote nodes are, by the names they joined with: the networks of each.",
+    "proved": "What follows when signatures or the kernel say that a credential is shared.",
+    "stated": "What follows when a use contradicts what a charter, or this file, says of it.",
+    "seen": "What follows when addresses alone speak for it.",
     "spiffe_id": "The SPIFFE ID that proves it, of a trust domain that is federated with; else its own.",
     "certificate": "The name in its client certificate, which an authority named by --client-ca issued.",
     "client": "The https address of the document that the client describes itself with, which is its client_id.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated
 
 from pydantic import Field
@@ -23,13 +23,13 @@ class Scope(Model):
 
     def covers(self, charter: Charter, tier: Tier) -> bool:
         """Whether the rule is for the principal of `charter`, whose tier is `tier`."""
-        pairs = (
-            (self.kinds, charter.kind),
-            (self.environments, charter.environment),
-            (self.teams, charter.owner.team),
-            (self.tiers, tier),
-        )
-        return all(wanted is None or has in wanted for wanted, has in pairs)
+        return self.fits(charter.kind, charter.environment, charter.owner.team, lambda: tier)
+
+    def fits(self, kind: Kind, environment: Environment, team: str, tier: Callable[[], Tier]) -> bool:
+        """Whether the rule is for a principal that is so; its tier is asked for where it matters."""
+        pairs = ((self.kinds, kind), (self.environments, environment), (self.teams, team))
+        is_one = all(wanted is None or has in wanted for wanted, has in pairs)
+        return is_one and (self.tiers is None or tier() in self.tiers)
 
     def terms(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Yield (attribute of the principal, values of which it must have one) for all that is written."""

@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from charter.core.canonical import canonical
-from charter.registry.charter import Credential, CredentialType
+from charter.registry.charter import Credential, CredentialType, Sharing
 
 MAX_SHARED = 4096  # different terms kept once each, however many principals have them
 
@@ -27,6 +27,18 @@ class Bearing(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What a charter says of how its credential is used."""
+
+    places: tuple[str, ...] = ()  # names of sharing.yaml, and networks; none: from anywhere
+    instances: int | None = None  # how many use it at a time; None: nothing is said
+    sharing: Sharing | None = None  # what follows when it is used otherwise
+
+
+ANYHOW = Usage()
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """The terms of one principal."""
 
@@ -35,6 +47,7 @@ class Terms:
     token_seconds: int | None = None  # how long its tokens live at most; None: as long as the server lets them
     certificate: str | None = None  # `san_dns:refunds.example.com`
     trusts: tuple[str, ...] = ()  # the trust domains whose bundles its workloads are given
+    usage: Usage = ANYHOW
 
     @property
     def may_bear(self) -> bool:
@@ -46,11 +59,14 @@ def terms_of(credential: Credential) -> Terms:
     """Return the terms that a charter's `credential` sets."""
     life, named = credential.tokens, credential.certificate
     return _shared(
-        credential.type,
-        Bearing.ALLOWED if credential.bearer else Bearing.BOUND,
-        int(life.total_seconds()) if life else None,
-        str(named) if named else None,
-        credential.trusts or (),
+        Terms(
+            credential.type,
+            Bearing.ALLOWED if credential.bearer else Bearing.BOUND,
+            int(life.total_seconds()) if life else None,
+            str(named) if named else None,
+            credential.trusts or (),
+            usage=Usage(credential.places or (), credential.instances, credential.sharing),
+        )
     )
 
 
@@ -62,6 +78,9 @@ def write_terms(terms: Terms) -> str:
         "token_seconds": terms.token_seconds,
         "certificate": terms.certificate,
         "trusts": terms.trusts or None,
+        "places": terms.usage.places or None,
+        "instances": terms.usage.instances,
+        "sharing": terms.usage.sharing.value if terms.usage.sharing else None,
     }
     return canonical({name: value for name, value in found.items() if value is not None}).decode()
 
@@ -70,21 +89,19 @@ def write_terms(terms: Terms) -> str:
 def read_terms(text: str) -> Terms:
     """Return the terms that `write_terms` wrote."""
     found = json.loads(text)
+    sharing = Sharing(found["sharing"]) if "sharing" in found else None
     return _shared(
-        CredentialType(found["type"]),
-        Bearing(found["bearing"]),
-        found.get("token_seconds"),
-        found.get("certificate"),
-        tuple(found.get("trusts", ())),
+        Terms(
+            CredentialType(found["type"]),
+            Bearing(found["bearing"]),
+            found.get("token_seconds"),
+            found.get("certificate"),
+            tuple(found.get("trusts", ())),
+            usage=Usage(tuple(found.get("places", ())), found.get("instances"), sharing),
+        )
     )
 
 
 @lru_cache(maxsize=MAX_SHARED)
-def _shared(
-    kind: CredentialType,
-    bearing: Bearing,
-    token_seconds: int | None,
-    certificate: str | None,
-    trusts: tuple[str, ...],
-) -> Terms:
-    return Terms(kind, bearing, token_seconds, certificate, trusts)
+def _shared(terms: Terms) -> Terms:
+    return terms

@@ -17,7 +17,7 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from charter.bootstrap import authority, discovery, inventory, keys, rules, tools
+from charter.bootstrap import authority, inventory, keys, rules, tools
 from charter.bootstrap import estate as estates
 from charter.bootstrap import evidence as log
 from charter.bootstrap import review as reviews
@@ -26,6 +26,7 @@ from charter.console.signin import SignIn
 from charter.core.errors import CharterError, ErrorCode, UnavailableError
 from charter.registry.standing import Move
 from charter.server.control_delegations import delegations
+from charter.server.control_findings import findings
 from charter.server.control_leases import leases
 from charter.server.control_people import people
 from charter.server.control_shape import Command, Person, Reason, ReasonIfAny, house_of
@@ -106,13 +107,6 @@ class RotateMaster(RotateData):
     to: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
 
 
-class Found(Command):
-    """Findings of a scan, to be kept."""
-
-    findings: Annotated[list[dict[str, Any]], Field(max_length=10_000)]
-    actor: Person
-
-
 class ExportTo(Command):
     """Where to write a pack, on the machine of the server."""
 
@@ -124,7 +118,8 @@ def control_app(house: House, signin: SignIn | None = None) -> FastAPI:
     app = FastAPI(title="Charter control API", version="1", docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.house = house
     app.state.signin = signin
-    for router in (principals, estate, approvals, people, delegations, trust, vault, leases, evidence, operations):
+    routers = (principals, estate, approvals, people, delegations, trust, vault, leases, evidence, findings, operations)
+    for router in routers:
         app.include_router(router, prefix="/v1")
 
     app.add_middleware(_Bounded)
@@ -384,18 +379,6 @@ async def rotate_master(request: Request, body: RotateMaster) -> dict[str, Any]:
 async def reseal(request: Request) -> dict[str, Any]:
     """Move some seals to the active data key."""
     return await keys.reseal(house_of(request))
-
-
-@operations.get("/findings")
-async def findings(request: Request) -> dict[str, Any]:
-    """What was found or noticed."""
-    return {"findings": discovery.listing(house_of(request))}
-
-
-@operations.post("/findings")
-async def keep_findings(request: Request, body: Found) -> dict[str, Any]:
-    """Keep the findings of a scan."""
-    return {"kept": await discovery.keep(house_of(request), body.findings, actor=body.actor)}
 
 
 @operations.post("/console/link")

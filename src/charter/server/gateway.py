@@ -31,7 +31,7 @@ from charter.core.errors import (
 )
 from charter.core.values import parse_name
 from charter.gateway.call import Bearer
-from charter.gateway.mcp import Frame, check_mirrors, check_modern, is_modern, parse_frame
+from charter.gateway.mcp import Frame, check_mirrors, check_modern, client_of, is_modern, parse_frame
 from charter.gateway.mcp_answers import WireError, error_message, error_of, result_message
 from charter.gateway.mcp_protocol import SESSION_HEADER, RpcCode
 from charter.gateway.mcp_sessions import Session, Sessions
@@ -39,6 +39,7 @@ from charter.gateway.pipeline import PLAINLY, Came
 from charter.identity.certificate import thumbprint_of_certificate
 from charter.identity.dpop import ProofMemory
 from charter.identity.nonce import Nonces
+from charter.identity.use import Contradiction
 from charter.registry.principal import LiveEstate
 from charter.server.gateway_http import (
     Head,
@@ -94,6 +95,18 @@ class GatewaySettings:
         return cls(issuer, frozenset({_host_of(base or issuer), *local}), base=base or issuer, **given)
 
 
+class Watch(Protocol):
+    """Notices credentials that are shared."""
+
+    def called(self, bearer: Bearer, source: str, system: str) -> tuple[Contradiction, ...]:
+        """Return what it contradicts that a token is presented from an address."""
+        ...
+
+    async def tell(self, found: tuple[Contradiction, ...]) -> object:
+        """Keep what was noticed."""
+        ...
+
+
 class House(Protocol):
     """What the gateway takes from the house."""
 
@@ -102,6 +115,7 @@ class House(Protocol):
     upstreams: Any
     failures: Any
     proofs: ProofMemory
+    sharing: Any
     live: LiveEstate
     clock: Clock
     entropy: Entropy
@@ -119,6 +133,7 @@ class GatewayApp:
     entropy: Entropy
     nonces: Nonces | None = None
     failed: Callable[[str, ErrorCode], None] | None = None  # told of each token that proved nothing, by source address
+    watch: Watch | None = None
     _methods: McpMethods = field(init=False)
     _sessions: Sessions = field(init=False)
 
@@ -146,16 +161,22 @@ class GatewayApp:
             house.entropy,
             nonces=house.proofs.nonces,
             failed=house.failures.failed,
+            watch=house.sharing,
         )
 
-    def caller(self, head: Head, system: str) -> Bearer:
+    async def caller(self, head: Head, system: str) -> Bearer:
         """Return who calls for `system`; what did not mean to come here, or proves nothing, is refused.
+
+        If that makes a credential a shared one, what follows from it has happened on return.
 
         Raises:
             HttpRefusal: with where to get a token.
         """
         self._check_head(head)
-        return self._authenticate(head, system)
+        bearer = self._authenticate(head, system)
+        if self.watch is not None and (found := self.watch.called(bearer, head.source, system)):
+            await self.watch.tell(found)
+        return bearer
 
     def nonce_for(self, head: Head) -> tuple[tuple[bytes, bytes], ...]:
         """Return the header that gives whoever sends proofs the nonce for the next one (RFC 9449 section 9)."""
@@ -172,8 +193,7 @@ class GatewayApp:
                 await self._metadata(head, send)
                 return
             system = self._system(head, PREFIX)
-            self._check_head(head)
-            bearer = self._authenticate(head, system)
+            bearer = await self.caller(head, system)
             reply = Reply(receive, send, *self._nonce(head))
             await self._serve(head, system, bearer, receive, send, reply)
         except HttpRefusal as refusal:
@@ -233,6 +253,7 @@ class GatewayApp:
         session = self._sessions.open(
             asked.bearer.principal_id, asked.system, version, delegation=asked.bearer.delegation
         )
+        session.client = client_of(asked.frame.params.get("clientInfo"))
         assert asked.frame.id is not None  # noqa: S101 - looked at by the caller
         body = result_message(asked.frame.id, self._methods.initialize(asked, version))
         await send_json(send, 200, body, (SESSION_HEADER.encode(), session.id.encode()), *self._nonce(asked.head))

@@ -216,8 +216,9 @@ class McpMethods:
             tool = await self._live_tool(asked.system, wanted.tool, deadline)
             if tool is not None and asked.modern and tool.params:
                 check_params(frame, wanted, tool, asked.head.headers)
-            label = asked.session.label if asked.session is not None else None
-            call = make_call(frame, wanted, asked.system, tool=tool, session=label)
+            label, client = (asked.session.label, asked.session.client) if asked.session is not None else (None, None)
+            source = asked.head.source
+            call = make_call(frame, wanted, asked.system, tool=tool, session=label, source=source, client=client)
             answer = await self.pipeline.submit(asked.bearer, call, deadline, source="mcp")
             if isinstance(answer, Admitted):
                 await self._forward(asked, reply, answer, deadline)

@@ -68,7 +68,7 @@ class LeaseApp:
         try:
             head = read_head(scope)
             system, lease_id, deed = _place(head.path)
-            bearer = self.gateway.caller(head, system)
+            bearer = await self.gateway.caller(head, system)
             status, body = await self._serve(head, receive, bearer, (system, lease_id, deed))
             await send_json(send, status, body, *self.gateway.nonce_for(head))
         except HttpRefusal as refusal:

@@ -52,7 +52,7 @@ class NodesApp:
             return
         try:
             self.failures.check(head.source)
-            going = self.nodes.join(text, head.source) if head.path == _JOIN else self.nodes.answer(text)
+            going = self.nodes.join(text, head.source) if head.path == _JOIN else self.nodes.answer(text, head.source)
             found = await _while_there(receive, going)
         except CharterError as err:
             if isinstance(err, UnauthenticatedError | MalformedError) and err.code is not ErrorCode.NOT_ATTESTED:

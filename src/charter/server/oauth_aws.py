@@ -9,6 +9,7 @@ from charter.identity.aws_caller import ASSERTION_TYPE, read_signed_request
 from charter.identity.bearer import Client
 from charter.identity.clients import client_named
 from charter.identity.foreign import check_claims
+from charter.identity.marks import subject_marks
 from charter.registry.issuer import Platform
 from charter.server.oauth_clients import Asked
 from charter.server.oauth_federated import declared_of
@@ -55,4 +56,5 @@ class AwsCallerIdentity:
         key, issuer = found
         claims = await parts.aws_callers.of(issuer, request)
         check_claims(issuer, claims, json.loads(key.jwk["claims"]))
-        return Client(key.principal_id, METHOD, key.thumbprint, request.used)
+        role = claims.get("role_id") or claims["arn"]
+        return Client(key.principal_id, METHOD, key.thumbprint, request.used, subject_marks("aws", role))

@@ -15,8 +15,10 @@ from functools import partial
 from typing import Protocol
 
 from charter.core.errors import CharterError, ConflictError, ErrorCode, MalformedError, UnavailableError
+from charter.identity.bearer import Binding, Client
 from charter.identity.exchange import MayAct, may_act_of
 from charter.identity.issuance import Issued, Refused, TokenRequest, issue, system_at
+from charter.identity.marks import mark_of_certificate
 from charter.identity.revocation import token_type
 from charter.registry.lending import Side
 from charter.registry.lent_scope import ANY
@@ -93,6 +95,7 @@ class Issuing:
             granted=record is not None and self._grants(principal, record.name),
             charter_digest=principal.digest,
             bound_to=who.bound_to,
+            marks=_marks(who, head),
         )
 
     async def answer(self, who: Authenticated, asked: TokenRequest, head: Head) -> Body:
@@ -118,7 +121,8 @@ class Issuing:
         parts = self._parts
         work = partial(issue, asked=asked, issuer=parts.issuer, seconds=parts.token_seconds)
         match await parts.writer.awrite(work):
-            case Issued(claims):
+            case Issued(claims, index):
+                await self._notice(who.client, asked, index)
                 return {
                     "access_token": parts.tokens.sign(claims),
                     "token_type": token_type(asked.bound_to),
@@ -129,6 +133,14 @@ class Issuing:
                 raise error
             case None:
                 return None
+
+    async def _notice(self, client: Client, asked: TokenRequest, index: int) -> None:
+        """Let it be noticed if what was shown is another's too; what follows from that has happened on return."""
+        watch = self._parts.watch
+        if watch is not None:
+            found = watch.issued(client, asked.marks, source=asked.source, token=asked.token_id, entry=index)
+            if found:
+                await watch.tell(found)
 
     def narrowed(self, asked: TokenRequest, form: Form) -> TokenRequest:
         """Return `asked` narrowed to what the request's `authorization_details` name (RFC 9396), if it has any.
@@ -181,6 +193,13 @@ class Issuing:
         except CharterError as err:
             _log.warning("the policy of %s cannot be bound: %s", principal.name, err.detail)
             return False
+
+
+def _marks(who: Authenticated, head: Head) -> tuple[str, ...]:
+    """Return what a request showed that is one principal's alone: keys, be they in proofs or certificates; subjects."""
+    key = who.bound_to.thumbprint if who.bound_to and who.bound_to.binding is Binding.JKT else None
+    held = mark_of_certificate(head.certificate) if head.certificate is not None else None
+    return tuple(dict.fromkeys(each for each in (key, held, *who.client.shown) if each is not None))
 
 
 def _told(asked: TokenRequest) -> Body:

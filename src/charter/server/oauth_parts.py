@@ -13,6 +13,7 @@ from charter.core.entropy import Entropy
 from charter.core.work import Writer
 from charter.identity.asking import Consents
 from charter.identity.aws_caller import SignedRequest
+from charter.identity.bearer import Client
 from charter.identity.bundle import Bundle
 from charter.identity.claims import TOKEN_SECONDS
 from charter.identity.consent import ConsentStore
@@ -23,6 +24,7 @@ from charter.identity.keys import KeyRing
 from charter.identity.pace import Pace
 from charter.identity.status_list import StatusLists
 from charter.identity.tokens import AccessTokens
+from charter.identity.use import Contradiction
 from charter.identity.work import IdentityWork
 from charter.registry.charter import DelegationTerms
 from charter.registry.issuer import TrustedIssuer
@@ -30,6 +32,7 @@ from charter.registry.principal import LiveEstate, Principal
 from charter.server.client_tls import read_authorities
 
 T = TypeVar("T")
+Contradictions = tuple[Contradiction, ...]
 TOKEN_PATH = "/oauth/token"  # noqa: S105 - a path
 
 
@@ -103,6 +106,18 @@ class ConsentReader(Protocol):
         ...
 
 
+class Watch(Protocol):
+    """Notices credentials that are shared."""
+
+    def issued(self, client: Client, marks: tuple[str, ...], *, source: str, token: str, entry: int) -> Contradictions:
+        """Return what it contradicts that a token was issued to whoever showed `marks`."""
+        ...
+
+    async def tell(self, found: Contradictions) -> object:
+        """Keep what was noticed."""
+        ...
+
+
 class House(Protocol):
     """The house, as far as the endpoints know it."""
 
@@ -120,6 +135,7 @@ class House(Protocol):
     consents: Any
     statuses: StatusLists
     pace: Pace
+    sharing: Any
     clock: Clock
     entropy: Entropy
 
@@ -152,6 +168,7 @@ class Parts:
     base: str = ""  # where these endpoints are seen at: the issuer, or `mtls_url`
     takes_certificates: bool = False  # whether they, or a proxy that is trusted, can show certificates
     client_authorities: tuple[x509.Certificate, ...] = ()  # who issues client certificates
+    watch: Watch | None = None
 
     def __post_init__(self) -> None:
         self.base = self.base or self.issuer
@@ -188,4 +205,5 @@ class Parts:
             bundles=lambda: house.trust.bundles,
             takes_certificates=bool(house.settings.mtls_url or house.settings.trusted_proxies),
             client_authorities=read_authorities(house.settings.client_ca),
+            watch=house.sharing,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from charter.core.errors import CharterError, ErrorCode, UnauthenticatedError
 from charter.identity.asking_client import AskingClient, asking_client
 from charter.identity.bearer import Client
+from charter.identity.marks import CLIENT_MARK
 from charter.server.oauth_clients import PUBLIC, Asked, has_secret
 from charter.server.oauth_parts import Parts
 
@@ -47,7 +48,8 @@ class PublicClient:
             raise UnauthenticatedError(
                 ErrorCode.BAD_CLIENT, "there is no such client", help="its charter must name it: credential.client"
             )
-        return Client(found.principal.id, PUBLIC, found.credential.thumbprint)
+        mark = f"{CLIENT_MARK} {found.client_id}"
+        return Client(found.principal.id, PUBLIC, found.credential.thumbprint, shown=(mark,))
 
     def _found(self, asked: Asked) -> AskingClient | None:
         try:
