@@ -10,12 +10,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import uvicorn
+
 from charter.server.app import _server
 
 
 @contextmanager
 def listening(app: Any, listener: socket.socket) -> Iterator[None]:
-    server = _server(app)
+    with serving_on(_server(app), listener):
+        yield
+
+
+@contextmanager
+def serving_on(server: uvicorn.Server, listener: socket.socket) -> Iterator[None]:
+    """Run a server on a socket of its own."""
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True)
     thread.start()
     try:

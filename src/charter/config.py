@@ -16,6 +16,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from charter.core.errors import ErrorCode, MalformedError
+from charter.gateway.access_profiles import Profile
 from charter.registry.issuer import trusted_address
 from charter.registry.problem import suggestion
 
@@ -60,11 +61,12 @@ class Settings(BaseModel):
     oidc_groups: Annotated[str, Field(min_length=1, max_length=100)] = (
         "groups"  # the claim that names a person's groups
     )
+    authzen_profiles: tuple[Profile, ...] = ()  # drafts of the decision API that are switched on (docs/decision-api.md)
     token_seconds: Annotated[int, Field(ge=30, le=900)] = 300  # how long access tokens live; a charter may say less
     call_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
     max_body_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 4 * 1024 * 1024
 
-    @field_validator("trusted_proxies", mode="before")
+    @field_validator("trusted_proxies", "authzen_profiles", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value

@@ -22,6 +22,7 @@ from charter.cli.connecting import _Listener
 from charter.cli.relay import Relay, relaying
 from charter.console.door import Door
 from charter.core.errors import ErrorCode, UnavailableError
+from charter.server.access import AccessApp
 from charter.server.bundle import BundleApp
 from charter.server.control_gate import ControlGate
 from charter.server.gateway import GatewayApp
@@ -43,7 +44,7 @@ LISTENING = frozenset(
 DOORS = {
     "server/app.py": (
         *("fuzz_control", "fuzz_oauth", "fuzz_console", "fuzz_gateway", "fuzz_scim", "fuzz_trust", "fuzz_leases"),
-        *("nodes", "http_connections"),
+        *("nodes", "http_connections", "fuzz_access"),
     ),
     "server/control_socket.py": ("fuzz_control",),
     "server/workload_door.py": ("workload_api",),
@@ -81,7 +82,7 @@ def test_every_door_is_tried_by_a_fuzz_test() -> None:
 def test_the_tcp_door_leads_to_nothing_else(tmp_path: Path) -> None:
     with a_world(tmp_path) as world:
         behind = {type(app) for _, app in world.doors._routes}
-        assert behind == {GatewayApp, OAuthApp, BundleApp, NodesApp, ScimApp, ControlGate, LeaseApp, Door}
+        assert behind == {GatewayApp, OAuthApp, BundleApp, NodesApp, ScimApp, ControlGate, LeaseApp, AccessApp, Door}
         assert type(world.doors._otherwise) is Door
 
 

@@ -39,6 +39,7 @@ UNTRUSTED = TEXTS | ANY_VALUE | {"bytes", "Mapping[str, str]"}
 MORE: dict[str, Callable[[], dict[str, Any]]] = {
     "adapters.master_place.parse_place": lambda: {"folder": SOURCE},
     "bootstrap.evidence.parse_moment": lambda: {"now": AT},
+    "gateway.evaluation.parse_search": lambda: {"looks_for": "subject"},
     "core.values.parse_line": lambda: {"what": "reason", "longest": 100},
     "identity.dpop.read_proof": lambda: {"method": "POST", "url": "http://127.0.0.1/x", "at": AT, "token": "t"},
     "identity.jose.parse_compact": lambda: {"what": "the token", "members": frozenset({"alg", "kid"})},
@@ -81,6 +82,7 @@ SEEDS = (
     '{"tools":[{"name":"x","inputSchema":{"type":"object"}}]}',
     '[{"type":"charter_grant","actions":["charge.read"],"objects":["charge/1"],"limits":[{"count":1}]}]',
     '@id("x") permit (principal, action == Charter::Action::"payments:charge.read", resource);',
+    '{"subject":{"type":"user","id":"a"},"action":{"name":"r"},"resource":{"type":"x","id":"y"},"evaluations":[{}]}',
     "90d",
     "mon-fri",
 )

@@ -22,8 +22,11 @@ from charter.bootstrap.desk import HouseDesk
 from charter.console.pages import console_app
 from charter.evidence.entry import EntryKind
 from charter.identity import authority as question
+from charter.identity.issuance import DECISION_PATH
 from charter.registry.standing import Refusal
+from charter.server.access import AccessApp
 from charter.server.control import control_app
+from charter.server.gateway import GatewayApp
 from charter.server.oauth import OAuthApp
 from charter.server.workload import SERVICE, WorkloadVisit
 from fuzz_stage import SOURCE
@@ -38,6 +41,8 @@ ASSERTED = "test_consent_standing.py::test_a_providers_word_gives_nothing_once_o
 LEASES = "test_leases.py::test_whatever_ends_authority_ends_leases_too"
 NO_LEASE = "test_leases.py::test_a_killed_agent_gets_no_lease_and_renews_none"
 WORKLOAD = "../contracts/test_workload_api.py::test_a_withdrawn_principals_streams_end_at_once_and_it_gets_nothing_more"
+DECISIONS = "test_access.py::test_nothing_is_allowed_once_a_subject_lost_what_it_stands_on"
+POINTS = "test_access.py::test_a_point_whose_authority_was_withdrawn_is_not_answered"
 NO_SECRET = "test_oauth_secrets.py::test_no_secret_is_made_for_a_principal_that_can_do_better"
 
 # What walks each way in: paths of ways_in.py, or tests by their file and name.
@@ -60,6 +65,13 @@ WALKED: dict[str, tuple[str, ...]] = {
     "evidence lease.renewed": (NO_LEASE,),
     "asks lifecycle/leases.py standing_of": (LEASES, NO_LEASE),
     "asks bootstrap/consents.py card": (CONSENT,),
+    "access evaluation": (DECISIONS, POINTS),
+    "access evaluations": (DECISIONS, POINTS),
+    "access search/subject": (DECISIONS, POINTS),
+    "access search/resource": (DECISIONS, POINTS),
+    "access search/action": (DECISIONS, POINTS),
+    "evidence question.searched": (DECISIONS, POINTS),
+    "asks gateway/pipeline.py answer": (DECISIONS,),
     "mcp tools/call": ("gateway door", "decision", "approval spent"),
     "mcp tools/list": ("gateway door", "tools/list"),
     "mcp subscriptions/listen": ("gateway door", "new stream"),
@@ -89,6 +101,7 @@ WALKED: dict[str, tuple[str, ...]] = {
     "asks gateway/pipeline.py __call__": ("new stream",),
     "asks identity/credential.py register_key": ("key registration",),
     "asks identity/issuance.py _refusal_of": ("token endpoint",),
+    "asks identity/issuance.py _bad_system": ("token endpoint",),
     "asks identity/revocation.py introspect": ("introspection",),
     "asks identity/secret.py keep_secret": ("secret",),
     "asks lifecycle/approvals.py approve": ("approval given",),
@@ -113,6 +126,8 @@ GIVES_NOTHING: dict[str, str] = {
     "oauth POST /oauth/register": "names a client of a charter that lets clients register; it holds nothing yet",
     "control POST /v1/leases/{lease_id}/revoke": _TAKES,
     "oauth POST /oauth/revoke": _TAKES,
+    "evidence question.refused": "says that a question meant nothing, and was denied",
+    "evidence approval.cancelled": _TAKES,
     "mcp server/discover": _TELLS,
     "mcp ping": _TELLS,
     "control POST /v1/principals/{name}/move": "is how standing changes; a resume gives back what a charter grants",
@@ -156,10 +171,12 @@ def there_is(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         oauth = OAuthApp.of(world.house)
         found = {f"oauth {method} {endpoint.path}" for endpoint in oauth.endpoints for method in endpoint.methods}
         found |= {f"grant {name}" for name in oauth.flows.grant_types}
+        decision_paths = AccessApp.of(world.house, GatewayApp.of(world.house)).paths
         console: Any = console_app(HouseDesk(world.house), world.signin).app
         found |= set(changes("console", console.openapi()))
     found |= set(changes("control", control_app(None).openapi()))  # type: ignore[arg-type]  # asked for its routes alone
     found |= {f"mcp {method}" for method in mcp_methods()}
+    found |= {f"access {path.removeprefix(DECISION_PATH + '/')}" for path in decision_paths}
     visit = WorkloadVisit(None, None, None)  # type: ignore[arg-type]  # asked for its methods alone
     found |= {f"workload {path.removeprefix(SERVICE)}" for path in visit.__mapping__()}
     found |= {f"evidence {kind.value}" for kind in EntryKind}

@@ -20,7 +20,8 @@ def a_case(**changed: Any) -> TrialCase:
 
 
 def test_a_case_can_name_each_layer_of_control_and_no_other() -> None:
-    assert {layer.value for layer in TrialLayer} == {layer.value for layer in Layer if layer is not Layer.TOKEN}
+    elsewhere = {Layer.TOKEN, Layer.OBLIGATION}  # of a token, and of an enforcement point
+    assert {layer.value for layer in TrialLayer} == {layer.value for layer in Layer if layer not in elsewhere}
 
 
 def test_numbers_of_a_case_are_those_a_json_reader_makes() -> None:

@@ -83,7 +83,7 @@ class LeaseRoom:
         """Return what policy says of a call now. Nothing is settled or recorded by it."""
         house = self.house
         facts = resolve(house.live, house.slices, bearer, call, house.clock.now())
-        return house.pipeline.decide(facts, bearer) if isinstance(facts, Facts) else facts
+        return house.pipeline.decide(facts, bearer, call) if isinstance(facts, Facts) else facts
 
     def no_longer_allowed(self, lease: Lease) -> str | None:
         """Return why policy would not allow a lease any more; asked when something changed, and once a minute."""

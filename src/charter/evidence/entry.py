@@ -30,10 +30,13 @@ class EntryKind(StrEnum):
     AUTHENTICATION_FAILURES = "authentication.failures"  # counted per source, so that strangers cannot grow the log
     VERDICT = "verdict"
     OUTCOME = "outcome"
+    QUESTION_REFUSED = "question.refused"  # an enforcement point asked what means nothing here, and was told no
+    QUESTION_SEARCHED = "question.searched"  # an enforcement point asked who, what or which: one page of the answer
     APPROVAL_ASKED = "approval.asked"
     APPROVAL_GIVEN = "approval.given"
     APPROVAL_REFUSED = "approval.refused"
     APPROVAL_SPENT = "approval.spent"
+    APPROVAL_CANCELLED = "approval.cancelled"  # whoever asked for it no longer needs it
     CHARTER_APPLIED = "charter.applied"
     CHARTER_WITHDRAWN = "charter.withdrawn"
     SYSTEM_APPLIED = "system.applied"

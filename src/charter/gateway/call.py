@@ -24,3 +24,6 @@ class Call:
     wants_progress: bool = False  # whether the caller asked to be told of progress
     source: str | None = None  # the address it came from
     client: str | None = None  # what the caller's program says that it is
+    object: str | None = None  # its path as an enforcement point names it; None: as the action's template says
+    approval: str | None = None  # the approval that the caller says it rests on; None: whichever there is
+    fulfils: frozenset[str] | None = None  # types of obligations that the caller can carry out; None: it did not say

@@ -89,7 +89,7 @@ def told_chain(live: LiveEstate, bearer: Bearer, issuer: str) -> dict[str, Any] 
         return {"delegation": bearer.delegation, "initiator": bearer.initiator, "parties": []}
     names = {party: live.principals[party].name for party in chain.parties if party in live.principals}
     told = chain_to_json(chain, names, issuer)
-    told[-1]["credential"] = bearer.credential
+    told[-1]["credential"] = bearer.credential or None  # none where an enforcement point vouched
     deciders = [each["name"] for each in told if each["role"] == Role.DECIDER.value]
     return {
         "delegation": chain.id,

@@ -16,12 +16,15 @@ from charter.core.errors import CharterError
 from charter.gateway.call import Bearer, Call
 from charter.gateway.chain import ReadChain, Slices, approval_digest, asker_of, read_chain
 from charter.identity.authority import refusal
+from charter.identity.bearer import Proof, Vouched
 from charter.policy.request import Request, build_request
 from charter.policy.slice import Slice
 from charter.policy.verdict import Deny, Layer, Reason
 from charter.registry.approval import Approval, ApprovalState
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
 from charter.registry.problem import nearest
+
+RULE_POINTS = "built-in/enforcement-points"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,28 +75,58 @@ def resolve(live: LiveEstate, slices: Slices, bearer: Bearer, call: Call, at: dt
             f"did you mean `{close}`?" if close else "add it to the estate's systems/ and apply",
             principal.name,
         )
-    action = _known_action(record, call, principal.name)
+    action = _barred(record, bearer) or _known_action(record, call, principal.name)
     if isinstance(action, Deny):
         return action
     asked = approval_digest(bearer, call)
     shown = live.approvals.get((principal.id, asked))
-    approval = shown if shown is not None and shown.is_open(at) else None
+    approval = shown if shown is not None and shown.is_open(at) and call.approval in (None, shown.id) else None
     chain = read_chain(live, slices, bearer, principal)
     if isinstance(chain, Deny):
         return chain
     roles = approval.roles if approval and approval.state is ApprovalState.APPROVED else ()
     try:
-        request = build_request(asker_of(principal), record.system, action, call.arguments, at, frozenset(roles))
+        request = build_request(
+            asker_of(principal), record.system, action, call.arguments, at, frozenset(roles), object=call.object
+        )
     except CharterError as err:
         return _deny(Layer.CHARTER, "built-in/arguments", err.detail, err.help or "mend the arguments", principal.name)
     request = replace(request, chain=chain.facts) if chain.facts else request
     return Facts(principal, record, action, chain, request, approval, shown, asked, generation)
 
 
+def _barred(record: SystemRecord, bearer: Bearer) -> Deny | None:
+    """Return the denial of a call that came by a way which the system's file does not have."""
+    enforcement, name = record.system.enforcement, record.name
+    if not isinstance(bearer, Vouched):
+        if enforcement is None:
+            return None
+        text, mend = (
+            f"`{name}` has enforcement points of its own, and Charter forwards nothing to it",
+            "go through them",
+        )
+        return _deny(Layer.SYSTEM, RULE_POINTS, text, mend, bearer.principal_name)
+    point = bearer.point.principal_name
+    if enforcement is None or point not in enforcement.points:
+        text = f"`{point}` is no enforcement point of `{name}`, and may not ask what is allowed there"
+        return _deny(Layer.SYSTEM, RULE_POINTS, text, f"name it under `enforcement` in systems/{name}.yaml", point)
+    if bearer.proof is Proof.WORD and enforcement.vouching is None:
+        text = f"the word of `{point}` alone does not prove `{bearer.principal_name}` on `{name}`"
+        mend = "send the principal's own access token, or let the system's file say `vouching: allowed`"
+        return _deny(Layer.SYSTEM, RULE_POINTS, text, mend, point)
+    return None
+
+
 def _known_action(record: SystemRecord, call: Call, link: str) -> str | Deny:
     """Return the action that the call's tool performs, if the tool is known and is what was accepted."""
     system = record.system
     action = system.action_of_tool(call.tool)
+    if action is None and system.enforcement is not None:
+        close = nearest(call.tool, system.actions)
+        text = f"`{system.system}` has no action `{call.tool[:128]}`"
+        return _deny(
+            Layer.SYSTEM, "built-in/known-tools", text, f"did you mean `{close}`?" if close else "add it", link
+        )
     if action is None:
         close = nearest(call.tool, [a.tool for a in system.actions.values()])
         return _deny(
@@ -103,9 +136,7 @@ def _known_action(record: SystemRecord, call: Call, link: str) -> str | Deny:
             f"did you mean `{close}`?" if close else f"import it: charter systems import {system.system}",
             link,
         )
-    if (
-        system.is_leased
-    ):  # what the action lets do stands in the system's file, not in a definition that lives elsewhere
+    if system.is_leased or system.enforcement is not None:  # its file says what the action is, no definition elsewhere
         return action
     pin = system.actions[action].pin
     if pin is None or call.tool_pin is None or pin != call.tool_pin:

@@ -15,7 +15,7 @@ import datetime as dt
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import msgspec
@@ -29,18 +29,19 @@ from charter.gateway.call import Bearer, Call
 from charter.gateway.chain import Slices, read_chain, rests_on
 from charter.gateway.facts import Facts, resolve
 from charter.gateway.mcp_protocol import RpcCode
+from charter.gateway.obligations import held_to_obligations
 from charter.gateway.permit import Permit, PermitLedger
 from charter.gateway.pins import ToolDefinition, UpstreamError
 from charter.gateway.reserve import give_back
 from charter.gateway.settle import GatewayWork, Recorded, Ticket, record_denial, settle_and_record
 from charter.gateway.streams import OpenStream, OpenStreams
 from charter.identity.authority import refusal
-from charter.identity.bearer import NOTHING, Shown
+from charter.identity.bearer import NOTHING, Shown, Vouched
 from charter.identity.dpop import ProofMemory, read_proof
 from charter.policy.chain import shared_actions
 from charter.policy.decide import Evaluator
 from charter.policy.narrow import Narrowed, decide_narrowed
-from charter.policy.verdict import Allow, Deny, Escalate, Verdict
+from charter.policy.verdict import Allow, Deny, Escalate, Layer, Reason, Verdict
 from charter.registry.principal import LiveEstate, SystemRecord
 
 Message = dict[str, Any]
@@ -172,6 +173,34 @@ class Pipeline:
             case Deny() | Escalate() as verdict:
                 return Refused(recorded.verdict_id, verdict, recorded.approval_id)
 
+    async def answer(
+        self, bearer: Vouched, call: Call, deadline: Deadline, *, source: str, asks: bool = True
+    ) -> Recorded:
+        """Decide `call` for an enforcement point, which carries the verdict out itself; record the verdict durably.
+
+        Without `asks`, nobody is asked yet where the verdict waits for people. Nothing is forwarded, so there is no
+        permit; a withdrawal that came after the record step is seen here, and the point never hears of the allow.
+
+        Raises:
+            UnavailableError: the verdict could not be recorded, so nothing is allowed.
+        """
+        recorded = await self._decide_and_record(bearer, call, deadline, source, asks=asks)
+        if not isinstance(recorded.verdict, Allow):
+            return recorded
+        stopped = refusal(self.live, bearer, self.live.systems.get(call.system), at=self.clock.now())
+        if stopped is None:
+            return recorded
+        outcome = Outcome(self.clock.monotonic())
+        outcome.end("withdrawn", sent=False)
+        self._record_outcome(outcome, bearer, call, recorded)
+        reason = Reason(Layer.STANDING, "built-in/standing", stopped.text, stopped.mend, stopped.link)
+        return replace(recorded, verdict=Deny((reason,)))
+
+    def would(self, bearer: Bearer, call: Call, at: dt.datetime) -> tuple[Facts | None, Verdict]:
+        """Return what would be said of `call`, and what that rests on: nothing is recorded, counted or asked."""
+        facts = resolve(self.live, self.slices, bearer, call, at)
+        return (None, facts) if isinstance(facts, Deny) else (facts, self.decide(facts, bearer, call))
+
     def visible(
         self, bearer: Bearer, system: str, tools: Sequence[ToolDefinition]
     ) -> tuple[list[ToolDefinition], str | None]:
@@ -229,16 +258,18 @@ class Pipeline:
         while self._closing:
             await asyncio.gather(*self._closing, return_exceptions=True)
 
-    async def _decide_and_record(self, bearer: Bearer, call: Call, deadline: Deadline, source: str) -> Recorded:
+    async def _decide_and_record(
+        self, bearer: Bearer, call: Call, deadline: Deadline, source: str, *, asks: bool = True
+    ) -> Recorded:
         for _ in range(MAX_READINGS):
             if deadline.is_past:
                 break
             started = self.clock.monotonic()
             facts = resolve(self.live, self.slices, bearer, call, self.clock.now())
-            verdict = facts if isinstance(facts, Deny) else self.decide(facts, bearer)
+            verdict = facts if isinstance(facts, Deny) else self.decide(facts, bearer, call)
             timing = {"decide": round((self.clock.monotonic() - started) * 1e6)}
             asking = self.entropy.identifier("apr") if isinstance(verdict, Escalate) else ""
-            ticket = Ticket(self.entropy.identifier("vrd"), asking, source, timing, self.issuer)
+            ticket = Ticket(self.entropy.identifier("vrd"), asking, source, timing, self.issuer, asks)
             recorded = await self.writer.awrite(_work(bearer, call, facts, verdict, ticket))
             if recorded is not None:
                 return recorded
@@ -246,11 +277,12 @@ class Pipeline:
             ErrorCode.STALE, "what the decision rests on kept changing, or time ran out", help="try again"
         )
 
-    def decide(self, facts: Facts, bearer: Bearer) -> Verdict:
-        """Return what policy says of a call: every link of its chain, and what the token was narrowed to."""
+    def decide(self, facts: Facts, bearer: Bearer, call: Call) -> Verdict:
+        """Return what policy says of a call: every link of its chain, what its token was narrowed to, what it owes."""
         by = bearer.narrowing
         narrowed = Narrowed(by, bearer.token_id, bearer.expires_at) if by is not None else None
-        return decide_narrowed(facts.chain.case, facts.request, self.evaluator, narrowed)
+        verdict = decide_narrowed(facts.chain.case, facts.request, self.evaluator, narrowed)
+        return held_to_obligations(verdict, facts, call) if facts.record.system.enforcement is not None else verdict
 
     async def _forward(
         self, permit: Permit, bearer: Bearer, call: Call, deadline: Deadline, recorded: Recorded

@@ -37,16 +37,23 @@ def reserve(
     limits: LimitStore, links: Sequence[LinkLimits], system: str, at: dt.datetime
 ) -> tuple[Reserved, ...] | Deny:
     """Count a call against the first option of each link that has room, or say which link has no room."""
+    kept = with_room(limits, links, system, at)
+    for each in kept if isinstance(kept, tuple) else ():
+        limits.add(each.owner, each.amounts)
+    return kept
+
+
+def with_room(
+    limits: LimitStore, links: Sequence[LinkLimits], system: str, at: dt.datetime
+) -> tuple[Reserved, ...] | Deny:
+    """Return what a call would count, if every link has room; nothing is counted."""
     chosen: list[Reserved] = []
     for link in links:
         found = _first_with_room(limits, link, system, at)
         if isinstance(found, Deny):
             return found
         chosen.append(found)
-    kept = tuple(each for each in chosen if each.amounts)
-    for each in kept:
-        limits.add(each.owner, each.amounts)
-    return kept
+    return tuple(each for each in chosen if each.amounts)
 
 
 def give_back(limits: LimitStore, reserved: Sequence[Reserved]) -> None:

@@ -19,6 +19,7 @@ from charter.gateway.call import Bearer, Call
 from charter.gateway.chain import told_chain
 from charter.gateway.facts import Facts
 from charter.gateway.reserve import LimitStore, Reserved, reserve
+from charter.identity.bearer import Vouched
 from charter.policy.verdict import Allow, Deny, Escalate, Layer, LinkLimits, Reason, Verdict, word
 from charter.registry.approval import WAITING_HOURS, Approval, ApprovalState
 from charter.registry.principal import LiveEstate
@@ -72,6 +73,7 @@ class Ticket:
     source: str  # which door it came in by
     timing_us: dict[str, int] = field(default_factory=dict)
     issuer: str = ""  # the control plane that vouched for the caller
+    asks: bool = True  # whether people are asked at once where the verdict waits for them
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +96,14 @@ def settle_and_record(
     reserved: tuple[Reserved, ...] = ()
     approval_id = facts.approval.id if facts.approval else None
     if isinstance(verdict, Allow):
-        outcome = reserve(tx.limits, _owed(facts, verdict), facts.record.name, facts.request.at)
+        outcome = reserve(tx.limits, owed(facts, verdict), facts.record.name, facts.request.at)
         if isinstance(outcome, Deny):
             verdict = outcome
         else:
             reserved = outcome
             if verdict.approvals_used and facts.approval:
                 _spend(tx, facts.approval, ticket)
-    elif isinstance(verdict, Escalate):
+    elif isinstance(verdict, Escalate) and ticket.asks:
         asked = _ask(tx, bearer, call, facts, verdict, ticket)
         if isinstance(asked, Deny):
             verdict = asked
@@ -140,41 +142,71 @@ def _verdict_body(
 ) -> dict[str, Any]:
     """Return what a verdict's evidence entry says."""
     principal, request = facts.principal, facts.request
-    return _call_body(tx.live, bearer, call, ticket) | {
-        "verdict": word(verdict),
-        "team": principal.owner_team,
-        "kind": principal.kind.value,
-        "environment": principal.environment.value,
-        "charter": {"version": principal.version, "digest": principal.digest},
-        "action": facts.action,
-        "effect": request.effect.value,
-        "object": request.object,
-        "data": list(request.data),
-        "sensitive": request.sensitive,
-        "reasons": [reason.to_json() for reason in verdict.reasons],
-        "slice": facts.slice.digest,
-        "tier": facts.slice.risk.tier.value,
-    }
+    return (
+        _call_body(tx.live, bearer, call, ticket)
+        | {
+            "verdict": word(verdict),
+            "team": principal.owner_team,
+            "kind": principal.kind.value,
+            "environment": principal.environment.value,
+            "charter": {"version": principal.version, "digest": principal.digest},
+            "action": facts.action,
+            "effect": request.effect.value,
+            "object": request.object,
+            "data": list(request.data),
+            "sensitive": request.sensitive,
+            "reasons": [reason.to_json() for reason in verdict.reasons],
+            "slice": facts.slice.digest,
+            "tier": facts.slice.risk.tier.value,
+        }
+        | _obligations(facts, verdict)
+    )
+
+
+def _obligations(facts: Facts, verdict: Verdict) -> dict[str, Any]:
+    """Return which obligations went with the answer to an enforcement point."""
+    enforcement = facts.record.system.enforcement
+    if enforcement is None:
+        return {}
+    due = enforcement.due(facts.action, "allow" if isinstance(verdict, Allow) else "deny")
+    return {"obligations": [rule.id for rule in due]}
 
 
 def _call_body(live: LiveEstate, bearer: Bearer, call: Call, ticket: Ticket) -> dict[str, Any]:
-    return {
+    told = {
         "verdict_id": ticket.verdict_id,
         "principal": bearer.principal_name,
         "system": call.system,
         "tool": call.tool,
         "call_digest": call.digest,
         "session": call.session,
-        "token": bearer.token_id,
+        "token": bearer.token_id or None,
         "token_charter": bearer.charter_digest,
         "narrowed_to": bearer.narrowing.to_json() if bearer.narrowing else None,
         "chain": told_chain(live, bearer, ticket.issuer),
         "door": ticket.source,
         "timing_us": ticket.timing_us,
-    } | {name: said for name, said in (("source", call.source), ("client", call.client)) if said is not None}
+    }
+    told |= {name: said for name, said in (("source", call.source), ("client", call.client)) if said is not None}
+    return told | (_asked_by(bearer, call) if isinstance(bearer, Vouched) else {})
 
 
-def _owed(facts: Facts, verdict: Allow) -> tuple[LinkLimits, ...]:
+def _asked_by(bearer: Vouched, call: Call) -> dict[str, Any]:
+    """Return what evidence says of the enforcement point that asked, and of what it says that it can carry out."""
+    point = bearer.point
+    return {
+        "asked_by": {
+            "point": point.principal_name,
+            "id": point.principal_id,
+            "token": point.token_id,
+            "proof": bearer.proof.value,
+            "request": call.request_id,
+            "fulfils": sorted(call.fulfils) if call.fulfils is not None else None,
+        }
+    }
+
+
+def owed(facts: Facts, verdict: Allow) -> tuple[LinkLimits, ...]:
     """Return the limits of every link of the chain, the caller's first."""
     own = LinkLimits(facts.principal.id, facts.principal.name, (verdict.limits, *verdict.alternatives))
     return (own, *verdict.further)

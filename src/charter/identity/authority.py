@@ -4,6 +4,8 @@ Issuance, introspection, key registration, decisions, open streams and approvals
 the principal (with the epoch of the token in hand), to the key that proved it, and to the system; and it knows the
 tokens that were taken back one by one.
 
+Where an enforcement point asks about a principal, `refusal` asks for the point too, by its own token.
+
 A token under delegation rests on more than its caller: on every party, every delegation and every lending key of its
 chain. `refusal` asks for each, from the initiator on, so the first link that broke is the one that is named.
 
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from charter.identity.bearer import Attested, Bearer, Client, Workload
+from charter.identity.bearer import Attested, Bearer, Client, Vouched, Workload
 from charter.registry.charter import CredentialType
 from charter.registry.declared import SECRET
 from charter.registry.delegation import Chain, Link, is_person
@@ -36,10 +38,15 @@ def refusal(live: LiveEstate, holder: Holder, system: SystemRecord | None, *, at
         return Refusal(name, f"`{name[:80]}` is not registered", "register it: charter plan, then charter apply")
     epoch = holder.epoch if isinstance(holder, Bearer | Workload) else None
     stopped = may_act(principal.subject, at=at, epoch=epoch)
-    if stopped is None and not isinstance(holder, str):
+    if stopped is None and isinstance(holder, Vouched):
+        stopped = refusal(live, holder.point, None, at=at)
+    is_word_alone = isinstance(holder, Vouched) and not holder.is_proved
+    if stopped is None and not isinstance(holder, str) and not is_word_alone:
         stopped = _credential_refusal(live, holder.credential, principal, at)
+    if stopped is None and isinstance(holder, Bearer) and not is_word_alone:
+        stopped = _token_refusal(live, holder, principal)
     if stopped is None and isinstance(holder, Bearer):
-        stopped = _token_refusal(live, holder, principal, at)
+        stopped = _delegation_refusal(live, holder, principal, at)
     if stopped is None and system is not None:
         stopped = may_act(system.subject, at=at)
     return stopped
@@ -82,13 +89,19 @@ def _lender_refusal(live: LiveEstate, link: Link, at: dt.datetime) -> Refusal | 
     return stopped or _credential_refusal(live, link.lender_credential, lender, at)
 
 
-def _token_refusal(live: LiveEstate, holder: Bearer, principal: Principal, at: dt.datetime) -> Refusal | None:
-    """Return why a token may not be used, its principal and key apart: taken back, not bound, its chain broken."""
+def _token_refusal(live: LiveEstate, holder: Bearer, principal: Principal) -> Refusal | None:
+    """Return why a token may not be used, its principal, key and chain apart: taken back, or not bound."""
     name = principal.name
     if holder.token_id in live.revoked_tokens:
         return Refusal(name, f"the token of `{name}` was revoked", "ask for a new token")
     if holder.bound_to is None and not principal.terms.may_bear:
         return Refusal(name, f"the token of `{name}` is bound to no key, and its charter asks for one that is", BINDING)
+    return None
+
+
+def _delegation_refusal(live: LiveEstate, holder: Bearer, principal: Principal, at: dt.datetime) -> Refusal | None:
+    """Return why the chain that a token (or a point's word) rests on may not be used."""
+    name = principal.name
     if holder.delegation is None:
         return None
     chain = live.delegations.chain_of(holder.delegation)

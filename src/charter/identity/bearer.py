@@ -1,8 +1,8 @@
 """Who presents a call, and who asks for a token: what verification yields and everything later rests on.
 
 Each names a principal and the credential that proved it, so that standing can be asked of both. Only
-`identity/tokens.py` makes a `Bearer`; only a method of client authentication makes a `Client`; only
-`identity/spiffe.py` makes a `Workload`; only `identity/attestation.py` makes an `Attested`.
+`identity/tokens.py` makes a `Bearer`; only `gateway/vouching.py` a `Vouched`; only a method of client authentication a
+`Client`; only `identity/spiffe.py` a `Workload`; only `identity/attestation.py` an `Attested`.
 """
 
 from __future__ import annotations
@@ -68,6 +68,31 @@ class Bearer:
     delegation: str | None = None  # the last of the chain it acts under; None: by its own authority alone
     initiator: str | None = None  # whose authority that chain lends
     narrowing: Narrowing | None = None  # what the token was narrowed to (RFC 9396)
+
+
+class Proof(StrEnum):
+    """What an enforcement point's question about a principal rests on."""
+
+    TOKEN = "token"  # noqa: S105 - a word, no secret; the principal's own access token
+    WORD = "word"  # the point's
+    SUPPOSED = "supposed"  # nothing: it is asked what would be if the principal came; never answered with an allow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vouched(Bearer):
+    """A principal that an enforcement point asks about: by the principal's own token, or by the point's word alone.
+
+    INVARIANT: whatever is asked of a bearer is asked of it too; only what no token came for (a key, an epoch, a token's
+    own revocation) cannot be, and the point's own token is asked about besides.
+    """
+
+    point: Bearer  # who asks
+    proof: Proof
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether the principal's own token came along."""
+        return self.proof is Proof.TOKEN
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from charter.identity.work import IdentityWork
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
 
 RESOURCE_PATH = "/mcp/"
+DECISION_PATH = "/access/v1"
 MAX_RESOURCE = 2048
 Question = Callable[[IdentityWork], CharterError | None]  # asked inside the work; an error is the refusal
 Deed = Callable[[IdentityWork], None]  # done inside the work, once nothing speaks against the token
@@ -78,6 +79,22 @@ def system_at(live: LiveEstate, issuer: str, resource: str) -> SystemRecord | No
     name = resource.removeprefix(issuer + RESOURCE_PATH)
     record = live.systems.get(name)
     return record if record is not None and resource == resource_of(issuer, name) else None
+
+
+def decisions_of(issuer: str) -> str:
+    """Return the resource indicator of the decision API: tokens for it are enforcement points' own."""
+    return f"{issuer}{DECISION_PATH}"
+
+
+def is_target(live: LiveEstate, issuer: str, resource: str) -> bool:
+    """Whether tokens are made out to `resource`: a registered system's, or the decision API."""
+    return resource == decisions_of(issuer) or system_at(live, issuer, resource) is not None
+
+
+def enforces(live: LiveEstate, name: str) -> bool:
+    """Whether some system's file names the principal `name` as an enforcement point."""
+    named = (record.system.enforcement for record in live.systems.values())
+    return any(each is not None and name in each.points for each in named)
 
 
 def issue(tx: IdentityWork, asked: TokenRequest, issuer: str, seconds: int = TOKEN_SECONDS) -> Issued | Refused | None:
@@ -171,6 +188,14 @@ def _refusal_of(tx: IdentityWork, asked: TokenRequest, principal: Principal, iss
     if asked.bound_to is None and not principal.terms.may_bear:
         text = f"the charter of `{principal.name}` asks for tokens that are bound to a key, and none was shown"
         return DeniedError(ErrorCode.NOT_BOUND, text, help=BINDING)
+    is_point = asked.resource == decisions_of(issuer)
+    error = _refusal_of_point(tx.live, asked, principal) if is_point else _bad_system(tx, asked, principal, issuer)
+    answers = (question(tx) for question in asked.questions)
+    return error or next((each for each in answers if each is not None), None)
+
+
+def _bad_system(tx: IdentityWork, asked: TokenRequest, principal: Principal, issuer: str) -> CharterError | None:
+    """Return why the client gets no token for the system it asks for, if it is one."""
     record = system_at(tx.live, issuer, asked.resource)
     if record is None:
         return _bad_target(
@@ -184,8 +209,17 @@ def _refusal_of(tx: IdentityWork, asked: TokenRequest, principal: Principal, iss
             f"the charter of `{principal.name}` grants nothing on `{record.name}`",
             "its owner can add a grant, then charter plan and apply",
         )
-    answers = (question(tx) for question in asked.questions)
-    return next((error for error in answers if error is not None), None)
+    return None
+
+
+def _refusal_of_point(live: LiveEstate, asked: TokenRequest, principal: Principal) -> CharterError | None:
+    """Return why the client may not ask for decisions: it does so for itself alone, and where a system names it."""
+    if asked.lent is not None or asked.may_act is not None or asked.authorization_details:
+        return _bad_target("a token for decisions stands for the enforcement point alone", "ask without all of that")
+    if not enforces(live, principal.name):
+        mend = "name it under `enforcement.points` in a system's file"
+        return _bad_target(f"no system names `{principal.name}` as an enforcement point", mend)
+    return None
 
 
 def _bad_target(text: str, mend: str) -> DeniedError:

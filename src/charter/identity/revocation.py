@@ -13,7 +13,7 @@ from charter.core.errors import DeniedError, ErrorCode, UnauthenticatedError
 from charter.evidence.entry import Draft, EntryKind
 from charter.identity.authority import refusal
 from charter.identity.bearer import Binding, Client, Confirmation
-from charter.identity.issuance import system_at
+from charter.identity.issuance import is_target, system_at
 from charter.identity.jose import sign_compact
 from charter.identity.keys import KeyRing
 from charter.identity.tokens import AccessTokens, Verified
@@ -56,7 +56,7 @@ def introspect(
         return INACTIVE
     record = system_at(live, issuer, found.audience)
     is_own = found.bearer.principal_id == client.principal_id
-    if not is_own or record is None or refusal(live, client, None, at=at) is not None:
+    if not is_own or not is_target(live, issuer, found.audience) or refusal(live, client, None, at=at) is not None:
         return INACTIVE
     if refusal(live, found.bearer, record, at=at) is not None:
         return INACTIVE

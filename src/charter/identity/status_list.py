@@ -29,7 +29,7 @@ from charter.evidence.log import Stored
 from charter.identity.authority import refusal
 from charter.identity.bearer import Bearer, Binding, Confirmation
 from charter.identity.claims import LIST_SIZE, MAX_TOKEN_SECONDS, STATUS_PATH, list_address
-from charter.identity.issuance import system_at
+from charter.identity.issuance import is_target, system_at
 from charter.identity.jose import sign_compact
 from charter.identity.keys import KeyRing
 from charter.registry.principal import LiveEstate
@@ -172,7 +172,7 @@ class StatusLists:
 
     def _status(self, holder: Bearer, resource: str, at: dt.datetime) -> Status:
         record = system_at(self._live, self._issuer, resource)
-        if record is None or _is_over(self._live, holder):
+        if not is_target(self._live, self._issuer, resource) or _is_over(self._live, holder):
             return Status.INVALID
         return Status.VALID if refusal(self._live, holder, record, at=at) is None else Status.SUSPENDED
 

@@ -26,6 +26,7 @@ class Layer(StrEnum):
     TOKEN = "token"  # noqa: S105 - what the token at hand was narrowed to (RFC 9396)
     LIMIT = "limit"  # a count or sum over a window
     APPROVAL = "approval"  # a person must say yes first
+    OBLIGATION = "obligation"  # what an allow still asks for, and the caller cannot do
     POLICY_ERROR = "policy-error"  # a policy could not be evaluated, so nothing is allowed
     FRESHNESS = "freshness"  # the node cannot be sure that what it knows is current
 

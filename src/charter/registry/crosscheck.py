@@ -15,6 +15,7 @@ from typing import Any
 from charter.core.values import Source
 from charter.registry.central import Central
 from charter.registry.charter import EVERY_ACTION, ArgumentCondition, Charter, Grant
+from charter.registry.enforcement_points import problems_of_points
 from charter.registry.estate import Sourced
 from charter.registry.federated import ISSUERS, problems_of_federated, warnings_of_federated
 from charter.registry.grant import Delegated
@@ -67,6 +68,8 @@ class CrossCheck:
         self.warnings.extend(warnings_of_federated(self.charters))
         self.problems.extend(problems_of_workloads(self.charters))
         self.problems.extend(problems_of_public_clients(self.charters))
+        if not self._broken_folder("systems"):
+            self.problems.extend(problems_of_points(self.systems, self.charters, self.broken))
         self.warnings.extend(warnings_of_workloads(self.charters))
         if SHARING not in self.broken:
             self.problems.extend(unknown_places(self.charters, self.central.sharing.value))

@@ -33,6 +33,7 @@ from charter.registry.charter import (
 )
 from charter.registry.data_class import DataFlow, Touched
 from charter.registry.directory import fold
+from charter.registry.enforcement import Enforcement
 from charter.registry.grant import Place
 from charter.registry.leasing import (
     MIN_AWS,
@@ -205,6 +206,7 @@ class System(Model):
     postgres: PostgresPlace | None = None
     aws: AwsPlace | None = None
     lease: LeaseTerms | None = None
+    enforcement: Enforcement | None = None  # those who stand before it themselves, and ask
     actions: dict[ActionName, Action] = Field(default_factory=dict, max_length=1000)
 
     @model_validator(mode="after")
@@ -229,13 +231,15 @@ class System(Model):
 
     @model_validator(mode="before")
     @classmethod
-    def _name_lease_calls(cls, data: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-        """Fill in what actions of a leased system need not say: the call that leases is named like the action."""
+    def _name_calls(cls, data: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+        """Fill in what actions need not say where Charter forwards nothing: the call is named like the action."""
         actions = data.get("actions") if isinstance(data, dict) else None
-        if not isinstance(actions, dict) or data.get("kind") not in [kind.value for kind in LEASED]:
+        is_leased = isinstance(data, dict) and data.get("kind") in [kind.value for kind in LEASED]
+        if not isinstance(actions, dict) or not (is_leased or data.get("enforcement") is not None):
             return data
+        place = {"object": OBJECT} if is_leased else {}
         filled = {
-            name: {"tool": name, "object": OBJECT} | action if isinstance(action, dict) else action
+            name: {"tool": name} | place | action if isinstance(action, dict) else action
             for name, action in actions.items()
         }
         return data | {"actions": filled}
@@ -258,6 +262,20 @@ class System(Model):
             raise PlacedError(("lease", "ttl"), f"AWS gives sessions of {write_duration(MIN_AWS)} at least")
         for name, action in self.actions.items():
             self._check_action(name, action)
+        return self
+
+    @model_validator(mode="after")
+    def _has_one_enforcement(self) -> System:
+        if self.enforcement is None:
+            return self
+        if self.upstream is not None or self.is_leased:
+            text = "who stands before it enforces; it can be reached through Charter or with a lease, or have this"
+            raise PlacedError(("enforcement",), text)
+        for index, rule in enumerate(self.enforcement.obligations):
+            for at, name in enumerate(rule.actions or ()):
+                if name not in self.actions:
+                    text = f"`{name}` is no action; {suggestion(name, self.actions)}"
+                    raise PlacedError(("enforcement", "obligations", index, "actions", at), text)
         return self
 
     def _check_action(self, name: str, action: Action) -> None:

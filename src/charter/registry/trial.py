@@ -29,7 +29,7 @@ class Expect(StrEnum):
 class TrialLayer(StrEnum):
     """The layers of control a case can name: those of policy/verdict.py (a test holds the two equal).
 
-    But for a token's: no case has one.
+    But for a token's and an enforcement point's: no case has one.
     """
 
     STANDING = "standing"

@@ -28,6 +28,7 @@ from charter.bootstrap.workload import Workloads
 from charter.config import BUNDLE_PATH, Settings
 from charter.console.signin import SignIn
 from charter.core.errors import ConflictError, ErrorCode, MalformedError
+from charter.identity.issuance import DECISION_PATH
 from charter.registry.directory import Person
 from charter.server.bundle import BundleApp
 from charter.server.bundle_door import BundleTls
@@ -115,13 +116,18 @@ def machine_app(house: House) -> App:
 
 
 def _machine_routes(house: House, *, mtls: bool = False) -> dict[str, App]:
+    from charter.server.access import RESOURCE_METADATA, WELL_KNOWN, AccessApp
     from charter.server.gateway import GatewayApp
     from charter.server.leases import LeaseApp
     from charter.server.oauth import OAuthApp
 
     gateway, oauth = GatewayApp.of(house, mtls=mtls), OAuthApp.of(house, mtls=mtls)
+    access = AccessApp.of(house, gateway)
     return {
         "/mcp/": gateway,
+        f"{DECISION_PATH}/": access,
+        RESOURCE_METADATA: access,
+        WELL_KNOWN: access,
         "/lease/": LeaseApp.of(house, gateway),
         "/.well-known/oauth-protected-resource": gateway,
         BUNDLE_PATH: BundleApp.of(house),

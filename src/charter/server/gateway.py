@@ -3,30 +3,23 @@
 Each system is a protected resource of its own: a token must be made out to `<issuer>/mcp/<system>` and is good for
 nothing else (RFC 8707, RFC 9728; MCP 2026-07-28 basic/authorization). The order of the checks is the order of the code:
 path, host, origin, method, token, body; a stranger costs no more than a look at the head.
-
-INVARIANT: the caller's token goes to the pipeline's `authenticate` and nowhere else.
 """
 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Protocol, Self
-from urllib.parse import urlsplit
 
 from charter.core.clock import Clock
 from charter.core.entropy import Entropy
 from charter.core.errors import (
     AbsentError,
     CharterError,
-    DeniedError,
     ErrorCode,
     MalformedError,
     ThrottledError,
-    UnauthenticatedError,
     UnavailableError,
 )
 from charter.core.values import parse_name
@@ -35,12 +28,11 @@ from charter.gateway.mcp import Frame, check_mirrors, check_modern, client_of, i
 from charter.gateway.mcp_answers import WireError, error_message, error_of, result_message
 from charter.gateway.mcp_protocol import SESSION_HEADER, RpcCode
 from charter.gateway.mcp_sessions import Session, Sessions
-from charter.gateway.pipeline import PLAINLY, Came
-from charter.identity.certificate import thumbprint_of_certificate
 from charter.identity.dpop import ProofMemory
 from charter.identity.nonce import Nonces
 from charter.identity.use import Contradiction
 from charter.registry.principal import LiveEstate
+from charter.server.callers import Authenticator, Callers, Resource, host_of
 from charter.server.gateway_http import (
     Head,
     HttpRefusal,
@@ -59,18 +51,13 @@ from charter.server.gateway_mcp import Asked, Decider, McpMethods, Tools, negoti
 
 PREFIX = "/mcp/"
 METADATA_PREFIX = "/.well-known/oauth-protected-resource/mcp/"
-MAX_TOKEN = 8192
-_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1
-_METHODS = (b"allow", b"GET, POST, DELETE")
+_METHODS = ("GET", "POST", "DELETE")
+_ALLOW = (b"allow", ", ".join(_METHODS).encode())
 _log = logging.getLogger("charter.gateway")
 
 
-class Door(Decider, Protocol):
+class Door(Decider, Authenticator, Protocol):
     """The pipeline, with the check of tokens."""
-
-    def authenticate(self, token: str, *, audience: str, at: datetime, came: Came = PLAINLY) -> Bearer:
-        """Return whose token it is, or raise UnauthenticatedError."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +79,7 @@ class GatewaySettings:
     def at(cls, issuer: str, port: int, base: str | None = None, **given: Any) -> Self:  # noqa: ANN401 - the other fields
         """Return the settings of `issuer`'s endpoint that listens on `port`, seen at `base` and under its own names."""
         local = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
-        return cls(issuer, frozenset({_host_of(base or issuer), *local}), base=base or issuer, **given)
+        return cls(issuer, frozenset({host_of(base or issuer), *local}), base=base or issuer, **given)
 
 
 class Watch(Protocol):
@@ -134,10 +121,15 @@ class GatewayApp:
     nonces: Nonces | None = None
     failed: Callable[[str, ErrorCode], None] | None = None  # told of each token that proved nothing, by source address
     watch: Watch | None = None
+    callers: Callers = field(init=False)
     _methods: McpMethods = field(init=False)
     _sessions: Sessions = field(init=False)
 
     def __post_init__(self) -> None:
+        told = self.settings
+        self.callers = Callers(
+            self.pipeline, told.issuer, told.base, told.hosts, told.origins, self.clock, self.nonces, self.failed
+        )
         self._methods = McpMethods(self.pipeline, self.upstream, self.live, self.clock, self.settings.call_seconds)
         self._sessions = Sessions(self.clock, self.entropy)
 
@@ -172,15 +164,11 @@ class GatewayApp:
         Raises:
             HttpRefusal: with where to get a token.
         """
-        self._check_head(head)
-        bearer = self._authenticate(head, system)
+        self.callers.check_head(head, *_METHODS)
+        bearer = self.callers.caller(head, self._resource(system))
         if self.watch is not None and (found := self.watch.called(bearer, head.source, system)):
             await self.watch.tell(found)
         return bearer
-
-    def nonce_for(self, head: Head) -> tuple[tuple[bytes, bytes], ...]:
-        """Return the header that gives whoever sends proofs the nonce for the next one (RFC 9449 section 9)."""
-        return self._nonce(head)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -194,7 +182,7 @@ class GatewayApp:
                 return
             system = self._system(head, PREFIX)
             bearer = await self.caller(head, system)
-            reply = Reply(receive, send, *self._nonce(head))
+            reply = Reply(receive, send, *self.callers.nonce_for(head))
             await self._serve(head, system, bearer, receive, send, reply)
         except HttpRefusal as refusal:
             body = error_message(None, {"code": refusal.rpc_code, "message": refusal.detail})
@@ -256,13 +244,12 @@ class GatewayApp:
         session.client = client_of(asked.frame.params.get("clientInfo"))
         assert asked.frame.id is not None  # noqa: S101 - looked at by the caller
         body = result_message(asked.frame.id, self._methods.initialize(asked, version))
-        await send_json(send, 200, body, (SESSION_HEADER.encode(), session.id.encode()), *self._nonce(asked.head))
+        named = (SESSION_HEADER.encode(), session.id.encode())
+        await send_json(send, 200, body, named, *self.callers.nonce_for(asked.head))
 
     def _session(self, head: Head, bearer: Bearer, system: str) -> Session:
         if head.method == "GET" and SESSION_HEADER not in head.headers:
-            raise HttpRefusal(
-                405, "a stream is opened with a session, or by `subscriptions/listen`", headers=[_METHODS]
-            )
+            raise HttpRefusal(405, "a stream is opened with a session, or by `subscriptions/listen`", headers=[_ALLOW])
         if SESSION_HEADER not in head.headers:
             raise HttpRefusal(400, "the header `Mcp-Session-Id` is missing: send `initialize` first")
         try:
@@ -278,68 +265,9 @@ class GatewayApp:
         except MalformedError as err:
             raise HttpRefusal(404, "there is nothing here: a system's endpoint is /mcp/NAME") from err
 
-    def _check_head(self, head: Head) -> None:
-        """Refuse what did not mean to come here: a rebound name, a foreign web page, a token in the URL."""
-        host = head.headers.get("host", "").lower()
-        if _without_default_port(host, self.settings.issuer) not in self.settings.hosts:
-            raise HttpRefusal(421, "the header `Host` names another server")
-        origin = head.headers.get("origin")
-        if origin is not None and origin.lower() not in {_origin_of(self.settings.issuer), *self.settings.origins}:
-            raise HttpRefusal(403, "web pages of another origin may not call this server")
-        if head.method not in ("GET", "POST", "DELETE"):
-            raise HttpRefusal(405, "the methods here are GET, POST and DELETE", headers=[_METHODS])
-        if b"access_token" in head.query.lower():
-            raise HttpRefusal(400, "a token belongs in the header `Authorization`, never in the URL")
-
-    def _authenticate(self, head: Head, system: str) -> Bearer:
-        """Return who calls.
-
-        Raises:
-            HttpRefusal: 401 with where to get a token, or 403 if this one does not reach.
-        """
-        scheme, _, token = head.headers.get("authorization", "").partition(" ")
-        token = token.strip()
-        if not token:
-            raise self._challenge(head, system, "a token is needed: charter token shows how to get one", None)
-        try:
-            proof = head.headers.get("dpop") if scheme.lower() == "dpop" else None
-            if scheme.lower() not in ("bearer", "dpop") or len(token) > MAX_TOKEN or not _TOKEN.fullmatch(token):
-                raise UnauthenticatedError(ErrorCode.BAD_TOKEN, "the header `Authorization` holds no bearer token")  # noqa: TRY301 - counted like the others
-            certificate = thumbprint_of_certificate(head.certificate) if head.certificate is not None else None
-            came = Came(head.method, self.settings.base + head.path, proof, certificate)
-            return self.pipeline.authenticate(token, audience=self._resource(system), at=self.clock.now(), came=came)
-        except UnauthenticatedError as err:
-            if err.code is ErrorCode.NONCE_NEEDED:  # who comes for the first time cannot have one
-                raise self._challenge(head, system, _words(err), "use_dpop_nonce") from err
-            if self.failed is not None:
-                self.failed(head.source, err.code)
-            raise self._challenge(head, system, _words(err), "invalid_token") from err
-        except DeniedError as err:
-            raise self._challenge(head, system, _words(err), "insufficient_scope") from err
-
-    def _challenge(self, head: Head, system: str, detail: str, error: str | None) -> HttpRefusal:
-        """Return the refusal that tells a client where tokens for this system are given out (RFC 9728 section 5.1).
-
-        The scheme is the one that the client tried (RFC 9449 section 7.1).
-        """
-        is_dpop = head.headers.get("authorization", "").partition(" ")[0].lower() == "dpop"
-        value = f'resource_metadata="{self.settings.issuer}{METADATA_PREFIX}{system}"'
-        value = f'DPoP algs="ES256 EdDSA", {value}' if is_dpop else f"Bearer {value}"
-        if error is not None:
-            said = "".join(ch for ch in detail if " " <= ch <= "~" and ch not in '"\\')  # RFC 6750 section 3
-            value += f', error="{error}", error_description="{said[:300]}"'
-        headers = [(b"www-authenticate", value.encode()), *self._nonce(head)]
-        status, code = (403, RpcCode.DENIED) if error == "insufficient_scope" else (401, RpcCode.UNAUTHENTICATED)
-        return HttpRefusal(status, detail, headers=headers, rpc_code=int(code))
-
-    def _nonce(self, head: Head) -> tuple[tuple[bytes, bytes], ...]:
-        """Return the header that gives whoever sends proofs the nonce for the next one (RFC 9449 section 9)."""
-        if self.nonces is None or "dpop" not in head.headers:
-            return ()
-        return ((b"dpop-nonce", self.nonces.fresh(self.clock.now()).encode()),)
-
-    def _resource(self, system: str) -> str:
-        return f"{self.settings.issuer}{PREFIX}{system}"
+    def _resource(self, system: str) -> Resource:
+        issuer = self.settings.issuer
+        return Resource(f"{issuer}{PREFIX}{system}", f"{issuer}{METADATA_PREFIX}{system}")
 
     async def _metadata(self, head: Head, send: Send) -> None:
         """Serve RFC 9728 metadata, for any name, so that strangers learn nothing of which systems there are."""
@@ -347,7 +275,7 @@ class GatewayApp:
         if head.method != "GET":
             raise HttpRefusal(405, "metadata is read by GET", headers=[(b"allow", b"GET")])
         body = {
-            "resource": self._resource(system),
+            "resource": self._resource(system).audience,
             "authorization_servers": [self.settings.issuer],
             "bearer_methods_supported": ["header"],
             "dpop_signing_alg_values_supported": ["ES256", "EdDSA"],
@@ -365,20 +293,3 @@ def _status_of(err: CharterError) -> tuple[int, tuple[tuple[bytes, bytes], ...]]
             return 429, ((b"retry-after", str(err.retry_after_seconds).encode()),)
         case _:
             return 500, ()
-
-
-def _words(err: CharterError) -> str:
-    return f"{err.detail}; {err.help}" if err.help else err.detail
-
-
-def _host_of(url: str) -> str:
-    return _without_default_port(urlsplit(url).netloc.lower(), url)
-
-
-def _origin_of(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{_host_of(url)}"
-
-
-def _without_default_port(host: str, url: str) -> str:
-    return host.removesuffix(":443" if url.startswith("https:") else ":80")

@@ -70,7 +70,7 @@ class LeaseApp:
             system, lease_id, deed = _place(head.path)
             bearer = await self.gateway.caller(head, system)
             status, body = await self._serve(head, receive, bearer, (system, lease_id, deed))
-            await send_json(send, status, body, *self.gateway.nonce_for(head))
+            await send_json(send, status, body, *self.gateway.callers.nonce_for(head))
         except HttpRefusal as refusal:
             body = {"title": "refused", "status": refusal.status, "detail": refusal.detail}
             await send_json(send, refusal.status, body, *refusal.headers)

@@ -17,7 +17,7 @@ from typing import Protocol
 from charter.core.errors import CharterError, ConflictError, ErrorCode, MalformedError, UnavailableError
 from charter.identity.bearer import Binding, Client
 from charter.identity.exchange import MayAct, may_act_of
-from charter.identity.issuance import Issued, Refused, TokenRequest, issue, system_at
+from charter.identity.issuance import Issued, Refused, TokenRequest, decisions_of, issue, system_at
 from charter.identity.marks import mark_of_certificate
 from charter.identity.revocation import token_type
 from charter.registry.lending import Side
@@ -150,6 +150,9 @@ class Issuing:
         """
         text, live = form.get("authorization_details"), self._parts.live
         record = system_at(live, self._parts.issuer, asked.resource)
+        if text is not None and asked.resource == decisions_of(self._parts.issuer):
+            detail = "a token for decisions cannot be narrowed"
+            raise MalformedError(ErrorCode.BAD_DETAILS, detail, help="ask without `authorization_details`")
         if text is None or record is None:  # a resource that is no system is refused when it is issued, and recorded
             return asked
         narrowing = read_narrowing(text, system=record.name, location=asked.resource)

@@ -1,0 +1,17 @@
+"""Draft profiles of the decision API: off unless switched on, each by its name and the number of its draft.
+
+A draft may change in any way. A later one gets a switch of its own beside the former, which stays for one release.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Profile(StrEnum):
+    """The drafts there are, of August 2026 (github.com/openid/authzen at e287920)."""
+
+    OBLIGATIONS = "obligations:1"  # AuthZEN Profile for Obligations, Draft 1
+
+
+OBLIGATION_TYPES = ("step-up", "notification", "session_termination", "custom")

@@ -1,0 +1,271 @@
+"""The decision API: OpenID AuthZEN Authorization API 1.0 over HTTP (section 10), for enforcement points.
+
+    POST /access/v1/evaluation               one question                         section 6
+    POST /access/v1/evaluations              several                              section 7
+    POST /access/v1/search/subject|resource|action                                section 8
+    GET  /.well-known/authzen-configuration  what is offered here, signed besides  section 9
+
+It is one more door of the one pipeline. Who asks is a principal that a system's file names, with a token made out to
+`<issuer>/access/v1`, bound to a key like any other. A decision is a 200, whatever it says; an error is about the
+request, in plain text. What was sent as `X-Request-ID` comes back, with errors too.
+
+INVARIANT: nobody is answered who is not an enforcement point now; a stranger costs no more than a look at the head.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from charter.core.errors import CharterError, ErrorCode, MalformedError, ThrottledError, UnavailableError
+from charter.gateway.access_profiles import OBLIGATION_TYPES, Profile
+from charter.gateway.access_search import Hit, Searching
+from charter.gateway.decisions import Answered, Decisions
+from charter.gateway.evaluation import Evaluations, parse_evaluation, parse_evaluations, parse_search
+from charter.gateway.vouching import Asking, Points, Vouching
+from charter.identity.issuance import DECISION_PATH, decisions_of
+from charter.policy.verdict import Allow
+from charter.server.access_answers import Body, decision, malformed, search_results
+from charter.server.access_metadata import Metadata
+from charter.server.callers import Callers, Resource, words
+from charter.server.gateway import GatewayApp, Watch
+from charter.server.gateway_http import Head, HttpRefusal, Receive, Scope, Send, encode, read_body, read_head
+from charter.server.problems import problem_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from charter.bootstrap.house import House
+
+WELL_KNOWN = "/.well-known/authzen-configuration"
+RESOURCE_METADATA = f"/.well-known/oauth-protected-resource{DECISION_PATH}"
+MAX_BODY = 1024 * 1024
+MAX_REQUESTS_PER_POINT = 256
+WATCHED_AS = "decisions"  # where a token is used, to whoever notices that one is shared
+MAX_SEARCHES = 4  # under way at a time, for all
+_JSON = (b"content-type", b"application/json")
+_TEXT = (b"content-type", b"text/plain; charset=utf-8")
+_NO_STORE = (b"cache-control", b"no-store")
+_REQUEST_ID = "x-request-id"
+_log = logging.getLogger("charter.access")
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request of an enforcement point."""
+
+    asking: Asking
+    head: Head
+    data: bytes
+    rest: str = ""  # of the path
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back."""
+
+    body: Body
+    status: int = 200
+    headers: Headers = ()
+    content_type: tuple[bytes, bytes] = _JSON
+
+
+@dataclass(slots=True)
+class AccessApp:
+    """The ASGI application."""
+
+    callers: Callers
+    resource: Resource
+    points: Points
+    decisions: Decisions
+    searching: Searching
+    metadata: Metadata
+    profiles: frozenset[Profile] = frozenset()
+    watch: Watch | None = None
+    _under_way: Counter[str] = field(default_factory=Counter)
+    _methods: dict[str, Callable[[Asked], Awaitable[Answer]]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._methods = {
+            f"{DECISION_PATH}/evaluation": self._evaluation,
+            f"{DECISION_PATH}/evaluations": self._evaluations,
+            f"{DECISION_PATH}/search/subject": self._search,
+            f"{DECISION_PATH}/search/resource": self._search,
+            f"{DECISION_PATH}/search/action": self._search,
+        }
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """What can be asked here."""
+        return tuple(self._methods)
+
+    @classmethod
+    def of(cls, house: House, gateway: GatewayApp) -> Self:
+        """Return the decision API of a house, at the door that `gateway` is seen through."""
+        issuer, profiles = house.settings.issuer, frozenset(house.settings.authzen_profiles)
+        vouching = Vouching(house.live, house.tokens, issuer)
+        return cls(
+            callers=gateway.callers,
+            resource=Resource(decisions_of(issuer), issuer + RESOURCE_METADATA),
+            points=Points(house.live),
+            decisions=Decisions(
+                pipeline=house.pipeline,
+                vouching=vouching,
+                writer=house.database,
+                clock=house.clock,
+                entropy=house.entropy,
+                seconds=house.settings.call_seconds,
+                obligations=frozenset(OBLIGATION_TYPES) if Profile.OBLIGATIONS in profiles else frozenset(),
+            ),
+            searching=Searching(
+                house.pipeline,
+                vouching,
+                house.database,
+                lambda question: house.database.read(lambda tx: question(tx.limits)),
+                house.clock,
+                house.entropy,
+            ),
+            metadata=Metadata(house.ring, issuer, gateway.callers.base, profiles, house.clock),
+            profiles=profiles,
+            watch=gateway.watch,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        echo: Headers = ()
+        try:
+            echo = _echo(scope)
+            head = read_head(scope)
+            if head.path in (WELL_KNOWN, RESOURCE_METADATA):
+                self.callers.check_head(head, "GET")
+                told = self.metadata.of(head.path == WELL_KNOWN)
+                await _send(send, told.status, encode(told.body), _JSON, *told.headers, *echo)
+                return
+            answer = await self._answer(head, receive)
+            headers = (*answer.headers, *self.callers.nonce_for(head), *echo, _NO_STORE)
+            await _send(send, answer.status, encode(answer.body), answer.content_type, *headers)
+        except HttpRefusal as refusal:
+            await _send(send, refusal.status, refusal.detail.encode(), _TEXT, *refusal.headers, *echo, _NO_STORE)
+        except CharterError as err:
+            after: Headers = ()
+            if isinstance(err, ThrottledError | UnavailableError):
+                after = ((b"retry-after", str(err.retry_after_seconds).encode()),)
+            await _send(send, problem_of(err)[0], words(err).encode(), _TEXT, *after, *echo, _NO_STORE)
+        except Exception:  # noqa: BLE001 - the edge of a request: a bug becomes a bare 500
+            _log.exception("a request to the decision API failed")
+            await _send(send, 500, b"the decision API failed", _TEXT, *echo, _NO_STORE)
+
+    async def _answer(self, head: Head, receive: Receive) -> Answer:
+        method = self._methods.get(head.path)
+        if method is None:
+            raise HttpRefusal(404, "there is nothing here: see " + WELL_KNOWN)
+        self.callers.check_head(head, "POST")
+        asking = await self._asking(head)
+        _check_json(head)
+        with self._place(asking.point.name):
+            data = await read_body(head, receive, MAX_BODY)
+            return await method(Asked(asking, head, data))
+
+    async def _asking(self, head: Head) -> Asking:
+        """Return who asks.
+
+        Raises:
+            HttpRefusal: nobody that may.
+        """
+        bearer = self.callers.caller(head, self.resource)
+        point = self.points.of(bearer.principal_name)
+        if point is None:
+            detail = f"no system names `{bearer.principal_name}` as an enforcement point"
+            raise HttpRefusal(403, f"{detail}; name it under `enforcement.points` in a system's file")
+        if self.watch is not None and (found := self.watch.called(bearer, head.source, WATCHED_AS)):
+            await self.watch.tell(found)
+        return Asking(point, bearer, head.headers.get(_REQUEST_ID))
+
+    @contextmanager
+    def _place(self, who: str, most: int = MAX_REQUESTS_PER_POINT) -> Iterator[None]:
+        """Count a request under way.
+
+        Raises:
+            ThrottledError: there are too many already.
+        """
+        if self._under_way[who] >= most:
+            detail = f"more than {most} requests are under way at a time"
+            raise ThrottledError(ErrorCode.TOO_MANY, detail, help="wait for answers")
+        self._under_way[who] += 1
+        try:
+            yield
+        finally:
+            self._under_way[who] -= 1
+            if not self._under_way[who]:
+                del self._under_way[who]
+
+    async def _evaluation(self, asked: Asked) -> Answer:
+        question = parse_evaluation(asked.data)
+        return Answer(self._decision(await self.decisions.one(asked.asking, question)))
+
+    async def _evaluations(self, asked: Asked) -> Answer:
+        questions = parse_evaluations(asked.data)
+        if not isinstance(questions, Evaluations):
+            return Answer(self._decision(await self.decisions.one(asked.asking, questions)))
+        answers = await self.decisions.several(asked.asking, questions)
+        told = [malformed(each) if isinstance(each, MalformedError) else self._decision(each) for each in answers]
+        return Answer({"evaluations": told})
+
+    async def _search(self, asked: Asked) -> Answer:
+        search = parse_search(asked.data, asked.head.path.rpartition("/")[2])
+        fulfils = self.decisions.fulfils(search.context)
+        with self._place("/search", MAX_SEARCHES):
+            found = await self.searching.page(asked.asking, search, fulfils)
+        results = [hit.told | self._owed(hit) for hit in found.hits]
+        is_paged = search.page.token is not None or search.page.limit is not None
+        return Answer(search_results(found, results, asked_for_page=is_paged))
+
+    def _owed(self, hit: Hit) -> Body:
+        """Return the obligations that go with one result (Obligations Profile, searches)."""
+        enforcement = hit.facts.record.system.enforcement
+        if not self.decisions.obligations or enforcement is None:
+            return {}
+        told = [rule.told(hit.facts.principal.name) for rule in enforcement.due(hit.facts.action, "allow")]
+        return {"obligations": told} if told else {}
+
+    def _decision(self, answered: Answered) -> Body:
+        return decision(answered, self._obligations(answered))
+
+    def _obligations(self, answered: Answered) -> list[Body]:
+        """Return the obligations that go with an answer: those of an allow, and those of a denial that can be told."""
+        found = answered.understood
+        if found is None or not self.decisions.obligations:
+            return []
+        action = found.place.record.system.action_of_tool(found.call.tool)
+        if action is None:
+            return []
+        is_permit = isinstance(answered.verdict, Allow)
+        due = found.place.enforcement.due(action, "allow" if is_permit else "deny")
+        can = found.call.fulfils or frozenset()
+        return [rule.told(found.bearer.principal_name) for rule in due if is_permit or rule.type in can]
+
+
+def _check_json(head: Head) -> None:
+    kind, _, parameters = head.headers.get("content-type", "").partition(";")
+    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
+    if kind.strip().lower() != "application/json" or charset not in ("", "utf-8"):
+        raise HttpRefusal(400, "the header `Content-Type` must be `application/json`")
+    if head.headers.get("content-encoding", "identity").lower() != "identity":
+        raise HttpRefusal(400, "the body must not be compressed")
+
+
+def _echo(scope: Scope) -> Headers:
+    """Return the header that names the request, as it was sent (section 10.1.3)."""
+    sent = next((value for name, value in scope["headers"] if name == _REQUEST_ID.encode()), None)
+    return () if sent is None else ((_REQUEST_ID.encode(), sent),)
+
+
+async def _send(send: Send, status: int, body: bytes, kind: tuple[bytes, bytes], *headers: tuple[bytes, bytes]) -> None:
+    head = [*headers, kind, (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": head})
+    await send({"type": "http.response.body", "body": body})
