@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 
 from charter.adapters.cedar import CedarEngine
+from charter.bootstrap import proofs
 from charter.core.clock import Clock, SystemClock
 from charter.core.errors import AbsentError, ConflictError, ErrorCode
 from charter.identity.weakness import reconcile
@@ -86,13 +87,15 @@ def cedar_schema(root: Path) -> str:
 
 
 def plan(house: House, files: Mapping[str, str]) -> dict[str, Any]:
-    """Return what applying `files` would change.
+    """Return what applying `files` would change, and what that does to what principals may do (`effects`).
 
     Raises:
         EstateError: they are not valid.
     """
     estate = check_files(files, house.clock)
-    return house.database.read(lambda tx: planning.plan(estate, tx.registry.registered(estate))).to_json()
+    current = house.database.read(lambda tx: tx.registry.registered(estate))
+    found = planning.plan(estate, current)
+    return found.to_json() | {"effects": proofs.told(proofs.consequences_of(found, estate, current, house.clock))}
 
 
 async def apply(

@@ -136,11 +136,14 @@ def plan(
     check: Annotated[bool, typer.Option("--check", help="Exit 1 if anything would change.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what apply would change, and what was changed by hand since the last apply. Changes nothing.
+    """Show what apply would change, what principals may do then that they could not, and who must approve it.
+
+    Each widening comes with one call that was refused and would not be any more; proof is over all calls, and what
+    cannot be proven is said to be so. Changes nothing.
 
     Example: charter plan --check
 
-    With --json: estate, base, changes, unchanged, counts, digest.
+    With --json: estate, base, changes, unchanged, counts, digest, effects.
     """
     here = context_of(context)
     answer = here.control.post("/v1/plan", {"files": _files(here)})
@@ -219,8 +222,30 @@ def print_plan(answer: dict[str, Any]) -> None:
             say(f"    {difference['path']}: {_shown(difference['before'])} → {_shown(difference['after'])}")
         for line in change.get("notes", ()):
             say(f"    {line}", "dim")
+    for effect in answer.get("effects", ()):
+        _print_effect(effect)
     counts = answer["counts"]
     table([*counts], [[*counts.values()]])
+
+
+_TURNS = {"widens": "red", "not proven": "magenta", "narrows": "green", "same": "dim"}
+
+
+def _print_effect(effect: dict[str, Any]) -> None:
+    """Print what a plan does to what one principal may do."""
+    conclusion, route = effect["conclusion"], effect["route"]
+    others = f" and {counted(len(effect['others']), 'other')} like it" if effect["others"] else ""
+    say(f"= {effect['principal']}{others}: {conclusion}", _TURNS.get(conclusion))
+    if effect["note"]:
+        say(f"    {effect['note']}", "dim")
+    for mark, style, changes in (("+", "red", effect["gains"]), ("-", "green", effect["losses"])):
+        for change in changes:
+            say(f"    {mark} {change['sentence']}", style)
+    for term in effect["terms"]:
+        say(f"    {term['turn']}: {term['text']}")
+    for gap in effect["not_proven"]:
+        say(f"    ? {gap}", "magenta")
+    say(f"    approval: {route['seat'] or 'nobody needs to'}, because {route['why']}", "dim")
 
 
 def _shown(value: object) -> str:

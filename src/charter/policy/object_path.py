@@ -37,6 +37,12 @@ def placeholders(template: str) -> tuple[str, ...]:
     return tuple(_PLACEHOLDER.findall(template))
 
 
+def pieces_of(template: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what is written out in `template`, and the arguments that stand between: one less."""
+    pieces = _PLACEHOLDER.split(template)
+    return tuple(pieces[::2]), tuple(pieces[1::2])
+
+
 def template_fault(template: str) -> str | None:
     """Return what is wrong with a template, if anything is."""
     rest = _PLACEHOLDER.sub("", template)

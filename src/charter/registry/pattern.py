@@ -90,9 +90,23 @@ def render(pattern: CharterPattern, values: Mapping[str, str]) -> str:
     Raises:
         MalformedError: a parameter is missing or unknown, or the outcome would be no charter.
     """
+    filled, _ = _made(pattern, values)
+    return f"# From the pattern {pattern.pattern}: {pattern.title}\n{write_yaml(filled)}"
+
+
+def charter_of(pattern: CharterPattern, values: Mapping[str, str]) -> Charter:
+    """Return the charter that `pattern` makes with `values`; defaults fill the rest.
+
+    Raises:
+        MalformedError: as `render` does.
+    """
+    return _made(pattern, values)[1]
+
+
+def _made(pattern: CharterPattern, values: Mapping[str, str]) -> tuple[dict[str, Any], Charter]:
     filled = _filled(pattern.template, _complete(pattern, values))
     try:
-        Charter.model_validate(filled)
+        return filled, Charter.model_validate(filled)
     except ValidationError as err:
         first = problems_in(err, Document("", filled, {}, {}), Charter)[0]
         raise MalformedError(
@@ -100,7 +114,6 @@ def render(pattern: CharterPattern, values: Mapping[str, str]) -> str:
             f"the pattern `{pattern.pattern}` makes no charter with these values: {first.text}",
             help=first.help or "give other values, or mend the pattern",
         ) from err
-    return f"# From the pattern {pattern.pattern}: {pattern.title}\n{write_yaml(filled)}"
 
 
 def problems_of_template(pattern: CharterPattern, document: Document) -> list[Problem]:

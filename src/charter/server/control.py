@@ -7,6 +7,7 @@ the evidence.
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -243,8 +244,8 @@ estate = APIRouter()
 
 @estate.post("/plan")
 async def plan(request: Request, body: Files) -> dict[str, Any]:
-    """What apply would change."""
-    return estates.plan(house_of(request), body.files)
+    """What apply would change, and what that does to what principals may do."""
+    return await asyncio.to_thread(estates.plan, house_of(request), body.files)
 
 
 @estate.post("/apply")

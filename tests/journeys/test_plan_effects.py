@@ -1,0 +1,82 @@
+"""A plan tells what principals may do afterwards that they could not before, each with one call that shows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from terminal import Terminal
+
+AGENT = "principals/refund-agent.yaml"
+
+
+def edit(terminal: Terminal, name: str, old: str, new: str) -> None:
+    file = terminal.folder / name
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def effect(terminal: Terminal, principal: str) -> dict[str, Any]:
+    return next(each for each in terminal.ask("plan")["effects"] if each["principal"] == principal)
+
+
+def test_a_wider_charter_is_shown_with_a_call_that_was_refused(running: Terminal) -> None:
+    edit(running, AGENT, "max: 200 EUR", "max: 300 EUR")
+
+    found = effect(running, "refund-agent")
+
+    assert found["conclusion"] == "widens"
+    assert found["route"]["seat"] == "role:payments-risk"
+    (gain,) = found["gains"]
+    assert gain["call"]["action"] == "refund.create"
+    assert gain["call"]["arguments"]["amount"] == 201
+    assert (gain["was"]["verdict"], gain["becomes"]["verdict"]) == ("deny", "escalate")
+    shown = running.say("plan")
+    assert "+ `refund.create` on `payments`" in shown
+    assert "approval: role:payments-risk" in shown
+
+
+def test_a_narrower_charter_needs_nobody(running: Terminal) -> None:
+    edit(running, AGENT, "max: 200 EUR", "max: 150 EUR")
+
+    found = effect(running, "refund-agent")
+
+    assert (found["conclusion"], found["gains"], found["route"]["seat"]) == ("narrows", [], None)
+    assert [each["becomes"]["verdict"] for each in found["losses"]] == ["deny"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "conclusion", "turn"),
+    [
+        ("review: 90d", "review: 60d", "narrows", "narrows"),
+        ("max_depth: 2", "max_depth: 3", "widens", "widens"),
+        ("name: claude-*", "name: claude-opus-*", "not proven", "not comparable"),
+        ("purpose: Refund small disputed card charges", "purpose: Refund card charges", "same", None),
+    ],
+)
+def test_what_no_policy_decides_is_told_by_its_field(
+    running: Terminal, old: str, new: str, conclusion: str, turn: str | None
+) -> None:
+    edit(running, AGENT, old, new)
+
+    found = effect(running, "refund-agent")
+
+    assert found["conclusion"] == conclusion
+    assert [each["turn"] for each in found["terms"]] == ([turn] if turn else [])
+
+
+def test_a_looser_guardrail_is_told_for_those_it_held_back(running: Terminal) -> None:
+    edit(running, "guardrails/hours.cedar", "minute < 480", "minute < 450")
+
+    effects = running.ask("plan")["effects"]
+
+    assert [each["principal"] for each in effects if each["gains"]] == ["refund-agent"]
+    (found,) = (each for each in effects if each["gains"])
+    assert found["note"] == "its charter stays"
+    assert {each["call"]["at"][11:16] for each in found["gains"]} == {"06:30"}  # 07:30 in Berlin
+
+
+def test_a_plan_of_nothing_has_no_effects(running: Terminal) -> None:
+    assert running.ask("plan")["effects"] == []
