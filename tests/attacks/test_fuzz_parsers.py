@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent_cards import a_card, a_key, as_bytes, signed_by
 from charter.adapters.cedar import CedarEngine
 from charter.core.errors import CharterError
 from charter.identity.jose import encode_base64url, parse_compact, parse_public_jwk
@@ -65,7 +66,7 @@ NAMED = {
     "identity.bundle.parse_bundle": "data",
 }
 # They read what Charter itself wrote, from its own database; nobody else's words come there.
-OWN = frozenset({"registry.terms.read_terms"})
+OWN = frozenset({"registry.terms.read_terms", "registry.hold.read_held"})
 SEEDS = (
     *NASTY,
     *estate_files().values(),
@@ -73,6 +74,7 @@ SEEDS = (
     '@id("x") forbid (principal, action in Charter::Action::"write", resource) unless { context.approvals == [] };',
     "charter.example/log\n3\n" + "A" * 43 + "=\n\n\u2014 charter.example/log AAAAAAAA\n",
     "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJhIn0.AAAA",
+    as_bytes(signed_by(a_key(), a_card())).decode(),
     "a=1&b=%41&c=",
     "=?base64?w6k=?=",
     "spiffe://charter.local/production/agent/refund-agent",

@@ -95,9 +95,9 @@ def test_a_revoked_entry_counts_no_more_and_another_of_the_charter_does() -> Non
 def test_the_digest_is_asked_for_only_where_it_decides() -> None:
     live = live_with(workload_key("prn_a", uid=1001, sha256=DIGEST), workload_key("prn_b", uid=1002))
     unread = Process(7, 1001, 100)
-    assert needs_digest(candidates(live, unread))
-    assert not needs_digest(candidates(live, Process(8, 1002, 100)))
-    assert not needs_digest(candidates(live, Process(9, 1003, 100)))
+    assert needs_digest(live, candidates(live, unread))
+    assert not needs_digest(live, candidates(live, Process(8, 1002, 100)))
+    assert not needs_digest(live, candidates(live, Process(9, 1003, 100)))
 
 
 def test_a_process_that_is_two_principals_is_neither() -> None:

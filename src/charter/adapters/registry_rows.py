@@ -23,6 +23,7 @@ from charter.core.clock import parse_rfc3339, rfc3339
 from charter.core.errors import ErrorCode, IntegrityError
 from charter.core.values import Source
 from charter.registry.charter import Charter, Environment, Kind
+from charter.registry.hold import read_held, write_held
 from charter.registry.principal import ClientKey, Principal, SystemRecord
 from charter.registry.record import (
     CharterVersion,
@@ -65,6 +66,7 @@ def principal_of(row: Row) -> Principal:
         digest=row.digest,
         expires=_day(row.expires),
         terms=read_terms(row.terms),
+        held=read_held(row.held),
     )
 
 
@@ -89,6 +91,7 @@ def principal_row(principal: Principal) -> dict[str, object]:
         "digest": principal.digest,
         "expires": principal.expires.isoformat(),
         "terms": write_terms(principal.terms),
+        "held": write_held(principal.held),
     }
 
 

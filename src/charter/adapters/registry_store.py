@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from charter.adapters import registry_rows as rows
 from charter.adapters import tables as t
+from charter.adapters.composition_store import SqlCompositions
 from charter.adapters.consent_store import SqlConsents
 from charter.adapters.delegation_store import SqlDelegations
 from charter.adapters.directory_store import SqlDirectory
@@ -379,6 +380,8 @@ def load_live(connection: sa.Connection, after: int = 0) -> LiveEstate:
     for principal in store.principals():
         live.principals[principal.id] = principal
         live.ids[principal.name] = principal.id
+    for composed in SqlCompositions(connection).all():
+        live.put_composition(composed)
     for row in store.key_rows():
         live.put_key(rows.key_of(row, live.principals.get(row.principal_id)))
     for token in connection.execute(sa.select(t.revoked_token)):

@@ -31,6 +31,7 @@ principal = sa.Table(
     sa.Column("digest", sa.String(71), nullable=False),
     sa.Column("expires", sa.String(10), nullable=False),
     sa.Column("terms", _json, nullable=True),  # of its credential (registry/terms.py); every row has them
+    sa.Column("held", _json, nullable=True),  # findings that hold its standing down (registry/hold.py)
     sa.Column("managed_by", sa.String(16), nullable=False),  # git | console
     sa.Column("applied_digest", sa.String(71), nullable=True),  # last applied from files; another `digest` is drift
     sa.Column("registered_at", _time, nullable=False),
@@ -47,6 +48,14 @@ charter_version = sa.Table(
     sa.Column("applied_at", _time, nullable=False),
     sa.Column("applied_by", sa.String(254), nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
+)
+composition = sa.Table(  # what a principal is made of, where its charter pins it
+    "composition",
+    metadata,
+    sa.Column("principal_id", sa.String(40), sa.ForeignKey("principal.id"), primary_key=True),
+    sa.Column("digest", sa.String(71), nullable=False),  # of what was accepted
+    sa.Column("body", _json, nullable=False),
+    sa.Column("changed_at", _time, nullable=False),
 )
 system = sa.Table(
     "system",

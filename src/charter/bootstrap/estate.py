@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 
 from charter.adapters.cedar import CedarEngine
-from charter.bootstrap import proofs
+from charter.bootstrap import composition, proofs
 from charter.core.clock import Clock, SystemClock
 from charter.core.errors import AbsentError, ConflictError, ErrorCode
 from charter.identity.weakness import reconcile
@@ -129,6 +129,7 @@ async def apply(
         )
         changed = tx.registry.principals_named(names)
         reconcile(tx, changed.values(), entropy=house.entropy, actor=actor)
+        composition.follow(house, tx, found, estate, actor=actor)
         return applied.to_json()
 
     answer = await house.database.awrite(work)

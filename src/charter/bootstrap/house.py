@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
@@ -18,7 +18,7 @@ from charter.adapters.lease_upstream import Upstreams
 from charter.adapters.oidc_provider import OidcProvider
 from charter.adapters.upstream import McpUpstreams
 from charter.adapters.upstream_secrets import Broker
-from charter.bootstrap import lease_keeping
+from charter.bootstrap import composition, lease_keeping
 from charter.bootstrap.federation import keep_asking
 from charter.bootstrap.keys import Keys
 from charter.bootstrap.lease_room import LeaseRoom
@@ -118,6 +118,14 @@ class House:
                 help=suggestion(name[:80], self.live.ids),
             )
         return found
+
+    async def saw(self, principal_id: str, told: Mapping[str, str], *, by: str) -> None:
+        """Take note of what `by` tells of a principal's composition; return once what that changes is in force.
+
+        Raises:
+            UnavailableError: it could not be made durable; then nothing may be given on it.
+        """
+        await composition.saw(self, principal_id, told, by=by)
 
     def hand(self, actor: str) -> Hand:
         """Return whose hand changes people, and what has to end when one leaves."""

@@ -189,9 +189,18 @@ def _facts(house: House, principal: Principal, version: CharterVersion) -> dict[
         "review": told["review"],
         "expires": told["expires"],
         "standing": principal.standing.value,
+        "chosen": principal.chosen.value,
+        "held_by": sorted(principal.held.floors) if principal.held else [],
+        "composition": _composition(house, principal),
         "version": principal.version,
         "digest": principal.digest,
     }
+
+
+def _composition(house: House, principal: Principal) -> dict[str, Any] | None:
+    """Return the digest of what a principal is made of, and what waits for a review; None where nothing is pinned."""
+    composed = house.live.compositions.get(principal.id)
+    return {"digest": composed.digest, "change": composed.change} if composed else None
 
 
 def _key(key: ClientKey) -> dict[str, Any]:

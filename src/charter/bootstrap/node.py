@@ -106,6 +106,7 @@ class Nodes:
                 f"{process.gid})",
                 help="charter workload entries shows what charters ask for",
             )
+        await self._workloads.noted(found, by=f"the node {asked.node}")
         self._workloads.entitled(found)
         await self._house.sharing.notice(self._house.sharing.attested(found, asked.node))
         return found

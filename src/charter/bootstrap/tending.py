@@ -10,6 +10,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from charter.bootstrap import composition
 from charter.core.canonical import digest_of
 from charter.core.errors import CharterError
 from charter.evidence.entry import Draft, EntryKind
@@ -97,6 +98,9 @@ def _lapse_approvals(tx: HouseTransaction) -> None:
 def hear_tools(house: House, record: SystemRecord, found: ToolList) -> None:
     """Record tools whose live definition is not the accepted one: once for each definition, as a finding."""
     live = {tool.name: tool.digest for tool in found.tools}
+    for principal_id, told in composition.told_of_tools(house, record.name, live):
+        telling = asyncio.ensure_future(house.saw(principal_id, told, by=f"the upstream of {record.name}"))
+        telling.add_done_callback(_noted)
     pins = {a.tool: a.pin for a in record.system.actions.values() if a.pin}
     changed = {name: live[name] for name, pin in pins.items() if name in live and live[name] != pin}
     if not changed:
@@ -127,4 +131,4 @@ def hear_tools(house: House, record: SystemRecord, found: ToolList) -> None:
 
 def _noted(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and task.exception() is not None:
-        _log.warning("a held tool could not be recorded: %s", task.exception())
+        _log.warning("a changed tool could not be recorded: %s", task.exception())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from charter.adapters.composition_store import SqlCompositions
 from charter.adapters.consent_store import SqlConsents
 from charter.adapters.delegation_store import SqlDelegations
 from charter.adapters.directory_store import SqlDirectory
@@ -86,6 +87,11 @@ class HouseTransaction(SqlTransaction):
     def leases(self) -> SqlLeases:
         """Credentials made at systems."""
         return SqlLeases(self.connection)
+
+    @cached_property
+    def compositions(self) -> SqlCompositions:
+        """What principals are made of, where it is pinned."""
+        return SqlCompositions(self.connection)
 
     @cached_property
     def nodes(self) -> SqlNodes:

@@ -16,18 +16,21 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from charter.adapters.process import Peer
+from charter.bootstrap import composition
 from charter.core.errors import ConflictError, DeniedError, ErrorCode, UnauthenticatedError
 from charter.core.values import Secret
 from charter.identity import pace
-from charter.identity.attestation import attest, candidates, needs_digest
+from charter.identity.attestation import DIGEST, attest, candidates, needs_digest
 from charter.identity.authority import refusal
 from charter.identity.bearer import Attested
 from charter.identity.bundle import Bundle, ec_jwk
+from charter.identity.composition import PROGRAM, unattested
 from charter.identity.jose import thumbprint_of
 from charter.identity.keys import new_p256_secret, p256_key
 from charter.identity.spiffe import JwtSvid, verify_jwt_svid
 from charter.identity.svid import X509Planned, check_audiences, plan_jwt, plan_x509
 from charter.identity.use import Sharing
+from charter.registry.attester import KERNEL
 from charter.registry.standing import Refusal
 
 if TYPE_CHECKING:
@@ -121,7 +124,18 @@ class Workloads:
                 help="charter workload entries shows what charters ask for",
             )
         await self._house.sharing.notice(self._house.sharing.attested(found))
+        await self.noted(found, by=KERNEL)
         return found
+
+    async def noted(self, known: Attested, *, by: str) -> None:
+        """Take note of the program that a principal was seen to be; a change is in force before it gets anything.
+
+        Raises:
+            UnavailableError: it could not be made durable.
+        """
+        if DIGEST in known.seen:
+            told = {PROGRAM: f"sha256:{known.seen[DIGEST]}"}
+            await composition.saw(self._house, known.principal_id, told, by=by)
 
     def entitled(self, known: Attested) -> None:
         """Check that the principal may have SVIDs and bundles now.
@@ -130,6 +144,10 @@ class Workloads:
             DeniedError: it may not.
         """
         stopped = refusal(self._house.live, known, None, at=self._house.clock.now())
+        if stopped is not None:
+            raise _denied(stopped)
+        vouched = {PROGRAM} if DIGEST in known.seen else set()
+        stopped = unattested(self._house.live, self._house.live.principals[known.principal_id], vouched)
         if stopped is not None:
             raise _denied(stopped)
 
@@ -222,7 +240,7 @@ class Workloads:
 
     def _attest(self, peer: Peer) -> Attested | None:
         process = peer.process()
-        if needs_digest(candidates(self._house.live, process)):
+        if needs_digest(self._house.live, candidates(self._house.live, process)):
             process = process.with_digest(peer.digest())
         return attest(self._house.live, process)
 

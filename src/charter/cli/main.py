@@ -14,6 +14,7 @@ import typer
 from charter import __version__
 from charter.cli import (
     approval_commands,
+    composition_commands,
     credential_commands,
     delegation_commands,
     discovery_commands,
@@ -57,6 +58,7 @@ for commands in (
     rule_commands,
     vault_commands,
     approval_commands,
+    composition_commands,
     review_command,
     delegation_commands,
     people_commands,

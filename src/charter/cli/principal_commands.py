@@ -141,8 +141,9 @@ def show(
     Example: charter show refund-agent
 
     With --json: name, id, spiffe_id, kind, environment, owner, purpose, model, data, systems, sensitive,
-    state_changing, irreversible, risk, approved, credential, review, expires, standing, version, digest, charter,
-    policy, keys, recent, waiting, envelope, signing_keys. Of a verdict: verdict_id, entries.
+    state_changing, irreversible, risk, approved, credential, review, expires, standing, chosen, held_by,
+    composition, version, digest, charter, policy, keys, recent, waiting, envelope, signing_keys. Of a verdict:
+    verdict_id, entries.
     """
     control = context_of(context).control
     if name.startswith("vrd_"):
@@ -197,9 +198,19 @@ def _show_facts(p: dict[str, Any]) -> None:
         ("review", f"every {p['review']}"),
         ("expires", p["expires"]),
         ("charter", f"version {p['version']}  {p['digest']}"),
+        *(("composition", line) for line in _composition(p)),
     ]
     say(p["name"], "bold")
     table(["", ""], [list(row) for row in rows])
+
+
+def _composition(p: dict[str, Any]) -> list[str]:
+    """Return what is pinned of a principal's making, if its charter pins any of it."""
+    pinned = p["composition"]
+    if pinned is None:
+        return []
+    look = f"charter composition show {p['name']}"
+    return [f"{pinned['digest']}" + (f"\nchanged, and waits for a review: {look}" if pinned["change"] else "")]
 
 
 def _tokens(terms: dict[str, Any]) -> str:

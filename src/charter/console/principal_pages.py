@@ -71,7 +71,7 @@ async def principal(request: Request, name: str) -> Response:
     """One principal, whole."""
     console = console_of(request)
     dossier = await _dossier(request, name)
-    moves = words.legal_moves(dossier["standing"], name)
+    moves = words.legal_moves(dossier["chosen"], name)
     return await console.page(request, "principal.html", p=dossier, moves=moves, today=console.today)
 
 
@@ -106,7 +106,7 @@ async def _move_page(
         status=status,
         p=dossier,
         move=move,
-        is_legal=move in words.legal_moves(dossier["standing"], dossier["name"]),
+        is_legal=move in words.legal_moves(dossier["chosen"], dossier["name"]),
         deed=words.DEEDS[move],
         is_final=move in words.FINAL,
         typed=admitted(request).form,

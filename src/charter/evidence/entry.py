@@ -46,6 +46,9 @@ class EntryKind(StrEnum):
     RULES_APPLIED = "rules.applied"
     PATTERN_APPLIED = "pattern.applied"
     STANDING_CHANGED = "standing.changed"
+    COMPOSITION_PINNED = "composition.pinned"  # what a principal is made of counts as accepted with its charter
+    COMPOSITION_CHANGED = "composition.changed"  # something of it is not what was accepted
+    COMPOSITION_REVIEWED = "composition.reviewed"  # a person accepted what it is now
     CREDENTIAL_REGISTERED = "credential.registered"
     CREDENTIAL_REVOKED = "credential.revoked"
     CREDENTIAL_USED = "credential.used"  # one of two uses that cannot both be right; of others nothing is written

@@ -15,6 +15,7 @@ from typing import Any
 
 from charter.core.errors import ConflictError, ErrorCode
 from charter.identity.bearer import Attested
+from charter.identity.composition import PROGRAM
 from charter.registry.declared import conditions_of
 from charter.registry.principal import ClientKey, LiveEstate, selector_key
 from charter.registry.standing import Standing
@@ -54,9 +55,14 @@ def candidates(live: LiveEstate, process: Process) -> tuple[ClientKey, ...]:
     return tuple(key for key in keys if key.standing is Standing.ACTIVE and _fits(_conditions(key), facts, DIGEST))
 
 
-def needs_digest(found: Iterable[ClientKey]) -> bool:
-    """Return whether the digest of the program decides about any of these."""
-    return any(DIGEST in _conditions(key) for key in found)
+def needs_digest(live: LiveEstate, found: Iterable[ClientKey]) -> bool:
+    """Return whether the digest of the program is asked for: by selectors, or by what a charter pins."""
+    return any(DIGEST in _conditions(key) or _pins_program(live, key) for key in found)
+
+
+def _pins_program(live: LiveEstate, key: ClientKey) -> bool:
+    composed = live.compositions.get(key.principal_id)
+    return composed is not None and (PROGRAM in composed.accepted or PROGRAM in composed.declared)
 
 
 def attest(live: LiveEstate, process: Process) -> Attested | None:

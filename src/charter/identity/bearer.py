@@ -112,6 +112,7 @@ class Client:
     credential: str  # thumbprint of the credential that proved it
     assertion: UsedAssertion | None = None
     shown: tuple[str, ...] = ()  # what else it showed that is one principal's alone: a subject, an address
+    vouched: frozenset[str] = frozenset()  # parts of its composition that what proved it tells of
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ class TokenContent:
     may_act: Mapping[str, Any] | None = None  # who may exchange it (RFC 8693 section 4.4)
     authorization_details: tuple[Detail, ...] = ()  # what it is narrowed to
     not_after: int | None = None  # seconds since 1970: a cap on its life beyond the usual ones
+    composition: Mapping[str, Any] | None = None  # what acts with it is made of, where that is pinned
     status: Mapping[str, Any] | None = None  # where its status is told (identity/status_list.py)
 
 
@@ -70,6 +71,8 @@ def claims_of(content: TokenContent, *, issuer: str, now: int, seconds: int = TO
         claims |= {"sub": lent.subject, "sub_profile": lent.profile, "act": dict(lent.act), "chain": dict(lent.chain)}
     if content.may_act is not None:
         claims["may_act"] = dict(content.may_act)
+    if content.composition is not None:
+        claims["composition"] = dict(content.composition)
     if content.status is not None:
         claims["status"] = dict(content.status)
     if content.authorization_details:

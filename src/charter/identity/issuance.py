@@ -21,6 +21,7 @@ from charter.evidence.entry import Draft, EntryKind
 from charter.identity.authority import BINDING, refusal
 from charter.identity.bearer import Client, Confirmation
 from charter.identity.claims import TOKEN_SECONDS, Detail, Lent, TokenContent, claims_of, status_of
+from charter.identity.composition import composition_claim, unattested
 from charter.identity.work import IdentityWork
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
 
@@ -115,7 +116,7 @@ def issue(tx: IdentityWork, asked: TokenRequest, issuer: str, seconds: int = TOK
         return Refused(error)
     for deed in asked.deeds:
         deed(tx)
-    content = _content(principal, asked, status_of(issuer, tx.place))
+    content = _content(tx.live, principal, asked, status_of(issuer, tx.place))
     claims = claims_of(content, issuer=issuer, now=int(tx.at.timestamp()), seconds=seconds)
     body |= {"outcome": "issued", "token": asked.token_id, "expires": claims["exp"], "bound_to": _binding(asked)}
     body |= {"claims": digest_of(claims)}
@@ -143,7 +144,7 @@ def replayed() -> UnauthenticatedError:
     )
 
 
-def _content(principal: Principal, asked: TokenRequest, status: Mapping[str, Any]) -> TokenContent:
+def _content(live: LiveEstate, principal: Principal, asked: TokenRequest, status: Mapping[str, Any]) -> TokenContent:
     return TokenContent(
         principal=principal,
         audience=asked.resource,
@@ -154,6 +155,7 @@ def _content(principal: Principal, asked: TokenRequest, status: Mapping[str, Any
         may_act=asked.may_act,
         authorization_details=asked.authorization_details,
         not_after=asked.not_after,
+        composition=composition_claim(live, principal),
         status=status,
     )
 
@@ -185,9 +187,9 @@ def _refusal_of(tx: IdentityWork, asked: TokenRequest, principal: Principal, iss
     stopped = refusal(tx.live, asked.client, None, at=tx.at)
     if stopped is not None:
         return DeniedError(ErrorCode.NOT_STANDING, stopped.text, help=stopped.mend)
-    if asked.bound_to is None and not principal.terms.may_bear:
-        text = f"the charter of `{principal.name}` asks for tokens that are bound to a key, and none was shown"
-        return DeniedError(ErrorCode.NOT_BOUND, text, help=BINDING)
+    unproven = _unproven(tx, asked, principal)
+    if unproven is not None:
+        return unproven
     is_point = asked.resource == decisions_of(issuer)
     error = _refusal_of_point(tx.live, asked, principal) if is_point else _bad_system(tx, asked, principal, issuer)
     answers = (question(tx) for question in asked.questions)
@@ -219,6 +221,17 @@ def _refusal_of_point(live: LiveEstate, asked: TokenRequest, principal: Principa
     if not enforces(live, principal.name):
         mend = "name it under `enforcement.points` in a system's file"
         return _bad_target(f"no system names `{principal.name}` as an enforcement point", mend)
+    return None
+
+
+def _unproven(tx: IdentityWork, asked: TokenRequest, principal: Principal) -> DeniedError | None:
+    """Return what the client's charter asks for beside its proof, and did not get."""
+    stopped = unattested(tx.live, principal, asked.client.vouched)
+    if stopped is not None:
+        return DeniedError(ErrorCode.UNATTESTED, stopped.text, help=stopped.mend)
+    if asked.bound_to is None and not principal.terms.may_bear:
+        text = f"the charter of `{principal.name}` asks for tokens that are bound to a key, and none was shown"
+        return DeniedError(ErrorCode.NOT_BOUND, text, help=BINDING)
     return None
 
 

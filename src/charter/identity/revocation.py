@@ -40,6 +40,7 @@ _SHOWN = (  # all a token says: whoever asks must not know less of it than whoev
     "authorization_details",
     "epoch",
     "charter",
+    "composition",
     "crd",
     "cnf",
     "status",

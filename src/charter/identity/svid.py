@@ -25,9 +25,11 @@ from charter.core.errors import ErrorCode, MalformedError
 from charter.core.values import SpiffeId
 from charter.core.work import Transaction
 from charter.evidence.entry import Draft, EntryKind
+from charter.identity.attestation import DIGEST
 from charter.identity.authority import refusal
 from charter.identity.bearer import Attested
 from charter.identity.bundle import ec_jwk
+from charter.identity.composition import PROGRAM, unattested
 from charter.identity.jose import sign_compact, thumbprint_of
 from charter.identity.keys import KeyUse, TokenKey
 from charter.identity.spiffe import ORIGIN_CLAIM
@@ -165,6 +167,9 @@ def _may_have(tx: SvidWork, known: Attested, trust: Trust) -> Principal | Refusa
     if stopped is not None:
         return stopped
     principal = tx.live.principals[known.principal_id]
+    stopped = unattested(tx.live, principal, {PROGRAM} if DIGEST in known.seen else ())
+    if stopped is not None:
+        return stopped
     if _id_of(principal.spiffe_id).trust_domain != trust.trust_domain:
         return Refusal(
             principal.name,

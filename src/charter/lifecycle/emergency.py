@@ -5,6 +5,8 @@ dead even after a resume, and cancels what waits for people on its behalf. A res
 on, and its state-changing calls wait for a person.
 INVARIANT: the live estate shows the new standing, and `then` has run, before anyone is told that it is so: from the
 commit on, no call is admitted and no token issued on the old one.
+INVARIANT: what a finding holds down (lifecycle/holds.py) no move gives back; a move says what people choose, and counts
+once the hold is over.
 INVARIANT: nobody else's standing, tokens, approvals or streams are touched.
 """
 
@@ -14,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from charter.core.errors import AbsentError, ErrorCode, MalformedError
+from charter.core.errors import AbsentError, ConflictError, ErrorCode, MalformedError
 from charter.core.work import Transaction
 from charter.evidence.entry import Draft, EntryKind
 from charter.registry.approval import Approval, ApprovalState
@@ -97,9 +99,10 @@ def move(
         raise AbsentError(
             ErrorCode.UNKNOWN_PRINCIPAL, f"there is no principal {name[:80]!a}", help=suggestion(name, tx.live.ids)
         )
-    after = moved(principal.standing, to, name)
-    changed = replace(principal, standing=after, epoch=principal.epoch + (to in WITHDRAWING))
-    cancelled = _cancel(tx, principal) if to in WITHDRAWING else ()
+    _check_held(principal, to)
+    chosen = principal.chosen_to_be(moved(principal.chosen, to, name))
+    changed = replace(chosen, epoch=principal.epoch + (to in WITHDRAWING))
+    cancelled = cancel_waiting(tx, principal) if to in WITHDRAWING else ()
     tx.registry.update_principals([changed])
     index = tx.record(
         Draft(EntryKind.STANDING_CHANGED, actor, principal.id, _body(principal, changed, to, reason, cancelled))
@@ -112,7 +115,22 @@ def move(
             then()
 
     tx.after_commit(show)
-    return Moved(changed, principal.standing, after, cancelled, index)
+    return Moved(changed, principal.standing, changed.standing, cancelled, index)
+
+
+def _check_held(principal: Principal, to: Move) -> None:
+    """Check that nobody resumes what only the review of a finding gives back.
+
+    Raises:
+        ConflictError: it is no person that stopped the principal.
+    """
+    if to is Move.RESUME and principal.held is not None and principal.chosen is Standing.ACTIVE:
+        findings = ", ".join(f"`{each}`" for each in sorted(principal.held.floors))
+        raise ConflictError(
+            ErrorCode.HELD,
+            f"`{principal.name}` is {principal.standing.value} because of the finding {findings}, and not by a person",
+            help=f"review what was found: charter composition show {principal.name}",
+        )
 
 
 def _body(
@@ -131,7 +149,7 @@ def _body(
     }
 
 
-def _cancel(tx: StandingWork, principal: Principal) -> tuple[str, ...]:
+def cancel_waiting(tx: StandingWork, principal: Principal) -> tuple[str, ...]:
     """Cancel the approvals that wait for a person, or to be spent, on the principal's behalf."""
     found = {key: approval for key, approval in tx.live.approvals.items() if key[0] == principal.id}
     for approval in found.values():

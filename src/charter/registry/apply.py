@@ -252,7 +252,7 @@ class _Applying:
 
     def _withdraw(self, change: Change, known: Principal) -> None:
         standing = moved(known.standing, Move.RETIRE, known.name)
-        retired = replace(known, standing=standing, epoch=known.epoch + 1)
+        retired = replace(known.chosen_to_be(standing), epoch=known.epoch + 1)
         self.retired.append(retired)
         self._tell(change, known.version, retired)
 

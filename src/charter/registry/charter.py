@@ -16,6 +16,7 @@ from pydantic import AfterValidator, ConfigDict, Field, StrictBool, StrictInt, S
 from charter.core.canonical import digest_of
 from charter.registry.certificate import CertificateName
 from charter.registry.client_address import client_address, redirect_address
+from charter.registry.composition import Pinned
 from charter.registry.data_class import DataFlow
 from charter.registry.field import (
     DAYS,
@@ -277,6 +278,7 @@ class Charter(Model):
     model: ModelUse
     data: tuple[DataClass, ...] = ()
     data_flow: DataFlow | None = None  # narrower than `data`, each way of its own
+    composition: Pinned | None = None  # what it is made of; a change lowers its standing until it is reviewed
     approved: Approved
     credential: Credential
     grants: Annotated[tuple[Grant, ...], Field(max_length=200)] = ()
@@ -304,6 +306,12 @@ class Charter(Model):
             write=self.data if own.write is None else own.write,
             send=self.data if own.send is None else own.send,
         )
+
+    @property
+    def reviewer(self) -> str:
+        """The human role that reviews changes of its composition."""
+        own = self.composition.accepted_by if self.composition else None
+        return own or self.approved.role
 
     @property
     def systems(self) -> tuple[str, ...]:

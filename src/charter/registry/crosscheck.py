@@ -15,6 +15,7 @@ from typing import Any
 from charter.core.values import Source
 from charter.registry.central import Central
 from charter.registry.charter import EVERY_ACTION, ArgumentCondition, Charter, Grant
+from charter.registry.compositions import problems_of_compositions
 from charter.registry.enforcement_points import problems_of_points
 from charter.registry.estate import Sourced
 from charter.registry.federated import ISSUERS, problems_of_federated, warnings_of_federated
@@ -65,6 +66,7 @@ class CrossCheck:
         self._check_central()
         if ISSUERS not in self.broken:
             self.problems.extend(problems_of_federated(self.charters, self.issuers.value))
+            self.problems.extend(problems_of_compositions(self.charters, self.issuers.value))
         self.warnings.extend(warnings_of_federated(self.charters))
         self.problems.extend(problems_of_workloads(self.charters))
         self.problems.extend(problems_of_public_clients(self.charters))
@@ -111,6 +113,8 @@ class CrossCheck:
         self._check_team(part, charter.owner.team)
         self._check_role(part, "approved.role", charter.approved.role)
         self._check_people(part)
+        if charter.composition is not None and charter.composition.accepted_by is not None:
+            self._check_role(part, "composition.accepted_by", charter.composition.accepted_by)
         for index, name in enumerate(charter.data if not self._broken_folder("systems") else ()):
             self._known(part, f"data.{index}", name, self._data, "data class of any system")
         for way, named in (charter.data_flow.model_dump(exclude_none=True) if charter.data_flow else {}).items():

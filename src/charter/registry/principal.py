@@ -5,13 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from charter.registry.approval import Approval
 from charter.registry.central import NOTHING, Central
 from charter.registry.charter import Environment, Kind
+from charter.registry.composed import Composed
 from charter.registry.delegation_book import DelegationBook
 from charter.registry.directory import Directory
+from charter.registry.hold import Held
 from charter.registry.issuer import Issuers
 from charter.registry.registered_client import RegisteredClient
 from charter.registry.standing import Standing, Subject
@@ -36,12 +38,28 @@ class Principal:
     digest: str  # of that version
     expires: dt.date  # the charter holds to the end of this day, UTC
     terms: Terms  # what the charter says of its credential
+    held: Held | None = None  # where findings hold its standing down
+
+    @property
+    def chosen(self) -> Standing:
+        """The standing that people chose; what counts is `standing`, which findings may hold down."""
+        return self.held.chosen if self.held else self.standing
+
+    def holding(self, held: Held) -> Principal:
+        """Return the principal with these holds, and the standing that they leave."""
+        is_held = bool(held.floors) and held.standing not in (Standing.REVOKED, Standing.RETIRED)
+        return replace(self, standing=held.standing, held=held if is_held else None)
+
+    def chosen_to_be(self, standing: Standing) -> Principal:
+        """Return the principal once people chose another standing for it."""
+        return self.holding(Held(standing, self.held.floors if self.held else {}))
 
     @property
     def subject(self) -> Subject:
         """The principal as `may_act` asks about it."""
         end = dt.datetime.combine(self.expires, dt.time(), dt.UTC) + dt.timedelta(days=1)
-        return Subject(self.name, self.standing, end, self.epoch)
+        is_held = self.standing is Standing.SUSPENDED and self.chosen is not Standing.SUSPENDED
+        return Subject(self.name, self.standing, end, self.epoch, is_held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +109,8 @@ class LiveEstate:
     workloads: dict[str, list[str]] = field(default_factory=dict)  # thumbprints of workloads, by `selector_key`
     revoked_tokens: dict[str, int] = field(default_factory=dict)  # token id -> when it expires, seconds since 1970
     systems: dict[str, SystemRecord] = field(default_factory=dict)  # by name
+    compositions: dict[str, Composed] = field(default_factory=dict)  # those that are pinned, by principal id
+    tools_pinned: dict[str, set[str]] = field(default_factory=dict)  # whose composition holds tools of a system
     central: Central = NOTHING
     issuers: Issuers = field(default_factory=lambda: Issuers(charter="v1"))
     approvals: dict[tuple[str, str], Approval] = field(default_factory=dict)  # open ones, by principal id, call digest
@@ -127,6 +147,19 @@ class LiveEstate:
             self.spiffe_holders[spiffe_id] = key.principal_id
         elif self.spiffe_holders.get(spiffe_id) == key.principal_id:
             del self.spiffe_holders[spiffe_id]
+
+    def put_composition(self, composed: Composed) -> None:
+        """Show a pinned composition, new or changed."""
+        self.drop_composition(composed.principal_id)
+        self.compositions[composed.principal_id] = composed
+        for system in composed.systems:
+            self.tools_pinned.setdefault(system, set()).add(composed.principal_id)
+
+    def drop_composition(self, principal_id: str) -> None:
+        """Show that nothing is pinned any more."""
+        known = self.compositions.pop(principal_id, None)
+        for system in known.systems if known else ():
+            self.tools_pinned[system].discard(principal_id)
 
     def keys_of(self, principal_id: str) -> tuple[ClientKey, ...]:
         """Return a principal's keys, whatever their standing, in the order they were registered."""

@@ -80,6 +80,7 @@ class Subject:
     standing: Standing
     expires: dt.datetime | None = None
     epoch: int = 0
+    is_held: bool = False  # a finding suspends it, and no person
     lent: str = ""  # of a delegation, which nobody resumes or renews: between whom
 
 
@@ -92,12 +93,7 @@ def may_act(subject: Subject, *, at: dt.datetime, epoch: int | None = None) -> R
     if subject.lent:
         return _lapse(subject, at)
     if subject.standing not in (Standing.ACTIVE, Standing.RESTRAINED):
-        mend = (
-            f"a person with authority can run: charter resume {subject.name}"
-            if subject.standing is Standing.SUSPENDED
-            else f"{subject.standing.value} is final; register a new principal or credential"
-        )
-        return Refusal(subject.name, f"`{subject.name}` is {subject.standing.value}", mend)
+        return Refusal(subject.name, f"`{subject.name}` is {subject.standing.value}", _way_back(subject))
     if subject.expires is not None and at >= subject.expires:
         return Refusal(
             subject.name,
@@ -111,6 +107,14 @@ def may_act(subject: Subject, *, at: dt.datetime, epoch: int | None = None) -> R
             "ask for a new token",
         )
     return None
+
+
+def _way_back(subject: Subject) -> str:
+    if subject.is_held:
+        return f"a person with the role can review what was found: charter composition show {subject.name}"
+    if subject.standing is Standing.SUSPENDED:
+        return f"a person with authority can run: charter resume {subject.name}"
+    return f"{subject.standing.value} is final; register a new principal or credential"
 
 
 def _lapse(subject: Subject, at: dt.datetime) -> Refusal | None:

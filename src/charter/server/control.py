@@ -26,6 +26,7 @@ from charter.bootstrap.house import House
 from charter.console.signin import SignIn
 from charter.core.errors import CharterError, ErrorCode, UnavailableError
 from charter.registry.standing import Move
+from charter.server.control_compositions import compositions
 from charter.server.control_delegations import delegations
 from charter.server.control_findings import findings
 from charter.server.control_leases import leases
@@ -119,8 +120,8 @@ def control_app(house: House, signin: SignIn | None = None) -> FastAPI:
     app = FastAPI(title="Charter control API", version="1", docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.house = house
     app.state.signin = signin
-    routers = (principals, estate, approvals, people, delegations, trust, vault, leases, evidence, findings, operations)
-    for router in routers:
+    own = (principals, estate, approvals, evidence, findings, operations)
+    for router in (*own, people, delegations, trust, vault, leases, compositions):
         app.include_router(router, prefix="/v1")
 
     app.add_middleware(_Bounded)

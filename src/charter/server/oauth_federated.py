@@ -18,6 +18,7 @@ from charter.identity.clients import client_named
 from charter.identity.foreign import ForeignToken, check_claims, foreign_of, is_foreign, verify_foreign
 from charter.identity.jose import Compact
 from charter.identity.marks import subject_marks
+from charter.registry.attester import told_by
 from charter.registry.declared import FEDERATED
 from charter.registry.issuer import TrustedIssuer
 from charter.registry.principal import ClientKey, LiveEstate, Principal
@@ -62,7 +63,10 @@ class FederatedJwt:
         keys = await parts.issuer_keys.of(issuer, token.key_id)
         claims = verify_foreign(token, keys, issuer, audiences=audiences, at=parts.clock.now())
         check_claims(issuer, claims, json.loads(key.jwk["claims"]))
-        return Client(key.principal_id, METHOD, key.thumbprint, shown=subject_marks(token.issuer, claims.get("sub")))
+        told = told_by(issuer, claims)
+        await parts.saw(key.principal_id, told, by=f"a token of {issuer.address}")
+        marks = subject_marks(token.issuer, claims.get("sub"))
+        return Client(key.principal_id, METHOD, key.thumbprint, shown=marks, vouched=frozenset(told))
 
     def _credential(self, asked: Asked, token: ForeignToken) -> tuple[ClientKey, TrustedIssuer]:
         if "client_id" not in asked.form:

@@ -118,6 +118,18 @@ class Watch(Protocol):
         ...
 
 
+class Observer(Protocol):
+    """Takes note of what a platform tells of a principal's composition."""
+
+    async def __call__(self, principal_id: str, told: Mapping[str, str], *, by: str) -> None:
+        """Return once what that changes is in force.
+
+        Raises:
+            UnavailableError: it could not be made durable; then nothing may be given on it.
+        """
+        ...
+
+
 class House(Protocol):
     """The house, as far as the endpoints know it."""
 
@@ -139,6 +151,10 @@ class House(Protocol):
     clock: Clock
     entropy: Entropy
 
+    async def saw(self, principal_id: str, told: Mapping[str, str], *, by: str) -> None:
+        """Take note of what `by` tells of a principal's composition."""
+        ...
+
 
 @dataclass(slots=True)
 class Parts:
@@ -156,6 +172,7 @@ class Parts:
     slices: Slices
     consents: Consents  # of people who are asked for devices
     consents_kept: ConsentReader
+    saw: Observer
     actor_proofs: Callable[[str], list[str | None]]  # of the chain that a delegation ends, newest first
     statuses: StatusLists
     pace: Pace  # of each client
@@ -194,6 +211,7 @@ class Parts:
             slices=house.slices,
             consents=house.consents,
             consents_kept=lambda question: house.database.read(lambda tx: question(tx.consents)),
+            saw=house.saw,
             actor_proofs=lambda last: house.database.read(lambda tx: tx.delegations.proofs(last)),
             statuses=house.statuses,
             pace=house.pace,

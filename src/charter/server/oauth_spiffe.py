@@ -16,6 +16,7 @@ from __future__ import annotations
 from charter.core.errors import ErrorCode, UnauthenticatedError
 from charter.identity.bearer import Client
 from charter.identity.clients import client_named
+from charter.identity.composition import PROGRAM
 from charter.identity.spiffe import JwtSvid, X509Svid, verify_jwt_svid, verify_x509_svid, workload_of
 from charter.registry.declared import SPIFFE, declared_key, spiffe_id_of
 from charter.registry.principal import Principal
@@ -104,9 +105,12 @@ def _client(parts: Parts, asked: Asked, svid: JwtSvid | X509Svid, method: str) -
     named = asked.form.get("client_id", str(svid.spiffe_id))
     if principal is None or key is None or named not in (principal.id, principal.spiffe_id, str(svid.spiffe_id)):
         raise _refusal(f"`{svid.spiffe_id}` proves no such client: its charter has to say so")
-    is_own = svid.spiffe_id.trust_domain == parts.trust_domain
-    credential = _own_credential(parts, principal, svid) if is_own else key.thumbprint
-    return Client(principal.id, method, credential)
+    if svid.spiffe_id.trust_domain != parts.trust_domain:
+        return Client(principal.id, method, key.thumbprint)
+    # one of ours was issued to a process whose program was looked at, where that must be (identity/svid.py); an SVID
+    # from before its charter asked for it is of an earlier epoch
+    credential = _own_credential(parts, principal, svid)
+    return Client(principal.id, method, credential, vouched=frozenset({PROGRAM}))
 
 
 def _own_credential(parts: Parts, principal: Principal, svid: JwtSvid | X509Svid) -> str:
