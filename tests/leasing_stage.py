@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import itertools
+import os
+import stat
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -77,6 +79,15 @@ WHERE b.rolname = %s AND r.rolname LIKE 'charter\\_lea\\_%%'
 """
 
 
+def _replace(file: Path, text: str) -> None:
+    """Write a file that a server, and another worker of this run, may read at any moment: it is whole at all times."""
+    kept, fresh = file.stat(), file.with_name(f"{file.name}.{os.getpid()}")
+    fresh.write_text(text, encoding="utf-8")
+    os.chown(fresh, kept.st_uid, kept.st_gid)
+    fresh.chmod(stat.S_IMODE(kept.st_mode))
+    fresh.replace(file)
+
+
 @contextmanager
 def an_orders_database(url: str) -> Iterator[Orders]:
     """Fill the empty database at `url`; lease roles and their maker sign in with passwords alone."""
@@ -87,7 +98,7 @@ def an_orders_database(url: str) -> Iterator[Orders]:
         rules = Path(hba).read_text(encoding="utf-8")
         if "charter_lea_" not in rules:
             line = "local all /^charter_(lea|broker)_ scram-sha-256\n"
-            Path(hba).write_text(line + rules, encoding="utf-8")
+            _replace(Path(hba), line + rules)
             connection.execute("SELECT pg_reload_conf()")
         name, dbname = sql.Identifier(broker), sql.Identifier(str(parts["dbname"]))
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEROLE PASSWORD {}").format(name, sql.Literal(PASSWORD)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -147,6 +147,7 @@ NASTY = st.text(
 
 
 @settings(max_examples=150, deadline=None)
+@example(a_finding(models=("0" * 20 + "\x1b" * 6 + "\U0001342f" * 9,)))  # each escape is longer than what it shows
 @given(
     st.builds(
         a_finding,

@@ -137,10 +137,24 @@ _RUNS = re.compile(r"\s+")
 
 
 def clean(text: object, limit: int = MAX_TEXT) -> str:
-    """Return `text` on one line, at most `limit` characters, with everything unprintable or invisible made visible."""
-    short = without_keys(str(text)[: limit + _LONGEST_KEY])[: limit + 1]
-    flat = _RUNS.sub(" ", short) if len(short) <= limit else _RUNS.sub(" ", short[:limit]) + "…"
-    return "".join(ch if ch.isprintable() else ch.encode("unicode_escape", "surrogatepass").decode() for ch in flat)
+    """Return `text` on one line, with everything unprintable or invisible made visible.
+
+    What is longer than `limit` characters, escapes included, is cut there and ends in `…`.
+    """
+    flat = _RUNS.sub(" ", without_keys(str(text)[: limit + _LONGEST_KEY])[: limit + 1])
+    shown: list[str] = []
+    left = limit
+    for character in flat:
+        piece = character if character.isprintable() else _escape(character)
+        left -= len(piece)
+        if left < 0:
+            return "".join(shown) + "…"
+        shown.append(piece)
+    return "".join(shown)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode()
 
 
 def clean_path(path: str) -> str:
