@@ -102,6 +102,9 @@ def _principal(number: int, row: tuple[Any, ...]) -> Json:
         "review": review,
         "expires": expires,
         "standing": standing,
+        "chosen": standing,
+        "held_by": [],
+        "composition": None,
         "version": 3,
         "digest": f"sha256:{number:064x}",
         "spiffe_id": f"spiffe://charter.local/{environment}/{kind}/{name}",
@@ -190,6 +193,64 @@ def a_lease(number: int = 1, **changed: Any) -> Json:
     } | changed
 
 
+def a_composition(**changed: Any) -> Json:
+    """Return what a principal is made of, its program changed, with some fields changed."""
+    was, now = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+    return {
+        "principal": "refund-agent",
+        "standing": "restrained",
+        "digest": "sha256:" + "d" * 64,
+        "accepted_by": "alex@example.com",
+        "accepted_at": rfc3339(START),
+        "on_change": "restrain",
+        "reviewer": "payments-risk",
+        "reviewers": ["alex@example.com"],
+        "parts": [
+            {
+                "part": "model",
+                "kind": "model",
+                "accepted": ["anthropic/claude-sonnet-4-5"],
+                "declared": ["anthropic/claude-sonnet-4-5"],
+                "seen": None,
+                "attested_by": "declared",
+                "must_be_attested": False,
+            },
+            {
+                "part": "program",
+                "kind": "program",
+                "accepted": [was],
+                "declared": [was],
+                "seen": {"value": now, "by": "the kernel", "at": rfc3339(START)},
+                "attested_by": "declared",
+                "must_be_attested": True,
+            },
+            {
+                "part": "tools.payments.create_refund",
+                "kind": "tools",
+                "accepted": [was],
+                "declared": [was],
+                "seen": None,
+                "attested_by": "the gateway",
+                "must_be_attested": False,
+            },
+        ],
+        "change": "sha256:" + "c" * 64,
+        "now": "sha256:" + "e" * 64,
+        "changes": [
+            {
+                "part": "program",
+                "was": [was],
+                "now": [now],
+                "told_by": "the kernel",
+                "at": rfc3339(START),
+                "applied_by": None,
+                "is_back": False,
+            }
+        ],
+        "finding": "fnd_1",
+    } | changed
+
+
 def a_delegation(number: int = 1, **changed: Any) -> Json:
     """Return what one party lent another, with some fields changed."""
     return {
@@ -239,6 +300,7 @@ class FakeDesk:
             ),
         ]
         self.off: list[Json] = []
+        self.made: dict[str, Json] = {}
         self.people = {"payments-lead": ("lena@example.com",)}
         self.asked: list[tuple[Any, ...]] = []
         self.signins: list[tuple[str, str]] = []
@@ -310,7 +372,7 @@ class FakeDesk:
     async def move(self, name: str, move: Move, *, actor: str, reason: str) -> Json:
         p = self._principal(name)
         before = Standing(p["standing"])
-        p["standing"] = moved(before, move, name).value
+        p["standing"] = p["chosen"] = moved(before, move, name).value
         self.asked.append((name, move, actor, reason))
         steps = [(0.41, "standing and epoch changed, durably"), (0.52, "2 tokens dead"), (0.77, "1 open stream ended")]
         return {
@@ -373,6 +435,51 @@ class FakeDesk:
         if yes:
             found |= {"given": {"payments-lead": person}, "missing": []}
         return copy.deepcopy(found)
+
+    def pin(self, name: str = "refund-agent", **changed: Any) -> Json:
+        """Let the charter of a principal pin what it is made of; with a change, it is restrained."""
+        self.made[name] = made = a_composition(principal=name, **changed)
+        p = self._principal(name)
+        p["composition"] = {"digest": made["digest"], "change": made["change"]}
+        if made["change"]:
+            p |= {"standing": "restrained", "chosen": "active", "held_by": ["fnd_1"]}
+        return made
+
+    def compositions(self) -> list[Json]:
+        self._read()
+        told = [
+            {
+                "principal": name,
+                "standing": self._principal(name)["standing"],
+                "digest": each["digest"],
+                "parts": len(each["parts"]),
+                "kinds": sorted({part["kind"] for part in each["parts"]}),
+                "attested": [part["kind"] for part in each["parts"] if part["attested_by"] != "declared"],
+                "change": each["change"],
+                "changed": [changed["part"] for changed in each["changes"]],
+                "reviewer": each["reviewer"],
+            }
+            for name, each in self.made.items()
+        ]
+        return sorted(told, key=lambda each: (each["change"] is None, each["principal"]))
+
+    def composition(self, name: str) -> Json:
+        self._read()
+        self._principal(name)
+        if name not in self.made:
+            raise AbsentError(ErrorCode.NOT_PINNED, f"the charter of `{name}` pins nothing of what it is made of")
+        return copy.deepcopy(self.made[name] | {"standing": self._principal(name)["standing"]})
+
+    async def accept_composition(self, name: str, change: str, *, person: str, reason: str) -> Json:
+        made = self.composition(name)
+        if made["change"] != change:
+            raise ConflictError(ErrorCode.STALE, "what waits for a review is another change", help="look at it")
+        if person not in made["reviewers"]:
+            raise DeniedError(ErrorCode.POLICY_DENIED, f"`{person}` does not hold the role", help="someone else must")
+        self.asked.append(("accept", name, change, person, reason))
+        self.made[name] |= {"change": None, "changes": [], "accepted_by": person}
+        self._principal(name).update(standing="active", held_by=[])
+        return self.composition(name) | {"before": "restrained", "index": 9}
 
     def delegations(self, wanted: Mapping[str, str]) -> Json:
         self._read()
@@ -459,6 +566,10 @@ class FakeDesk:
             "systems": 4,
             "healthy": self.healthy,
             "leases": {"in_use": len(self.leases), "overdue": sum(each["overdue"] for each in self.leases)},
+            "compositions": {
+                "pinned": len(self.made),
+                "changed": sum(each["change"] is not None for each in self.made.values()),
+            },
             "log_size": len(self.kept) * 3,
         }
 

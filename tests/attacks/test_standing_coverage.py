@@ -148,6 +148,7 @@ GIVES_NOTHING_BELOW: dict[str, str] = {
     "control POST /v1/keys/": _ADMIN,
     "control POST /v1/evidence/export": _TELLS,
     "control POST /v1/findings": _ADMIN,
+    "control POST /v1/cards": "looks at an agent card; a principal whose card is another loses by it",
     "control POST /v1/console/": _ADMIN,
     "control POST /v1/nodes/": "lets a machine in or out; what its processes get is asked as for any process",
     "control POST /v1/federations": "is whom our workloads may believe; what outsiders may do here, no charter says",

@@ -42,7 +42,7 @@ from charter.bootstrap.lease_room import LeaseRoom
 from charter.bootstrap.policy_watch import hear_disagreement
 from charter.bootstrap.sharing import SharingWatch
 from charter.bootstrap.slices import SliceCache
-from charter.bootstrap.tending import hear_tools
+from charter.bootstrap.tending import hear_model, hear_tools
 from charter.bootstrap.transaction import HouseTransaction
 from charter.bootstrap.upgrading import catch_up
 from charter.config import Settings, own_variable, variable
@@ -222,6 +222,7 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
         clock=clock,
         entropy=entropy,
         issuer=settings.issuer,
+        noticed=lambda principal_id, model, system: hear_model(house, principal_id, model, system),
     )
     house = House(
         settings=settings,

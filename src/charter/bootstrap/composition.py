@@ -127,7 +127,7 @@ def _view(house: House, principal: Principal, composed: Composed) -> dict[str, A
 
 def listing(house: House) -> list[dict[str, Any]]:
     """Return the principals of which something is pinned, by name; those that wait for a review first."""
-    known = [(house.live.principals[each.principal_id], each) for each in house.live.compositions.values()]
+    known = [(house.live.principals[each.principal_id], each) for each in tuple(house.live.compositions.values())]
     told = [
         {
             "principal": principal.name,
@@ -144,6 +144,16 @@ def listing(house: House) -> list[dict[str, Any]]:
         if principal.standing not in FINAL
     ]
     return sorted(told, key=lambda each: (each["change"] is None, each["principal"]))
+
+
+def counts(house: House) -> dict[str, int]:
+    """Return of how many principals something is pinned, and of how many it changed."""
+    known = [
+        composed
+        for composed in tuple(house.live.compositions.values())
+        if house.live.principals[composed.principal_id].standing not in FINAL
+    ]
+    return {"pinned": len(known), "changed": sum(bool(each.changes) for each in known)}
 
 
 def _part(composed: Composed, part: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from charter.bootstrap import authority, consents, delegation, evidence, inventory, signin
+from charter.bootstrap import authority, composition, consents, delegation, evidence, inventory, signin
 from charter.bootstrap import review as reviews
 from charter.evidence.entry import Draft, EntryKind
 from charter.identity import passkey
@@ -61,6 +61,18 @@ class HouseDesk:
     async def answer(self, approval_id: str, yes: bool, *, person: str, reason: str) -> Json:
         """Record a person's yes or no."""
         return await authority.answer(self.house, approval_id, yes=yes, person=person, reason=reason)
+
+    def compositions(self) -> list[Json]:
+        """Return the principals of which something is pinned."""
+        return composition.listing(self.house)
+
+    def composition(self, name: str) -> Json:
+        """Return what one principal is made of."""
+        return composition.view(self.house, name)
+
+    async def accept_composition(self, name: str, change: str, *, person: str, reason: str) -> Json:
+        """Record that a person accepts what a principal is made of now."""
+        return await composition.review(self.house, name, change, person=person, reason=reason)
 
     def delegations(self, wanted: Mapping[str, str]) -> Json:
         """Return the delegations that have not ended, newest first."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from charter import __version__
-from charter.bootstrap import evidence, lease_views
+from charter.bootstrap import composition, evidence, lease_views
 from charter.core.errors import CharterError
 from charter.evidence.checkpoint import parse_checkpoint
 from charter.evidence.entry import EntryKind
@@ -309,6 +309,7 @@ def status(house: House) -> dict[str, Any]:
         "systems": len(house.live.systems),
         "healthy": house.database.healthy,
         "leases": house.leasing.book.counts(),
+        "compositions": composition.counts(house),
         "log_size": parse_checkpoint(checkpoint).size,
         "checkpoint": checkpoint,
     }

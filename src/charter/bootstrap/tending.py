@@ -16,6 +16,7 @@ from charter.core.errors import CharterError
 from charter.evidence.entry import Draft, EntryKind
 from charter.identity.revocation import forget_expired
 from charter.registry.approval import ApprovalState
+from charter.registry.composition import Part
 from charter.registry.record import Finding, FindingState
 from charter.registry.window import LONGEST
 
@@ -31,6 +32,7 @@ ENDED_SECONDS = 30 * 24 * 3600  # how long delegations that ended can still be s
 CONSENT_MEMORY_SECONDS = 7 * 86_400  # after its end a code or refresh token that comes again is still told apart
 JOIN_TOKENS_KEPT = dt.timedelta(days=30)  # from their end on: of a younger one it is noticed that it comes again
 HELD_TOOL = "held-tool"
+MAX_MODEL = 200  # characters of a name that a call asks for
 _log = logging.getLogger("charter.tending")
 
 
@@ -129,6 +131,13 @@ def hear_tools(house: House, record: SystemRecord, found: ToolList) -> None:
     task.add_done_callback(_noted)
 
 
+def hear_model(house: House, principal_id: str, model: str, system: str) -> None:
+    """Take note of a model that a principal asked for and nobody accepted."""
+    told = {Part.MODEL.value: model[:MAX_MODEL]}
+    telling = asyncio.ensure_future(house.saw(principal_id, told, by=f"its call to {system}"))
+    telling.add_done_callback(_noted)
+
+
 def _noted(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and task.exception() is not None:
-        _log.warning("a changed tool could not be recorded: %s", task.exception())
+        _log.warning("a change could not be recorded: %s", task.exception())

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from charter.cli.card_commands import check_card
 from charter.cli.context import Json, Reason, context_of
 from charter.cli.control import segment
 from charter.cli.output import counted, print_json, say, table
@@ -22,6 +23,7 @@ def register(app: typer.Typer) -> None:
     group.command("ls")(list_compositions)
     group.command("show")(show)
     group.command("accept")(accept)
+    group.command("card")(check_card)
     app.add_typer(group, name="composition")
 
 

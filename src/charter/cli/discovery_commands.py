@@ -11,6 +11,7 @@ from urllib.parse import quote
 import typer
 
 from charter.adapters import whole_file
+from charter.cli.card_commands import CardHosts, CardKeys, draft_of_card
 from charter.cli.context import Json, context_of
 from charter.cli.estate_files import put_new
 from charter.cli.output import print_json, say, table
@@ -64,26 +65,49 @@ def scan(
 
 def adopt(
     context: typer.Context,
-    finding: Annotated[str, typer.Argument(help="A finding of the last scan: its id or the beginning of it.")],
+    finding: Annotated[
+        str | None,
+        typer.Argument(help="A finding of the last scan: its id or the beginning of it.", show_default=False),
+    ] = None,
+    card: Annotated[
+        str | None, typer.Option("--card", help="An A2A agent card instead: a file or an https address.")
+    ] = None,
+    keys: CardKeys = None,
+    hosts: CardHosts = None,
     to_file: Annotated[bool, typer.Option("--write/--print", help="Write principals/NAME.yaml, or only print.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Draft a charter file for a finding; it says what a person must still fill in.
+    """Draft a charter file for a finding, or for an A2A agent by its card; it says what a person must still fill in.
+
+    With --keys or --jku-host, a card is adopted only if a key that counts signed it. Without, the draft says that
+    nobody checked, and so does a finding.
 
     Example: charter adopt d0852f5c
 
-    With --json: principal, path, text.
+    Example: charter adopt --card https://agents.example.com --jku-host agents.example.com
+
+    With --json: principal, path, text. Of a card: principal, path, text, card.
     """
     from charter.bootstrap.discovery import draft
 
     here = context_of(context)
-    found = _find(here.settings.data_folder, finding)
-    name, text = draft(found, here.settings.estate)
+    more: dict[str, Any] = {}
+    match finding, card:
+        case str(), None:
+            name, text = draft(_find(here.settings.data_folder, finding), here.settings.estate)
+        case None, str():
+            name, text, more = draft_of_card(here, card, keys, hosts or [])
+        case _:
+            raise MalformedError(
+                ErrorCode.BAD_VALUE,
+                "either a finding or a card is adopted",
+                help="charter adopt FINDING, or --card FILE",
+            )
     target = here.settings.estate / "principals" / f"{name}.yaml"
     if to_file:
         put_new(target, text, mend="move it away, or use --print")
     if as_json:
-        print_json({"principal": name, "path": str(target) if to_file else None, "text": text})
+        print_json({"principal": name, "path": str(target) if to_file else None, "text": text} | more)
         return
     if not to_file:
         say(text)

@@ -32,8 +32,8 @@ class Desk(Protocol):
         A desk may end the list at a bound of its own, after filtering; `status` tells how many there are.
 
         Each: name, id, kind, environment, owner {person, team}, purpose, model {provider, name}, data [], systems [],
-        state_changing, irreversible, approved {by, role, on}, credential, review (`90d`), expires, standing, version,
-        digest, spiffe_id.
+        state_changing, irreversible, approved {by, role, on}, credential, review (`90d`), expires, standing, chosen,
+        held_by [], composition {digest, change} or None, version, digest, spiffe_id.
         """
         ...
 
@@ -97,6 +97,35 @@ class Desk(Protocol):
         """
         ...
 
+    def compositions(self) -> list[Json]:
+        """Return the principals of which something is pinned; those that wait for a review first.
+
+        Each: principal, standing, digest, parts (how many), kinds [], attested [], change, changed [], reviewer.
+        """
+        ...
+
+    def composition(self, name: str) -> Json:
+        """Return what one principal is made of.
+
+        principal, standing, digest, accepted_by, accepted_at, on_change, reviewer, reviewers [], parts [{part, kind,
+        accepted [], declared [], seen {value, by, at} or None, attested_by, must_be_attested}], change, now, changes
+        [{part, was [], now [], told_by, at, applied_by, is_back}], finding.
+
+        Raises:
+            AbsentError: there is no such principal, or nothing of it is pinned.
+        """
+        ...
+
+    async def accept_composition(self, name: str, change: str, *, person: str, reason: str) -> Json:
+        """Record that a person accepts what a principal is made of now; return it as `composition` does, and before.
+
+        Raises:
+            AbsentError: there is no such principal, or nothing of it is pinned.
+            ConflictError: something else waits than `change`, or nothing.
+            DeniedError: the person may not review it.
+        """
+        ...
+
     def delegations(self, wanted: Mapping[str, str]) -> Json:
         """Return delegations [] that have not ended, newest first, live (how many in all), off [{lender, borrower}].
 
@@ -151,7 +180,10 @@ class Desk(Protocol):
         ...
 
     def status(self) -> Json:
-        """Return at least version, node, issuer, principals, systems, healthy, leases {in_use, overdue}, log_size."""
+        """Return at least version, node, issuer, principals, systems, healthy, log_size, and what must be seen to.
+
+        leases {in_use, overdue}, compositions {pinned, changed}.
+        """
         ...
 
     async def admit(self, identity: Identity, *, source: str) -> Access:

@@ -1,8 +1,9 @@
-"""The console: five pages, each an answer to one of the five questions, for people without a command line at hand.
+"""The console: pages, each an answer to one of the questions, for people without a command line at hand.
 
     which AI system acted?                              /verdicts
     under what authority?                               /principals/NAME
     against which resources?                            /, /review
+    is it what was approved?                            /compositions
     with what evidence?                                 /verdicts/vrd_…
     how is that authority changed or withdrawn?         /principals/NAME/MOVE, /approvals, /delegations
 
@@ -21,6 +22,7 @@ from starlette.responses import Response
 
 from charter.console import (
     approval_pages,
+    composition_pages,
     consent_pages,
     delegation_pages,
     evidence_pages,
@@ -101,6 +103,7 @@ def console_app(
     ):
         app.include_router(pages.router)
     app.include_router(delegation_pages.router)
+    app.include_router(composition_pages.router)
     _serve_static(app)
     _tell_errors(app, console)
     return Door(app, signin, console.refusal, console.bounce)

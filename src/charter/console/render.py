@@ -96,6 +96,7 @@ def templates() -> Environment:
     )
     found.filters |= {"moment": moment, "pretty": pretty, "shortened": shortened, "named": is_name}
     paths = {"principal_path": principal_path, "story_path": story_path, "delegation_path": delegation_path}
+    paths["composition_path"] = composition_path
     found.globals |= {"words": words, **paths}
     return found
 
@@ -122,6 +123,11 @@ def is_name(value: object) -> bool:
 def principal_path(name: str, *more: str) -> str:
     """Return the path of a principal's page, or of one below it."""
     return "/".join(["/principals", *(quote(part, safe="") for part in (name, *more))])
+
+
+def composition_path(name: str) -> str:
+    """Return the path of the page that says what a principal is made of."""
+    return f"/compositions/{quote(name, safe='')}"
 
 
 def delegation_path(delegation_id: str) -> str:

@@ -22,7 +22,7 @@ from charter.registry.charter import Effect
 from charter.registry.system import HttpUpstream, StdioUpstream, System, Teams
 
 _MANY = 12  # teams or roles named in a comment
-_A_YEAR = dt.timedelta(days=365)
+A_YEAR = dt.timedelta(days=365)
 _MAX_MODEL = 128
 
 
@@ -33,34 +33,34 @@ def draft_charter(
 
     `teams` and `systems` are the estate's; with `at`, the draft is dated and proposes an expiry.
     """
-    name = finding.proposes if _is_name(finding.proposes) else f"found-{_plain_id(finding.id)}"
+    name = finding.proposes if is_name(finding.proposes) else f"found-{_plain_id(finding.id)}"
     return name, "\n".join(_lines(finding, name, teams, systems, at)) + "\n"
 
 
 def _lines(
     finding: ScanFinding, name: str, teams: Teams, systems: Mapping[str, System], at: dt.datetime | None
 ) -> Iterator[str]:
-    yield f"# Drafted {f'on {at.date().isoformat()} ' if at else ''}from the finding {_said(finding.id)}"
-    yield f"# {_said(finding.title)}"
-    yield f"# Seen at {_said(finding.where)}: {_said(finding.evidence)} ({finding.confidence.value})"
-    yield f"# Risk: {_said(finding.risk)}"
+    yield f"# Drafted {f'on {at.date().isoformat()} ' if at else ''}from the finding {said(finding.id)}"
+    yield f"# {said(finding.title)}"
+    yield f"# Seen at {said(finding.where)}: {said(finding.evidence)} ({finding.confidence.value})"
+    yield f"# Risk: {said(finding.risk)}"
     yield "charter: v1"
-    yield f"principal: {_word(name)}"
+    yield f"principal: {word(name)}"
     yield f"kind: {finding.suggests.value}"
     yield "# MISSING: environment: where it runs: sandbox, staging or production"
-    yield f"# MISSING: owner: {{person: who answers for it, team: {_among(teams.teams, 'one of teams.yaml')}}}"
+    yield f"# MISSING: owner: {{person: who answers for it, team: {among(teams.teams, 'one of teams.yaml')}}}"
     yield "# MISSING: purpose: what it is for, in one sentence"
     yield from _model(finding)
     yield from _grants(finding, systems)
-    yield f"# MISSING: approved: {{by: someone else, role: {_among(teams.roles, 'a human role')}, on: the day}}"
+    yield f"# MISSING: approved: {{by: someone else, role: {among(teams.roles, 'a human role')}, on: the day}}"
     yield "credential: {type: private-key-jwt}"
     yield "review: 90d"
-    until = f", at most {(at + _A_YEAR).date().isoformat()}" if at else ""
+    until = f", at most {(at + A_YEAR).date().isoformat()}" if at else ""
     yield f"# MISSING: expires: the day it needs a new yes{until}"
 
 
 def _model(finding: ScanFinding) -> Iterator[str]:
-    providers = [provider for provider in finding.providers if _is_name(provider)]
+    providers = [provider for provider in finding.providers if is_name(provider)]
     names = [shown for shown in (clean(name, _MAX_MODEL - 1) for name in finding.models) if shown]
     if not providers:
         seen = f" (seen: {', '.join(names[:_MANY])})" if names else ""
@@ -70,7 +70,7 @@ def _model(finding: ScanFinding) -> Iterator[str]:
     others = [each for each in (*providers, *names) if each not in (provider, name)]
     if others:
         yield f"# Also seen: {', '.join(others[:_MANY])}"
-    yield f"model: {{provider: {_word(provider)}, name: {json.dumps(name, ensure_ascii=False)}}}"
+    yield f"model: {{provider: {word(provider)}, name: {json.dumps(name, ensure_ascii=False)}}}"
 
 
 def _pair(providers: Sequence[str], names: Sequence[str]) -> tuple[str, str]:
@@ -90,17 +90,17 @@ def _grants(finding: ScanFinding, systems: Mapping[str, System]) -> Iterator[str
         known = system_of(server, systems)
         if known is None:
             what = server.url or server.command or server.transport
-            yield f"# MISSING: a system for the MCP server {_said(server.name)} ({_said(what)}):"
+            yield f"# MISSING: a system for the MCP server {said(server.name)} ({said(what)}):"
             yield "#   write systems/NAME.yaml, then charter systems import NAME, then grant what it needs"
         else:
             reached[known] = server
     for application in finding.reaches:
         if application not in systems:
-            yield f"# MISSING: a system for {_said(application)}, which the workflow reaches"
+            yield f"# MISSING: a system for {said(application)}, which the workflow reaches"
     readable = {name: _reads(systems[name]) for name in reached if _reads(systems[name])}
     data = sorted({each for name, actions in readable.items() for a in actions for each in systems[name].data_of(a)})
     if data:
-        yield f"data: [{', '.join(map(_word, data))}]"
+        yield f"data: [{', '.join(map(word, data))}]"
     for name in sorted(set(reached) - set(readable)):
         yield f"# MISSING: actions of {name}: none only reads; grant what it needs"
     if not readable:
@@ -108,7 +108,7 @@ def _grants(finding: ScanFinding, systems: Mapping[str, System]) -> Iterator[str
         return
     yield "grants:  # reading only; add what it needs beyond that"
     for name, actions in readable.items():
-        yield f"  - system: {_word(name)}  # the MCP server {_said(reached[name].name)}"
+        yield f"  - system: {word(name)}  # the MCP server {said(reached[name].name)}"
         yield f"    actions: [{', '.join(json.dumps(action) for action in actions)}]"
 
 
@@ -140,12 +140,14 @@ def _reads(system: System) -> list[str]:
     return [name for name, action in system.actions.items() if action.effect is Effect.READ]
 
 
-def _among(names: Mapping[str, object], otherwise: str) -> str:
+def among(names: Mapping[str, object], otherwise: str) -> str:
+    """Return some names to choose from, for a comment; `otherwise` where there are none."""
     listed = sorted(names)[:_MANY]
     return f"one of {', '.join(listed)}" if listed else otherwise
 
 
-def _is_name(text: str) -> bool:
+def is_name(text: str) -> bool:
+    """Return whether a principal can be called that."""
     try:
         parse_name(text)
     except MalformedError:
@@ -157,12 +159,12 @@ def _plain_id(text: str) -> str:
     return "".join(ch for ch in text if ch in "0123456789abcdef")[:12] or "ai"
 
 
-def _word(name: str) -> str:
+def word(name: str) -> str:
     """Return a name as YAML: bare if it can only be text, else in quotes (`0`, `true`, `1e5`)."""
     is_text = name[0].isalpha() and name not in ("true", "false", "null")
     return name if is_text else json.dumps(name)
 
 
-def _said(text: str) -> str:
+def said(text: str) -> str:
     """Return text of a scan for a comment: on one line, with nothing invisible in it."""
     return clean(text)

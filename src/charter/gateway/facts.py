@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from charter.core.errors import CharterError
 from charter.gateway.call import Bearer, Call
 from charter.gateway.chain import ReadChain, Slices, approval_digest, asker_of, read_chain
+from charter.gateway.model_use import other_model
 from charter.identity.authority import refusal
 from charter.identity.bearer import Proof, Vouched
 from charter.policy.request import Request, build_request
@@ -25,6 +26,8 @@ from charter.registry.principal import LiveEstate, Principal, SystemRecord
 from charter.registry.problem import nearest
 
 RULE_POINTS = "built-in/enforcement-points"
+MODEL_RULE = "built-in/pinned-models"
+MAX_SHOWN = 120  # characters of a model's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ def resolve(live: LiveEstate, slices: Slices, bearer: Bearer, call: Call, at: dt
             f"did you mean `{close}`?" if close else "add it to the estate's systems/ and apply",
             principal.name,
         )
-    action = _barred(record, bearer) or _known_action(record, call, principal.name)
+    action = _barred(record, bearer) or _asked(live, principal, record, call)
     if isinstance(action, Deny):
         return action
     asked = approval_digest(bearer, call)
@@ -115,6 +118,21 @@ def _barred(record: SystemRecord, bearer: Bearer) -> Deny | None:
         mend = "send the principal's own access token, or let the system's file say `vouching: allowed`"
         return _deny(Layer.SYSTEM, RULE_POINTS, text, mend, point)
     return None
+
+
+def _asked(live: LiveEstate, principal: Principal, record: SystemRecord, call: Call) -> str | Deny:
+    """Return the action that a call asks for, if it is one that is known, of a model that was accepted."""
+    action = _known_action(record, call, principal.name)
+    model = None if isinstance(action, Deny) else other_model(live, principal, record, call)
+    if model is None:
+        return action
+    return _deny(Layer.CHARTER, MODEL_RULE, *_told(principal.name, model), principal.name)
+
+
+def _told(name: str, model: str) -> tuple[str, str]:
+    """Return what is wrong with a call for a model that nobody accepted, and what would mend it."""
+    shown = model if model.isprintable() and len(model) <= MAX_SHOWN else ascii(model[:MAX_SHOWN])
+    return f"`{name}` asks for the model `{shown}`, which nobody accepted", f"charter composition show {name}"
 
 
 def _known_action(record: SystemRecord, call: Call, link: str) -> str | Deny:

@@ -27,8 +27,9 @@ from charter.core.work import Writer
 from charter.evidence.entry import Draft, EntryKind
 from charter.gateway.call import Bearer, Call
 from charter.gateway.chain import Slices, read_chain, rests_on
-from charter.gateway.facts import Facts, resolve
+from charter.gateway.facts import MODEL_RULE, Facts, resolve
 from charter.gateway.mcp_protocol import RpcCode
+from charter.gateway.model_use import other_model
 from charter.gateway.obligations import held_to_obligations
 from charter.gateway.permit import Permit, PermitLedger
 from charter.gateway.pins import ToolDefinition, UpstreamError
@@ -122,6 +123,7 @@ class Pipeline:
     clock: Clock
     entropy: Entropy
     issuer: str  # the control plane that vouches for callers
+    noticed: Callable[[str, str, str], None]  # who asked for which model that nobody accepted, at which system
     _closing: set[asyncio.Task[None]] = field(default_factory=set)
 
     def authenticate(self, token: str, *, audience: str, at: dt.datetime, came: Came = PLAINLY) -> Bearer:
@@ -171,7 +173,16 @@ class Pipeline:
                 is_approved = bool(recorded.verdict.approvals_used)
                 return Admitted(recorded.verdict_id, recorded.index, messages, is_approved, give_up)
             case Deny() | Escalate() as verdict:
+                self._notice(bearer, call, verdict)
                 return Refused(recorded.verdict_id, verdict, recorded.approval_id)
+
+    def _notice(self, bearer: Bearer, call: Call, verdict: Deny | Escalate) -> None:
+        """Tell of a model that a call asked for and nobody accepted: its caller is not what it was."""
+        if isinstance(verdict, Deny) and verdict.reasons[0].rule == MODEL_RULE:
+            principal, record = self.live.principals.get(bearer.principal_id), self.live.systems.get(call.system)
+            model = other_model(self.live, principal, record, call) if principal and record else None
+            if model is not None:
+                self.noticed(bearer.principal_id, model, call.system)
 
     async def answer(
         self, bearer: Vouched, call: Call, deadline: Deadline, *, source: str, asks: bool = True
@@ -186,6 +197,7 @@ class Pipeline:
         """
         recorded = await self._decide_and_record(bearer, call, deadline, source, asks=asks)
         if not isinstance(recorded.verdict, Allow):
+            self._notice(bearer, call, recorded.verdict)
             return recorded
         stopped = refusal(self.live, bearer, self.live.systems.get(call.system), at=self.clock.now())
         if stopped is None:

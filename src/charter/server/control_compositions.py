@@ -7,7 +7,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import Field
 
-from charter.bootstrap import composition
+from charter.bootstrap import cards, composition
+from charter.bootstrap.cards import MAX_KEY_SETS
+from charter.identity.agent_card import MAX_CARD
 from charter.server.control_shape import Command, Person, Reason, house_of
 
 compositions = APIRouter()
@@ -19,6 +21,23 @@ class Accept(Command):
     change: Annotated[str, Field(max_length=80)]
     person: Person
     reason: Reason
+
+
+class Card(Command):
+    """An agent card, and the key sets that count; `principal` where its pinned card is held against this one."""
+
+    card: Annotated[str, Field(max_length=MAX_CARD)]
+    keys: Annotated[tuple[dict[str, Any], ...], Field(max_length=MAX_KEY_SETS + 1)] = ()
+    where: Annotated[str, Field(max_length=2048)] = "the control API"
+    principal: Annotated[str, Field(max_length=63)] | None = None
+    actor: Person
+
+
+@compositions.post("/cards")
+async def look_at_card(request: Request, body: Card) -> dict[str, Any]:
+    """Verify an agent card, and hold a principal's pinned one against it."""
+    shown = cards.Shown(body.card, body.keys, body.where)
+    return await cards.look(house_of(request), shown, principal=body.principal, actor=body.actor)
 
 
 @compositions.get("/compositions")

@@ -41,6 +41,7 @@ _TAKES: tuple[tuple[str, str, Access], ...] = (  # method, beginning of the path
     ("POST", "/v1/principals/", Access.OPERATOR),
     ("DELETE", "/v1/principals/", Access.OPERATOR),
     ("POST", "/v1/findings", Access.OPERATOR),
+    ("POST", "/v1/cards", Access.OPERATOR),
     ("POST", "/v1/leases/", Access.OPERATOR),
 )
 _PROBLEM = "application/problem+json"
