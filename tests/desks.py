@@ -397,6 +397,36 @@ class FakeDesk:
         last = self.kept[-1]["index"] if self.kept else -1
         return {"entries": copy.deepcopy(chosen), "next": last if complete else chosen[-1]["index"]}
 
+    def why(self, verdict_id: str) -> Json:
+        self._read()
+        found = next((v for v in self.kept if v["verdict_id"] == verdict_id), None)
+        if found is None:
+            raise AbsentError(
+                ErrorCode.UNKNOWN_ENTRY, f"there is no verdict `{verdict_id}`", help="charter evidence query"
+            )
+        reason = {"rule": found["rule"], "text": found["why"], "mend": "ask for less", "layer": found["layer"]}
+        reason |= {"link": found["principal"], "source": "principals/refund-agent.yaml:12:5"}
+        condition = {"condition": "`amount` up to 200 EUR", "met": False, "given": "this call asks 350 EUR"}
+        asked = {"condition": "objects like `charge/*`", "met": True, "given": "this call is for `charge/ch_1`"}
+        later = {"condition": "when principal.restrained", "met": None, "given": ""}
+        rule = {"rule": found["rule"], "kind": "grant", "link": found["principal"], "source": "p.yaml:1:1", "needs": []}
+        rule |= {"outcome": "does not apply", "decided": True, "conditions": [asked, condition]}
+        other = rule | {"rule": "built-in/restrained", "decided": False, "conditions": [later], "source": None}
+        return {
+            "verdict_id": verdict_id,
+            "index": found["index"],
+            "at": found["time"],
+            "sentence": f"`{found['tool']}` by `{found['principal']}`: {found['why']}",
+            "lacking": None,
+            "call": {name: found[name] for name in ("principal", "system", "tool")} | {"action": None, "object": "c/1"},
+            "recorded": {"verdict": found["verdict"], "reasons": [reason]},
+            "agrees": True,
+            "difference": None,
+            "held_then": {"charter": {"version": 3, "digest": "sha256:…"}, "slice": "sha256:…"},
+            "notes": ["the text of `note` is not kept"],
+            "replayed": {"reasons": [reason], "rules": [rule, other], "unlisted": 0},
+        }
+
     def story(self, verdict_id: str) -> Json:
         self._read()
         found = next((v for v in self.kept if v["verdict_id"] == verdict_id), None)

@@ -405,6 +405,9 @@ class HostileDesk(FakeDesk):
     def story(self, verdict_id: str) -> Any:
         return poisoned(super().story(verdict_id), self.text)
 
+    def why(self, verdict_id: str) -> Any:
+        return poisoned(super().why(verdict_id), self.text)
+
     def approvals(self, every: bool) -> Any:
         found = poisoned(super().approvals(every), self.text)
         return [a | {"call": a["call"] | {"arguments": {self.text: self.text}}} for a in found]
@@ -452,6 +455,7 @@ PAGES = (
     "/verdicts",
     "/verdicts/new?after=0",
     "/verdicts/vrd_00000000000000000000000004",
+    "/verdicts/vrd_00000000000000000000000004/why",
     "/approvals",
     "/delegations",
     "/delegations/del_00000000000000000000000002",

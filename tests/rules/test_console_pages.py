@@ -389,9 +389,22 @@ def test_a_story_tells_all_evidence_of_one_verdict(caller: Caller) -> None:
     assert "charter evidence prove 9" in page
 
 
+def test_the_story_leads_to_why_with_each_condition_and_its_value(caller: Caller) -> None:
+    story = "/verdicts/vrd_00000000000000000000000004"
+    assert f'href="{story}/why"' in caller.get(story).text
+    page = text_of(caller.get(f"{story}/why").text)
+
+    assert "not met: `amount` up to 200 EUR this call asks 350 EUR" in page
+    assert "met: objects like `charge/*` this call is for `charge/ch_1`" in page
+    assert "not asked: when principal.restrained" in page
+    assert "What would make it allowed ask for less" in page
+    assert "by what held then: the same, by the same rules" in page
+
+
 @pytest.mark.parametrize("verdict_id", ["vrd_unknown", "vrd_" + "0" * 41, "apr_1", "x", "VRD_1"])
 def test_an_unknown_verdict_is_not_found(caller: Caller, verdict_id: str) -> None:
     assert caller.get(f"/verdicts/{verdict_id}").status_code == 404
+    assert caller.get(f"/verdicts/{verdict_id}/why").status_code == 404
 
 
 # --- approvals --------------------------------------------------------------------------------------------------------

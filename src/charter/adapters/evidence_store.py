@@ -47,6 +47,21 @@ class SqlLog:
             query = query.where(_entry.index > after)
         return self._stored(query.order_by(_entry.index).limit(limit))
 
+    def between(self, since: str, until: str | None) -> tuple[int, int]:
+        """Return the indices of the first entry at `since` or later, and of the first at `until` or later.
+
+        Where there is none so late, and where nothing is said, that is the index behind the last.
+        """
+        every = sa.select(sa.func.max(_entry.index)).where(_entry.node == self.node)
+        end = int(self.connection.execute(every).scalar() or 0) + 1
+        first, last = (None if time is None else self._first_at(time) for time in (since, until))
+        return end if first is None else first, end if last is None else last
+
+    def _first_at(self, time: str) -> int | None:
+        at = sa.select(sa.func.min(_entry.index)).where(_entry.node == self.node, _entry.time >= time)
+        found = self.connection.execute(at).scalar()
+        return None if found is None else int(found)
+
     def find(self, wanted: Filter) -> Sequence[Stored]:
         """Return the newest entries that `wanted` describes."""
         query = _select().where(_entry.node == self.node)

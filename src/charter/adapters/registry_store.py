@@ -18,6 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from charter.adapters import history_store
 from charter.adapters import registry_rows as rows
 from charter.adapters import tables as t
 from charter.adapters.composition_store import SqlCompositions
@@ -34,6 +35,7 @@ from charter.registry.approval import ApprovalState
 from charter.registry.central import Central, read_central
 from charter.registry.declared import Declared
 from charter.registry.estate import Estate, TextFile
+from charter.registry.history import Held, Succession
 from charter.registry.issuer import Issuers
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
 from charter.registry.problem import EstateError
@@ -230,6 +232,22 @@ class RegistryStore:
     def drop_part(self, path: str) -> None:
         """Forget the file at `path`."""
         self._connection.execute(t.estate_part.delete().where(t.estate_part.c.path == path))
+
+    def keep_history(self, successions: Sequence[Succession], place: tuple[str, int], at: dt.datetime) -> None:
+        """Keep what came to hold, and what ceased, at the entry `place` (node, index) of a log."""
+        history_store.keep_history(self._connection, successions, place, at)
+
+    def held_at(self, node: str, index: int, at: dt.datetime) -> list[Held]:
+        """Return the systems and files that held when an entry of a node's log was made.
+
+        Raises:
+            IntegrityError: one is not what its digest says.
+        """
+        return history_store.held_at(self._connection, node, index, at)
+
+    def moves_of(self, node: str) -> list[int]:
+        """Return the indices in a node's log at which a system or file came to hold or ceased, in order."""
+        return history_store.moves_of(self._connection, node)
 
     def guardrails(self) -> tuple[TextFile, ...]:
         """Return the guardrails as applied, by path.

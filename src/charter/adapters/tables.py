@@ -82,6 +82,22 @@ estate_part = (
         sa.Column("applied_at", _time, nullable=False),
     )
 )
+estate_history = sa.Table(  # systems and files as they held, between two entries of a log: what verdicts rested on
+    "estate_history",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("kind", sa.String(16), nullable=False),  # system | guardrail | rules | teams
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("digest", sa.String(71), nullable=False),  # of the body
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("since_node", sa.String(40), nullable=False),  # whose log; empty: from before this was kept
+    sa.Column("since_index", sa.BigInteger, nullable=False),
+    sa.Column("since_at", _time, nullable=False),
+    sa.Column("until_node", sa.String(40), nullable=True),  # none: it holds
+    sa.Column("until_index", sa.BigInteger, nullable=True),
+    sa.Column("until_at", _time, nullable=True),
+    sa.Index("ix_estate_history_name", "kind", "name"),
+)
 client_key = sa.Table(
     "client_key",
     metadata,

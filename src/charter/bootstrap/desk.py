@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from charter.bootstrap import authority, composition, consents, delegation, evidence, inventory, signin
 from charter.bootstrap import review as reviews
+from charter.bootstrap import why as explanations
 from charter.evidence.entry import Draft, EntryKind
 from charter.identity import passkey
 from charter.identity.asking import WayBack
@@ -52,6 +53,10 @@ class HouseDesk:
     def story(self, verdict_id: str) -> Json:
         """Return all evidence of one verdict."""
         return evidence.story(self.house, verdict_id)
+
+    def why(self, verdict_id: str) -> Json:
+        """Return why a recorded call was decided so."""
+        return explanations.recorded(self.house, verdict_id)
 
     def approvals(self, every: bool) -> list[Json]:
         """Return the calls that wait for a person, oldest first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,16 @@ def check_files(files: Mapping[str, str], clock: Clock) -> Estate:
     Raises:
         EstateError: with every problem found.
     """
-    return _checked(parse_estate(files, today=clock.now().date()))
+    return check_texts(files, clock.now().date())
+
+
+def check_texts(files: Mapping[str, str], today: dt.date) -> Estate:
+    """Return the estate that `files` are on a day, checked in every respect.
+
+    Raises:
+        EstateError: with every problem found.
+    """
+    return _checked(parse_estate(files, today=today))
 
 
 def _checked(estate: Estate) -> Estate:

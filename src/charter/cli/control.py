@@ -7,7 +7,8 @@ it can never write beside a running server.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
@@ -35,6 +36,36 @@ class Control:
     def post(self, path: str, body: object = None) -> Any:  # noqa: ANN401
         """Return the JSON answer of POST `path`."""
         return self._call("POST", path, json=body if body is not None else {})
+
+    def stream(self, path: str, body: object, step: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+        """Return the last line of the answer of POST `path`; `step` is told of every line before it.
+
+        Raises:
+            CharterError: what went wrong, be it on the way.
+        """
+        return asyncio.run(self._astream(path, body, step))
+
+    async def _astream(self, path: str, body: object, step: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+        last: dict[str, Any] = {}
+        async with self._client() as client:
+            try:
+                async with client.stream("POST", path, json=body) as answer:
+                    if not answer.is_success:
+                        await answer.aread()
+                        raise _error_of(answer)
+                    async for line in answer.aiter_lines():
+                        if last:
+                            step(last)
+                        last = json.loads(line)
+            except httpx.TransportError as error:
+                raise UnavailableError(
+                    ErrorCode.NOT_RUNNING, "the server broke off", help="look at its log, and ask again"
+                ) from error
+        if "problem" in last:
+            from charter.server.problems import error_from_problem
+
+            raise error_from_problem(int(last["problem"].get("status", 500)), last["problem"])
+        return last
 
     def delete(self, path: str, body: object = None) -> Any:  # noqa: ANN401
         """Return the JSON answer of DELETE `path`."""

@@ -31,6 +31,7 @@ from charter.cli import (
     server_commands,
     system_commands,
     vault_commands,
+    why_commands,
     workload_commands,
 )
 from charter.cli.context import Context
@@ -64,6 +65,7 @@ for commands in (
     people_commands,
     login_commands,
     evidence_commands,
+    why_commands,
     key_commands,
     workload_commands,
     federation_commands,

@@ -79,6 +79,19 @@ class Desk(Protocol):
         """
         ...
 
+    def why(self, verdict_id: str) -> Json:
+        """Return why a recorded call was decided so, by what held then.
+
+        verdict_id, index, at, sentence, lacking, call {principal, system, tool, action, object, chain}, recorded
+        {verdict, reasons [{rule, text, mend, source, layer, link}]}, agrees (None: it was not decided again),
+        difference, held_then {charter {version, digest}, slice}, notes [], replayed {verdict, mend [], rules [{rule,
+        kind, link, source, outcome, needs [], decided, conditions [{condition, met, given}]}], unlisted}.
+
+        Raises:
+            AbsentError: no such verdict.
+        """
+        ...
+
     def approvals(self, every: bool) -> list[Json]:
         """Return the calls that wait for a person, or with `every` the answered ones too, oldest first.
 

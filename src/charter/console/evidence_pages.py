@@ -76,6 +76,15 @@ async def story(request: Request, verdict_id: str) -> Response:
     return await console_of(request).page(request, "story.html", verdict_id=verdict_id, entries=found["entries"])
 
 
+@router.get("/verdicts/{verdict_id}/why")
+async def why(request: Request, verdict_id: str) -> Response:
+    """Why the call was decided so: decided again by what held then, every rule with its conditions."""
+    if not _VERDICT_ID.fullmatch(verdict_id):
+        raise HTTPException(404)
+    found = await asyncio.to_thread(console_of(request).desk.why, verdict_id)
+    return await console_of(request).page(request, "why.html", verdict_id=verdict_id, w=found)
+
+
 @router.get("/review")
 async def review(request: Request) -> Response:
     """The five questions, answered from the evidence."""

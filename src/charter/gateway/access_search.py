@@ -33,8 +33,7 @@ from charter.gateway.chain import read_chain
 from charter.gateway.evaluation import MAX_LIMIT, Deed, Entity, Evaluation, Json, Search
 from charter.gateway.facts import Facts
 from charter.gateway.pipeline import Pipeline
-from charter.gateway.reserve import LimitStore, with_room
-from charter.gateway.settle import owed
+from charter.gateway.reserve import LimitStore, owed, with_room
 from charter.gateway.vouching import Asking, Place, Vouching
 from charter.identity.bearer import Proof, Vouched
 from charter.policy.chain import shared_actions
@@ -146,7 +145,7 @@ class Searching:
 
     def _with_room(self, hits: list[Hit]) -> tuple[Hit, ...]:
         """Return the hits whose limits have room now."""
-        links = [owed(hit.facts, hit.allow) for hit in hits]
+        links = [owed(hit.facts.principal.id, hit.facts.principal.name, hit.allow) for hit in hits]
         counted = [at for at, each in enumerate(links) if any(any(link.options) for link in each)]
         if not counted:
             return tuple(hits)

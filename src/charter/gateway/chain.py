@@ -107,16 +107,20 @@ def read_chain(live: LiveEstate, slices: Slices, bearer: Bearer, principal: Prin
     if chain is None and bearer.delegation is not None:  # `refusal` was asked before, and it was there
         why = f"the delegation `{bearer.delegation}` is not known any more"
         return _deny(Layer.DELEGATION, "built-in/delegation", why, "ask for a new one", principal.name)
-    if chain is None:
-        own = _bound(slices, principal)
-        if isinstance(own, Deny):
-            return own
-        return ReadChain(ChainCase((Party(principal.id, asker_of(principal), own),)), principals=(principal,))
-    return _read(live, slices, chain)
+    return read_alone(slices, principal) if chain is None else read_links(live.principals, slices, chain)
 
 
-def _read(live: LiveEstate, slices: Slices, chain: Chain) -> ReadChain | Deny:
-    principals = [live.principals[party] for party in chain.parties if party in live.principals]
+def read_alone(slices: Slices, principal: Principal) -> ReadChain | Deny:
+    """Return a principal that acts by itself, ready for policy; or why nothing is allowed."""
+    own = _bound(slices, principal)
+    if isinstance(own, Deny):
+        return own
+    return ReadChain(ChainCase((Party(principal.id, asker_of(principal), own),)), principals=(principal,))
+
+
+def read_links(known: Mapping[str, Principal], slices: Slices, chain: Chain) -> ReadChain | Deny:
+    """Return `chain`, whose principals are among `known` (by id), ready for policy; or why nothing is allowed."""
+    principals = [known[party] for party in chain.parties if party in known]
     bound: dict[str, Slice] = {}
     for each in principals:
         found = _bound(slices, each)
@@ -128,7 +132,7 @@ def _read(live: LiveEstate, slices: Slices, chain: Chain) -> ReadChain | Deny:
     broken = broken_link(chain, sides)
     if broken is not None:
         return _deny(Layer.DELEGATION, "built-in/delegation", broken.text, broken.mend, broken.party)
-    person = _person(live, slices, chain)
+    person = _person(known, slices, chain)
     if isinstance(person, Deny):
         return person
     parties = (*person, *(Party(each.id, asker_of(each), bound[each.id]) for each in principals))
@@ -142,9 +146,9 @@ def _bound(slices: Slices, principal: Principal) -> Slice | Deny:
         return _deny(Layer.POLICY_ERROR, "built-in/policy", err.detail, err.help or "mend the estate", principal.name)
 
 
-def _person(live: LiveEstate, slices: Slices, chain: Chain) -> tuple[Party, ...] | Deny:
+def _person(known: Mapping[str, Principal], slices: Slices, chain: Chain) -> tuple[Party, ...] | Deny:
     """Return the person who began the chain as a party before policy, if anything is said of what they may do."""
-    person, borrower = chain.initiator, live.principals[chain.links[0].borrower]
+    person, borrower = chain.initiator, known[chain.links[0].borrower]
     if not is_person(person):
         return ()
     try:
@@ -154,10 +158,10 @@ def _person(live: LiveEstate, slices: Slices, chain: Chain) -> tuple[Party, ...]
     if found is None:
         return ()
     asker = Asker(person, found.principal, found.kind, found.environment, found.team)
-    return (Party(_owner_of(person), asker, found),)
+    return (Party(owner_of(person), asker, found),)
 
 
-def _owner_of(person: str) -> str:
+def owner_of(person: str) -> str:
     """Return under what a person's limits are counted."""
     return "per_" + hashlib.sha256(person.encode()).hexdigest()[:32]
 

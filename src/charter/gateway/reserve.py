@@ -8,9 +8,11 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from charter.policy.verdict import Deny, Layer, LimitDue, LinkLimits, Reason
+from charter.policy.grant import SCALE
+from charter.policy.phrase import amount_text
+from charter.policy.verdict import Allow, Deny, Layer, LimitDue, LinkLimits, Reason
 
 
 class LimitStore(Protocol):
@@ -31,6 +33,11 @@ class Reserved:
 
     owner: str
     amounts: tuple[tuple[str, int, int], ...]
+
+
+def owed(owner: str, name: str, verdict: Allow) -> tuple[LinkLimits, ...]:
+    """Return the limits of every link of the chain of a call that is allowed, the caller's (`owner`, `name`) first."""
+    return (LinkLimits(owner, name, (verdict.limits, *verdict.alternatives)), *verdict.further)
 
 
 def reserve(
@@ -54,6 +61,24 @@ def with_room(
             return found
         chosen.append(found)
     return tuple(each for each in chosen if each.amounts)
+
+
+def room(limits: LimitStore, links: Sequence[LinkLimits], at: dt.datetime) -> list[dict[str, Any]]:
+    """Return, of each link's first choice, every limit with how much of it is used now."""
+    told = []
+    for link in links:
+        for due in link.options[0] if link.options else ():
+            windows = [(due.counter, start) for start in due.window.starts(at)]
+            used = sum(limits.used(link.owner, windows).values())
+            is_sum = " of `" in due.text
+            told.append(
+                {
+                    "limit": due.text,
+                    "link": link.name,
+                    "used": amount_text(used, SCALE, due.text) if is_sum else str(used),
+                }
+            )
+    return told
 
 
 def give_back(limits: LimitStore, reserved: Sequence[Reserved]) -> None:

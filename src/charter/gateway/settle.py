@@ -18,9 +18,10 @@ from charter.evidence.entry import Draft, EntryKind
 from charter.gateway.call import Bearer, Call
 from charter.gateway.chain import told_chain
 from charter.gateway.facts import Facts
-from charter.gateway.reserve import LimitStore, Reserved, reserve
+from charter.gateway.reserve import LimitStore, Reserved, owed, reserve
 from charter.identity.bearer import Vouched
-from charter.policy.verdict import Allow, Deny, Escalate, Layer, LinkLimits, Reason, Verdict, word
+from charter.policy.asked import told_asked
+from charter.policy.verdict import Allow, Deny, Escalate, Layer, Reason, Verdict, word
 from charter.registry.approval import WAITING_HOURS, Approval, ApprovalState
 from charter.registry.principal import LiveEstate
 from charter.registry.standing import Standing
@@ -96,7 +97,8 @@ def settle_and_record(
     reserved: tuple[Reserved, ...] = ()
     approval_id = facts.approval.id if facts.approval else None
     if isinstance(verdict, Allow):
-        outcome = reserve(tx.limits, owed(facts, verdict), facts.record.name, facts.request.at)
+        links = owed(facts.principal.id, facts.principal.name, verdict)
+        outcome = reserve(tx.limits, links, facts.record.name, facts.request.at)
         if isinstance(outcome, Deny):
             verdict = outcome
         else:
@@ -131,6 +133,7 @@ def record_denial(tx: GatewayWork, bearer: Bearer, call: Call, denial: Deny, tic
         "reasons": [reason.to_json() for reason in denial.reasons],
         "slice": None,
         "tier": None,
+        "asked": {"tool_pin": call.tool_pin},
         "approval": None,
     }
     index = tx.record(Draft(EntryKind.VERDICT, bearer.principal_id, bearer.principal_id, body))
@@ -158,6 +161,7 @@ def _verdict_body(
             "reasons": [reason.to_json() for reason in verdict.reasons],
             "slice": facts.slice.digest,
             "tier": facts.slice.risk.tier.value,
+            "asked": _asked(facts, call),
         }
         | _obligations(facts, verdict)
     )
@@ -170,6 +174,14 @@ def _obligations(facts: Facts, verdict: Verdict) -> dict[str, Any]:
         return {}
     due = enforcement.due(facts.action, "allow" if isinstance(verdict, Allow) else "deny")
     return {"obligations": [rule.id for rule in due]}
+
+
+def _asked(facts: Facts, call: Call) -> dict[str, Any]:
+    """Return what policy read of the call, so that it can be decided again."""
+    named = {name for party in facts.chain.case.parties for name in party.bound.arguments}
+    declared = facts.record.system.actions[facts.action].amounts
+    parties = [(each.name, each.version, each.standing is Standing.RESTRAINED) for each in facts.chain.principals]
+    return told_asked(facts.request, named.union(declared), parties, call.tool_pin)
 
 
 def _call_body(live: LiveEstate, bearer: Bearer, call: Call, ticket: Ticket) -> dict[str, Any]:
@@ -204,12 +216,6 @@ def _asked_by(bearer: Vouched, call: Call) -> dict[str, Any]:
             "fulfils": sorted(call.fulfils) if call.fulfils is not None else None,
         }
     }
-
-
-def owed(facts: Facts, verdict: Allow) -> tuple[LinkLimits, ...]:
-    """Return the limits of every link of the chain, the caller's first."""
-    own = LinkLimits(facts.principal.id, facts.principal.name, (verdict.limits, *verdict.alternatives))
-    return (own, *verdict.further)
 
 
 def _spend(tx: GatewayWork, approval: Approval, ticket: Ticket) -> None:

@@ -68,6 +68,7 @@ class Request:
     touched: Touched = NOTHING_TOUCHED
     unread: frozenset[str] = frozenset()  # amounts of the system's file that the call gives, but not as exact amounts
     chain: ChainFacts = NO_CHAIN
+    kept: Mapping[str, Mapping[str, Any] | None] | None = None  # of a recorded call: its arguments as policy read them
 
     def gives(self, argument: str) -> bool:
         """Whether the call carries `argument`, be it readable or not."""

@@ -138,7 +138,7 @@ def _decided(case: TrialCase, charter: Charter, system: System, bound: Slice, ev
 def _chain(chain: TrialChain, charter: Charter) -> ChainFacts:
     own = charter.principal
     return ChainFacts(
-        depth=chain.depth,
+        depth=chain.depth or 1,
         purpose=chain.purpose or "",
         initiator=chain.initiator,
         by_person=is_person(chain.initiator),

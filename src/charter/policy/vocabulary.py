@@ -182,8 +182,9 @@ def question_of(request: Request, words: Words) -> Question:
     """Return `request` in the words of a schema with these zones and arguments."""
     system, path, touched, asker = request.system, request.object, request.touched, request.asker
     given: Record = {}
+    read = _read if request.kept is None else _kept
     for name in words.arguments:
-        record = record_of(request, name, words.alike.get(name, ()))
+        record = read(request, name, words.alike.get(name, ()))
         if record is not None:
             given[name] = record
     return Question(
@@ -263,6 +264,10 @@ def record_of(request: Request, name: str, patterns: Sequence[str] = ()) -> Reco
 
     None if the call does not give it.
     """
+    return _read(request, name, patterns) if request.kept is None else _kept(request, name, patterns)
+
+
+def _read(request: Request, name: str, patterns: Sequence[str]) -> Record | None:
     value, amount = find(request.arguments, name), request.amounts.get(name)
     if amount is None and "." in name:
         amount = plain_amount(value)
@@ -290,6 +295,15 @@ def record_of(request: Request, name: str, patterns: Sequence[str] = ()) -> Reco
         if number is not None:
             forms["number"] = number
     return forms
+
+
+def _kept(request: Request, name: str, patterns: Sequence[str]) -> Record | None:
+    """Return an argument of a recorded call; its texts, where they are supposed, told with the patterns they match."""
+    kept = (request.kept or {}).get(name)
+    if kept is None or "texts" not in kept:
+        return None if kept is None else dict(kept)
+    matched = (each for each in patterns if all(is_like(text, each) for text in kept["texts"]))
+    return dict(kept) | {"alike": frozenset(matched)}
 
 
 def _add_texts(forms: Record, texts: Sequence[str], patterns: Sequence[str]) -> None:

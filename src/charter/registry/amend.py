@@ -170,6 +170,7 @@ def _check(charter: Charter, known: Principal, tx: AmendWork) -> None:
         issuers=Sourced(tx.live.issuers, places),
         central=tx.live.central,
         trials=(),
+        properties=(),
         broken=frozenset(f"principals/{name}.yaml" for name in tx.live.ids),  # they are there, and not looked into
         today=tx.at.astimezone(dt.UTC).date(),
     )

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from charter.core.canonical import canonical
 from charter.core.entropy import Entropy
 from charter.core.errors import ConflictError, ErrorCode
 from charter.core.keys import Signer
@@ -26,12 +27,14 @@ from charter.registry.charter import Charter
 from charter.registry.declared import Declared, declare
 from charter.registry.dsse import seal_charter
 from charter.registry.estate import Estate
+from charter.registry.history import SYSTEM, Succession
 from charter.registry.plan import Change, ChangeKind, Plan, What, parts_of
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
 from charter.registry.record import CharterVersion, EstatePart, ManagedBy
 from charter.registry.standing import Move, Standing, moved
 from charter.registry.terms import terms_of
 
+_DECIDING = (What.TEAMS, What.RULES, What.GUARDRAIL)  # files that decisions rest on
 _DIFFERENCES_KEPT = 20  # in one evidence entry; the digests before and after tell the rest
 
 
@@ -82,6 +85,10 @@ class Registry(Protocol):
 
     def drop_part(self, path: str) -> None:
         """Forget one."""
+        ...
+
+    def keep_history(self, successions: Sequence[Succession], place: tuple[str, int], at: dt.datetime) -> None:
+        """Keep what came to hold, and what ceased, at the entry `place` (node, index) of a log."""
         ...
 
 
@@ -181,11 +188,13 @@ class _Applying:
     declared: list[Declared] = field(default_factory=list)
     systems: list[SystemRecord] = field(default_factory=list)
     withdrawn_systems: list[str] = field(default_factory=list)
+    successions: list[Succession] = field(default_factory=list)
 
     def run(self) -> None:
         """Carry out every change, write the rows, and arrange what memory shows after the commit."""
         if not self.plan.changes:
             return
+        place = self.tx.place
         parts, heads = parts_of(self.estate), self.tx.registry.system_heads()
         names = [change.name for change in self.plan.changes if change.what is What.PRINCIPAL]
         known = self.tx.registry.principals_named(names)
@@ -197,7 +206,7 @@ class _Applying:
                     self._system(change, *heads.get(change.name, (0, Standing.ACTIVE)))
                 case What.TEAMS | What.ISSUERS | What.RULES | What.GUARDRAIL | What.PATTERN:
                     self._part(change, parts.get(change.name))
-        self._write()
+        self._write(place)
         self.tx.after_commit(self._show)
 
     # --- principals ---
@@ -262,6 +271,7 @@ class _Applying:
         if change.change is ChangeKind.WITHDRAW:
             self.tx.registry.retire_system(change.name)
             self.withdrawn_systems.append(change.name)
+            self.successions.append(Succession(SYSTEM, change.name))
             self._tell(change, version)
             return
         part = self.estate.systems[change.name]
@@ -269,6 +279,8 @@ class _Applying:
         record = SystemRecord(change.name, version + 1, change.after or part.value.digest, stays, part.value)
         self.tx.registry.put_system(record, part.sources, ManagedBy.GIT, self.tx.at)
         self.systems.append(record)
+        body = canonical(part.value.to_json()).decode()
+        self.successions.append(Succession(SYSTEM, record.name, record.digest, body))
         self._tell(change, record.version)
 
     def _part(self, change: Change, part: EstatePart | None) -> None:
@@ -276,6 +288,9 @@ class _Applying:
             self.tx.registry.drop_part(change.name)
         else:
             self.tx.registry.put_part(part, self.tx.at)
+        if change.what in _DECIDING:
+            kept = (part.digest, part.body) if part else ("", None)
+            self.successions.append(Succession(change.what.value, change.name, *kept))
         self._tell(change, 0)
 
     # --- evidence, rows, memory ---
@@ -291,8 +306,9 @@ class _Applying:
         self.tx.changed(fed, subject, actor=self.actor, reason=self.reason)
         self.done.append((change, version))
 
-    def _write(self) -> None:
+    def _write(self, place: tuple[str, int]) -> None:
         registry = self.tx.registry
+        registry.keep_history(self.successions, place, self.tx.at)
         registry.add_principals(self.added, ManagedBy.GIT, self.tx.at)
         registry.update_principals(self.changed, ManagedBy.GIT)
         registry.update_principals(self.retired)

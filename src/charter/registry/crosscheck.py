@@ -22,6 +22,8 @@ from charter.registry.federated import ISSUERS, problems_of_federated, warnings_
 from charter.registry.grant import Delegated
 from charter.registry.issuer import Issuers
 from charter.registry.problem import Problem, nearest, suggestion
+from charter.registry.property import Property
+from charter.registry.property_words import Known, problems_of_property
 from charter.registry.public_clients import problems_of_public_clients
 from charter.registry.ruling import broken_rules, unjudged, unknown_words
 from charter.registry.sharing import SHARING, unknown_places
@@ -47,6 +49,7 @@ class CrossCheck:
     issuers: Sourced[Issuers]
     central: Central
     trials: Iterable[Sourced[TrialCase]]
+    properties: Iterable[Sourced[Property]]
     broken: frozenset[str]  # files that could not be read: what only they could tell is not complained about
     today: dt.date | None  # None: nothing is said about expiry
     problems: list[Problem] = field(default_factory=list)
@@ -78,6 +81,10 @@ class CrossCheck:
         self._check_certificates()
         for trial in self.trials:
             self._check_trial(trial)
+        if not (self._broken_folder("systems") or self._broken_folder("principals") or TEAMS in self.broken):
+            systems = {name: part.value for name, part in self.systems.items()}
+            known = Known(self.charters, systems, self.teams.value)
+            self.problems.extend(problem for each in self.properties for problem in problems_of_property(each, known))
 
     # --- teams.yaml and systems ---
 
@@ -237,6 +244,10 @@ class CrossCheck:
             self._known(part, "principal", case.principal, self.charters, "principal")
         for index, role in enumerate(case.approvals):
             self._check_role(part, f"approvals.{index}", role)
+        for index, name in enumerate(case.chain.through if case.chain else ()):
+            self._known(part, f"chain.through.{index}", name, self.charters, "principal")
+        if case.chain and "@" not in case.chain.initiator:
+            self._known(part, "chain.initiator", case.chain.initiator, self.charters, "principal")
         if case.system not in self.systems:
             self._check_system_name(part, "system", case.system)
             return

@@ -16,6 +16,7 @@ from charter.registry.charter import Charter
 from charter.registry.issuer import Issuers
 from charter.registry.pattern import CharterPattern
 from charter.registry.problem import Problem
+from charter.registry.property import Property
 from charter.registry.sourced import Sourced, TextFile
 from charter.registry.system import System, Teams
 from charter.registry.trial import TrialCase
@@ -38,6 +39,7 @@ class Estate:
     teams: Sourced[Teams] = NO_TEAMS
     issuers: Sourced[Issuers] = NO_ISSUERS
     trials: tuple[Sourced[TrialCase], ...] = ()  # in the files' order
+    properties: tuple[Sourced[Property], ...] = ()  # likewise
     warnings: tuple[Problem, ...] = ()  # worth a look, yet no reason to refuse
 
     @property

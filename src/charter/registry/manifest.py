@@ -16,7 +16,7 @@ import datetime as dt
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -34,6 +34,7 @@ from charter.registry.issuer import Issuers
 from charter.registry.own_policy import MAX_POLICY
 from charter.registry.pattern import CharterPattern, problems_of_template
 from charter.registry.problem import EstateError, Problem
+from charter.registry.property import Property
 from charter.registry.sharing import SHARING
 from charter.registry.system import System, Teams
 from charter.registry.trial import TrialCase, TrialFile
@@ -175,6 +176,7 @@ class _Parts:
     teams: Sourced[Teams] = NO_TEAMS
     issuers: Sourced[Issuers] = NO_ISSUERS
     trials: list[Sourced[TrialCase]] = field(default_factory=list)
+    properties: list[Sourced[Property]] = field(default_factory=list)
 
     def take(self, path: str, data: bytes) -> None:
         """Take the file at `path` in.
@@ -196,7 +198,7 @@ class _Parts:
             case "patterns":
                 self.patterns[name.removesuffix(".yaml")] = _pattern(path, data)
             case "tests":
-                self.trials.extend(_trials(path, data))
+                self._tests(read_document(data, path))
             case "guardrails":
                 self.guardrails.append(TextFile(path, read_text(data, path)))
             case _:
@@ -205,6 +207,11 @@ class _Parts:
                     self.teams = Sourced(_modelled(document, Teams), document.sources())
                 else:
                     self.issuers = Sourced(_modelled(document, Issuers), document.sources())
+
+    def _tests(self, document: Document) -> None:
+        found = _modelled(document, TrialFile)
+        self.trials.extend(_named_once(found.tests, document, "tests"))
+        self.properties.extend(_named_once(found.properties, document, "properties"))
 
 
 def _parse(files: Mapping[str, str], today: dt.date | None, problems: list[Problem]) -> Estate:
@@ -231,6 +238,7 @@ def _parse(files: Mapping[str, str], today: dt.date | None, problems: list[Probl
         issuers=parts.issuers,
         central=central,
         trials=parts.trials,
+        properties=parts.properties,
         broken=broken,
         today=today,
     )
@@ -246,6 +254,7 @@ def _parse(files: Mapping[str, str], today: dt.date | None, problems: list[Probl
         teams=parts.teams,
         issuers=parts.issuers,
         trials=tuple(parts.trials),
+        properties=tuple(parts.properties),
         warnings=tuple(sorted(set(checks.warnings), key=lambda w: (w.path, w.line, w.column, w.text))),
     )
 
@@ -315,16 +324,18 @@ def _pattern(path: str, data: bytes) -> Sourced[CharterPattern]:
     return part
 
 
-def _trials(path: str, data: bytes) -> Iterator[Sourced[TrialCase]]:
-    document = read_document(data, path)
-    cases = _modelled(document, TrialFile).tests
-    sources = document.sources_of_entries("tests")
+C = TypeVar("C", TrialCase, Property)
+
+
+def _named_once(cases: Sequence[C], document: Document, field_name: str) -> Iterator[Sourced[C]]:
+    """Return the entries of a test file with their places; no two of a kind are called the same."""
+    sources = document.sources_of_entries(field_name)
     first: dict[str, Source] = {}
     problems: list[Problem] = []
     for index, case in enumerate(cases):
         where = sources[index].get("name", sources[index][""])
         if case.name in first:
-            text = f"two tests are called `{case.name}`"
+            text = f"two {field_name} are called `{case.name}`"
             problems.append(Problem.at(where, text, f"the first is in line {first[case.name].line}; rename one"))
         first.setdefault(case.name, where)
     if problems:

@@ -1,8 +1,9 @@
-"""Table tests of an estate: what a principal asks, and what must come of it.
+"""Table tests of an estate: what a principal asks, and what must come of it; and properties beside them.
 
-A test file is `{charter: v1, tests: [...]}`. The cases are data; policy/trial.py runs them through the same decision as
-the gateway. A case says as much of the answer as it cares about: the verdict always, and if it likes a piece of the
-reasons' text, the rule that must have decided, and the layer of control.
+A test file is `{charter: v1, tests: [...], properties: [...]}`. The cases are data; gateway/trial.py runs them through
+the same decision as the gateway. A case says as much of the answer as it cares about: the verdict always, and if it
+likes a piece of the reasons' text, the rule that must have decided, the layer of control, whose authority lacked, what
+would mend it, who must approve, what it is counted against.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StrictInt, StringConstraints
+from pydantic import AfterValidator, Field, StrictInt, StringConstraints, model_validator
 
 from charter.registry.charter import ActionName, Model, Moment, Name, Pattern, Role, SystemName, Text
+from charter.registry.problem import PlacedError
+from charter.registry.property import MAX_PROPERTIES, Property
 
 MAX_ARGUMENTS = 64
 
@@ -59,21 +62,25 @@ def _as_on_the_wire(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 Arguments = Annotated[dict[str, Any], Field(max_length=MAX_ARGUMENTS), AfterValidator(_as_on_the_wire)]
 
 
-class TrialChain(Model):
-    """The delegation under which a case's call is made: who began it, in which roles, for what, and how deep."""
+Party = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=254)]  # a principal, or an address
 
-    initiator: Annotated[
-        str, StringConstraints(strict=True, min_length=1, max_length=254)
-    ]  # a principal, or an address
+
+LimitText = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=120)]
+
+
+class TrialChain(Model):
+    """The delegation under which a call is made: who began it, through whom, in which roles, for what, and how deep."""
+
+    initiator: Party
+    through: Annotated[tuple[Name, ...], Field(max_length=7)] = ()  # principals between the initiator and the caller
     roles: tuple[Role, ...] = ()
     purpose: Name | None = None
-    depth: Annotated[StrictInt, Field(ge=1, le=8)] = 1
+    depth: Annotated[StrictInt, Field(ge=1, le=8)] | None = None  # None: as many delegations as there are parties
 
 
-class TrialCase(Model):
-    """One call and the verdict it must get. Without `at`, the runner takes a fixed working hour and says so."""
+class SupposedCall(Model):
+    """One call that nobody made: who asks for what, with what, when, approved by whom, on whose behalf."""
 
-    name: Text
     principal: Name
     system: SystemName
     action: ActionName
@@ -82,14 +89,31 @@ class TrialCase(Model):
     at: Moment | None = None
     approvals: tuple[Role, ...] = ()  # of people who approved exactly this call, each another; a role twice is two
     chain: TrialChain | None = None  # None: it acts by itself
+
+
+class TrialCase(SupposedCall):
+    """One call and the verdict it must get. Without `at`, the runner takes a fixed working hour and says so."""
+
+    name: Text
     expect: Expect
     because: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=500)] | None = None
     rule: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200)] | None = None
     layer: TrialLayer | None = None
+    mend: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=500)] | None = None
+    link: Party | None = None  # whose authority lacked (or held) the right
+    approvers: tuple[Role, ...] | None = None  # of an escalation: who must say yes, a role twice for two people
+    limits: tuple[LimitText, ...] | None = None  # of an allow: what it is counted against, as `50 calls per day`
 
 
 class TrialFile(Model):
     """One file of `tests/`."""
 
     charter: Literal["v1"]
-    tests: Annotated[tuple[TrialCase, ...], Field(min_length=1, max_length=5000)]
+    tests: Annotated[tuple[TrialCase, ...], Field(max_length=5000)] = ()
+    properties: Annotated[tuple[Property, ...], Field(max_length=MAX_PROPERTIES)] = ()
+
+    @model_validator(mode="after")
+    def _something(self) -> TrialFile:
+        if not self.tests and not self.properties:
+            raise PlacedError((), "the file holds neither `tests` nor `properties`; write at least one, or remove it")
+        return self

@@ -34,6 +34,7 @@ from charter.server.control_people import people
 from charter.server.control_shape import Command, Person, Reason, ReasonIfAny, house_of
 from charter.server.control_trust import trust
 from charter.server.control_vault import vault
+from charter.server.control_why import decisions
 from charter.server.problems import http_error, problem_of, unreadable
 
 PROBLEM = "application/problem+json"
@@ -121,7 +122,7 @@ def control_app(house: House, signin: SignIn | None = None) -> FastAPI:
     app.state.house = house
     app.state.signin = signin
     own = (principals, estate, approvals, evidence, findings, operations)
-    for router in (*own, people, delegations, trust, vault, leases, compositions):
+    for router in (*own, people, delegations, trust, vault, leases, compositions, decisions):
         app.include_router(router, prefix="/v1")
 
     app.add_middleware(_Bounded)

@@ -1,0 +1,71 @@
+"""The control API's part about decisions: why one was made, why one would be, and what files would change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
+from pydantic import Field
+
+from charter.bootstrap import what_if, why
+from charter.core.errors import CharterError
+from charter.registry.trial import SupposedCall
+from charter.server.control_shape import Command, house_of
+from charter.server.problems import problem_of
+
+decisions = APIRouter()
+MAX_FILES = 20_000
+NDJSON = "application/x-ndjson"
+Moment = Annotated[str, Field(min_length=1, max_length=40)]
+Files = Annotated[dict[str, str], Field(max_length=MAX_FILES)]
+
+
+class Why(Command):
+    """A call that nobody made, put to what is registered, or to files that are not applied."""
+
+    call: SupposedCall
+    files: Files | None = None
+
+
+class WhatIf(Command):
+    """Files to put recorded calls to, and which calls."""
+
+    files: Files
+    since: Moment | None = None
+    until: Moment | None = None
+    principal: Annotated[str, Field(max_length=63)] | None = None
+    system: Annotated[str, Field(max_length=63)] | None = None
+    most: Annotated[int, Field(ge=1, le=what_if.MAX_ENTRIES)] = what_if.MAX_ENTRIES
+
+
+@decisions.get("/verdicts/{which}/why")
+def why_recorded(request: Request, which: str) -> dict[str, Any]:
+    """Why a recorded call was decided as it was: by its verdict's id, or its index in the log."""
+    return why.recorded(house_of(request), which)
+
+
+@decisions.post("/why")
+def why_supposed(request: Request, body: Why) -> dict[str, Any]:
+    """Why a call would be decided as it would be."""
+    house = house_of(request)
+    return why.supposed(house, why.supposed_of(body.call, house.clock.now()), body.files)
+
+
+@decisions.post("/what-if")
+def compare(request: Request, body: WhatIf) -> StreamingResponse:
+    """What files would change of recorded verdicts: progress line by line, and the answer in the last."""
+    wanted = {"since": body.since, "until": body.until, "principal": body.principal, "system": body.system}
+    steps = what_if.compare(house_of(request), body.files, wanted, most=body.most)
+    return StreamingResponse(_lines(steps), media_type=NDJSON)
+
+
+def _lines(steps: Iterator[dict[str, Any]]) -> Iterator[str]:
+    """Yield each step as a line; what goes wrong on the way is the last one, as a problem document."""
+    try:
+        for step in steps:
+            yield json.dumps(step) + "\n"
+    except CharterError as error:
+        yield json.dumps({"problem": problem_of(error)[1]}) + "\n"
