@@ -49,6 +49,8 @@ PAGES = (
     "/delegations",
     "/delegations/del_00000000000000000000000002",
     "/delegations/withdraw?purpose=dispute-handling",
+    "/compositions",
+    "/compositions/price-watch",
     "/review",
     "/passkeys",
     "/terminal",
@@ -93,6 +95,7 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture
 def site() -> Iterator[Site]:
     desk, clock = FakeDesk(), FixedClock(START)
+    desk.pin("price-watch")
     socket = uvicorn.Config("", port=0, log_level="error").bind_socket()
     signin = SignIn(clock, SystemEntropy(), "maria@example.com", issuer=f"http://127.0.0.1:{socket.getsockname()[1]}")
     app = console_app(desk, signin)
@@ -261,6 +264,29 @@ def test_a_call_is_approved_from_its_card(site: Site, context: BrowserContext) -
 
     expect(page.get_by_role("heading", level=1)).to_have_text("The call is approved")
     assert site.desk.asked[0][1:] == (True, "lena@example.com", "checked the ticket")
+    assert [e for e in site.errors if "403" in e]  # the first answer
+    site.errors.clear()
+
+
+def test_a_change_is_found_compared_and_accepted(site: Site, context: BrowserContext) -> None:
+    page = site.visit(context)
+    page.get_by_role("link", name="what they are made of").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Compositions")
+    page.get_by_role("row", name="price-watch").get_by_role("link", name="program").click()
+    changed = page.get_by_role("table", name="What is not what was accepted").get_by_role("row", name="program")
+    expect(changed).to_contain_text("sha256:" + "a" * 64)
+    expect(changed).to_contain_text("sha256:" + "b" * 64)
+    expect(page.get_by_text("nobody: declared by its charter").first).to_be_visible()
+
+    page.get_by_label("Reason").fill("release 2.4")
+    page.get_by_role("button", name="Accept what it is now").click()
+    expect(page.get_by_role("alert")).to_contain_text("does not hold the role")
+    page.get_by_label("Person who accepts").fill("alex@example.com")
+    page.get_by_role("button", name="Accept what it is now").click()
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("price-watch is active")
+    assert [deed[0:2] for deed in site.desk.asked] == [("accept", "price-watch")]
+    expect(page.get_by_text("Not what was approved any more")).to_have_count(0)
     assert [e for e in site.errors if "403" in e]  # the first answer
     site.errors.clear()
 

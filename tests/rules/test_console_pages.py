@@ -538,3 +538,64 @@ def test_the_desk_the_tests_use_is_a_desk() -> None:
     desk: Desk = FakeDesk()
 
     assert desk.status()["healthy"]
+
+
+# --- compositions -----------------------------------------------------------------------------------------------------
+
+
+def test_what_changed_is_told_on_every_page_until_someone_reviews_it(caller: Caller) -> None:
+    assert "Not what was approved any more" not in caller.get("/").text
+    caller.desk.pin()
+    pages = [caller.get(path).text for path in ("/", "/verdicts", "/principals/refund-agent", "/compositions")]
+    assert all("Not what was approved any more: 1." in page for page in pages)
+    assert 'href="/compositions/refund-agent"' in pages[2]
+
+
+def test_a_composition_says_of_each_part_who_attests_it(caller: Caller) -> None:
+    caller.desk.pin()
+    page = caller.get("/compositions/refund-agent").text
+    assert "nobody: declared by its charter" in page
+    assert "and must be, so it gets no token" in page
+    assert "the gateway" in page
+    assert "May be accepted by <bdi>alex@example.com</bdi>" in page
+    for digest in ("a" * 64, "b" * 64):
+        assert f"sha256:{digest}" in page  # nothing that is to be compared is shortened
+
+
+def test_the_change_that_was_shown_is_the_one_that_is_accepted(caller: Caller) -> None:
+    made = caller.desk.pin()
+    change = made["change"]
+    form = {"person": "alex@example.com", "reason": "release 2.4", "change": change}
+    stale = caller.post("/compositions/refund-agent/accept", **form | {"change": "sha256:" + "0" * 64})
+    assert stale.status_code == 409
+    assert "release 2.4" in stale.text  # what was typed stays
+    wrong = caller.post("/compositions/refund-agent/accept", **form | {"person": "maria@example.com"})
+    assert wrong.status_code == 403
+    assert caller.desk.asked == []
+    done = caller.post("/compositions/refund-agent/accept", **form)
+    assert done.status_code == 200
+    assert caller.desk.asked == [("accept", "refund-agent", change, "alex@example.com", "release 2.4")]
+    assert "Nothing: as far as is known" in caller.get("/compositions/refund-agent").text
+
+
+def test_a_review_without_a_reason_is_none(caller: Caller) -> None:
+    made = caller.desk.pin()
+    answer = caller.post(
+        "/compositions/refund-agent/accept", person="alex@example.com", change=made["change"], reason=""
+    )
+    assert answer.status_code == 400
+    assert caller.desk.asked == []
+
+
+def test_a_change_that_nobody_may_review_says_whom_it_takes(caller: Caller) -> None:
+    caller.desk.pin(reviewers=[])
+    assert "Nobody may accept it yet" in caller.get("/compositions/refund-agent").text
+
+
+@pytest.mark.parametrize("path", ["/compositions/price-watch", "/compositions/nobody", "/compositions/A"])
+def test_what_is_not_pinned_has_no_page(caller: Caller, path: str) -> None:
+    assert caller.get(path).status_code == 404
+
+
+def test_where_nothing_is_pinned_the_list_says_what_to_write(caller: Caller) -> None:
+    assert "No charter pins what its principal is made of" in caller.get("/compositions").text

@@ -50,7 +50,7 @@ class Shown:
     where: str
 
 
-async def gather(where: str, keys: Path | None, hosts: Sequence[str]) -> Shown:
+async def gather(where: str, keys: Path | None, hosts: Sequence[str], fetcher: DocumentFetcher | None = None) -> Shown:
     """Return the card at `where`, a file or an address, with the key sets of the file `keys` and of named `hosts`.
 
     Raises:
@@ -58,7 +58,7 @@ async def gather(where: str, keys: Path | None, hosts: Sequence[str]) -> Shown:
         FetchError: something could not be fetched.
         OSError: a file cannot be read.
     """
-    fetcher = DocumentFetcher()
+    fetcher = fetcher or DocumentFetcher()
     if where.startswith(("https://", "http://")):
         address = where if where.count("/") > 2 and not where.endswith("/") else where.rstrip("/") + _WELL_KNOWN  # noqa: PLR2004 - scheme and host
         data = (await fetcher.fetch(address, limit=MAX_CARD)).body

@@ -61,7 +61,11 @@ class OnChange(StrEnum):
 
 
 def _listed(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
+    """Return the values that are written, one alone as a list of one; the bounds are held here, in one sentence."""
+    found = (value,) if isinstance(value, str) else value
+    if isinstance(found, list | tuple) and not 1 <= len(found) <= MAX_VALUES:
+        raise ValueError(f"holds {len(found)} values; name 1 to {MAX_VALUES} that count as the same")
+    return found
 
 
 def _told_apart(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -93,16 +97,15 @@ def _one_or_more(item: dict[str, Any]) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [item, several]})
 
 
-_Several = Field(min_length=1, max_length=MAX_VALUES)
 _Digest = Annotated[str, StringConstraints(strict=True), AfterValidator(_digest)]
 _Commit = Annotated[str, StringConstraints(strict=True), AfterValidator(_commit)]
 _ModelName = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=128), AfterValidator(_exact_name)]
 _Sorted = AfterValidator(_told_apart)
 _List = BeforeValidator(_listed)
-Digests = Annotated[tuple[_Digest, ...], _Several, _List, _Sorted, _one_or_more({"type": "string", "pattern": _DIGEST})]
-Commits = Annotated[tuple[_Commit, ...], _Several, _List, _Sorted, _one_or_more({"type": "string", "pattern": _COMMIT})]
+Digests = Annotated[tuple[_Digest, ...], _List, _Sorted, _one_or_more({"type": "string", "pattern": _DIGEST})]
+Commits = Annotated[tuple[_Commit, ...], _List, _Sorted, _one_or_more({"type": "string", "pattern": _COMMIT})]
 ModelNames = Annotated[
-    tuple[_ModelName, ...], _Several, _List, _Sorted, _one_or_more({"type": "string", "minLength": 1, "maxLength": 128})
+    tuple[_ModelName, ...], _List, _Sorted, _one_or_more({"type": "string", "minLength": 1, "maxLength": 128})
 ]
 Attestable = Literal[Part.IMAGE, Part.PROGRAM, Part.COMMIT, Part.WORKFLOW]
 
