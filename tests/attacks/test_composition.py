@@ -15,13 +15,13 @@ import pytest
 import sqlalchemy as sa
 
 from charter.adapters.registry_store import load_live
-from charter.bootstrap import composition, estate
+from charter.bootstrap import authority, composition, discovery, estate
 from charter.bootstrap.workload import Attested, Peer, Workloads
 from charter.core.errors import ConflictError, DeniedError, IntegrityError
 from charter.registry.access import Access
 from charter.registry.issuer import Platform
 from charter.registry.problem import EstateError
-from charter.registry.standing import Standing
+from charter.registry.standing import Move, Standing
 from charter.server.control_gate import needed_for
 from charter.server.oauth import OAuthApp
 from houses import Stage, a_house, estate_files
@@ -275,6 +275,27 @@ def test_another_principals_review_gives_this_one_nothing(tmp_path: Path) -> Non
         asyncio.run(composition.review(stage.house, "charge-reader", change, person=REVIEWER, reason="looked"))
         assert stage.house.principal("charge-reader").standing is Standing.ACTIVE
         assert standing(stage) is Standing.RESTRAINED
+
+
+def test_no_word_about_a_finding_ends_what_it_holds(tmp_path: Path) -> None:
+    with a_house(tmp_path, files=estate_files(composition={"program": A})) as stage:
+        principal = stage.house.principal("refund-agent")
+        asyncio.run(stage.house.saw(principal.id, {"program": B}, by="the kernel"))
+        finding = composition.view(stage.house, "refund-agent")["finding"]
+        for word in ("accepted", "resolved"):
+            settling = discovery.settle(stage.house, finding, word, actor=REVIEWER, reason="away with it")
+            with pytest.raises(ConflictError, match="holds `refund-agent` down"):
+                asyncio.run(settling)
+        assert standing(stage) is Standing.RESTRAINED
+
+
+def test_what_a_person_or_another_finding_took_meanwhile_outlives_the_review(tmp_path: Path) -> None:
+    with a_house(tmp_path, files=estate_files(composition={"program": A})) as stage:
+        principal = stage.house.principal("refund-agent")
+        asyncio.run(stage.house.saw(principal.id, {"program": B}, by="the kernel"))
+        moving = authority.move(stage.house, "refund-agent", Move.RESTRAIN, actor="charter", reason="a shared key")
+        asyncio.run(moving)
+        assert accept(stage)["standing"] == "restrained"
 
 
 def test_a_review_from_elsewhere_takes_a_session_and_the_role() -> None:

@@ -14,6 +14,7 @@ from charter.discovery.findings import finding_from, record_of
 from charter.discovery.scan import ScanReport
 from charter.evidence.entry import Draft, EntryKind
 from charter.lifecycle import sharing
+from charter.lifecycle.holds import check_settled_elsewhere
 from charter.registry.estate import NO_TEAMS
 from charter.registry.manifest import load_estate
 from charter.registry.problem import EstateError
@@ -95,11 +96,12 @@ async def settle(house: House, finding_id: str, to: str, *, actor: str, reason: 
 
     Raises:
         AbsentError: there is none of that id.
-        ConflictError: it is so already, or would be settled twice.
+        ConflictError: it is so already, would be settled twice, or holds a principal until something is reviewed.
     """
 
     def work(tx: HouseTransaction) -> Finding:
         found = tx.registry.findings.get(finding_id)
+        check_settled_elsewhere(tx.live, found)
         return sharing.settle(tx, found, FindingState(to), actor=actor, reason=reason)
 
     return finding_view(house, await house.database.awrite(work))

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from charter.core.errors import ConflictError, ErrorCode
 from charter.evidence.entry import Draft, EntryKind
 from charter.lifecycle.emergency import FEED_KIND, StandingWork, cancel_waiting
 from charter.registry.hold import Held
-from charter.registry.principal import Principal
+from charter.registry.principal import LiveEstate, Principal
+from charter.registry.record import Finding
 from charter.registry.standing import Standing
 
 BY_CHARTER = "charter"
@@ -49,6 +51,21 @@ def release(tx: StandingWork, principal: Principal, finding: str, *, by: str, re
     if principal.held is None or finding not in principal.held.floors:
         return Shifted(principal, principal.standing)
     return _shift(tx, principal, principal.held.without(finding), finding, by=by, reason=reason)
+
+
+def check_settled_elsewhere(live: LiveEstate, finding: Finding) -> None:
+    """Check that a finding holds no principal: what it holds ends with the review of what was found, not with a word.
+
+    Raises:
+        ConflictError: it does.
+    """
+    principal = live.principals.get(finding.principal_id or "")
+    if principal is not None and principal.held is not None and finding.id in principal.held.floors:
+        raise ConflictError(
+            ErrorCode.HELD,
+            f"the finding `{finding.id}` holds `{principal.name}` down until what was found is reviewed",
+            help=f"charter composition show {principal.name}",
+        )
 
 
 def _shift(tx: StandingWork, principal: Principal, held: Held, finding: str, *, by: str, reason: str) -> Shifted:

@@ -161,7 +161,7 @@ def _said(finding: Finding) -> dict[str, Any]:
 
 def _follow(principal: Principal, answer: Answer, finding: Finding, stop: Stop) -> bool:
     """Let follow what policy says of `principal`; return whether anything did."""
-    if answer is Answer.REPORT or principal.standing in _FIRMER[answer]:
+    if answer is Answer.REPORT or principal.chosen in _FIRMER[answer]:  # a hold ends, and this must not with it
         return False
     stop(principal, _MOVES[answer], f"the finding {finding.id}: {finding.title}")
     return True
