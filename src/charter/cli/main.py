@@ -29,6 +29,7 @@ from charter.cli import (
     review_command,
     rule_commands,
     server_commands,
+    split_command,
     system_commands,
     vault_commands,
     why_commands,
@@ -51,6 +52,7 @@ app = typer.Typer(
 )
 for commands in (
     server_commands,
+    split_command,
     discovery_commands,
     estate_commands,
     principal_commands,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
 from charter.bootstrap import discovery
+from charter.bootstrap import split as splitting
 from charter.server.control_shape import Command, Person, Reason, house_of
 
 findings = APIRouter()
@@ -44,6 +45,19 @@ async def keep_findings(request: Request, body: Found) -> dict[str, Any]:
 async def show_finding(request: Request, finding_id: str) -> dict[str, Any]:
     """One finding, with its evidence."""
     return discovery.finding(house_of(request), finding_id)
+
+
+@findings.get("/principals/{name}/split")
+async def split_principal(
+    request: Request,
+    name: str,
+    since: str | None = None,
+    until: str | None = None,
+    by: Annotated[str | None, Query(max_length=100)] = None,
+) -> dict[str, Any]:
+    """Who is behind one account, and a charter proposed for each; `by` names features, with commas between."""
+    wanted = [each for each in (by or "").split(",") if each]
+    return await splitting.split(house_of(request), name, since=since, until=until, by=wanted)
 
 
 @findings.post("/findings/{finding_id}")
