@@ -10,7 +10,7 @@ from charter.bootstrap import evidence
 from charter.bootstrap.estate import check_files
 from charter.core.clock import rfc3339
 from charter.core.errors import AbsentError, ErrorCode, MalformedError
-from charter.discovery.proposal import Proposal, in_words, proposals, unused
+from charter.discovery.proposal import Proposal, in_words, is_ours, proposals, unused
 from charter.discovery.split import Separation, separated, separations, told_group
 from charter.discovery.uses import Feature, Tally, Uses
 from charter.registry.declared import WORKLOAD, conditions_of
@@ -74,7 +74,9 @@ def _split(house: House, name: str, start: dt.datetime, end: dt.datetime, by: tu
     for tally in uses.by_sender.values():
         whole.merge(tally)
     files, problems = _estate_of(house)
-    taken = {each.removeprefix("principals/").partition(".")[0] for each in files if each.startswith("principals/")}
+    taken = {
+        _called(path) for path, text in files.items() if path.startswith("principals/") and not is_ours(text, name)
+    }
     found = proposals(charter, groups, {*taken, *house.live.ids})
     told = [
         {
@@ -101,6 +103,10 @@ def _split(house: House, name: str, start: dt.datetime, end: dt.datetime, by: tu
         "problems": problems or _problems(files, charter, found, house),
         "plan": _plan(charter, found, chosen, unused(charter, whole)) if found else [],
     }
+
+
+def _called(path: str) -> str:
+    return path.removeprefix("principals/").partition(".")[0]
 
 
 def _read(house: House, tx: HouseTransaction, name: str, start: dt.datetime, end: dt.datetime) -> tuple[Uses, Charter]:

@@ -140,7 +140,8 @@ def findings(
 
     Example: charter findings fnd_01 --say accepted --reason "two replicas behind two NAT gateways"
 
-    With --json: findings. Of one: its fields, and the entries that it names.
+    With --json: findings. Of a finding: id, kind, state, title, body, principals, opened_at, status, severity,
+    confidence, count.
     """
     here = context_of(context)
     if finding is None:

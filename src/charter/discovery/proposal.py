@@ -26,6 +26,7 @@ _WORDS = re.compile(r"[a-z0-9]+")
 _VERSION = re.compile(r"\s+v?[0-9][\w.+-]*$")
 _ORDER = ("charter", "principal", "kind", "environment", "owner", "purpose", "model", "data", "approved", "credential")
 _FIRST = re.compile(r"^(\S+):", re.MULTILINE)
+_PROPOSED = "# Proposed by charter split"
 MISSING_PURPOSE = "# MISSING: purpose: what it is for, in one sentence"
 
 
@@ -46,7 +47,7 @@ class Proposal:
     def text(self, shared: Charter, since: str, until: str) -> str:
         """Return the file of the charter."""
         lines = [
-            f"# Proposed by charter split {shared.principal}, from its calls of {since[:10]} to {until[:10]}:",
+            f"{_PROPOSED} {shared.principal}, from its calls of {since[:10]} to {until[:10]}:",
             f"# {self.group.tally.calls} calls that came by {_told(self.group)}",
             *(f"# {note}" for note in self.notes),
             f"# CHECK: owner: copied from {shared.principal}; who answers for this one?",
@@ -57,6 +58,11 @@ class Proposal:
         body = body.replace("model:", f"{MISSING_PURPOSE}\nmodel:", 1) if "\nmodel:" in body else body
         at = body.index("credential:")
         return "\n".join(lines) + "\n" + body[:at] + approved + "\n" + body[at:]
+
+
+def is_ours(text: str, shared: str) -> bool:
+    """Whether a file was proposed for the account `shared`: the same name is proposed again, and never written over."""
+    return text.startswith(f"{_PROPOSED} {shared},")
 
 
 def proposals(shared: Charter, groups: Iterable[Group], taken: Iterable[str] = ()) -> list[Proposal]:
