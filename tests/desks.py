@@ -15,7 +15,7 @@ import httpx
 from charter.console.pages import console_app
 from charter.console.signin import SignIn
 from charter.core.clock import rfc3339
-from charter.core.errors import AbsentError, ConflictError, DeniedError, ErrorCode, UnauthenticatedError
+from charter.core.errors import AbsentError, ConflictError, DeniedError, ErrorCode, MalformedError, UnauthenticatedError
 from charter.identity.asking_client import AskingClient
 from charter.identity.passkey import Answer, Place
 from charter.identity.single_signon import Identity
@@ -276,6 +276,85 @@ def a_delegation(number: int = 1, **changed: Any) -> Json:
     } | changed
 
 
+def a_finding(number: int = 1, **changed: Any) -> Json:
+    """Return a credential that was found to be shared, with some fields changed."""
+    use = {
+        "principal": "prn_1",
+        "credential": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+        "deed": "token",
+        "at": rfc3339(START),
+        "source": "10.1.2.3",
+        "place": "cluster",
+        "entry": 12,
+    }
+    return {
+        "id": f"fnd_{number:026d}",
+        "kind": "shared-credential",
+        "state": "open",
+        "title": "one key stands behind both fraud-scoring and refund-agent",
+        "body": {
+            "certainty": "proved",
+            "uses": [use, use | {"source": "9.9.9.9", "place": "office", "entry": 17}],
+            "entries": [12, 17],
+            "answer": {"fraud-scoring": "restrain", "refund-agent": "restrain"},
+        },
+        "principals": ["fraud-scoring", "refund-agent"],
+        "opened_at": rfc3339(START),
+        "days": 0,
+        "status": "New",
+        "severity": "High",
+        "confidence": "High",
+        "first_seen": rfc3339(START),
+        "last_seen": rfc3339(START),
+        "count": 3,
+    } | changed
+
+
+def a_split(**changed: Any) -> Json:
+    """Return what is said of who is behind refund-agent, with some fields changed."""
+    considered = [
+        {
+            "by": [by],
+            "groups": 2,
+            "confidence": sure,
+            "word": "high",
+            "coverage": 100,
+            "steadiness": 100,
+            "apartness": 50,
+        }
+        for by, sure in (("client", 80), ("place", 60))
+    ]
+    proposal = {
+        "principal": "refund-agent-reports",
+        "path": "principals/refund-agent-reports.yaml",
+        "text": "charter: v1\nprincipal: refund-agent-reports\n",
+        "notes": ["payments/refund.create was refused 6 times: it is left out"],
+        "values": {"client": "reports 1.0"},
+        "calls": 31,
+        "days": 4,
+        "first": rfc3339(START),
+        "last": rfc3339(START),
+        "hours": "08-17",
+        "did": [{"system": "payments", "action": "charge.read", "calls": 31}],
+        "refused": [],
+    }
+    return {
+        "principal": "refund-agent",
+        "standing": "active",
+        "since": rfc3339(START - dt.timedelta(days=30)),
+        "until": rfc3339(START),
+        "calls": 63,
+        "by": ["client"],
+        "confidence": considered[0],
+        "considered": considered,
+        "proposals": [proposal, proposal | {"principal": "refund-agent-disputes"}],
+        "rest": 2,
+        "unused": [],
+        "problems": ["principals/refund-agent-reports.yaml:3:1: a problem"],
+        "plan": ["fill in what is MISSING", "charter validate && charter plan && charter apply"],
+    } | changed
+
+
 def _is_meant(delegation: Json, wanted: Mapping[str, str]) -> bool:
     said = {
         "link": (delegation["id"],),
@@ -301,6 +380,8 @@ class FakeDesk:
         ]
         self.off: list[Json] = []
         self.made: dict[str, Json] = {}
+        self.found = [a_finding(), a_finding(2, kind="held-tool", state="resolved", body={"tool": "x"}, principals=[])]
+        self.parted = a_split()
         self.people = {"payments-lead": ("lena@example.com",)}
         self.asked: list[tuple[Any, ...]] = []
         self.signins: list[tuple[str, str]] = []
@@ -555,6 +636,38 @@ class FakeDesk:
         self.off = [each for each in self.off if each != edge] + ([] if is_on else [edge])
         self.asked.append(("switch", lender, borrower, is_on, actor, reason))
         return edge | {"state": "on" if is_on else "off"}
+
+    def findings(self) -> list[Json]:
+        self._read()
+        return copy.deepcopy(self.found)
+
+    def finding(self, finding_id: str) -> Json:
+        self._read()
+        found = next((each for each in self.found if each["id"] == finding_id), None)
+        if found is None:
+            raise AbsentError(ErrorCode.UNKNOWN_FINDING, f"there is no finding `{finding_id}`", help="charter findings")
+        entry = {"time": found["first_seen"], "index": 12, "kind": "authentication", "lines": ["by prn_1: a token"]}
+        return copy.deepcopy(found | {"entries": [entry]})
+
+    async def settle_finding(self, finding_id: str, state: str, *, actor: str, reason: str) -> Json:
+        found = next(each for each in self.found if each["id"] == self.finding(finding_id)["id"])
+        if found["state"] == state:
+            raise ConflictError(ErrorCode.BAD_MOVE, f"the finding `{finding_id}` is {state}", help="nothing is left")
+        found["state"] = state
+        found["body"] = found["body"] | {"settled": {"by": actor, "reason": reason}}
+        self.asked.append(("settle", finding_id, state, actor, reason))
+        return copy.deepcopy(found)
+
+    async def split(self, name: str, *, since: str | None, by: list[str]) -> Json:
+        self._principal(name)
+        self.asked.append(("split", name, since, tuple(by)))
+        if since == "never":
+            raise MalformedError(ErrorCode.BAD_VALUE, "`never` is no time", help="write 30d")
+        if name == "price-watch":
+            raise AbsentError(
+                ErrorCode.UNKNOWN_ENTRY, f"the evidence has no call of `{name}`", help="look further back"
+            )
+        return copy.deepcopy(self.parted)
 
     async def review(self) -> Json:
         self._read()

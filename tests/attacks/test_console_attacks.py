@@ -418,6 +418,16 @@ class HostileDesk(FakeDesk):
     def delegation(self, delegation_id: str) -> Any:
         return poisoned(super().delegation(delegation_id), self.text)
 
+    def findings(self) -> Any:
+        return [poisoned(each, self.text) | {"state": each["state"]} for each in super().findings()]
+
+    def finding(self, finding_id: str) -> Any:
+        found = poisoned(super().finding(finding_id), self.text)
+        return found | {"entries": [each | {"lines": [self.text]} for each in found["entries"]]}
+
+    async def split(self, name: str, *, since: str | None, by: list[str]) -> Any:
+        return poisoned(await super().split(name, since=since, by=by), self.text)
+
     async def review(self) -> Any:
         return poisoned(await super().review(), self.text)
 
@@ -461,6 +471,10 @@ PAGES = (
     "/delegations/del_00000000000000000000000002",
     "/delegations/withdraw?purpose=dispute-handling",
     "/review",
+    "/findings",
+    "/findings?all=1",
+    "/findings/fnd_00000000000000000000000001",
+    "/principals/refund-agent/split",
 )
 
 

@@ -52,6 +52,10 @@ PAGES = (
     "/compositions",
     "/compositions/price-watch",
     "/review",
+    "/findings",
+    "/findings?all=1",
+    "/findings/fnd_00000000000000000000000001",
+    "/principals/refund-agent/split",
     "/passkeys",
     "/terminal",
 )
@@ -358,6 +362,11 @@ def test_no_page_scrolls_sideways_even_with_hostile_text(site: Site, chromium: B
     site.desk.principals["refund-agent"]["purpose"] = LONG
     site.desk.lent[0] |= {"lender": LONG, "initiator": LONG, "borrower": LONG, "reason": LONG, "control_plane": LONG}
     site.desk.off = [{"lender": LONG, "borrower": LONG}]
+    uses = [{"deed": "call", "at": LONG, "source": LONG, "key": LONG}] * 2
+    body = {"uses": uses, "certainty": "seen", "answer": {LONG: "report"}}
+    site.desk.found[0] |= {"title": LONG, "principals": [LONG], "body": body}
+    site.desk.parted["proposals"][0] |= {"principal": LONG, "values": {"client": LONG}, "text": LONG, "notes": [LONG]}
+    site.desk.parted |= {"plan": [LONG], "problems": [LONG]}
     context = chromium.new_context(viewport={"width": width, "height": 844}, has_touch=width < 500)
     page = site.visit(context)
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from charter.bootstrap import authority, composition, consents, delegation, evidence, inventory, signin
+from charter.bootstrap import authority, composition, consents, delegation, discovery, evidence, inventory, signin
 from charter.bootstrap import review as reviews
+from charter.bootstrap import split as splitting
 from charter.bootstrap import why as explanations
 from charter.evidence.entry import Draft, EntryKind
 from charter.identity import passkey
@@ -103,6 +104,22 @@ class HouseDesk:
     async def review(self) -> Json:
         """Return the five questions, answered."""
         return await reviews.answers(self.house)
+
+    def findings(self) -> list[Json]:
+        """Return what was found or noticed, newest first."""
+        return discovery.listing(self.house)
+
+    def finding(self, finding_id: str) -> Json:
+        """Return one finding, with the entries that it names."""
+        return discovery.finding(self.house, finding_id)
+
+    async def settle_finding(self, finding_id: str, state: str, *, actor: str, reason: str) -> Json:
+        """Move a finding on a person's word."""
+        return await discovery.settle(self.house, finding_id, state, actor=actor, reason=reason)
+
+    async def split(self, name: str, *, since: str | None, by: list[str]) -> Json:
+        """Return who is behind an account."""
+        return await splitting.split(self.house, name, since=since, by=by)
 
     def status(self) -> Json:
         """Return whether the node is well, and what it holds."""

@@ -192,6 +192,41 @@ class Desk(Protocol):
         """
         ...
 
+    def findings(self) -> list[Json]:
+        """Return what was found or noticed, newest first.
+
+        Each: id, kind, state, title, body {}, principals [names], first_seen, last_seen, count.
+        """
+        ...
+
+    def finding(self, finding_id: str) -> Json:
+        """Return one with its entries [{time, index, kind, lines []}].
+
+        Raises:
+            AbsentError: there is none of that id.
+        """
+        ...
+
+    async def settle_finding(self, finding_id: str, state: str, *, actor: str, reason: str) -> Json:
+        """Move a finding on a person's word: accepted, resolved or open.
+
+        Raises:
+            AbsentError: there is none of that id.
+            ConflictError: it is so already.
+        """
+        ...
+
+    async def split(self, name: str, *, since: str | None, by: list[str]) -> Json:
+        """Return who is behind an account.
+
+        calls, since, until, by [], considered [], proposals [], rest, problems [], plan [].
+
+        Raises:
+            AbsentError: no principal has this name, or the evidence has no call of it.
+            MalformedError: a time or a feature is none.
+        """
+        ...
+
     def status(self) -> Json:
         """Return at least version, node, issuer, principals, systems, healthy, log_size, and what must be seen to.
 

@@ -26,6 +26,7 @@ from charter.console import (
     consent_pages,
     delegation_pages,
     evidence_pages,
+    finding_pages,
     passkey_pages,
     principal_pages,
     signin_pages,
@@ -55,6 +56,7 @@ _PAGES = (
     passkey_pages,
     terminal_pages,
     signin_pages,
+    finding_pages,
     principal_pages,
     evidence_pages,
     approval_pages,
@@ -92,15 +94,7 @@ def console_app(
     )
     app = FastAPI(title="Charter console", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.console = console
-    for pages in (
-        consent_pages,
-        passkey_pages,
-        terminal_pages,
-        signin_pages,
-        principal_pages,
-        evidence_pages,
-        approval_pages,
-    ):
+    for pages in _PAGES:
         app.include_router(pages.router)
     app.include_router(delegation_pages.router)
     app.include_router(composition_pages.router)

@@ -97,6 +97,7 @@ def templates() -> Environment:
     found.filters |= {"moment": moment, "pretty": pretty, "shortened": shortened, "named": is_name}
     paths = {"principal_path": principal_path, "story_path": story_path, "delegation_path": delegation_path}
     paths["composition_path"] = composition_path
+    paths |= {"finding_path": finding_path}
     found.globals |= {"words": words, **paths}
     return found
 
@@ -128,6 +129,11 @@ def principal_path(name: str, *more: str) -> str:
 def composition_path(name: str) -> str:
     """Return the path of the page that says what a principal is made of."""
     return f"/compositions/{quote(name, safe='')}"
+
+
+def finding_path(finding_id: str) -> str:
+    """Return the path of a finding's page."""
+    return f"/findings/{quote(str(finding_id), safe='')}"
 
 
 def delegation_path(delegation_id: str) -> str:
