@@ -475,3 +475,31 @@ def _tab_to(page: Page, name: str) -> None:
 def _is_focus_seen(page: Page) -> None:
     width = page.evaluate("parseFloat(getComputedStyle(document.activeElement).outlineWidth)")
     assert width >= 2, page.evaluate("document.activeElement.outerHTML")
+
+
+def test_a_shared_credential_is_looked_at_and_settled_by_keyboard(site: Site, context: BrowserContext) -> None:
+    page = site.visit(context)
+    page.get_by_role("link", name="Findings").press("Enter")
+    page.get_by_role("link", name="one key stands behind both fraud-scoring and refund-agent").press("Enter")
+    page.wait_for_url("**/findings/fnd_*")
+    assert "10.1.2.3" in page.inner_text("main")
+
+    page.get_by_label("Reason").fill("the second copy has a key of its own")
+    page.get_by_role("button", name="It is gone").press("Enter")
+    page.wait_for_selector("text=Open it again")
+
+    (asked,) = site.desk.asked
+    assert asked[2:] == ("resolved", "maria@example.com", "the second copy has a key of its own")
+
+
+def test_an_account_is_told_apart_by_what_a_person_chooses(site: Site, context: BrowserContext) -> None:
+    page = site.visit(context)
+    page.goto(f"{site.origin}/principals/refund-agent")
+    page.get_by_role("link", name="Is it one, or several?").click()
+    page.get_by_role("checkbox", name="client").check()
+    page.get_by_role("button", name="Look").click()
+    page.wait_for_url("**client=1**")
+    page.get_by_text("principals/refund-agent-reports.yaml", exact=True).first.click()
+
+    assert "principal: refund-agent-reports" in page.inner_text("main")
+    assert [each[3] for each in site.desk.asked] == [(), ("client",)]
