@@ -1,18 +1,36 @@
-"""Worlds of `cedar_fuzz` as a proof sees them: every attribute unknown, and then its value given."""
+"""What proofs are tested with: a solver or none, and worlds of `cedar_fuzz` as a proof sees them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cedarpy
 
 from cedar_fuzz import Verdict, World, by_cedar
+from charter.adapters.z3_solver import Z3Solver
 from charter.policy.cedar_value import Fixed, Moment, Span
 from charter.policy.expression import NotModelledError
 from charter.proof.cedar import Rule, rule_of
+from charter.proof.prover import Found, Prover, Solver, Unknown
+from charter.proof.search import Means, plain_noon
 from charter.proof.symbol import Fields, Kind, Listed, Named, Scalar, Symbol, Thing
 from charter.proof.term import TRUE, Term, evaluate, number, text, truth, value
+from policies import ENGINE, TUESDAY_NOON
+
+
+def means(solver: Solver | None = None) -> Means:
+    """Return what proofs are made with in tests."""
+    return Means(Prover(solver or Z3Solver()), ENGINE, ENGINE, TUESDAY_NOON, plain_noon(TUESDAY_NOON))
+
+
+class Helpless:
+    """A solver that never finds out."""
+
+    def solve(self, claim: Term, wishes: Sequence[Term]) -> Found:
+        del claim, wishes
+        return Unknown("the solver gave up: timeout")
+
 
 KINDS = {int: Kind.LONG, Fixed: Kind.DECIMAL, Moment: Kind.DATETIME, Span: Kind.DURATION}
 

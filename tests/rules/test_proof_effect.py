@@ -8,24 +8,17 @@ from typing import Any
 import pytest
 
 from builders import REFUND_CHARTER, a_charter, a_system
-from charter.adapters.z3_solver import Z3Solver
 from charter.policy.guardrail import Guardrail
 from charter.policy.verdict import Allow
 from charter.proof.effect import NEWLY, OFTENER, Answer, Effect, Side, effect_of
-from charter.proof.prover import Found, Prover, Unknown
-from charter.proof.search import Means, plain_noon
 from charter.registry.charter import Charter
 from charter.registry.system import System
-from policies import ENGINE, TUESDAY_NOON, bound, guards
+from policies import bound, guards
+from proof_stage import Helpless, means
 
 GRANT: dict[str, Any] = REFUND_CHARTER["grants"][0]
 WHEN: dict[str, Any] = GRANT["when"]
 LIMITS: list[dict[str, Any]] = GRANT["limit"]
-PROVEN: tuple[Effect, ...] = ()
-
-
-def means(solver: Any = None) -> Means:
-    return Means(Prover(solver or Z3Solver()), ENGINE, ENGINE, TUESDAY_NOON, plain_noon(TUESDAY_NOON))
 
 
 def granting(**changed: Any) -> Charter:
@@ -280,14 +273,6 @@ def test_what_is_outside_is_not_proven_and_never_safe() -> None:
     odd = guards("forbid (principal, action, resource) when { context.chain.deciders == context.chain.parties };")
     found = effect_of(side(a_charter(), odd), side(a_charter(), odd), means())
     assert {each.action[1] for each in found.gaps} == {READ, REFUND}
-
-
-class Helpless:
-    """A solver that never finds out."""
-
-    def solve(self, claim: object, wishes: object) -> Found:
-        del claim, wishes
-        return Unknown("the solver gave up: timeout")
 
 
 def test_a_solver_that_gives_up_proves_nothing() -> None:

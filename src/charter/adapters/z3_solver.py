@@ -17,6 +17,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from charter.proof.cedar import MAX_CHARACTER
 from charter.proof.prover import Found, Model, Refuted, Unknown
 from charter.proof.term import Sort, Term, TextForm, parts_of
 
@@ -216,7 +217,6 @@ def _like(query: _Query, term: Term, args: list[Any]) -> Any:  # noqa: ANN401
 
 def _matches(query: _Query, term: Term, args: list[Any]) -> Any:  # noqa: ANN401
     z3 = query.z3
-    sort = z3.ReSort(z3.StringSort(query.context))
 
     def one(text: str) -> Any:  # noqa: ANN401
         return z3.Re(query.text(text))
@@ -227,7 +227,7 @@ def _matches(query: _Query, term: Term, args: list[Any]) -> Any:  # noqa: ANN401
     digit = span("0", "9")
     match term.data:
         case TextForm.SEGMENT:
-            other = z3.Intersect(z3.AllChar(sort), z3.Complement(z3.Union(one("/"), one("\\"))))
+            other = z3.Union(span("\0", "."), span("0", "["), span("]", chr(MAX_CHARACTER)))
             return z3.InRe(args[0], z3.Plus(other))
         case TextForm.TAIL:
             return z3.Length(args[0]) > 0
@@ -235,7 +235,9 @@ def _matches(query: _Query, term: Term, args: list[Any]) -> Any:  # noqa: ANN401
             rest = z3.Option(z3.Concat(one("."), z3.Loop(digit, 1, 4)))
             return z3.InRe(args[0], z3.Concat(z3.Option(one("-")), z3.Loop(digit, 1, 12), rest))
         case _:
-            return z3.InRe(args[0], z3.Plus(z3.Union(span("a", "z"), digit, one("-"))))
+            word = z3.Plus(z3.Union(span("a", "z"), digit, one("-")))
+            path = z3.Concat(word, z3.Star(z3.Concat(one("/"), word)))
+            return z3.InRe(args[0], word if term.data is TextForm.PLAIN else path)
 
 
 _WRITERS: dict[str, Any] = {

@@ -10,6 +10,7 @@ import typer
 from charter.cli.context import Context, Json, context_of
 from charter.cli.estate_files import put_new
 from charter.cli.output import NO, counted, print_json, say, table
+from charter.cli.printed_proof import print_effect, print_proofs
 from charter.core.errors import ErrorCode, MalformedError
 
 Force = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -24,6 +25,7 @@ def register(app: typer.Typer) -> None:
     app.command("plan")(plan)
     app.command("apply")(apply)
     app.command("schema")(schema)
+    app.command("prove")(prove)
 
 
 def init(
@@ -190,6 +192,36 @@ def apply(
     say(f"applied {counted(len(answer['applied']), 'change', 'changes as one')}", "green")
 
 
+def prove(
+    context: typer.Context,
+    principal: Annotated[str | None, typer.Argument(help="Only this principal.", show_default=False)] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit 1 if a rule says nothing, a duty is broken, or something is unproven.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Prove what rules come to over all calls: what guardrails stop, rules that say nothing, duties that are broken.
+
+    Reads the files alone; no server is needed. What is not proven is said to be so.
+
+    Example: charter prove refund-agent
+
+    With --json: clean, principals, duties, same_authority, idle_guardrails.
+    """
+    from charter.bootstrap.estate import check_folder
+    from charter.bootstrap.proofs import prove as prove_estate
+    from charter.core.clock import SystemClock
+
+    clock = SystemClock()
+    found = prove_estate(check_folder(context_of(context).settings.estate, clock), clock, principal).to_json()
+    if as_json:
+        print_json(found)
+    else:
+        print_proofs(found)
+    if check and not found["clean"]:
+        raise typer.Exit(NO)
+
+
 def schema(
     context: typer.Context,
     cedar: Annotated[bool, typer.Option("--cedar", help="The Cedar schema of this estate's policies instead.")] = False,
@@ -223,29 +255,9 @@ def print_plan(answer: dict[str, Any]) -> None:
         for line in change.get("notes", ()):
             say(f"    {line}", "dim")
     for effect in answer.get("effects", ()):
-        _print_effect(effect)
+        print_effect(effect)
     counts = answer["counts"]
     table([*counts], [[*counts.values()]])
-
-
-_TURNS = {"widens": "red", "not proven": "magenta", "narrows": "green", "same": "dim"}
-
-
-def _print_effect(effect: dict[str, Any]) -> None:
-    """Print what a plan does to what one principal may do."""
-    conclusion, route = effect["conclusion"], effect["route"]
-    others = f" and {counted(len(effect['others']), 'other')} like it" if effect["others"] else ""
-    say(f"= {effect['principal']}{others}: {conclusion}", _TURNS.get(conclusion))
-    if effect["note"]:
-        say(f"    {effect['note']}", "dim")
-    for mark, style, changes in (("+", "red", effect["gains"]), ("-", "green", effect["losses"])):
-        for change in changes:
-            say(f"    {mark} {change['sentence']}", style)
-    for term in effect["terms"]:
-        say(f"    {term['turn']}: {term['text']}")
-    for gap in effect["not_proven"]:
-        say(f"    ? {gap}", "magenta")
-    say(f"    approval: {route['seat'] or 'nobody needs to'}, because {route['why']}", "dim")
 
 
 def _shown(value: object) -> str:

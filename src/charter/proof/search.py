@@ -73,6 +73,12 @@ class Unproven:
     why: str
 
 
+def is_nowhere(claim: Term, reaches: Sequence[Reach], means: Means) -> bool:
+    """Whether it is proven that there is no call of which `claim` holds; whether there is one is left open."""
+    settings = [each.setting for each in reaches if each.setting is not None]
+    return isinstance(means.prover.find(every((claim, *_facts(claim, settings, means.start)))), Refuted)
+
+
 def find_call(claim: Term, reaches: Sequence[Reach], means: Means) -> Shown | Unproven | None:
     """Return a call of which `claim` holds; None is the proof that there is none."""
     if claim.op == "value" and not claim.data:
@@ -148,5 +154,6 @@ def _wishes(whole: Term, times: Moments, settings: Sequence[Setting], means: Mea
             yield below(value(0), each.quantity)
             yield below(each.quantity, value(1_000_000 * SCALE))
     for name, sort in unknowns.items():
-        if sort is Sort.TEXT and name.startswith(("segment:", "text:", "other:")):
+        if sort is Sort.TEXT and (name == "object" or name.startswith(("segment:", "text:", "other:"))):
+            yield matches(text(name), TextForm.PATH)
             yield matches(text(name), TextForm.PLAIN)

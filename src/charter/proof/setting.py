@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 from charter.core.canonical import digest_of
 from charter.policy.amount import unit_of
@@ -195,9 +196,9 @@ class Setting:
     calendars: Mapping[str, Calendar]  # by the name of their entry in the sets of working days
 
     @property
-    def template(self) -> str:
-        """How the object is made of the arguments."""
-        return self.system.actions[self.action].object
+    def template(self) -> str | None:
+        """How the object is made of the arguments; None: the caller names the object itself."""
+        return template_of(self.system, self.action)
 
     def facts(self, roots: Sequence[Term]) -> Iterator[Term]:
         """Yield what holds of every call, as far as `roots` speak of it."""
@@ -219,6 +220,9 @@ class Setting:
         yield from self._nested(spoken_of)
 
     def _segments(self, named: set[str]) -> Iterator[Term]:
+        if self.template is None:
+            yield matches(OBJECT, TextForm.TAIL)
+            return
         known = {each.name: each for each in self.arguments}
         literals, names = pieces_of(self.template)
         for index, name in enumerate(names, start=1):
@@ -417,7 +421,8 @@ def _principal(bound: Slice) -> Fields:
 
 
 def _resource(system: System, action: str) -> Thing:
-    path, touched = path_of(system.actions[action].object), system.touched(action)
+    template, touched = template_of(system, action), system.touched(action)
+    path = OBJECT if template is None else path_of(template)
     told = {
         "system": system.system,
         "environment": system.environment.value,
@@ -444,6 +449,14 @@ def _known(given: object) -> Symbol:
             return _texts(given)
         case _:
             raise TypeError(f"no attribute is a {type(given).__name__}")
+
+
+OBJECT: Final = text("object")
+
+
+def template_of(system: System, action: str) -> str | None:
+    """Return how the object of an action is made of arguments; None where an enforcement point names it apart."""
+    return None if system.enforcement is not None else system.actions[action].object
 
 
 def path_of(template: str) -> Term:

@@ -9,6 +9,7 @@ from charter.core.canonical import digest_of
 from charter.policy.central import central_guardrails
 from charter.policy.check import read_guardrails, systems_of
 from charter.policy.engine import Engine
+from charter.policy.grant import Sources
 from charter.policy.guardrail import Guardrail, parse_guardrails
 from charter.policy.slice import Slice, bind_slice
 from charter.registry.central import Central, read_central
@@ -29,13 +30,13 @@ class Surroundings:
     central: Central
     patterns: dict[str, CharterPattern]
 
-    def bind(self, charter: Charter, engine: Engine) -> Slice:
-        """Return the slice of a charter.
+    def bind(self, charter: Charter, engine: Engine, sources: Sources | None = None) -> Slice:
+        """Return the slice of a charter, whose parts stand at `sources`.
 
         Raises:
             CharterError: it cannot be bound here.
         """
-        return bind_slice(charter, {}, self.systems, self.guardrails, engine, self.central)
+        return bind_slice(charter, sources or {}, self.systems, self.guardrails, engine, self.central)
 
     @cached_property
     def digest(self) -> str:

@@ -43,6 +43,7 @@ class TextForm(StrEnum):
     SEGMENT = "segment"  # of a path: not empty, no slash
     TAIL = "tail"  # the rest of a path: not empty
     DIGITS = "digits"  # an amount as text
+    PATH = "path"  # plain ones with slashes between
     PLAIN = "plain"  # what people like to read: small letters, digits and hyphens
 
 
@@ -50,6 +51,7 @@ FORMS: Final[Mapping[TextForm, re.Pattern[str]]] = {
     TextForm.SEGMENT: re.compile(r"[^/\\]+", re.DOTALL),
     TextForm.TAIL: re.compile(r".+", re.DOTALL),
     TextForm.DIGITS: re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{1,4})?"),
+    TextForm.PATH: re.compile(r"[a-z0-9-]+(?:/[a-z0-9-]+)*"),
     TextForm.PLAIN: re.compile(r"[a-z0-9-]+"),
 }
 

@@ -91,8 +91,9 @@ def example_of(values: Values, settings: Sequence[Setting], at: dt.datetime) -> 
             if find(arguments, name) is ABSENT:
                 _put(arguments, name, values.get(f"segment:{name}") or ANY)
     chain = _chain(values, first)
+    named = str(values.get("object") or ANY) if first.template is None else None
     try:
-        request = build_request(_asker(first.bound), first.system, first.action, arguments, at)
+        request = build_request(_asker(first.bound), first.system, first.action, arguments, at, object=named)
     except MalformedError as err:
         raise Unreal(err.detail) from err
     return Example(
@@ -114,7 +115,7 @@ def _named(settings: Sequence[Setting]) -> list[ArgumentName]:
 
 
 def _segments(setting: Setting) -> list[str]:
-    return [name for name in placeholders(setting.template) if name]
+    return [name for name in placeholders(setting.template or "") if name]
 
 
 def _asker(bound: Slice, *, restrained: bool = False) -> Asker:
@@ -264,8 +265,11 @@ def request_of(example: Example, setting: Setting) -> Request:
     """
     asker = _asker(setting.bound, restrained=example.restrained)
     approvals = frozenset(example.approvals)
+    named = example.object if setting.template is None else None
     try:
-        request = build_request(asker, setting.system, setting.action, example.arguments, example.at, approvals)
+        request = build_request(
+            asker, setting.system, setting.action, example.arguments, example.at, approvals, object=named
+        )
     except MalformedError as err:
         raise Unreal(err.detail) from err
     return replace(request, chain=example.chain)
@@ -276,7 +280,7 @@ def values_of(request: Request, setting: Setting) -> dict[str, Any]:
     question = question_of(request, setting.bound.words)
     values: dict[str, Any] = clock_values(request.at, [setting])
     values |= question.chain
-    values |= {"approvals": request.approvals, "restrained": request.asker.restrained}
+    values |= {"object": request.object, "approvals": request.approvals, "restrained": request.asker.restrained}
     for each in setting.arguments:
         values |= _values_of_argument(each, question.given.get(each.name), find(request.arguments, each.name))
     for name in _segments(setting):

@@ -2,6 +2,7 @@
 
     data.yaml            classes of data (registry/data_class.py)
     calendars.yaml       working days and freezes (registry/calendar.py)
+    duties.yaml          what must not come together in one hand (registry/duty.py)
     sharing.yaml         places, and what follows when a credential is shared (registry/sharing.py)
     guardrails/*.yaml    rules on charters (registry/rule.py)
 
@@ -21,6 +22,7 @@ from charter.core.values import Source
 from charter.registry.calendar import Calendars
 from charter.registry.data_class import DataClasses
 from charter.registry.document import read_document
+from charter.registry.duty import DUTIES, DutyFile
 from charter.registry.fault import problems_in
 from charter.registry.field import Model
 from charter.registry.problem import EstateError, Problem
@@ -35,7 +37,13 @@ M = TypeVar("M", bound=Model)
 NO_DATA = Sourced(DataClasses(charter="v1"), {"": Source(DATA, 1)})
 NO_CALENDARS = Sourced(Calendars(charter="v1"), {"": Source(CALENDARS, 1)})
 NO_SHARING = Sourced(SharingFile(charter="v1"), {"": Source(SHARING, 1)})
-_SINGLE: dict[str, type[Model]] = {DATA: DataClasses, CALENDARS: Calendars, SHARING: SharingFile}
+NO_DUTIES = Sourced(DutyFile(charter="v1"), {"": Source(DUTIES, 1)})
+_SINGLE: dict[str, type[Model]] = {
+    DATA: DataClasses,
+    CALENDARS: Calendars,
+    SHARING: SharingFile,
+    DUTIES: DutyFile,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,7 @@ class Central:
     calendars: Sourced[Calendars] = NO_CALENDARS
     rules: tuple[Sourced[RuleFile], ...] = ()  # by path
     sharing: Sourced[SharingFile] = NO_SHARING
+    duties: Sourced[DutyFile] = NO_DUTIES
     files: tuple[TextFile, ...] = ()  # what they were read from, by path
 
     def charter_rules(self) -> Iterator[tuple[CharterRule, Source]]:
@@ -88,6 +97,7 @@ def read_central(files: Iterable[TextFile]) -> Central:
         found.get(CALENDARS, NO_CALENDARS),
         rules,
         found.get(SHARING, NO_SHARING),
+        found.get(DUTIES, NO_DUTIES),
         tuple(kept),
     )
 

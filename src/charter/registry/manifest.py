@@ -28,6 +28,7 @@ from charter.registry.central import CALENDARS, DATA, NOTHING, Central, is_centr
 from charter.registry.charter import Charter, Model
 from charter.registry.crosscheck import CrossCheck
 from charter.registry.document import MAX_FILE_BYTES, Document, read_document, read_text
+from charter.registry.duty import DUTIES
 from charter.registry.estate import NO_ISSUERS, NO_TEAMS, Estate, Sourced, TextFile
 from charter.registry.fault import problems_in
 from charter.registry.issuer import Issuers
@@ -45,7 +46,7 @@ MAX_FILES = 20_000
 MAX_ESTATE_CHARACTERS = 256 * 1024 * 1024
 TEAMS = "teams.yaml"
 ISSUERS = "issuers.yaml"
-SINGLE = (CALENDARS, DATA, ISSUERS, SHARING, TEAMS)  # files of the estate that stand in no folder
+SINGLE = (CALENDARS, DATA, DUTIES, ISSUERS, SHARING, TEAMS)  # files of the estate that stand in no folder
 FOLDERS = {
     "principals": (".yaml", ".cedar"),
     "systems": (".yaml",),

@@ -52,6 +52,7 @@ def unknown_words(central: Central, teams: Teams, systems: Mapping[str, System])
         yield from _unknown_teams(calendars, f"{at}.for", freeze.scope, teams)
     for index, answer in enumerate(central.sharing.value.rules):
         yield from _unknown_teams(central.sharing, f"rules.{index}.for", answer.scope, teams)
+    yield from _unknown_parts(central, systems)
     classes = {name for system in systems.values() for name in system.classes} | central.data.value.classes.keys()
     for part in central.rules:
         for index, rule in enumerate(part.value.rules):
@@ -75,6 +76,20 @@ def unjudged(central: Central, systems: Mapping[str, Sourced[System]]) -> Iterat
             yield Problem.at(
                 part.source_of("data"), text, suggestion(name, known, few=True) or f"describe it in {DATA}"
             )
+
+
+def _unknown_parts(central: Central, systems: Mapping[str, System]) -> Iterator[Problem]:
+    """Yield a problem for each system or action of a duty that there is none of: it would keep nothing apart."""
+    for index, duty in enumerate(central.duties.value.duties):
+        for number, part in enumerate(duty.parts):
+            at = f"duties.{index}.parts.{number}"
+            known = systems.get(part.system)
+            if known is None:
+                text = f"there is no system `{part.system}`"
+                yield Problem.at(central.duties.source_of(f"{at}.system"), text, suggestion(part.system, systems))
+            else:
+                what = f"action of the system `{part.system}`"
+                yield from _unknown(central.duties, f"{at}.actions", part.actions, known.actions, what)
 
 
 def _unknown_teams(part: Sourced[Any], at: str, scope: Scope, teams: Teams) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from charter.registry.calendar import Calendars
 from charter.registry.charter import Charter
 from charter.registry.data_class import DataClasses
+from charter.registry.duty import DutyFile
 from charter.registry.fault import EXAMPLES
 from charter.registry.issuer import Issuers
 from charter.registry.pattern import CharterPattern
@@ -32,6 +33,7 @@ _FILES: dict[str, type[BaseModel]] = {
     "calendars.json": Calendars,
     "rules.json": RuleFile,
     "sharing.json": SharingFile,
+    "duties.json": DutyFile,
     "pattern.json": CharterPattern,
     "tests.json": TrialFile,
 }
@@ -143,6 +145,9 @@ _TOLD = {
     "only": "Words of which a charter may use no others.",
     "answers": "Items of catalogues that it answers: OWASP, NIST.",
     "holidays": "A country, or a part of one, whose public holidays are no working days: DE, DE-BE.",
+    "duties": "What must not come together in one hand, nor in the hands of principals that act as one.",
+    "parts": "What is kept apart: whoever may do all of it by itself breaks the duty.",
+    "tied": "What makes two principals act as one: the same owner, the same team, a delegation between them.",
     "freezes": "Times when calls of some effects are held.",
     "tiers": "Tiers of risk; charter show tells how a principal's came about.",
     "issuer": "Whose tokens prove it: a name in issuers.yaml; there, the address its tokens say in iss.",

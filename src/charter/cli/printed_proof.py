@@ -1,0 +1,72 @@
+"""Proofs as people read them: what a plan lets principals do, and what rules come to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from charter.cli.output import counted, say
+
+_TURNS = {"widens": "red", "not proven": "magenta", "narrows": "green", "same": "dim"}
+
+
+def print_effect(effect: dict[str, Any]) -> None:
+    """Print what a plan does to what one principal may do."""
+    conclusion, route = effect["conclusion"], effect["route"]
+    others = f" and {counted(len(effect['others']), 'other')} like it" if effect["others"] else ""
+    say(f"= {effect['principal']}{others}: {conclusion}", _TURNS.get(conclusion))
+    if effect["note"]:
+        say(f"    {effect['note']}", "dim")
+    for mark, style, changes in (("+", "red", effect["gains"]), ("-", "green", effect["losses"])):
+        for change in changes:
+            say(f"    {mark} {change['sentence']}", style)
+    for term in effect["terms"]:
+        say(f"    {term['turn']}: {term['text']}")
+    for gap in effect["not_proven"]:
+        say(f"    ? {gap}", "magenta")
+    say(f"    approval: {route['seat'] or 'nobody needs to'}, because {route['why']}", "dim")
+
+
+_FAULTS = {
+    "never open": "no call satisfies it",
+    "useless": "whatever satisfies it is forbidden",
+    "shadowed": "whatever it allows another rule allows too",
+}
+
+
+def print_proofs(found: dict[str, Any]) -> None:
+    """Print what the rules of an estate come to."""
+    for each in found["principals"]:
+        _print_principal(each)
+    for duty in found["duties"]:
+        say(f"! {duty['sentence']}", "red")
+        for call in duty["calls"]:
+            say(f"    {call['principal']}: {_call(call['call'])}")
+    for names in found["same_authority"]:
+        say(f"= {' and '.join(names)} may do exactly the same", "yellow")
+    for name in found["idle_guardrails"]:
+        say(f"  {name} stops nothing of what anybody is granted", "dim")
+    say("clean" if found["clean"] else "not clean", "green" if found["clean"] else "red")
+
+
+def _print_principal(each: dict[str, Any]) -> None:
+    actions = counted(each["actions"], "action")
+    if each["inside"] and not each["faults"]:
+        say(f"{each['principal']}: {actions}, all of it within every guardrail", "green")
+        return
+    say(f"{each['principal']}: {actions}", "yellow")
+    for stop in each["stops"]:
+        lifted = f"; a yes of {' or '.join(stop['lifted_by'])} lets it by" if stop["lifted_by"] else ""
+        say(f"    {stop['guardrail']} stops a part of {stop['rule']}: {_call(stop['call'])}{lifted}")
+    for fault in each["faults"]:
+        by = f" ({', '.join(fault['by'])})" if fault["by"] else ""
+        place = f" at {fault['source']}" if fault["source"] else ""
+        say(f"    {fault['rule']}{place} is {fault['fault']}: {_FAULTS[fault['fault']]}{by}", "red")
+    for gap in each["not_proven"]:
+        say(f"    ? {gap}", "magenta")
+
+
+def _call(call: dict[str, Any]) -> str:
+    told = ", ".join(f"{name} {given}" for name, given in call["arguments"].items())
+    yes = f", with the yes of {' and '.join(call['approvals'])}" if call.get("approvals") else ""
+    chain = f", on behalf of {call['chain']['initiator']}" if "chain" in call else ""
+    return f"`{call['action']}` on `{call['system']}`, {call['object']} ({told}) at {call['at'][:16]} UTC{chain}{yes}"

@@ -1,0 +1,225 @@
+"""What one principal's rules come to, over all calls: what guardrails stop of them, and which of them say nothing.
+
+    stopped     a grant allows a call that a guardrail forbids: the guardrail wins, and the grant says more than it
+    gives never open  no call satisfies the rule: its conditions contradict each other useless     whatever satisfies
+    the rule is forbidden shadowed    whatever the rule allows another rule allows too, as often
+
+INVARIANT: a rule is called never open, useless or shadowed only where that is proven for each action that it names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from charter.policy.central import DATA
+from charter.policy.expression import NotModelledError
+from charter.policy.guardrail import UNREADABLE
+from charter.policy.slice import Slice
+from charter.proof.authority import Lane, Reach, reach_of
+from charter.proof.effect import Gap, Side
+from charter.proof.limits import are_as_wide
+from charter.proof.search import Means, Shown, Unproven, find_call, is_nowhere
+from charter.proof.term import Term, every, negated, some, truth
+
+
+class Fault(StrEnum):
+    """What is wrong with a rule."""
+
+    NEVER_OPEN = "never open"
+    USELESS = "useless"
+    SHADOWED = "shadowed"
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A part of a rule that a guardrail stops, with one call of it."""
+
+    rule: str
+    guardrail: str
+    action: tuple[str, str]
+    call: Mapping[str, Any]
+    lifted_by: tuple[str, ...]  # whose yes lets it by; nobody's: it is never let by
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the stop as plain JSON."""
+        return {
+            "rule": self.rule,
+            "guardrail": self.guardrail,
+            "action": "/".join(self.action),
+            "call": dict(self.call),
+            "lifted_by": list(self.lifted_by),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFault:
+    """A rule that says nothing."""
+
+    rule: str
+    fault: Fault
+    by: tuple[str, ...]  # the rules that shadow it, or stop all of it
+    source: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fault as plain JSON."""
+        return {"rule": self.rule, "fault": self.fault.value, "by": list(self.by), "source": self.source}
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What one principal's rules come to."""
+
+    principal: str
+    stops: tuple[Stop, ...] = ()
+    faults: tuple[RuleFault, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    actions: int = 0
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether nothing that it is granted is stopped by a guardrail, and all of that is proven."""
+        return not self.stops and not self.gaps
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the inspection as plain JSON."""
+        return {
+            "principal": self.principal,
+            "inside": self.is_inside,
+            "stops": [each.to_json() for each in self.stops],
+            "faults": [each.to_json() for each in self.faults],
+            "not_proven": [each.sentence for each in self.gaps],
+            "actions": self.actions,
+        }
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What is known of one rule so far, action by action."""
+
+    opens: bool = False
+    serves: bool = False
+    adds: bool = False
+    unknown: bool = False
+    shadows: set[str] = field(default_factory=set)
+    stopped_by: set[str] = field(default_factory=set)
+
+
+def inspect(side: Side, means: Means) -> Inspection:
+    """Return what the rules of a principal come to."""
+    bound = side.bound
+    if bound is None:
+        return Inspection("")
+    stops: list[Stop] = []
+    gaps: list[Gap] = []
+    seen: dict[str, _Seen] = {}
+    for action in sorted(side.actions):
+        try:
+            reach = reach_of(bound, side.systems, action, means.engine)
+        except NotModelledError as err:
+            gaps.append(Gap(action, str(err)))
+            for rule in _naming(bound, action):
+                seen.setdefault(rule, _Seen()).unknown = True
+            continue
+        inside = _Inside(bound, action, reach, means)
+        stops += inside.stops(gaps)
+        inside.look(seen)
+    return Inspection(bound.principal, tuple(stops), tuple(_faults(bound, seen)), tuple(gaps), len(side.actions))
+
+
+def _naming(bound: Slice, action: tuple[str, str]) -> list[str]:
+    found = [each.id for each in bound.covering(*action)]
+    return found + [each.id for each in bound.permitting(*action)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """One action of one principal."""
+
+    bound: Slice
+    action: tuple[str, str]
+    reach: Reach
+    means: Means
+
+    def _find(self, claim: Term) -> Shown | Unproven | None:
+        return find_call(every((claim, negated(truth("restrained")))), (self.reach,), self.means)
+
+    def _is_nowhere(self, claim: Term) -> bool:
+        return is_nowhere(every((claim, negated(truth("restrained")))), (self.reach,), self.means)
+
+    def stops(self, gaps: list[Gap]) -> Iterator[Stop]:
+        """Yield what guardrails stop of the rules, one call for each rule and guardrail."""
+        guardrails = {name: term for name, term in self.reach.forbids.items() if self.bound.guardrail(name)}
+        together = every((self.reach.granted, some(guardrails.values())))
+        if not guardrails or self._is_nowhere(together):
+            return
+        for lane in self.reach.lanes:
+            for name, term in guardrails.items():
+                found = self._find(every((lane.open, term)))
+                if isinstance(found, Shown):
+                    yield self._stop(lane, name, found)
+                elif found is not None:
+                    gaps.append(Gap(self.action, f"whether `{name}` stops `{lane.rule}`: {found.why}"))
+
+    def _stop(self, lane: Lane, name: str, found: Shown) -> Stop:
+        lifting = tuple(sorted(self.bound.roles_lifting(name)))
+        return Stop(lane.rule, name.removesuffix(UNREADABLE), self.action, found.example.to_json(), lifting)
+
+    def look(self, seen: dict[str, _Seen]) -> None:
+        """Note of each rule that names the action whether it surely does nothing for it."""
+        lanes = {lane.rule: lane for lane in self.reach.lanes}
+        for rule in _naming(self.bound, self.action):
+            known = seen.setdefault(rule, _Seen())
+            if rule in lanes:
+                self._look(lanes[rule], known)
+
+    def _look(self, lane: Lane, known: _Seen) -> None:
+        serving = every((lane.open, negated(self.reach.stopped)))
+        if not known.serves and not self._is_nowhere(serving):
+            known.serves = known.opens = True
+        elif not known.serves:
+            known.opens = known.opens or not self._is_nowhere(lane.open)
+            known.stopped_by |= set(self.reach.forbids)
+        others = self._others(lane)
+        if not known.adds:
+            known.adds = not self._is_nowhere(every((serving, negated(some(each.open for each in others)))))
+            known.shadows |= {each.rule for each in others}
+
+    def _others(self, lane: Lane) -> list[Lane]:
+        """Return the other lanes whose limits are as wide; of two that are alike, the first shadows the second."""
+        order = [each.rule for each in self.reach.lanes]
+        return [
+            each
+            for each in self.reach.lanes
+            if each.rule != lane.rule
+            and are_as_wide(each.limits, lane.limits)
+            and not (each.open is lane.open and order.index(each.rule) > order.index(lane.rule))
+        ]
+
+
+def _faults(bound: Slice, seen: Mapping[str, _Seen]) -> Iterator[RuleFault]:
+    for rule, known in seen.items():
+        if known.unknown:
+            continue
+        grant = bound.grant(rule) or bound.permits.get(rule)
+        source = str(grant.source) if grant is not None and grant.source else None
+        if not known.opens:
+            yield RuleFault(rule, Fault.NEVER_OPEN, (), source)
+        elif not known.serves:
+            yield RuleFault(rule, Fault.USELESS, tuple(sorted(known.stopped_by)), source)
+        elif not known.adds:
+            yield RuleFault(rule, Fault.SHADOWED, tuple(sorted(known.shadows)), source)
+
+
+def idle_guardrails(sides: Sequence[Side], inspections: Sequence[Inspection]) -> tuple[str, ...]:
+    """Return the guardrails that stop nothing of what anybody is granted: kept for the day when somebody asks."""
+    named = {name for side in sides if side.bound for name in side.bound.guardrails}
+    stopping = {each.guardrail for one in inspections for each in one.stops}
+    unknown = any(one.gaps for one in inspections)
+    idle = () if unknown else sorted(named - stopping)
+    return tuple(name for name in idle if not name.startswith(DATA))  # few estates have a call that would show those
+
+
+__all__ = ["Fault", "Inspection", "RuleFault", "Stop", "idle_guardrails", "inspect"]
