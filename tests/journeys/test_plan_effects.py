@@ -80,3 +80,60 @@ def test_a_looser_guardrail_is_told_for_those_it_held_back(running: Terminal) ->
 
 def test_a_plan_of_nothing_has_no_effects(running: Terminal) -> None:
     assert running.ask("plan")["effects"] == []
+
+
+CHANGES = "changes: {reviewed: required, central: security-lead}\n"
+
+
+def with_review(terminal: Terminal) -> None:
+    """Have teams.yaml ask for people's yes from now on."""
+    file = terminal.folder / "teams.yaml"
+    file.write_text(file.read_text(encoding="utf-8") + CHANGES, encoding="utf-8")
+    terminal.charter("apply", "--yes", "--reason", "changes are reviewed")
+
+
+def test_what_widens_is_applied_only_after_the_named_role_said_yes_to_exactly_that(running: Terminal) -> None:
+    with_review(running)
+    edit(running, AGENT, "max: 200 EUR", "max: 300 EUR")
+    planned = running.ask("plan")["review"]
+    assert planned["required"]
+    assert [(each["seat"], each["given"]) for each in planned["needs"]] == [("role:payments-risk", [])]
+
+    refused = running.charter("apply", "--yes", expect=3).err
+    assert "`role:payments-risk` for refund-agent" in refused
+    running.refused("plan", "--approve", "--as", "maria@example.com", expect=3)  # who owns it
+    said = running.ask("plan", "--approve", "--as", "alex@example.com", "--reason", "agreed with finance")["approved"]
+    assert said["seats"] == ["role:payments-risk"]
+    assert "alex@example.com said yes" in running.say("plan")
+    edit(running, AGENT, "max: 300 EUR", "max: 400 EUR")
+    running.charter("apply", "--yes", expect=3)  # another plan
+    edit(running, AGENT, "max: 400 EUR", "max: 300 EUR")
+    running.charter("apply", "--yes", "--reason", "larger refunds")
+
+    (entry,) = running.ask("evidence", "query", "--kind", "plan.approved")["entries"]
+    assert (entry["actor"], entry["body"]["seat"]) == ("alex@example.com", "role:payments-risk")
+    assert "amount 201" in entry["body"]["examples"][0]
+    last = running.ask("evidence", "query", "--principal", "refund-agent", "--kind", "charter.applied")["entries"][-1]
+    assert last["body"]["review"]["approved_by"] == ["alex@example.com"]
+    assert last["body"]["review"]["conclusion"] == "widens"
+
+
+def test_what_only_narrows_is_applied_without_anybody(running: Terminal) -> None:
+    with_review(running)
+    edit(running, AGENT, "max: 200 EUR", "max: 150 EUR")
+    assert running.ask("plan")["review"]["needs"] == []
+    running.charter("apply", "--yes", "--reason", "smaller refunds")
+
+
+def test_nobody_makes_themselves_an_approver_or_turns_the_review_off(running: Terminal) -> None:
+    with_review(running)
+    edit(running, "teams.yaml", CHANGES, "")
+    edit(
+        running, "teams.yaml", "payments-risk: [alex@example.com]", "payments-risk: [alex@example.com, jo@example.com]"
+    )
+    edit(running, AGENT, "max: 200 EUR", "max: 300 EUR")
+    seats = [each["seat"] for each in running.ask("plan")["review"]["needs"]]
+    assert seats == ["role:payments-risk", "role:security-lead"]
+    running.refused("plan", "--approve", "--as", "jo@example.com", expect=3)
+    running.charter("plan", "--approve", "--as", "alex@example.com")
+    assert "role:security-lead" in running.charter("apply", "--yes", expect=3).err

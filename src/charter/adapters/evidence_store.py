@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,6 +104,13 @@ class SqlLog:
             Stored(node, index, time, kind, principal, octets(data))
             for node, index, time, kind, principal, data in self.connection.execute(query)
         ]
+
+
+def entries_of(connection: sa.Connection, kind: str, since: str) -> Iterator[dict[str, Any]]:
+    """Yield the entries of one rare kind since a time, of all nodes, as JSON."""
+    query = sa.select(_entry.data).where(_entry.kind == kind, t.RARE_KIND, _entry.time >= since)
+    for (data,) in connection.execute(query.order_by(_entry.time)):
+        yield json.loads(octets(data))
 
 
 def octets(value: bytes | str) -> bytes:

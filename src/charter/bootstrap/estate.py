@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 
 from charter.adapters.cedar import CedarEngine
-from charter.bootstrap import composition, proofs
+from charter.bootstrap import composition, plan_review, proofs
 from charter.core.clock import Clock, SystemClock
 from charter.core.errors import AbsentError, ConflictError, ErrorCode
 from charter.identity.weakness import reconcile
@@ -26,6 +27,7 @@ from charter.registry.problem import EstateError, suggestion
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
     from charter.bootstrap.transaction import HouseTransaction
+    from charter.proof.consequence import Consequence
 
 
 def check_folder(root: Path, clock: Clock | None = None) -> Estate:
@@ -105,7 +107,23 @@ def plan(house: House, files: Mapping[str, str]) -> dict[str, Any]:
     estate = check_files(files, house.clock)
     current = house.database.read(lambda tx: tx.registry.registered(estate))
     found = planning.plan(estate, current)
-    return found.to_json() | {"effects": proofs.told(proofs.consequences_of(found, estate, current, house.clock))}
+    effects = proofs.consequences_of(found, estate, current, house.clock)
+    review = plan_review.told(house, found, effects)
+    return found.to_json() | {"effects": proofs.told(effects), "review": review}
+
+
+async def approve(
+    house: House, files: Mapping[str, str], *, plan_digest: str, person: str, reason: str
+) -> dict[str, Any]:
+    """Record a person's yes to the plan with this digest.
+
+    Raises:
+        EstateError: the files are not valid.
+        ConflictError: the plan is another one by now.
+        DeniedError: the person has no say in it.
+    """
+    estate = check_files(files, house.clock)
+    return await plan_review.approve(house, estate, plan_digest=plan_digest, person=person, reason=reason)
 
 
 async def apply(
@@ -116,17 +134,24 @@ async def apply(
     Raises:
         EstateError: the files are not valid.
         ConflictError: what is registered, or the plan, is not what was looked at.
+        DeniedError: teams.yaml in force asks for somebody's yes, and it is missing.
     """
     estate = check_files(files, house.clock)
-    found = house.database.read(lambda tx: planning.plan(estate, tx.registry.registered(estate)))
+    current = house.database.read(lambda tx: tx.registry.registered(estate))
+    found = planning.plan(estate, current)
     if plan_digest is not None and found.digest != plan_digest:
         raise ConflictError(
             ErrorCode.STALE, "what is registered changed since this was planned", help="look at a new plan"
         )
 
     names = [change.name for change in found.changes if change.what is planning.What.PRINCIPAL]
+    effects: tuple[Consequence, ...] = ()
+    if plan_review.is_required(house):
+        effects = await asyncio.to_thread(proofs.consequences_of, found, estate, current, house.clock)
+    owners = plan_review.owners(estate, current)
 
     def work(tx: HouseTransaction) -> dict[str, Any]:
+        plan_review.check(tx, found, effects, owners, actor, house.clock.now())
         applied = apply_plan(
             found,
             estate,
@@ -136,6 +161,7 @@ async def apply(
             trust_domain=house.settings.trust_domain,
             actor=actor,
             reason=reason,
+            reviews=plan_review.reviews(tx, found, effects, house.clock.now()),
         )
         changed = tx.registry.principals_named(names)
         reconcile(tx, changed.values(), entropy=house.entropy, actor=actor)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,11 @@ from charter.proof.inspection import Inspection, idle_guardrails, inspect
 from charter.proof.prover import Prover
 from charter.proof.search import Means, plain_noon
 from charter.proof.surroundings import planned, registered
+from charter.registry.change_terms import ChangeTerms
 from charter.registry.problem import suggestion
+from charter.registry.record import PartKind
+from charter.registry.risk import Tier
+from charter.registry.system import Teams
 
 if TYPE_CHECKING:
     from charter.registry.estate import Estate
@@ -36,17 +42,45 @@ def means_of(clock: Clock) -> Means:
 
 
 def consequences_of(plan: Plan, estate: Estate, current: RegisteredEstate, clock: Clock) -> tuple[Consequence, ...]:
-    """Return what `plan`, made from `estate` and what is registered, does to what principals may do."""
+    """Return what `plan`, made from `estate` and what is registered, does to what principals may do.
+
+    Plans are looked at, approved and applied one after the other: the last few are remembered, for the day.
+    """
+    key = f"{plan.digest} {clock.now().date()}"
+    with _LOCK:
+        known = _LAST.get(key)
+    if known is None:
+        known = _found(plan, estate, current, clock)
+        with _LOCK:
+            _LAST[key] = known
+            while len(_LAST) > _REMEMBERED:
+                _LAST.popitem(last=False)
+    return known
+
+
+_REMEMBERED = 8  # plans
+_LAST: OrderedDict[str, tuple[Consequence, ...]] = OrderedDict()
+_LOCK = threading.Lock()
+
+
+def _found(plan: Plan, estate: Estate, current: RegisteredEstate, clock: Clock) -> tuple[Consequence, ...]:
     if not plan.changes:
         return ()
+    terms = _terms_in_force(current)
     means = means_of(clock)
     after = planned(estate, means.engine)
     try:
         before = registered(current, means.engine)
     except (CharterError, ValueError):
         before = None
-    review = Review(means, Deadline.after(clock, PLAN_SECONDS))
+    team_up_to = Tier(terms.team_up_to) if terms else Tier.LOW
+    review = Review(means, Deadline.after(clock, PLAN_SECONDS), team_up_to)
     return consequences(plan, estate, current, Times(before, after), review)
+
+
+def _terms_in_force(current: RegisteredEstate) -> ChangeTerms | None:
+    teams = next((each for each in current.parts.values() if each.kind is PartKind.TEAMS and each.is_intact), None)
+    return Teams.model_validate_json(teams.body).changes if teams else None
 
 
 def told(found: tuple[Consequence, ...]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import typer
 from charter.cli.context import Context, Json, context_of
 from charter.cli.estate_files import put_new
 from charter.cli.output import NO, counted, print_json, say, table
-from charter.cli.printed_proof import print_effect, print_proofs
+from charter.cli.printed_proof import print_effect, print_needs, print_proofs
 from charter.core.errors import ErrorCode, MalformedError
 
 Force = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -136,6 +136,9 @@ def test(context: typer.Context, as_json: Json = False) -> None:
 def plan(
     context: typer.Context,
     check: Annotated[bool, typer.Option("--check", help="Exit 1 if anything would change.")] = False,
+    approve: Annotated[bool, typer.Option("--approve", help="Say yes to what it widens, as far as you may.")] = False,
+    person: Annotated[str | None, typer.Option("--as", help="Who says yes.", show_default="the operator")] = None,
+    reason: Annotated[str, typer.Option("--reason", "-r", help="Why; it stands in the evidence.")] = "",
     as_json: Json = False,
 ) -> None:
     """Show what apply would change, what principals may do then that they could not, and who must approve it.
@@ -145,14 +148,20 @@ def plan(
 
     Example: charter plan --check
 
-    With --json: estate, base, changes, unchanged, counts, digest, effects.
+    With --json: estate, base, changes, unchanged, counts, digest, effects, review.
     """
     here = context_of(context)
-    answer = here.control.post("/v1/plan", {"files": _files(here)})
+    files = _files(here)
+    answer = here.control.post("/v1/plan", {"files": files})
+    if approve:
+        body = {"files": files, "plan": answer["digest"], "person": person or here.operator, "reason": reason}
+        answer |= {"approved": here.control.post("/v1/plan/approve", body)}
     if as_json:
         print_json(answer)
     else:
         print_plan(answer)
+    if approve and not as_json:
+        say(f"{answer['approved']['person']} said yes as {', '.join(answer['approved']['seats'])}", "green")
     if check and answer["changes"]:
         raise typer.Exit(NO)
 
@@ -256,6 +265,8 @@ def print_plan(answer: dict[str, Any]) -> None:
             say(f"    {line}", "dim")
     for effect in answer.get("effects", ()):
         print_effect(effect)
+    if answer.get("review", {}).get("required"):
+        print_needs(answer["review"]["needs"])
     counts = answer["counts"]
     table([*counts], [[*counts.values()]])
 

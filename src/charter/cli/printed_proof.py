@@ -26,6 +26,16 @@ def print_effect(effect: dict[str, Any]) -> None:
     say(f"    approval: {route['seat'] or 'nobody needs to'}, because {route['why']}", "dim")
 
 
+def print_needs(needs: list[dict[str, Any]]) -> None:
+    """Print whose yes a plan needs before it is applied, and whose it has."""
+    for need in needs:
+        given = f"{', '.join(need['given'])} said yes" if need["given"] else "nobody said yes yet"
+        say(
+            f"needs a yes of {need['seat']} for {', '.join(need['for'][:8])}: {given}",
+            "green" if need["given"] else "red",
+        )
+
+
 _FAULTS = {
     "never open": "no call satisfies it",
     "useless": "whatever satisfies it is forbidden",

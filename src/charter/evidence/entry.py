@@ -45,6 +45,7 @@ class EntryKind(StrEnum):
     ISSUERS_APPLIED = "issuers.applied"
     RULES_APPLIED = "rules.applied"
     PATTERN_APPLIED = "pattern.applied"
+    PLAN_APPROVED = "plan.approved"  # a person looked at what a plan widens, and said yes to exactly that plan
     STANDING_CHANGED = "standing.changed"
     COMPOSITION_PINNED = "composition.pinned"  # what a principal is made of counts as accepted with its charter
     COMPOSITION_CHANGED = "composition.changed"  # something of it is not what was accepted

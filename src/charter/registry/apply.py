@@ -140,8 +140,11 @@ def apply(  # noqa: PLR0913 - each is decided by the caller, and named there
     trust_domain: str,
     actor: str,
     reason: str,
+    reviews: Mapping[str, dict[str, Any]] | None = None,
 ) -> Applied:
     """Carry out `plan`, which was made from `estate`; return what was done.
+
+    `reviews`: by principal, what evidence says of who looked at its change.
 
     Raises:
         ConflictError: the files or what is registered moved since the plan was made; nothing is applied.
@@ -152,7 +155,7 @@ def apply(  # noqa: PLR0913 - each is decided by the caller, and named there
         raise ConflictError(
             ErrorCode.STALE, "what is registered changed since this was planned", help="look at a new plan"
         )
-    applying = _Applying(plan, estate, tx, signer, entropy, trust_domain, actor, reason)
+    applying = _Applying(plan, estate, tx, signer, entropy, trust_domain, actor, reason, reviews or {})
     applying.run()
     return Applied(plan.digest, tuple(applying.done))
 
@@ -180,6 +183,7 @@ class _Applying:
     trust_domain: str
     actor: str
     reason: str
+    reviews: Mapping[str, dict[str, Any]]
     done: list[tuple[Change, int]] = field(default_factory=list)
     added: list[Principal] = field(default_factory=list)
     changed: list[Principal] = field(default_factory=list)
@@ -301,6 +305,8 @@ class _Applying:
         if principal is not None and change.change is ChangeKind.WITHDRAW:
             kind = EntryKind.CHARTER_WITHDRAWN
         body = told(change, version, principal) | {"plan": self.plan.digest, "reason": self.reason}
+        if change.what is What.PRINCIPAL and change.name in self.reviews:
+            body["review"] = self.reviews[change.name]
         self.tx.record(Draft(kind, self.actor, principal.id if principal else None, body))
         subject = principal.id if principal else change.name
         self.tx.changed(fed, subject, actor=self.actor, reason=self.reason)

@@ -92,6 +92,8 @@ class CrossCheck:
         if TEAMS not in self.broken and not self.teams.value.roles.get(OWNER_ROLE):
             text = f"nobody holds the role `{OWNER_ROLE}`, who answers for the calls of restrained principals"
             self._warn(self.teams.source_of("roles"), text, f"name a person: `{OWNER_ROLE}: [sam@example.com]`")
+        if self.teams.value.changes is not None:
+            self._check_role(self.teams, "changes.central", self.teams.value.changes.central)
         for role, people in self.teams.value.roles.items():
             for index, person in enumerate(people):
                 self._check_person(person, self.teams.source_of(f"roles.{role}.{index}"))

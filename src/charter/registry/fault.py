@@ -86,6 +86,7 @@ _CALLED = {
     "Calendars": "calendars.yaml",
     "Freeze": "a freeze",
     "DutyFile": "duties.yaml",
+    "ChangeTerms": "the terms of changes",
     "Duty": "a duty",
     "DutyPart": "a part of a duty",
     "RuleFile": "a file of rules",

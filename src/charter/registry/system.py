@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StrictBool, StrictInt, StringConstraints, model_validator
 
 from charter.core.canonical import digest_of
+from charter.registry.change_terms import ChangeTerms
 from charter.registry.charter import (
     EVERY_ACTION,
     ActionName,
@@ -408,7 +409,7 @@ class Teams(Model):
 
     `entitlements` say what people of a team, of a role or of a group of the directory (`group:NAME`) may do themselves.
     Once there are any, an agent that acts for a person may do no more than that person may, whatever its own charter
-    grants.
+    grants. `changes` say whether what widens authority is applied only after the right person's yes.
     """
 
     charter: Literal["v1"]
@@ -416,6 +417,7 @@ class Teams(Model):
     roles: dict[Name, tuple[Email, ...]] = Field(default_factory=dict)
     access: AccessGroups | None = None
     entitlements: dict[Text, Annotated[tuple[Grant, ...], Field(max_length=200)]] | None = None
+    changes: ChangeTerms | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the file as plain JSON."""

@@ -57,6 +57,14 @@ class Apply(Files):
     actor: Person
 
 
+class ApprovePlan(Files):
+    """A person's yes to the plan of these files that has this digest."""
+
+    plan: str
+    person: Person
+    reason: ReasonIfAny = ""
+
+
 class MoveTo(Command):
     """Change a principal's standing."""
 
@@ -248,6 +256,14 @@ estate = APIRouter()
 async def plan(request: Request, body: Files) -> dict[str, Any]:
     """What apply would change, and what that does to what principals may do."""
     return await asyncio.to_thread(estates.plan, house_of(request), body.files)
+
+
+@estate.post("/plan/approve")
+async def approve_plan(request: Request, body: ApprovePlan) -> dict[str, Any]:
+    """Say yes to a plan, having looked at what it widens."""
+    return await estates.approve(
+        house_of(request), body.files, plan_digest=body.plan, person=body.person, reason=body.reason
+    )
 
 
 @estate.post("/apply")
