@@ -16,9 +16,19 @@ from charter.core.errors import CharterError
 from charter.policy.decide import decide
 from charter.policy.expression import NotModelledError
 from charter.policy.verdict import Allow
+from charter.policy.vocabulary import (
+    CALL_ATTRIBUTES,
+    CHAIN_ATTRIBUTES,
+    FORMS,
+    LOCAL_ATTRIBUTES,
+    OBJECT_ATTRIBUTES,
+    PRINCIPAL_ATTRIBUTES,
+    QUANTITY_ATTRIBUTES,
+)
 from charter.proof.authority import Reach, reach_of
 from charter.proof.cedar import Reader, rule_of
-from charter.proof.symbol import Kind, Scalar, Symbol
+from charter.proof.setting import setting_of
+from charter.proof.symbol import Fields, Kind, Scalar, Symbol, Thing
 from charter.proof.term import FALSE, TRUE, Term, equal, evaluate, plus, times, value
 from charter.proof.witness import values_of
 from policies import ENGINE, a_request
@@ -209,3 +219,26 @@ def test_a_charter_that_grants_nothing_of_an_action_allows_nothing() -> None:
     slice_ = bound_slice(a_charter(grants=[]))
     assert reach_of(slice_, {"payments": a_system()}, ("payments", "charge.read"), ENGINE).allowed is FALSE
     assert reach_of(None, {"payments": a_system()}, ("payments", "charge.read"), ENGINE).allowed is FALSE
+
+
+def test_a_setting_tells_of_everything_that_the_schema_declares() -> None:
+    slice_ = bound_slice(a_charter())
+    setting = setting_of(slice_, a_system(), "refund.create")
+    principal, resource, context = (setting.variables[name] for name in ("principal", "resource", "context"))
+    assert isinstance(principal, Thing)
+    assert isinstance(resource, Thing)
+    assert isinstance(context, Fields)
+    members = [each.attributes.members.keys() for each in (principal, resource) if each.attributes]
+    assert members == [set(PRINCIPAL_ATTRIBUTES), set(OBJECT_ATTRIBUTES)]
+    assert context.members.keys() == set(CALL_ATTRIBUTES)
+    assert fields_of(context, "chain").members.keys() == set(CHAIN_ATTRIBUTES)
+    assert fields_of(fields_of(context, "local"), "Europe/Berlin").members.keys() == set(LOCAL_ATTRIBUTES)
+    amount = fields_of(fields_of(context, "arguments"), "amount")
+    assert amount.members.keys() == set(FORMS)
+    assert fields_of(amount, "quantity").members.keys() == set(QUANTITY_ATTRIBUTES)
+
+
+def fields_of(record: Fields, name: str) -> Fields:
+    found = record.members[name][1]
+    assert isinstance(found, Fields)
+    return found
