@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from access_stage import POINT, Access, an_access, question
+from charter.gateway.access_profiles import Profile
 from fuzz_stage import fuzzed, words_of
 from hostile import BROKEN_JSON, JSON, TEXT, spelt
 
-PATHS = ("evaluation", "evaluations", "search/subject", "search/resource", "search/action")
+PATHS = ("evaluation", "evaluations", "search/subject", "search/resource", "search/action", "requests")
 WORDS = words_of("gateway/evaluation.py", "gateway/vouching.py", "gateway/decisions.py", "server/access*.py")
 LEAKS = ("Traceback", 'File "', "site-packages", "Error(", "set_int_max", "sqlalchemy", "msgspec", "pydantic")
 NAMES = st.sampled_from(["alice", "bob", "user", "principal", "record", "records", "record-1", "read", "write"]) | TEXT
@@ -33,18 +34,27 @@ PAGE = st.fixed_dictionaries({}, optional={"token": TEXT | JSON, "limit": JSON})
 OPTIONS = st.fixed_dictionaries(
     {}, optional={"evaluations_semantic": st.sampled_from(["execute_all", "deny_on_first_deny", ""]) | JSON}
 )
+DENIAL = st.fixed_dictionaries({}, optional={"binding_token": TEXT, "expires_at": TEXT | JSON})
 BODY = st.builds(
     lambda asked, more: asked | more,
     QUESTION,
     st.fixed_dictionaries(
-        {}, optional={"evaluations": st.lists(QUESTION | JSON, max_size=4) | JSON, "page": PAGE, "options": OPTIONS}
+        {},
+        optional={
+            "denial": DENIAL | JSON,
+            "items": st.lists(JSON, max_size=3),
+            "client": JSON,
+            "evaluations": st.lists(QUESTION | JSON, max_size=4) | JSON,
+            "page": PAGE,
+            "options": OPTIONS,
+        },
     ),
 )
 
 
 @pytest.fixture(scope="module")
 def access(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Access]:
-    with an_access(tmp_path_factory.mktemp("access")) as found:
+    with an_access(tmp_path_factory.mktemp("access"), authzen_profiles=tuple(Profile)) as found:
         found.token(POINT)
         yield found
 
@@ -55,7 +65,7 @@ def check(access: Access, answer: Any) -> None:
         assert sign not in answer.text, answer.text[:2000]
     if answer.status_code != 200:
         assert answer.text
-        assert answer.headers["content-type"].startswith("text/plain")
+        assert answer.headers["content-type"].startswith(("text/plain", "application/problem+json"))
 
 
 def test_the_words_are_those_of_the_code() -> None:

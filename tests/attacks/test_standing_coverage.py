@@ -19,8 +19,10 @@ from typing import Any
 import pytest
 
 from charter.bootstrap.desk import HouseDesk
+from charter.bootstrap.house import House
 from charter.console.pages import console_app
 from charter.evidence.entry import EntryKind
+from charter.gateway.access_profiles import Profile
 from charter.identity import authority as question
 from charter.identity.issuance import DECISION_PATH
 from charter.registry.standing import Refusal
@@ -43,6 +45,7 @@ NO_LEASE = "test_leases.py::test_a_killed_agent_gets_no_lease_and_renews_none"
 WORKLOAD = "../contracts/test_workload_api.py::test_a_withdrawn_principals_streams_end_at_once_and_it_gets_nothing_more"
 DECISIONS = "test_access.py::test_nothing_is_allowed_once_a_subject_lost_what_it_stands_on"
 POINTS = "test_access.py::test_a_point_whose_authority_was_withdrawn_is_not_answered"
+REQUESTS = "../contracts/test_access_requests.py::test_approval_does_not_override_what_else_must_hold"
 NO_SECRET = "test_oauth_secrets.py::test_no_secret_is_made_for_a_principal_that_can_do_better"
 
 # What walks each way in: paths of ways_in.py, or tests by their file and name.
@@ -70,6 +73,7 @@ WALKED: dict[str, tuple[str, ...]] = {
     "access search/subject": (DECISIONS, POINTS),
     "access search/resource": (DECISIONS, POINTS),
     "access search/action": (DECISIONS, POINTS),
+    "access requests": (REQUESTS,),
     "evidence question.searched": (DECISIONS, POINTS),
     "asks gateway/pipeline.py answer": (DECISIONS,),
     "mcp tools/call": ("gateway door", "decision", "approval spent"),
@@ -174,7 +178,7 @@ def there_is(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         oauth = OAuthApp.of(world.house)
         found = {f"oauth {method} {endpoint.path}" for endpoint in oauth.endpoints for method in endpoint.methods}
         found |= {f"grant {name}" for name in oauth.flows.grant_types}
-        decision_paths = AccessApp.of(world.house, GatewayApp.of(world.house)).paths
+        decision_paths = every_decision_path(world.house)
         console: Any = console_app(HouseDesk(world.house), world.signin).app
         found |= set(changes("console", console.openapi()))
     found |= set(changes("control", control_app(None).openapi()))  # type: ignore[arg-type]  # asked for its routes alone
@@ -185,6 +189,16 @@ def there_is(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     found |= {f"evidence {kind.value}" for kind in EntryKind}
     found |= {f"asks {place}" for place in askers()}
     return found
+
+
+def every_decision_path(house: House) -> tuple[str, ...]:
+    """Return the paths of the decision API with all profiles on."""
+    told = house.settings
+    house.settings = told.model_copy(update={"authzen_profiles": tuple(Profile)})
+    try:
+        return AccessApp.of(house, GatewayApp.of(house)).paths
+    finally:
+        house.settings = told
 
 
 def changes(what: str, document: dict[str, Any]) -> Iterator[str]:

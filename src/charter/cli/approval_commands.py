@@ -109,8 +109,11 @@ def _card(a: dict[str, Any]) -> None:
         ["call", f"{call['system']} / {call['tool']} ({call['action']}, {call['effect']})"],
         ["object", call["object"]],
         *([f"  {name}", value] for name, value in call["arguments"].items()),
+        *([f"  it says: {name}", value] for name, value in call.get("said", {}).items()),
         ["why it waits", "; ".join(call["why"])],
         ["who may approve", ", ".join(a["roles"])],
         ["said yes", ", ".join(f"{who} as {role}" for role, who in a["given"].items()) or "nobody yet"],
     ]
+    if "point" in call:
+        rows.insert(1, ["asked by", f"the enforcement point {call['point']}"])
     table(["", ""], rows)

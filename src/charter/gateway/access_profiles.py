@@ -11,7 +11,9 @@ from enum import StrEnum
 class Profile(StrEnum):
     """The drafts there are, of August 2026 (github.com/openid/authzen at e287920)."""
 
+    ACCESS_REQUEST = "access-request:1"  # AuthZEN Access Request and Approval Profile, Draft 1
     OBLIGATIONS = "obligations:1"  # AuthZEN Profile for Obligations, Draft 1
 
 
 OBLIGATION_TYPES = ("step-up", "notification", "session_termination", "custom")
+ACCESS_REQUEST_CAPABILITY = "urn:openid:authzen:capability:access-request"

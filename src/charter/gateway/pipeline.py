@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -34,7 +34,7 @@ from charter.gateway.obligations import held_to_obligations
 from charter.gateway.permit import Permit, PermitLedger
 from charter.gateway.pins import ToolDefinition, UpstreamError
 from charter.gateway.reserve import give_back
-from charter.gateway.settle import GatewayWork, Recorded, Ticket, record_denial, settle_and_record
+from charter.gateway.settle import GatewayWork, Recorded, Ticket, ask_people, record_denial, settle_and_record
 from charter.gateway.streams import OpenStream, OpenStreams
 from charter.identity.authority import refusal
 from charter.identity.bearer import NOTHING, Shown, Vouched
@@ -43,6 +43,7 @@ from charter.policy.chain import shared_actions
 from charter.policy.decide import Evaluator
 from charter.policy.narrow import Narrowed, decide_narrowed
 from charter.policy.verdict import Allow, Deny, Escalate, Layer, Reason, Verdict
+from charter.registry.approval import Approval
 from charter.registry.principal import LiveEstate, SystemRecord
 
 Message = dict[str, Any]
@@ -208,6 +209,28 @@ class Pipeline:
         reason = Reason(Layer.STANDING, "built-in/standing", stopped.text, stopped.mend, stopped.link)
         return replace(recorded, verdict=Deny((reason,)))
 
+    async def ask(
+        self, bearer: Vouched, call: Call, deadline: Deadline, *, verdict_id: str, told: Mapping[str, Any]
+    ) -> Approval | Verdict:
+        """Ask people to approve `call`, which was denied by the verdict `verdict_id`; return what waits for them.
+
+        Returns a verdict if it is denied now, or needs nobody's yes any more. `told` is shown to those who are asked.
+
+        Raises:
+            UnavailableError: it could not be recorded.
+        """
+        for _ in range(MAX_READINGS):
+            if deadline.is_past:
+                break
+            facts, verdict = self.would(bearer, call, self.clock.now())
+            if facts is None or not isinstance(verdict, Escalate):
+                return verdict
+            ticket = Ticket(verdict_id, self.entropy.identifier("apr"), "access", issuer=self.issuer, told=told)
+            asked = await self.writer.awrite(_asking(bearer, call, facts, verdict, ticket))
+            if asked is not None:
+                return asked
+        raise _keeps_changing()
+
     def would(self, bearer: Bearer, call: Call, at: dt.datetime) -> tuple[Facts | None, Verdict]:
         """Return what would be said of `call`, and what that rests on: nothing is recorded, counted or asked."""
         facts = resolve(self.live, self.slices, bearer, call, at)
@@ -281,13 +304,12 @@ class Pipeline:
             verdict = facts if isinstance(facts, Deny) else self.decide(facts, bearer, call)
             timing = {"decide": round((self.clock.monotonic() - started) * 1e6)}
             asking = self.entropy.identifier("apr") if isinstance(verdict, Escalate) else ""
-            ticket = Ticket(self.entropy.identifier("vrd"), asking, source, timing, self.issuer, asks)
+            told = {"point": bearer.point.principal_name} if isinstance(bearer, Vouched) else {}
+            ticket = Ticket(self.entropy.identifier("vrd"), asking, source, timing, self.issuer, asks, told)
             recorded = await self.writer.awrite(_work(bearer, call, facts, verdict, ticket))
             if recorded is not None:
                 return recorded
-        raise UnavailableError(
-            ErrorCode.STALE, "what the decision rests on kept changing, or time ran out", help="try again"
-        )
+        raise _keeps_changing()
 
     def decide(self, facts: Facts, bearer: Bearer, call: Call) -> Verdict:
         """Return what policy says of a call: every link of its chain, what its token was narrowed to, what it owes."""
@@ -413,6 +435,17 @@ class Outcome:
 def withdrawn_message(why: str) -> Message:
     """Return the last message of a stream whose principal's authority was withdrawn."""
     return {"error": {"code": int(RpcCode.DENIED), "message": why, "data": {"layer": "standing"}}}
+
+
+def _keeps_changing() -> UnavailableError:
+    text = "what the decision rests on kept changing, or time ran out"
+    return UnavailableError(ErrorCode.STALE, text, help="try again")
+
+
+def _asking(
+    bearer: Bearer, call: Call, facts: Facts, verdict: Escalate, ticket: Ticket
+) -> Callable[[GatewayWork], Approval | Deny | None]:
+    return lambda tx: ask_people(tx, bearer, call, facts, verdict, ticket)
 
 
 def _work(

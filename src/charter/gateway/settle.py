@@ -8,6 +8,7 @@ no longer hold yield None and the pipeline reads again.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -35,6 +36,10 @@ class ApprovalStore(Protocol):
 
     def add(self, approval: Approval) -> None:
         """Keep a new one."""
+        ...
+
+    def get(self, approval_id: str) -> Approval:
+        """Return the approval, or raise AbsentError."""
         ...
 
     def update(self, approval: Approval) -> None:
@@ -75,6 +80,7 @@ class Ticket:
     timing_us: dict[str, int] = field(default_factory=dict)
     issuer: str = ""  # the control plane that vouched for the caller
     asks: bool = True  # whether people are asked at once where the verdict waits for them
+    told: Mapping[str, Any] = field(default_factory=dict)  # what those who are asked are told besides the call
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,19 @@ def settle_and_record(
     body = _verdict_body(tx, bearer, call, facts, verdict, ticket) | {"approval": approval_id}
     index = tx.record(Draft(EntryKind.VERDICT, facts.principal.id, facts.principal.id, body))
     return Recorded(ticket.verdict_id, verdict, index, approval_id, reserved)
+
+
+def ask_people(
+    tx: GatewayWork, bearer: Bearer, call: Call, facts: Facts, verdict: Escalate, ticket: Ticket
+) -> Approval | Deny | None:
+    """Return the approval that waits for a call whose verdict is recorded already; None if the facts no longer hold.
+
+    `ticket` names that verdict. Nothing is decided, counted or spent.
+    """
+    if not facts.still_hold(tx.live):
+        return None
+    asked = _ask(tx, bearer, call, facts, verdict, ticket)
+    return asked if isinstance(asked, Deny) else tx.approvals.get(asked)
 
 
 def record_denial(tx: GatewayWork, bearer: Bearer, call: Call, denial: Deny, ticket: Ticket) -> Recorded:
@@ -257,7 +276,8 @@ def _ask(tx: GatewayWork, bearer: Bearer, call: Call, facts: Facts, verdict: Esc
             "chain": told_chain(tx.live, bearer, ticket.issuer),
             "restrained": [each.id for each in facts.chain.principals if each.standing is Standing.RESTRAINED],
             "why": [reason.text for reason in verdict.reasons],
-        },
+        }
+        | dict(ticket.told),
         roles=verdict.approvers,
         given={},
         state=ApprovalState.WAITING,

@@ -246,7 +246,7 @@ class Vouching:
         enforcement, system = place.enforcement, place.record.system
         known = system.actions.get(question.action.name)
         about = {
-            "subject": dict(enforcement.subjects.known.get(subject, {})) | question.subject.properties,
+            "subject": dict(enforcement.subjects.known.get(subject, {})) | without_actor(question.subject.properties),
             "resource": dict(place.words.known.get(question.resource.id, {})) | question.resource.properties,
             "context": {name: question.context[name] for name in enforcement.context if name in question.context},
         }
@@ -277,6 +277,11 @@ _FEW = 2000  # names among which a misspelt one is looked for
 def denied(asking: Asking, text: str, mend: str) -> Deny:
     """Return the denial of a question that means nothing here."""
     return Deny((Reason(Layer.SYSTEM, RULE, text, mend, asking.point.name),))
+
+
+def without_actor(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is said of a subject, without the actor for it, which the chain says (and a point may leave out)."""
+    return {name: said for name, said in properties.items() if name != "act"}
 
 
 def _text(context: Mapping[str, Any], name: str) -> str | None:

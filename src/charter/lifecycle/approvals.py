@@ -145,6 +145,18 @@ def refuse(tx: ApprovalWork, approval_id: str, *, person: str, reason: str) -> A
     return answered
 
 
+def cancel(tx: ApprovalWork, approval_id: str, *, actor: str, reason: str) -> Approval:
+    """Record that whoever asked no longer needs an answer. A work; it takes nothing from anybody.
+
+    Raises:
+        AbsentError: no such approval.
+        ConflictError: it is not waiting any more.
+    """
+    cancelled = tx.approvals.get(approval_id).cancelled(tx.at)
+    _keep(tx, cancelled, EntryKind.APPROVAL_CANCELLED, actor, reason)
+    return cancelled
+
+
 def _keep(tx: ApprovalWork, approval: Approval, kind: EntryKind, person: str, reason: str) -> None:
     tx.approvals.update(approval)
     body = {

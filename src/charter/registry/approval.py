@@ -103,6 +103,15 @@ class Approval:
         self._must_wait(at)
         return replace(self, state=ApprovalState.REFUSED)
 
+    def cancelled(self, at: dt.datetime) -> Approval:
+        """Return the approval, no longer asked for.
+
+        Raises:
+            ConflictError: it is not waiting any more.
+        """
+        self._must_wait(at)
+        return replace(self, state=ApprovalState.CANCELLED)
+
     def _must_wait(self, at: dt.datetime) -> None:
         if self.state is not ApprovalState.WAITING or at >= self.expires_at:
             state = "expired" if self.state is ApprovalState.WAITING else self.state.value

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Self
 
 from charter.core.errors import CharterError, ErrorCode, MalformedError, ThrottledError, UnavailableError
 from charter.gateway.access_profiles import OBLIGATION_TYPES, Profile
+from charter.gateway.access_request import DenialTokens, RequestProblem
 from charter.gateway.access_search import Hit, Searching
 from charter.gateway.decisions import Answered, Decisions
 from charter.gateway.evaluation import Evaluations, parse_evaluation, parse_evaluations, parse_search
@@ -31,6 +32,8 @@ from charter.identity.issuance import DECISION_PATH, decisions_of
 from charter.policy.verdict import Allow
 from charter.server.access_answers import Body, decision, malformed, search_results
 from charter.server.access_metadata import Metadata
+from charter.server.access_requests import PROBLEM_TYPE, STATUS, AccessRequests
+from charter.server.access_tasks import REQUESTS_PATH, RETRY_SECONDS, requestable, rested_on
 from charter.server.callers import Callers, Resource, words
 from charter.server.gateway import GatewayApp, Watch
 from charter.server.gateway_http import Head, HttpRefusal, Receive, Scope, Send, encode, read_body, read_head
@@ -49,6 +52,8 @@ WATCHED_AS = "decisions"  # where a token is used, to whoever notices that one i
 MAX_SEARCHES = 4  # under way at a time, for all
 _JSON = (b"content-type", b"application/json")
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
+_PROBLEM = (b"content-type", b"application/problem+json")
+_RETRY = ((b"retry-after", str(RETRY_SECONDS).encode()),)
 _NO_STORE = (b"cache-control", b"no-store")
 _REQUEST_ID = "x-request-id"
 _log = logging.getLogger("charter.access")
@@ -85,7 +90,7 @@ class AccessApp:
     decisions: Decisions
     searching: Searching
     metadata: Metadata
-    profiles: frozenset[Profile] = frozenset()
+    requests: AccessRequests | None = None  # None: the profile is off
     watch: Watch | None = None
     _under_way: Counter[str] = field(default_factory=Counter)
     _methods: dict[str, Callable[[Asked], Awaitable[Answer]]] = field(init=False)
@@ -98,6 +103,8 @@ class AccessApp:
             f"{DECISION_PATH}/search/resource": self._search,
             f"{DECISION_PATH}/search/action": self._search,
         }
+        if self.requests is not None:
+            self._methods[REQUESTS_PATH] = self._submit
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -107,7 +114,8 @@ class AccessApp:
     @classmethod
     def of(cls, house: House, gateway: GatewayApp) -> Self:
         """Return the decision API of a house, at the door that `gateway` is seen through."""
-        issuer, profiles = house.settings.issuer, frozenset(house.settings.authzen_profiles)
+        issuer, base = house.settings.issuer, gateway.callers.base
+        profiles = frozenset(house.settings.authzen_profiles)
         vouching = Vouching(house.live, house.tokens, issuer)
         return cls(
             callers=gateway.callers,
@@ -121,6 +129,7 @@ class AccessApp:
                 entropy=house.entropy,
                 seconds=house.settings.call_seconds,
                 obligations=frozenset(OBLIGATION_TYPES) if Profile.OBLIGATIONS in profiles else frozenset(),
+                asks=Profile.ACCESS_REQUEST not in profiles,
             ),
             searching=Searching(
                 house.pipeline,
@@ -130,8 +139,8 @@ class AccessApp:
                 house.clock,
                 house.entropy,
             ),
-            metadata=Metadata(house.ring, issuer, gateway.callers.base, profiles, house.clock),
-            profiles=profiles,
+            requests=_requests(house, vouching, base) if Profile.ACCESS_REQUEST in profiles else None,
+            metadata=Metadata(house.ring, issuer, base, profiles, house.clock),
             watch=gateway.watch,
         )
 
@@ -149,6 +158,11 @@ class AccessApp:
             answer = await self._answer(head, receive)
             headers = (*answer.headers, *self.callers.nonce_for(head), *echo, _NO_STORE)
             await _send(send, answer.status, encode(answer.body), answer.content_type, *headers)
+        except RequestProblem as problem:
+            status = STATUS[problem.problem]
+            said = {"type": PROBLEM_TYPE + problem.problem, "title": problem.problem.value.replace("_", " ")}
+            body = encode(said | {"status": status, "detail": problem.detail})
+            await _send(send, status, body, _PROBLEM, *echo, _NO_STORE)
         except HttpRefusal as refusal:
             await _send(send, refusal.status, refusal.detail.encode(), _TEXT, *refusal.headers, *echo, _NO_STORE)
         except CharterError as err:
@@ -162,6 +176,8 @@ class AccessApp:
 
     async def _answer(self, head: Head, receive: Receive) -> Answer:
         method = self._methods.get(head.path)
+        if method is None and self.requests is not None and head.path.startswith(f"{REQUESTS_PATH}/"):
+            return await self._task(head, receive, self.requests)
         if method is None:
             raise HttpRefusal(404, "there is nothing here: see " + WELL_KNOWN)
         self.callers.check_head(head, "POST")
@@ -170,6 +186,30 @@ class AccessApp:
         with self._place(asking.point.name):
             data = await read_body(head, receive, MAX_BODY)
             return await method(Asked(asking, head, data))
+
+    async def _task(self, head: Head, receive: Receive, requests: AccessRequests) -> Answer:
+        """Answer about one task of an access request."""
+        self.callers.check_head(head, "GET", "POST", "DELETE")
+        asking = await self._asking(head)
+        name, slash, deed = head.path.removeprefix(f"{REQUESTS_PATH}/").partition("/")
+        with self._place(asking.point.name):
+            match head.method, slash + deed:
+                case "GET", "":
+                    body = requests.status(asking, name)
+                    is_pending = body["task"]["status"] == "pending"
+                    return Answer(body, headers=_RETRY if is_pending else ())
+                case "POST" | "DELETE", "/cancel":
+                    data = await read_body(head, receive, MAX_BODY)
+                    return Answer(await requests.cancelled(asking, name, data))
+                case _:
+                    raise HttpRefusal(404, "there is nothing here: a task is read by GET, and cancelled at /cancel")
+
+    async def _submit(self, asked: Asked) -> Answer:
+        assert self.requests is not None  # noqa: S101 - it has no path otherwise
+        key = asked.head.headers.get("idempotency-key")
+        body = await self.requests.submit(asked.asking, asked.data, key)
+        place = (b"location", body["task"]["status_endpoint"].encode())
+        return Answer(body, 202, (place, *_RETRY))
 
     async def _asking(self, head: Head) -> Asking:
         """Return who asks.
@@ -234,7 +274,13 @@ class AccessApp:
         return {"obligations": told} if told else {}
 
     def _decision(self, answered: Answered) -> Body:
-        return decision(answered, self._obligations(answered))
+        body = decision(answered, self._obligations(answered))
+        if self.requests is not None:
+            named = answered.question.context.get("approval")
+            if isinstance(named, dict):
+                body["context"] |= rested_on(answered, self.requests.find(named.get("id")))
+            body["context"] |= requestable(answered, self.requests.tokens, self.requests.base)
+        return body
 
     def _obligations(self, answered: Answered) -> list[Body]:
         """Return the obligations that go with an answer: those of an allow, and those of a denial that can be told."""
@@ -248,6 +294,19 @@ class AccessApp:
         due = found.place.enforcement.due(action, "allow" if is_permit else "deny")
         can = found.call.fulfils or frozenset()
         return [rule.told(found.bearer.principal_name) for rule in due if is_permit or rule.type in can]
+
+
+def _requests(house: House, vouching: Vouching, base: str) -> AccessRequests:
+    return AccessRequests(
+        pipeline=house.pipeline,
+        vouching=vouching,
+        writer=house.database,
+        kept=lambda approval_id: house.database.read(lambda tx: tx.approvals.get(approval_id)),
+        tokens=DenialTokens(house.ring, house.settings.issuer, base + REQUESTS_PATH, house.entropy),
+        base=base,
+        clock=house.clock,
+        seconds=house.settings.call_seconds,
+    )
 
 
 def _check_json(head: Head) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from charter.core.clock import Clock
-from charter.gateway.access_profiles import OBLIGATION_TYPES, Profile
+from charter.gateway.access_profiles import ACCESS_REQUEST_CAPABILITY, OBLIGATION_TYPES, Profile
 from charter.identity.issuance import DECISION_PATH, decisions_of
 from charter.identity.jose import sign_compact
 from charter.identity.keys import KeyRing
@@ -56,6 +56,9 @@ class Metadata:
         told: dict[str, Any] = {"policy_decision_point": self.base}
         told |= {name: self.base + DECISION_PATH + path for name, path in _ENDPOINTS.items()}
         told["jwks_uri"] = f"{self.issuer}/oauth/jwks"
+        if Profile.ACCESS_REQUEST in self.profiles:
+            told["access_request_endpoint"] = f"{self.base}{DECISION_PATH}/requests"
+            told["capabilities"] = [ACCESS_REQUEST_CAPABILITY]
         if Profile.OBLIGATIONS in self.profiles:
             told["supported_obligations"] = list(OBLIGATION_TYPES)
         return told
