@@ -70,11 +70,11 @@ READS = {"system": "records", "actions": ["read"]}
 WRITES_ARCHIVED = {
     "system": "records",
     "actions": ["write"],
-    "when": {"resource.status": {"equals": "archived"}, "subject.role": {"equals": "admin"}},
+    "when": {"asked.resource.status": {"equals": "archived"}, "asked.subject.role": {"equals": "admin"}},
 }
 ALICE = [
     READS,
-    {"system": "records", "actions": ["write"], "when": {"resource.status": {"equals": "active"}}},
+    {"system": "records", "actions": ["write"], "when": {"asked.resource.status": {"equals": "active"}}},
     WRITES_ARCHIVED,
     {"system": "records", "actions": ["delete"], "when": {"soft": {"equals": True}}},
     {"system": "ledger", "actions": ["entry.read"], "objects": ["account/a-1", "account/team-*"]},

@@ -269,7 +269,7 @@ def test_a_system_with_points_is_not_reached_through_the_gateway(access: Access)
         "mcp-name": "write",
     }
     meta = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
-    arguments = {"resource": {"status": "active"}, "subject": {"role": "admin"}}
+    arguments = {"asked": {"resource": {"status": "active"}, "subject": {"role": "admin"}}}
     params = {"name": "write", "arguments": arguments, "_meta": meta}
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode()
     answer = access.send("POST", "/mcp/records", content=body, headers=headers)

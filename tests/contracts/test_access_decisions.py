@@ -42,7 +42,7 @@ def test_a_decision_says_why_and_has_an_id_that_evidence_knows(access: Access) -
     assert said["decision"] is False
     context = said["context"]
     assert context["reason"] == "charter"
-    assert "resource.status" in context["reason_admin"]["403"] or "bob" in context["reason_admin"]["403"]
+    assert "asked.resource.status" in context["reason_admin"]["403"] or "bob" in context["reason_admin"]["403"]
     assert context["reason_user"]["403"]
     (entry,) = [e for e in access.stage.entries("verdict") if e["body"]["verdict_id"] == context["evaluation_id"]]
     assert entry["index"] == context["charter"]["entry"]
@@ -69,7 +69,7 @@ def test_a_principal_is_known_by_its_name_its_id_and_its_spiffe_id(access: Acces
         ({"resource": {"type": "recrod", "id": "record-1"}}, "did you mean `record`"),
         ({"action": {"name": "raed"}}, "no action `raed`"),
         ({"resource": {"type": "record", "id": "../record-1"}}, "segment"),
-        ({"action": {"name": "read", "properties": {"subject": "x"}}}, "name of a part of the question"),
+        ({"action": {"name": "read", "properties": {"asked": "x"}}}, "give it another name"),
     ],
 )
 def test_what_means_nothing_here_is_denied_and_recorded(access: Access, changed: dict[str, Any], says: str) -> None:
@@ -115,8 +115,8 @@ def test_where_nobody_vouches_a_principals_own_token_proves_it(access: Access) -
 
 
 def test_what_a_policy_reads_of_the_context_is_what_the_systems_file_names(tmp_path: Path) -> None:
-    here = {"system": "ledger", "actions": ["entry.read"], "when": {"context.region": {"equals": "eu"}}}
-    there = {"system": "ledger", "actions": ["entry.post"], "when": {"context.zone": {"equals": "eu"}}}
+    here = {"system": "ledger", "actions": ["entry.read"], "when": {"asked.context.region": {"equals": "eu"}}}
+    there = {"system": "ledger", "actions": ["entry.post"], "when": {"asked.context.zone": {"equals": "eu"}}}
     files = access_files() | {"principals/alice.yaml": a_principal("alice", [here, there])}
     with an_access(tmp_path, files) as access:
         for action, expected in (("entry.read", True), ("entry.post", False)):

@@ -12,6 +12,7 @@ class Profile(StrEnum):
     """The drafts there are, of August 2026 (github.com/openid/authzen at e287920)."""
 
     ACCESS_REQUEST = "access-request:1"  # AuthZEN Access Request and Approval Profile, Draft 1
+    COAZ_MCP = "coaz-mcp:1"  # COAZ Framework and COAZ-MCP binding, Draft 1
     OBLIGATIONS = "obligations:1"  # AuthZEN Profile for Obligations, Draft 1
 
 

@@ -181,10 +181,10 @@ class _Looking:
     def subjects(self) -> _Plan:
         """Look at every registered principal, in the order in which they were registered."""
         place, search = self._place(), self.search
-        if place is None or not place.enforcement.calls_principals(search.subject.type):
+        if place is None or not place.calls_principals(search.subject.type):
             return _NOTHING
         live = self.by.pipeline.live
-        wanted = action_id(place.record.name, search.action.name)
+        wanted = action_id(place.record.name, place.action(Evaluation(search.subject, search.action, search.resource)))
 
         def look(principal_id: str) -> Hit | None:
             principal = live.principals[principal_id]
@@ -233,7 +233,9 @@ class _Looking:
         return _Plan(tuple(name for name in place.record.system.actions if name in left), look)
 
     def _place(self) -> Place | None:
-        found = self.by.vouching.place(self.asking, self.search.resource.type)
+        search = self.search
+        about = Evaluation(search.subject, search.action, search.resource, search.context)
+        found = self.by.vouching.place(self.asking, about)
         return None if isinstance(found, Deny) else found
 
     def _subject(self, place: Place) -> Vouched | None:

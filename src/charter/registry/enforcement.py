@@ -21,7 +21,7 @@ from charter.registry.problem import PlacedError
 WORD_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}$"
 MAX_KNOWN = 2000  # subjects, or objects of one type, of which a file tells properties
 PRINCIPAL = "principal"  # what every point may call a principal, besides its own words
-RESERVED = ("subject", "resource", "context")  # under which policy finds what a point says of them
+ASKED = "asked"  # under which policies find what is told of subject, resource and context: `asked.resource.status`
 
 Word = Annotated[str, StringConstraints(strict=True, pattern=WORD_PATTERN)]
 Member = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$")]

@@ -25,11 +25,13 @@ from charter.core.errors import CharterError, ErrorCode, MalformedError, Throttl
 from charter.gateway.access_profiles import OBLIGATION_TYPES, Profile
 from charter.gateway.access_request import DenialTokens, RequestProblem
 from charter.gateway.access_search import Hit, Searching
+from charter.gateway.coaz import MAPPING, mapping_of
 from charter.gateway.decisions import Answered, Decisions
 from charter.gateway.evaluation import Evaluations, parse_evaluation, parse_evaluations, parse_search
 from charter.gateway.vouching import Asking, Points, Vouching
 from charter.identity.issuance import DECISION_PATH, decisions_of
 from charter.policy.verdict import Allow
+from charter.registry.system import SystemKind
 from charter.server.access_answers import Body, decision, malformed, search_results
 from charter.server.access_metadata import Metadata
 from charter.server.access_requests import PROBLEM_TYPE, STATUS, AccessRequests
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
 WELL_KNOWN = "/.well-known/authzen-configuration"
 RESOURCE_METADATA = f"/.well-known/oauth-protected-resource{DECISION_PATH}"
+MAPPINGS_PATH = f"{DECISION_PATH}/mappings"
 MAX_BODY = 1024 * 1024
 MAX_REQUESTS_PER_POINT = 256
 WATCHED_AS = "decisions"  # where a token is used, to whoever notices that one is shared
@@ -91,6 +94,7 @@ class AccessApp:
     searching: Searching
     metadata: Metadata
     requests: AccessRequests | None = None  # None: the profile is off
+    shows_mappings: bool = False
     watch: Watch | None = None
     _under_way: Counter[str] = field(default_factory=Counter)
     _methods: dict[str, Callable[[Asked], Awaitable[Answer]]] = field(init=False)
@@ -116,7 +120,7 @@ class AccessApp:
         """Return the decision API of a house, at the door that `gateway` is seen through."""
         issuer, base = house.settings.issuer, gateway.callers.base
         profiles = frozenset(house.settings.authzen_profiles)
-        vouching = Vouching(house.live, house.tokens, issuer)
+        vouching = Vouching(house.live, house.tokens, issuer, coaz=Profile.COAZ_MCP in profiles)
         return cls(
             callers=gateway.callers,
             resource=Resource(decisions_of(issuer), issuer + RESOURCE_METADATA),
@@ -141,6 +145,7 @@ class AccessApp:
             ),
             requests=_requests(house, vouching, base) if Profile.ACCESS_REQUEST in profiles else None,
             metadata=Metadata(house.ring, issuer, base, profiles, house.clock),
+            shows_mappings=Profile.COAZ_MCP in profiles,
             watch=gateway.watch,
         )
 
@@ -178,6 +183,8 @@ class AccessApp:
         method = self._methods.get(head.path)
         if method is None and self.requests is not None and head.path.startswith(f"{REQUESTS_PATH}/"):
             return await self._task(head, receive, self.requests)
+        if method is None and self.shows_mappings and head.path.startswith(f"{MAPPINGS_PATH}/"):
+            return await self._mappings(head)
         if method is None:
             raise HttpRefusal(404, "there is nothing here: see " + WELL_KNOWN)
         self.callers.check_head(head, "POST")
@@ -203,6 +210,18 @@ class AccessApp:
                     return Answer(await requests.cancelled(asking, name, data))
                 case _:
                     raise HttpRefusal(404, "there is nothing here: a task is read by GET, and cancelled at /cancel")
+
+    async def _mappings(self, head: Head) -> Answer:
+        """Return the declared mappings of an MCP system's tools, for its server to show (COAZ-MCP)."""
+        self.callers.check_head(head, "GET")
+        asking = await self._asking(head)
+        named = head.path.removeprefix(f"{MAPPINGS_PATH}/")
+        record = next((each for each in asking.point.records if each.name == named), None)
+        if record is None or record.system.kind is not SystemKind.MCP:
+            raise HttpRefusal(404, "there is no MCP system of that name which this point enforces")
+        system = record.system
+        tools = {action.tool: {MAPPING: mapping_of(system, name)} for name, action in system.actions.items()}
+        return Answer({"system": named, "tools": tools})
 
     async def _submit(self, asked: Asked) -> Answer:
         assert self.requests is not None  # noqa: S101 - it has no path otherwise
