@@ -18,7 +18,26 @@ from hostile import BROKEN_JSON, JSON, TEXT, spelt
 PATHS = ("evaluation", "evaluations", "search/subject", "search/resource", "search/action", "requests")
 WORDS = words_of("gateway/evaluation.py", "gateway/vouching.py", "gateway/decisions.py", "server/access*.py")
 LEAKS = ("Traceback", 'File "', "site-packages", "Error(", "set_int_max", "sqlalchemy", "msgspec", "pydantic")
-NAMES = st.sampled_from(["alice", "bob", "user", "principal", "record", "records", "record-1", "read", "write"]) | TEXT
+NAMES = (
+    st.sampled_from(
+        [
+            "identity",
+            "tool",
+            "mcp_server",
+            "tools/call",
+            "alice",
+            "bob",
+            "user",
+            "principal",
+            "record",
+            "records",
+            "record-1",
+            "read",
+            "write",
+        ]
+    )
+    | TEXT
+)
 PROPERTIES = st.dictionaries(st.sampled_from(["status", "role", "soft", "asked", "a.b"]) | TEXT, JSON, max_size=3)
 ENTITY = st.fixed_dictionaries({"type": NAMES, "id": NAMES}, optional={"properties": PROPERTIES | JSON})
 ACTION = st.fixed_dictionaries({"name": NAMES}, optional={"properties": PROPERTIES | JSON})
