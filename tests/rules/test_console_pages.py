@@ -242,7 +242,7 @@ def test_an_unknown_principal_is_not_found(caller: Caller, path: str) -> None:
     answer = caller.get(path)
 
     assert answer.status_code == 404
-    assert "there is no principal `nobody`" in answer.text.lower()
+    assert "there is no principal <code>nobody</code>" in answer.text.lower()
     assert "charter ls" in answer.text.lower()
 
 

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from charter.console import words
 from charter.console.form import MAX_FIELDS, one_line, parse_pairs
 from charter.console.plain import plain, shortened
+from charter.console.render import coded
 from charter.core.errors import MalformedError
 from charter.registry.standing import Move, Standing
 from desks import GRANTS, FakeDesk
@@ -274,3 +275,22 @@ def test_a_reason_becomes_one_line(value: str, line: str) -> None:
 def test_a_reason_nobody_can_read_is_refused(value: str) -> None:
     with pytest.raises(MalformedError):
         one_line({"reason": value}, "reason", longest=100)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("add `a.b` to `actions`", "add <code>a.b</code> to <code>actions</code>"),
+        ("no `end", "no `end"),
+        ("`<b>`&", "<code>&lt;b&gt;</code>&amp;"),
+        ("", ""),
+    ],
+)
+def test_what_stands_in_backticks_is_code_and_never_markup(text: str, shown: str) -> None:
+    assert coded(text) == shown
+
+
+@given(st.text(alphabet=st.sampled_from("`<>&\"'a\x1b\u202e"), max_size=40))
+def test_a_sentence_with_code_says_what_it_said(text: str) -> None:
+    said = plain(text)
+    assert coded(text).striptags() == (said.replace("`", "") if said.count("`") % 2 == 0 else said)

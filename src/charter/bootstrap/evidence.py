@@ -266,7 +266,7 @@ def _lines(entry: dict[str, Any]) -> list[str]:
     for reason in entry["body"].get("reasons", ()):
         where = f" ({reason['source']})" if reason["source"] else ""
         lines.append(f"{reason['layer']}: {reason['rule']}{where}, of the link {reason['link']}")
-        if reason["mend"]:
+        if reason["mend"] and entry["body"].get("verdict") != "allow":
             lines.append(f"to allow it: {reason['mend']}")
     lines += _told_chain(entry["body"].get("chain"))
     charter = entry["body"].get("charter")

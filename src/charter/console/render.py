@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
@@ -94,12 +94,21 @@ def templates() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    found.filters |= {"moment": moment, "pretty": pretty, "shortened": shortened, "named": is_name}
+    found.filters |= {"moment": moment, "pretty": pretty, "shortened": shortened, "named": is_name, "coded": coded}
     paths = {"principal_path": principal_path, "story_path": story_path, "delegation_path": delegation_path}
     paths["composition_path"] = composition_path
     paths |= {"finding_path": finding_path}
     found.globals |= {"words": words, **paths}
     return found
+
+
+def coded(text: str) -> Markup:
+    """Return a sentence with what stands between two backticks shown as code; an odd number of them stays as it is."""
+    pieces = plain(str(text)).split("`")
+    if len(pieces) % 2 == 0:
+        return escape("`".join(pieces))
+    each = (Markup("<code>{}</code>").format(piece) if at % 2 else escape(piece) for at, piece in enumerate(pieces))
+    return Markup().join(each)
 
 
 def moment(text: str) -> Markup:
