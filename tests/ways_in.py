@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,11 @@ from charter.registry.charter import CredentialType
 from charter.registry.principal import Principal
 from charter.registry.standing import Move
 from charter.server.oauth import OAuthApp
+from charter.server.oauth_rotation import ROTATE_PATH
 from houses import PIN, Stage, a_house, estate_files
 from identity_stage import PAYMENTS, ClientKeyPair
 from oauth_door import Door, Grants
+from rotation_stage import rotation_request
 
 AGENT = "refund-agent"
 WAITING = {"charge_id": "ch_1", "amount": 150, "currency": "EUR"}
@@ -46,6 +48,7 @@ class World:
     bearer: Bearer
     waiting: str
     approved: str
+    following: ClientKeyPair = field(default_factory=lambda: ClientKeyPair.fresh("x"))
 
     def assertion(self) -> str:
         return self.pair.assertion(self.stage.clock.now())
@@ -103,6 +106,12 @@ def key_registration(world: World) -> bool:
     return bool(asyncio.run(deed)["key"])
 
 
+def key_rotation(world: World) -> bool:
+    """Let the client replace its key; asked again for the same, it is answered the same."""
+    text = rotation_request(world.pair, world.following, world.stage.clock.now(), header={"kid": world.pair.thumbprint})
+    return world.door.post(ROTATE_PATH, rotation=text).status == 200
+
+
 def secret(world: World) -> bool:
     """Make a secret, as for a principal whose charter says that it has one."""
     stage, known = world.stage, world.principal
@@ -154,6 +163,7 @@ PATHS = {
     "token endpoint": WayIn(token_endpoint, frozenset({"principal", "key", "system"})),
     "introspection": WayIn(introspection, frozenset({"principal", "key", "token", "system"})),
     "key registration": WayIn(key_registration, frozenset({"principal"})),
+    "key rotation": WayIn(key_rotation, frozenset({"principal", "key"})),
     "secret": WayIn(secret, frozenset({"principal"})),
     "gateway door": WayIn(gateway_door, frozenset({"principal", "key", "token"})),
     "decision": WayIn(decision, frozenset({"principal", "key", "token", "system"})),

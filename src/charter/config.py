@@ -6,6 +6,7 @@ so a misspelt one cannot be ignored in silence. All faults are reported together
 
 from __future__ import annotations
 
+import datetime as dt
 import ipaddress
 import os
 import re
@@ -13,10 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from charter.core.errors import ErrorCode, MalformedError
 from charter.gateway.access_profiles import Profile
+from charter.identity.period import USUAL, parse_periods
 from charter.registry.issuer import trusted_address
 from charter.registry.problem import suggestion
 
@@ -63,6 +65,9 @@ class Settings(BaseModel):
     )
     authzen_profiles: tuple[Profile, ...] = ()  # drafts of the decision API that are switched on (docs/decision-api.md)
     token_seconds: Annotated[int, Field(ge=30, le=900)] = 300  # how long access tokens live; a charter may say less
+    rotate: Annotated[Mapping[str, dt.timedelta], BeforeValidator(parse_periods)] = Field(  # token=7d,data=30d
+        default_factory=lambda: USUAL
+    )
     call_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
     max_body_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 4 * 1024 * 1024
 

@@ -249,7 +249,7 @@ def test_a_request_signed_by_another_key_is_refused(stage: Stage) -> None:
     refused(hand.ask("who", {"process": PROCESS}), 401, "is not signed by a node that is in")
 
 
-@pytest.mark.parametrize("asks", ["", "join", "rotate", "Who", "who ", "__init__", "x" * 5000])
+@pytest.mark.parametrize("asks", ["", "join", "Rotate", "Who", "who ", "__init__", "x" * 5000])
 def test_what_is_not_understood_is_refused(hand: NodeHand, asks: str) -> None:
     refused(hand.ask(asks, {"process": PROCESS}), 400, "not understood")
 

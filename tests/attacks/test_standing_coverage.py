@@ -46,12 +46,14 @@ WORKLOAD = "../contracts/test_workload_api.py::test_a_withdrawn_principals_strea
 DECISIONS = "test_access.py::test_nothing_is_allowed_once_a_subject_lost_what_it_stands_on"
 POINTS = "test_access.py::test_a_point_whose_authority_was_withdrawn_is_not_answered"
 REQUESTS = "../contracts/test_access_requests.py::test_approval_does_not_override_what_else_must_hold"
+ROTATED = "test_key_rotation.py::test_nothing_is_given_by_a_rotation_to_a_principal_that_may_not_act"
 NO_SECRET = "test_oauth_secrets.py::test_no_secret_is_made_for_a_principal_that_can_do_better"
 
 # What walks each way in: paths of ways_in.py, or tests by their file and name.
 WALKED: dict[str, tuple[str, ...]] = {
     "oauth POST /oauth/token": ("token endpoint",),
     "oauth POST /oauth/introspect": ("introspection",),
+    "oauth POST /oauth/rotate": ("key rotation",),
     "grant client_credentials": ("token endpoint",),
     "grant urn:ietf:params:oauth:grant-type:token-exchange": (DELEGATED, CHAINS),
     "grant authorization_code": (CONSENT,),
@@ -81,6 +83,8 @@ WALKED: dict[str, tuple[str, ...]] = {
     "mcp subscriptions/listen": ("gateway door", "new stream"),
     "control POST /v1/principals/{name}/keys": ("key registration",),
     "control POST /v1/principals/{name}/secret": ("secret",),
+    "control POST /v1/principals/{name}/rotate/key": (ROTATED,),
+    "control POST /v1/principals/{name}/rotate/secret": (ROTATED,),
     "control POST /v1/approvals/{approval_id}/approve": ("approval given",),
     "console POST /approvals/{approval_id}": ("approval given",),
     "workload FetchX509SVID": (WORKLOAD,),
@@ -95,6 +99,7 @@ WALKED: dict[str, tuple[str, ...]] = {
     "evidence approval.given": ("approval given",),
     "evidence approval.spent": ("approval spent",),
     "evidence credential.registered": ("key registration",),
+    "evidence credential.rotated": ("key rotation",),
     "evidence svid.issued": (WORKLOAD,),
     "evidence delegation.made": (DELEGATED, CHAINS),
     "evidence delegation.accepted": (DELEGATED, CHAINS),
@@ -108,6 +113,7 @@ WALKED: dict[str, tuple[str, ...]] = {
     "asks identity/issuance.py _bad_system": ("token endpoint",),
     "asks identity/revocation.py introspect": ("introspection",),
     "asks identity/secret.py keep_secret": ("secret",),
+    "asks server/oauth_rotation.py _unfit": ("key rotation",),
     "asks lifecycle/approvals.py approve": ("approval given",),
     "asks lifecycle/approvals.py _check_chain": (DELEGATED,),
     "asks identity/delegation.py lend": (CHAINS,),

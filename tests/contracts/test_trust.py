@@ -15,13 +15,12 @@ from charter.core.errors import IntegrityError, UnauthenticatedError
 from charter.core.values import SpiffeId
 from charter.identity.bundle import parse_bundle
 from charter.identity.keys import KeyState, KeyUse, new_p256_secret, p256_key
+from charter.identity.period import USUAL
 from charter.identity.spiffe import verify_x509_svid
 from charter.identity.trust import Trust
 from charter.identity.x509_authority import (
-    INTERMEDIATE_SIGNS,
     OVERLAP,
     ROOT_LIFE,
-    ROOT_SIGNS,
     SVID_LIFE,
     Authority,
     AuthorityRole,
@@ -125,7 +124,7 @@ def test_authorities_follow_each_other_in_time_for_years(tmp_path: Path) -> None
     """Every SVID verifies until it ends, whatever is replaced meanwhile."""
     with a_trust(tmp_path, entropy=SystemEntropy()) as (stage, trust):
         began = stage.clock.now()
-        while stage.clock.now() < began + 3 * ROOT_SIGNS:
+        while stage.clock.now() < began + 3 * USUAL["x509-root"]:
             chain = svid(stage, trust)
             stage.clock.advance(seconds=SVID_LIFE.total_seconds() - 1)
             tend(stage, trust)
@@ -135,7 +134,7 @@ def test_authorities_follow_each_other_in_time_for_years(tmp_path: Path) -> None
         roots = [a for a in kept(stage) if a.role is AuthorityRole.ROOT]
         signed = [a for a in kept(stage) if a.role is AuthorityRole.INTERMEDIATE]
     assert [a.state for a in roots].count(KeyState.RETIRED) == 2
-    assert len(signed) >= 3 * ROOT_SIGNS / (INTERMEDIATE_SIGNS + dt.timedelta(days=4))
+    assert len(signed) >= 3 * USUAL["x509-root"] / (USUAL["x509-intermediate"] + dt.timedelta(days=4))
     assert all(a.sealed == "" for a in (*roots, *signed) if a.state in (KeyState.RETIRING, KeyState.RETIRED))
 
 

@@ -88,7 +88,7 @@ def test_a_revoked_key_stays_its_first_owners(tmp_path: Path) -> None:
         pair = stage.client("refund-agent")
         revoke(stage, "refund-agent", pair.thumbprint)
         assert isinstance(register(stage, "ledger-agent", pair.jwk), SharedKey)
-        with pytest.raises(ConflictError, match="was revoked"):
+        with pytest.raises(ConflictError, match="is revoked"):
             register(stage, "refund-agent", pair.jwk)
 
 

@@ -26,7 +26,8 @@ from charter.bootstrap.keys import Keys
 from charter.core.entropy import SystemEntropy
 from charter.core.errors import CharterError, ConflictError, IntegrityError, MalformedError
 from charter.core.values import Secret
-from charter.identity.envelope import DATA_KEY_LIFE, DataKeyState
+from charter.identity.envelope import DataKeyState
+from charter.identity.period import USUAL
 from houses import Stage, a_house
 from masters import KINDS, a_machine
 
@@ -169,7 +170,7 @@ def test_a_data_key_is_replaced_by_itself_when_it_is_old(tmp_path: Path) -> None
         keys, old = stage.house.keys, stage.house.keys.envelope.active.id
         keys.tend(stage.house.database)
         assert keys.envelope.active.id == old
-        stage.clock.advance(seconds=DATA_KEY_LIFE.total_seconds())
+        stage.clock.advance(seconds=USUAL["data"].total_seconds())
         keys.tend(stage.house.database)
         assert keys.envelope.active.id != old
         assert {s.split(".")[1] for s in kept(stage.house)} == {keys.envelope.active.id}
@@ -537,4 +538,4 @@ def test_a_note_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 
 
 def test_age_is_told_in_days() -> None:
-    assert dt.timedelta(days=90) == DATA_KEY_LIFE
+    assert USUAL["data"] == dt.timedelta(days=90)

@@ -14,7 +14,8 @@ from charter.adapters.identity_store import SqlIdentity
 from charter.core.entropy import SystemEntropy
 from charter.core.errors import IntegrityError
 from charter.core.keys import verify_ed25519
-from charter.identity.keys import OVERLAP, SIGNS, KeyRing, KeyState, KeyUse
+from charter.identity.keys import OVERLAP, KeyRing, KeyState, KeyUse
+from charter.identity.period import USUAL
 from databases import ORIGIN
 from identity_stage import Stage, a_stage, an_envelope
 
@@ -89,7 +90,7 @@ def test_the_key_of_access_tokens_is_replaced_by_itself_and_published_long_befor
             before, waiting = stage.ring.token_key().id, stage.ring.waiting(KeyUse.TOKEN)
             assert waiting is not None
             assert waiting.id in [key["kid"] for key in stage.ring.jwks(stage.clock.now())["keys"]]
-            stage.clock.at = waiting.created_at + SIGNS - dt.timedelta(seconds=1)
+            stage.clock.at = waiting.created_at + USUAL["token"] - dt.timedelta(seconds=1)
             stage.database.write(stage.ring.tend)
             assert stage.ring.token_key().id == before
             stage.clock.advance(seconds=1)

@@ -19,11 +19,14 @@ NOW = dt.datetime(2026, 11, 24, 9, 30, tzinfo=dt.UTC)
 class Keys:
     """A key that all share, and that can be rotated."""
 
-    def __init__(self, seed: bytes = b"a") -> None:
-        self.seed = seed
+    def __init__(self, seed: bytes = b"a", before: bytes | None = None) -> None:
+        self.seed, self.before = seed, before
 
     def derived(self, purpose: bytes) -> bytes:
         return hashlib.sha256(self.seed + purpose).digest()
+
+    def derived_before(self, purpose: bytes) -> bytes | None:
+        return None if self.before is None else hashlib.sha256(self.before + purpose).digest()
 
 
 def after(seconds: float) -> dt.datetime:
@@ -58,13 +61,16 @@ def test_nodes_of_one_charter_know_each_others_nonces_and_strangers_do_not() -> 
     assert refused(stranger, one.fresh(NOW))
 
 
-def test_a_rotated_key_makes_new_nonces_and_forgets_the_old_ones() -> None:
+def test_nonces_of_a_rotated_key_count_their_minute_and_those_of_one_that_went_at_once_no_more() -> None:
     keys = Keys()
     nonces = Nonces(keys, NOW)
     old = nonces.fresh(NOW)
-    keys.seed = b"b"
-    assert refused(nonces, old)
+    keys.seed, keys.before = b"b", b"a"
+    assert not refused(nonces, old)
+    assert refused(nonces, old, after(NONCE_SECONDS + 1))
     assert not refused(nonces, nonces.fresh(NOW))
+    keys.before = None
+    assert refused(nonces, old)
 
 
 def test_what_was_given_out_before_this_process_began_is_worth_nothing_to_it() -> None:

@@ -28,7 +28,7 @@ class SqlDirectory:
     def load(self) -> Directory:
         """Return the directory as kept."""
         found = Directory.of(self._people(), self._groups())
-        found.provisioners = {each.token_digest: each for each in self.provisioners()}
+        found.provisioners = {digest: each for each in self.provisioners() for digest in each.digests}
         gone = sa.select(t.person.c.email).where(t.person.c.state == _DELETED, t.person.c.email.is_not(None))
         for email in self._connection.execute(gone).scalars():
             found.note_left(email)
@@ -159,6 +159,9 @@ def _provisioner_row(provisioner: Provisioner) -> dict[str, object]:
         "standing": provisioner.standing.value,
         "made_by": provisioner.made_by,
         "made_at": rfc3339(provisioner.made_at),
+        "since": rfc3339(provisioner.since) if provisioner.since else None,
+        "before_digest": provisioner.before_digest,
+        "before_until": rfc3339(provisioner.before_until) if provisioner.before_until else None,
     }
 
 
@@ -170,4 +173,7 @@ def _provisioner(row: sa.Row[Any]) -> Provisioner:
         standing=Standing(row.standing),
         made_by=row.made_by,
         made_at=parse_rfc3339(row.made_at),
+        since=parse_rfc3339(row.since) if row.since else None,
+        before_digest=row.before_digest,
+        before_until=parse_rfc3339(row.before_until) if row.before_until else None,
     )

@@ -24,6 +24,7 @@ from charter.core.errors import ErrorCode, IntegrityError, MalformedError
 from charter.core.keys import Signer
 from charter.evidence.checkpoint import parse_checkpoint, sign_checkpoint, verify_checkpoint
 from charter.evidence.entry import Entry
+from charter.evidence.key_change import line_of
 from charter.evidence.tile import WIDTH, Edge, Tile, load_edge
 from charter.evidence.tree import HASH_BYTES, leaf_hash
 
@@ -88,16 +89,21 @@ class LogWriter:
         self._verify_newest(connection, edge)
         return Head(edge, row.checkpoint)
 
-    def append(self, connection: sa.Connection, head: Head, entries: Sequence[Entry]) -> Head:
+    def append(
+        self, connection: sa.Connection, head: Head, entries: Sequence[Entry], successor: Signer | None = None
+    ) -> Head:
         """Append `entries` after `head`; return the new head.
+
+        With a `successor`, the key of the log changes to that with this head, which both sign and which is kept.
 
         Raises:
             IntegrityError: somebody else wrote to this log.
         """
         edge, tiles = head.edge.extend([leaf_hash(entry.data) for entry in entries])
-        new = Head(edge, self._sign(edge))
+        new = Head(edge, self._sign(edge, successor))
+        is_kept = successor is not None or head.size // WIDTH != new.size // WIDTH
         try:
-            written = self._write(connection, head, new, entries, tiles)
+            written = self._write(connection, head, new, (entries, tiles), is_kept=is_kept)
         except exc.IntegrityError as err:
             raise _broken(_ANOTHER) from err
         if written != 1:
@@ -105,10 +111,17 @@ class LogWriter:
         return new
 
     def _write(
-        self, connection: sa.Connection, head: Head, new: Head, entries: Sequence[Entry], tiles: Sequence[Tile]
+        self,
+        connection: sa.Connection,
+        head: Head,
+        new: Head,
+        grown: tuple[Sequence[Entry], Sequence[Tile]],
+        *,
+        is_kept: bool,
     ) -> int:
         """Write what is new; return how many heads were moved on: 1, or 0 if somebody else moved it."""
         sql, node = _statements(connection.dialect), self.node
+        entries, tiles = grown
         with batch(connection) as cursor:
             moved, others = cursor(), cursor()
             sql.head.one(moved, {"at_node": node, "at_size": head.size, **_head_row(new)})
@@ -116,7 +129,7 @@ class LogWriter:
             for tile in tiles:
                 row = {"node": node, "level": tile.level, "index": tile.index, "hashes": tile.hashes}
                 sql.tile.one(others, row)
-            if head.size // WIDTH != new.size // WIDTH:
+            if is_kept:
                 sql.checkpoint.one(others, {"node": node, "size": new.size, "checkpoint": new.note})
         return int(moved.rowcount)
 
@@ -131,8 +144,12 @@ class LogWriter:
             if leaf_hash(octets(data)) != edge.partial[0][start : start + HASH_BYTES]:
                 raise _broken(f"entry {index} is not what was recorded")
 
-    def _sign(self, edge: Edge) -> str:
-        return sign_checkpoint(self.origin, edge.size, edge.frontier.root, self.signer).to_note()
+    def _sign(self, edge: Edge, successor: Signer | None = None) -> str:
+        at, signer = (self.origin, edge.size, edge.frontier.root), self.signer
+        if successor is None:
+            return sign_checkpoint(*at, signer).to_note()
+        line = line_of(self.origin, signer.public, successor.public)
+        return sign_checkpoint(*at, signer, successor, extensions=(line,)).to_note()
 
 
 class _Statements:

@@ -40,6 +40,10 @@ class SqlNodes:
             "jwk": canonical(dict(node.jwk)).decode(),
             "standing": node.standing.value,
             "joined_at": rfc3339(node.joined_at),
+            "since": rfc3339(node.since) if node.since else None,
+            "before_jwk": canonical(dict(node.before_jwk)).decode() if node.before_jwk else None,
+            "before_until": rfc3339(node.before_until) if node.before_until else None,
+            "due_at": rfc3339(node.due_at) if node.due_at else None,
         }
         self._connection.execute(t.node_key.insert(), row)
 
@@ -67,7 +71,17 @@ class SqlNodes:
 
 
 def _node(row: sa.Row[Any]) -> Node:
-    return Node(row.name, row.thumbprint, json.loads(row.jwk), Standing(row.standing), parse_rfc3339(row.joined_at))
+    return Node(
+        name=row.name,
+        thumbprint=row.thumbprint,
+        jwk=json.loads(row.jwk),
+        standing=Standing(row.standing),
+        joined_at=parse_rfc3339(row.joined_at),
+        since=parse_rfc3339(row.since) if row.since else None,
+        before_jwk=json.loads(row.before_jwk) if row.before_jwk else None,
+        before_until=parse_rfc3339(row.before_until) if row.before_until else None,
+        due_at=parse_rfc3339(row.due_at) if row.due_at else None,
+    )
 
 
 def _token(row: sa.Row[Any]) -> JoinToken:

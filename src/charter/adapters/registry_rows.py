@@ -213,6 +213,9 @@ def key_row(key: ClientKey) -> dict[str, object]:
         "standing": key.standing.value,
         "registered_at": rfc3339(key.registered_at),
         "certificate": key.certificate,
+        "ends_at": rfc3339(key.ends_at) if key.ends_at else None,
+        "replaced_by": key.replaced_by,
+        "due_at": rfc3339(key.due_at) if key.due_at else None,
     }
 
 
@@ -226,6 +229,9 @@ def key_of(row: Row, owner: Principal | None = None) -> ClientKey:
         standing=_STANDINGS[row.standing],
         registered_at=parse_rfc3339(row.registered_at),
         certificate=row.certificate,
+        ends_at=parse_rfc3339(row.ends_at) if row.ends_at else None,
+        replaced_by=row.replaced_by,
+        due_at=parse_rfc3339(row.due_at) if row.due_at else None,
     )
 
 

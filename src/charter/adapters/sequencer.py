@@ -149,7 +149,9 @@ class Sequencer(Generic[Tx]):
         frame = Frame(connection, self._clock.now(), self._log.node, self.head.size)
         try:
             answers = run(frame, works)
-            head = self._log.append(connection, self.head, frame.entries) if frame.entries else self.head
+            head = self.head
+            if frame.entries:
+                head = self._log.append(connection, head, frame.entries, frame.successor)
             if frame.changes:
                 connection.execute(t.feed.insert(), frame.changes)
         except BaseException:

@@ -108,6 +108,9 @@ client_key = sa.Table(
     sa.Column("standing", sa.String(16), nullable=False),
     sa.Column("registered_at", _time, nullable=False),
     sa.Column("certificate", sa.Text, nullable=True),  # DER in base64, where it was registered with one
+    sa.Column("ends_at", _time, nullable=True),  # when another has taken its place for good
+    sa.Column("replaced_by", sa.String(64), nullable=True),  # the thumbprint of that one
+    sa.Column("due_at", _time, nullable=True),  # when a person wants it replaced
 )
 used_assertion = sa.Table(  # replay memory of client assertions (RFC 7523 section 3, jti)
     "used_assertion",
@@ -223,6 +226,9 @@ provisioner = sa.Table(  # who may write people and groups: the directory's own 
     sa.Column("standing", sa.String(16), nullable=False),
     sa.Column("made_by", sa.String(254), nullable=False),
     sa.Column("made_at", _time, nullable=False),
+    sa.Column("since", _time, nullable=True),  # of its present token
+    sa.Column("before_digest", sa.String(71), nullable=True),  # of the token before, which counts too
+    sa.Column("before_until", _time, nullable=True),
 )
 delegation = sa.Table(  # authority that one party lent another: one edge, which ends one chain
     "delegation",
@@ -312,6 +318,10 @@ node_key = sa.Table(  # machines that joined, and vouch for their processes
     sa.Column("jwk", _json, nullable=False),
     sa.Column("standing", sa.String(16), nullable=False),
     sa.Column("joined_at", _time, nullable=False),
+    sa.Column("since", _time, nullable=True),  # of its present key
+    sa.Column("before_jwk", _json, nullable=True),  # the key before, which counts too
+    sa.Column("before_until", _time, nullable=True),
+    sa.Column("due_at", _time, nullable=True),  # when a person wants its key replaced
 )
 join_token = sa.Table(
     "join_token",

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from charter.core.clock import rfc3339
 from charter.core.errors import ErrorCode, MalformedError
+from charter.core.keys import Signer
 from charter.evidence.entry import MAX_ENTRY_BYTES, Draft, Entry, place
 
 
@@ -28,6 +29,7 @@ class Frame:
     entries: list[Entry] = field(default_factory=list)
     changes: list[dict[str, str]] = field(default_factory=list)
     steps: list[Callable[[], None]] = field(default_factory=list)
+    successor: Signer | None = None  # the key that the log goes on with
     is_complete: bool = False  # the next work must find memory as the steps leave it
 
     def mark(self) -> tuple[int, int, int]:
@@ -37,7 +39,7 @@ class Frame:
     def rewind(self, mark: tuple[int, int, int]) -> None:
         """Forget what was gathered since `mark`, by the one work that was run since."""
         del self.entries[mark[0] :], self.changes[mark[1] :], self.steps[mark[2] :]
-        self.is_complete = False
+        self.is_complete, self.successor = False, None  # a work that sets them ends its group
 
 
 class SqlTransaction:
@@ -85,6 +87,13 @@ class SqlTransaction:
         frame = self._writing()
         frame.steps.append(step)
         frame.is_complete = frame.is_complete or not apart
+
+    def hand_log_over(self, successor: Signer) -> None:
+        """Let this node's log go on with another key: its head after this transaction is signed by both.
+
+        The log's signer must be that one once the transaction is durable (`after_commit`).
+        """
+        self._writing().successor = successor
 
     def _writing(self) -> Frame:
         if self._frame.node is None:

@@ -105,8 +105,9 @@ def build(
     with contextlib.ExitStack() as undo:
         folder = undo.enter_context(DataFolder.open(settings.data_folder))
         custody = NodeCustody(settings.master, Surroundings(folder.path, own_variable, entropy))
-        keys = Keys(custody, Envelope(custody, entropy), clock, entropy)
-        trust = Trust(settings.trust_domain, keys.ring, Authorities(settings.trust_domain, keys.envelope, entropy))
+        keys = Keys(custody, Envelope(custody, entropy), clock, entropy, settings.rotate)
+        authorities = Authorities(settings.trust_domain, keys.envelope, entropy, settings.rotate)
+        trust = Trust(settings.trust_domain, keys.ring, authorities)
         live = LiveEstate()
         database = _database(settings, folder, keys, live, clock, entropy)
         undo.callback(database.close)

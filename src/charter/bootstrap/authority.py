@@ -153,16 +153,17 @@ async def revoke_key(house: House, name: str, key_id: str, *, actor: str, reason
 async def rotate(house: House, use: str, *, actor: str, reason: str, at_once: bool = False) -> dict[str, Any]:
     """Let the next signing key or authority of `use` sign from now on.
 
-    `at_once` is for a root that was stolen: it leaves the trust bundle, and what it signed is worthless.
+    `at_once` is for one that was stolen: it leaves the key set or trust bundle, and what it signed is worthless; of
+    evidence and charters, what it signed from now on.
 
     Raises:
-        MalformedError: something else than a root shall go at once.
+        MalformedError: an intermediate shall go at once.
     """
-    if at_once and use != AuthorityRole.ROOT:
+    if at_once and use == AuthorityRole.INTERMEDIATE:
         raise MalformedError(
             ErrorCode.BAD_VALUE,
-            f"a key of {use} does not leave at once",
-            help="only a root does: charter rotate x509-root --at-once",
+            "an intermediate does not leave at once: what it signed leads to its root",
+            help="its root does, and takes it along: charter rotate x509-root --at-once",
         )
 
     def work(tx: HouseTransaction) -> SigningKey | Authority:
@@ -172,9 +173,9 @@ async def rotate(house: House, use: str, *, actor: str, reason: str, at_once: bo
             case AuthorityRole.INTERMEDIATE:
                 return house.trust.rotate_intermediate(tx, actor=actor, reason=reason)
             case KeyUse.JWT_SVID:
-                return house.trust.rotate_jwt_key(tx, actor=actor, reason=reason)
+                return house.trust.rotate_jwt_key(tx, actor=actor, reason=reason, at_once=at_once)
             case _:
-                return house.ring.rotate(tx, use, actor=actor, reason=reason)
+                return house.ring.rotate(tx, use, actor=actor, reason=reason, at_once=at_once)
 
     key = await house.database.awrite(work)
     return {"use": use, "key_id": key.id, "state": key.state.value}

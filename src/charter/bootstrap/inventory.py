@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from charter.registry.inventory import inventory_of
 from charter.registry.principal import ClientKey, Principal
 from charter.registry.record import CharterVersion, Finding, FindingState
 from charter.registry.risk import risk_of
+from charter.registry.rotation import due_at, over_at
+from charter.registry.terms import Terms
 
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
@@ -71,7 +74,7 @@ def dossier(house: House, name: str) -> dict[str, Any]:
     return _facts(house, principal, version) | {
         "charter": version.charter.to_json(),
         "policy": _policy(house, principal),
-        "keys": [_key(key) for key in keys],
+        "keys": [_key(key, principal.terms) for key in keys],
         "weaknesses": _ages(house, weak),
         "recent": recent,
         "waiting": [approval_view(a) for a in approvals(house, every=False) if a.principal_id == principal.id],
@@ -185,6 +188,8 @@ def _facts(house: House, principal: Principal, version: CharterVersion) -> dict[
             "bearing": principal.terms.bearing.value,
             "token_seconds": principal.terms.token_seconds,
             "certificate": principal.terms.certificate,
+            "rotate_seconds": principal.terms.rotate_seconds,
+            "grace_seconds": principal.terms.grace_seconds,
         },
         "review": told["review"],
         "expires": told["expires"],
@@ -203,7 +208,7 @@ def _composition(house: House, principal: Principal) -> dict[str, Any] | None:
     return {"digest": composed.digest, "change": composed.change} if composed else None
 
 
-def _key(key: ClientKey) -> dict[str, Any]:
+def _key(key: ClientKey, terms: Terms) -> dict[str, Any]:
     """Return a credential as people and programs see it; of a secret, not even its hash."""
     members = {"kty": key.jwk["kty"]} if key.jwk["kty"] == SECRET else key.jwk
     return {
@@ -213,7 +218,14 @@ def _key(key: ClientKey) -> dict[str, Any]:
         "jwk": members,
         "standing": key.standing.value,
         "registered_at": key.registered_at.isoformat(),
+        "replaced_by": key.replaced_by,
+        "due": _moment(due_at(key, terms)),
+        "ends": _moment(over_at(key, terms)),
     }
+
+
+def _moment(at: dt.datetime | None) -> str | None:
+    return at.isoformat() if at else None
 
 
 def _weak(tx: HouseTransaction) -> dict[str, list[Finding]]:

@@ -6,6 +6,7 @@ Whatever asks the master (it may be a token or a cloud) is done before a work, n
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,9 @@ from charter.bootstrap.transaction import HouseTransaction
 from charter.config import Settings, own_variable
 from charter.core.clock import Clock, rfc3339
 from charter.core.entropy import Entropy, SystemEntropy
-from charter.identity.envelope import DATA_KEY_LIFE, DataKey, Envelope, Seal, check_seals
+from charter.identity.envelope import DataKey, Envelope, Seal, check_seals
 from charter.identity.keys import KeyRing
+from charter.identity.period import USUAL, Periods
 
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
@@ -34,10 +36,11 @@ class Keys:
     envelope: Envelope
     clock: Clock
     entropy: Entropy
+    periods: Periods = field(default_factory=lambda: USUAL)
     ring: KeyRing = field(init=False)
 
     def __post_init__(self) -> None:
-        self.ring = KeyRing(self.envelope, self.entropy)
+        self.ring = KeyRing(self.envelope, self.entropy, self.periods)
 
     def ensure(self, tx: HouseTransaction) -> None:
         """Make and record what is missing. A work."""
@@ -59,10 +62,14 @@ class Keys:
         Raises:
             CharterError: it could not be done now.
         """
-        if self.envelope.is_due(self.clock.now()):
-            self.rotate_data(database, actor="charter", reason=f"it was used for {DATA_KEY_LIFE.days} days")
+        if self.clock.now() >= self.data_due_at():
+            self.rotate_data(database, actor="charter", reason="due")
         if len(self.envelope.keys) > 1:
             database.write(lambda tx: self.envelope.reseal(tx, RESEALED_AT_ONCE))
+
+    def data_due_at(self) -> dt.datetime:
+        """Return when another data key shall be used."""
+        return self.envelope.active.created_at + self.periods["data"]
 
     def rotate_data(self, database: Database[HouseTransaction], *, actor: str, reason: str) -> DataKey:
         """Make new seals under a fresh data key from now on. Blocks.

@@ -34,6 +34,7 @@ from charter.identity.node import (
     read_node_request,
     use_request,
 )
+from charter.identity.node_key import ask_for_node_key, rotate_node_key
 
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
@@ -90,11 +91,25 @@ class Nodes:
             case "jwt":
                 return await self._jwt(asked)
             case "watch":
-                return await self._watch(asked.said.get("version"))
+                found = await self._watch(asked.said.get("version"))
+                return found | {"key_rotation_at": self._key_wanted_at(asked.node)}
+            case "rotate":
+                return await self._rotate(asked)
             case _:
                 raise _unknown(asked.asks)
 
     # --- within ---
+
+    async def _rotate(self, asked: NodeRequest) -> dict[str, Any]:
+        """Let a node go by another key from now on."""
+        await self._use(asked)
+        node = await self._house.database.awrite(lambda tx: rotate_node_key(tx, asked))
+        ends = node.before_until
+        return {"key": node.thumbprint, "replaced_key_ends": ends.timestamp() if ends else None}
+
+    def _key_wanted_at(self, name: str) -> float:
+        node = self._house.database.read(lambda tx: tx.nodes.node(name))
+        return node.key_due_at.timestamp() if node is not None else 0.0
 
     async def _known(self, asked: NodeRequest) -> Attested:
         process = process_of(asked)
@@ -183,6 +198,12 @@ async def remove(house: House, name: str, *, actor: str, reason: str) -> dict[st
     """Put a node out."""
     node = await house.database.awrite(lambda tx: put_out(tx, name, actor=actor, reason=reason))
     return {"node": node.name, "standing": node.standing.value}
+
+
+async def ask_for_key(house: House, name: str, *, actor: str, reason: str) -> dict[str, Any]:
+    """Have a node replace its key."""
+    node = await house.database.awrite(lambda tx: ask_for_node_key(tx, name, actor=actor, reason=reason))
+    return {"node": node.name, "key": node.thumbprint, "state": "asked"}
 
 
 def listing(house: House) -> list[dict[str, Any]]:

@@ -15,6 +15,8 @@ from charter.core.canonical import digest_of
 from charter.core.errors import CharterError
 from charter.evidence.entry import Draft, EntryKind
 from charter.identity.revocation import forget_expired
+from charter.identity.rotation import ended, retire_ended
+from charter.identity.weakness import OVERDUE, overdue, reconcile
 from charter.registry.approval import ApprovalState
 from charter.registry.composition import Part
 from charter.registry.record import Finding, FindingState
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from charter.registry.principal import SystemRecord
 
 EVERY_SECONDS = 5.0
-ROUNDS_AN_HOUR = 720
+ROUNDS_AN_HOUR, ROUNDS_A_MINUTE = 720, 12
 ENDED_SECONDS = 30 * 24 * 3600  # how long delegations that ended can still be shown; evidence keeps them for good
 CONSENT_MEMORY_SECONDS = 7 * 86_400  # after its end a code or refresh token that comes again is still told apart
 JOIN_TOKENS_KEPT = dt.timedelta(days=30)  # from their end on: of a younger one it is noticed that it comes again
@@ -46,6 +48,9 @@ async def tend(house: House, stop: asyncio.Event) -> None:
         if round_ % ROUNDS_AN_HOUR == 0:
             with contextlib.suppress(CharterError):
                 await house.database.awrite(_forget_old)
+        if round_ % ROUNDS_A_MINUTE == 0:
+            with contextlib.suppress(CharterError):
+                await notice_overdue(house)
         with contextlib.suppress(CharterError):
             await asyncio.to_thread(house.keys.tend, house.database)
         with contextlib.suppress(TimeoutError):
@@ -59,12 +64,25 @@ async def tend(house: House, stop: asyncio.Event) -> None:
 def _tend_once(house: House, tx: HouseTransaction) -> None:
     house.ring.tend(tx)
     house.trust.tend(tx)
+    if ended(tx.live, tx.at):
+        retire_ended(tx)
     forget_expired(tx)
     _forget_delegations(tx)
     tx.consents.forget_expired(int(tx.at.timestamp()) - CONSENT_MEMORY_SECONDS)
     _lapse_approvals(tx)
     for draft in house.failures.drain():
         tx.record(draft)
+
+
+async def notice_overdue(house: House) -> None:
+    """Open the findings of credentials that are overdue by now, and resolve those of such as were replaced."""
+    now = house.clock.now()
+    found = overdue(house.live, now)
+    kept = house.database.read(lambda tx: tx.registry.findings.of_kinds((OVERDUE,)))
+    told = {each.principal_id for each in kept if each.state is not FindingState.RESOLVED}
+    changed = [house.live.principals[each] for each in found ^ told if each in house.live.principals]
+    if changed:
+        await house.database.awrite(lambda tx: reconcile(tx, changed, entropy=house.entropy, actor="charter"))
 
 
 def _forget_old(tx: HouseTransaction) -> None:

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from charter.cli.agent_keys import AgentTokens, OwnAuthority, agent_key
+from charter.cli.agent_keys import AgentKey, AgentTokens, OwnAuthority, agent_key, key_path
 from charter.cli.agent_leases import LeaseClient, leased
 from charter.cli.agent_lending import Side, borrowed, exchanging, read_token
+from charter.cli.agent_rotation import next_key, replace_when_due, settle, take_place
 from charter.cli.context import Context
 from charter.cli.control import segment
 from charter.cli.output import warn
@@ -23,7 +24,8 @@ from charter.cli.relay import Relay, relaying
 from charter.config import child_environment
 from charter.core.clock import SystemClock
 from charter.core.entropy import SystemEntropy
-from charter.core.errors import DeniedError, ErrorCode, MalformedError
+from charter.core.errors import DeniedError, ErrorCode, MalformedError, UnavailableError
+from charter.identity.jose import thumbprint_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,40 @@ def run_agent(context: Context, name: str, command: list[str], behalf: Behalf, l
     return asyncio.run(_run(principal["name"], tokens, words, systems, list(dict.fromkeys(lease))))
 
 
+def own_key(context: Context, name: str, key_id: str | None = None) -> AgentKey | None:
+    """Return the key of `name` on this machine, if it is here, in use, and the one called `key_id` (None: whichever).
+
+    Raises:
+        CharterError: it cannot be used, or Charter cannot be asked.
+    """
+    issuer = context.control.get("/v1/status")["issuer"]
+    if not key_path(context.settings.key_folder, issuer, name).exists():
+        return None
+    key = agent_key(context.settings.key_folder, issuer, name)
+    known = context.control.get(f"/v1/principals/{segment(name)}")["keys"]
+    settle(key, [each["jwk"] for each in known if each["standing"] == "active"])
+    found = next((each for each in known if each["jwk"] == key.jwk and each["standing"] == "active"), None)
+    is_meant = found is not None and key_id in (None, found["id"], found["thumbprint"])
+    return key if is_meant else None
+
+
+def rotate_own_key(context: Context, name: str, key: AgentKey, asked: dict[str, Any]) -> dict[str, Any]:
+    """Replace the key of `name` on this machine, as `asked` of the control API; return what that answers.
+
+    Raises:
+        CharterError: it cannot be done; both keys stay as they are, and asking again goes on with the same.
+    """
+    try:
+        following = next_key(key)
+        body = asked | {"key": thumbprint_of(key.jwk), "jwk": following.jwk}
+        answer: dict[str, Any] = context.control.post(f"/v1/principals/{segment(name)}/rotate/key", body)
+        take_place(key, following)
+    except OSError as err:
+        why = (err.strerror or str(err)).lower()
+        raise UnavailableError(ErrorCode.STORE_FAILED, f"the key of `{name}` cannot be replaced: {why}") from err
+    return answer
+
+
 def _agent(context: Context, name: str) -> tuple[dict[str, Any], AgentTokens]:
     """Return what is registered of `name`, and the way to its tokens; its key is made and registered if need be."""
     control = context.control
@@ -80,10 +116,13 @@ def _agent(context: Context, name: str) -> tuple[dict[str, Any], AgentTokens]:
     principal["leased"] = [each["system"] for each in control.get("/v1/systems")["systems"] if "lease" in each]
     issuer = control.get("/v1/status")["issuer"]
     key = agent_key(context.settings.key_folder, issuer, name)
-    if not any(known["jwk"] == key.jwk and known["standing"] == "active" for known in principal["keys"]):
+    in_use = [known["jwk"] for known in principal["keys"] if known["standing"] == "active"]
+    settle(key, in_use)
+    if key.jwk not in in_use:
         body = {"jwk": key.jwk, "actor": context.operator, "reason": "first use on this machine"}
         control.post(f"/v1/principals/{segment(name)}/keys", body)
-    return principal, AgentTokens(key, issuer, principal["id"], SystemClock(), SystemEntropy())
+    tokens = AgentTokens(key, issuer, principal["id"], SystemClock(), SystemEntropy(), when_due=replace_when_due)
+    return principal, tokens
 
 
 def _on_behalf(

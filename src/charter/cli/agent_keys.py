@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import os
 import stat
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,9 +51,9 @@ _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AgentKey:
-    """One principal's private key on this machine."""
+    """One principal's private key on this machine: the one in use, which whoever holds this object signs with."""
 
     principal: str
     path: Path
@@ -63,6 +64,30 @@ class AgentKey:
         """Return a compact JWS by this key."""
         return sign_compact({"alg": "ES256"} | header, claims, self._private)
 
+    def reread(self) -> bool:
+        """Sign with what the key's file holds now; return whether that is another key.
+
+        Raises:
+            IntegrityError: others could read it, or it is no key.
+            UnavailableError: it cannot be read.
+        """
+        try:
+            now = open_key(self.principal, self.path)
+        except OSError as err:
+            raise UnavailableError(ErrorCode.STORE_FAILED, f"the key `{self.path}` cannot be read") from err
+        is_another = now.jwk != self.jwk
+        self.become(now)
+        return is_another
+
+    def become(self, other: AgentKey) -> None:
+        """Sign with another key from now on: it took the place of this one, in its file too."""
+        self.jwk, self._private = other.jwk, other._private
+
+
+def key_path(folder: Path, issuer: str, principal: str) -> Path:
+    """Return where the principal's key for `issuer` is, or would be."""
+    return folder / hashlib.sha256(issuer.encode()).hexdigest()[:16] / f"{parse_name(principal, 'principal')}.pem"
+
 
 def agent_key(folder: Path, issuer: str, principal: str) -> AgentKey:
     """Return the principal's key for `issuer`, making it the first time.
@@ -71,14 +96,14 @@ def agent_key(folder: Path, issuer: str, principal: str) -> AgentKey:
         IntegrityError: others could read it or put another in its place, or it is no key.
         UnavailableError: it cannot be read or written.
     """
-    place = folder / hashlib.sha256(issuer.encode()).hexdigest()[:16]
-    path = place / f"{parse_name(principal, 'principal')}.pem"
+    path = key_path(folder, issuer, principal)
+    place = path.parent
     try:
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
         _must_be_private(place, place.stat(), "chmod 700")
         if not path.exists():
-            _make(path)
-        return _open(principal, path)
+            make_key(path)
+        return open_key(principal, path)
     except OSError as err:
         why = (err.strerror or str(err)).lower()
         raise UnavailableError(
@@ -88,7 +113,13 @@ def agent_key(folder: Path, issuer: str, principal: str) -> AgentKey:
         ) from err
 
 
-def _open(principal: str, path: Path) -> AgentKey:
+def open_key(principal: str, path: Path) -> AgentKey:
+    """Return the key in a file.
+
+    Raises:
+        IntegrityError: others could read it, or it is no key.
+        OSError: it cannot be read.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         _must_be_private(path, os.fstat(descriptor), "rm")
@@ -113,8 +144,12 @@ def _must_be_private(path: Path, found: os.stat_result, mend: str) -> None:
         )
 
 
-def _make(path: Path) -> None:
-    """Write a fresh key; two makers end up with the same one."""
+def make_key(path: Path) -> None:
+    """Write a fresh key; two makers end up with the same one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -165,6 +200,7 @@ class AgentTokens:
     clock: Clock
     entropy: Entropy
     authority: Authority = field(default_factory=OwnAuthority)  # whose it asks for
+    when_due: Callable[[AgentTokens], Awaitable[bool]] | None = None  # replaces the key; returns whether it is another
     _held: dict[str, tuple[str, float]] = field(default_factory=dict)  # resource -> token, until (monotonic)
     _fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
     _nonce: str | None = None  # the server's newest (RFC 9449 section 8)
@@ -212,25 +248,57 @@ class AgentTokens:
             DeniedError, UnauthenticatedError: it was refused; the message says why.
             UnavailableError: the server cannot be reached, or asks to wait.
         """
-        status, found = await self._ask(resource)
-        if status != httpx.codes.OK and found.get("error") == _USE_NONCE:
-            status, found = await self._ask(resource)  # with the nonce that came with the refusal
-        if status != httpx.codes.OK:
-            raise _refused(found)
+        try:
+            found = await self._answer(resource)
+        except (DeniedError, UnauthenticatedError):
+            if not self.key.reread():
+                raise
+            self._held.clear()  # another process of this agent replaced the key long ago
+            found = await self._answer(resource)
+        if self._is_key_due(found) and self.when_due is not None and await self.when_due(self):
+            self._held.clear()  # they are bound to the key before, which ends
+            found = await self._answer(resource)
         if not isinstance(found.get("access_token"), str) or type(found.get("expires_in")) is not int:
             raise UnavailableError(ErrorCode.NOT_RUNNING, f"what answers at {self.issuer} is no Charter")
         self.authority.got(found)
         return found
 
+    async def _answer(self, resource: str) -> dict[str, Any]:
+        """Return the answer to one token request, which must hold a token.
+
+        Raises:
+            DeniedError, UnauthenticatedError: it was refused; the message says why.
+            UnavailableError: the server cannot be reached, or asks to wait.
+        """
+        status, found = await self._ask(resource)
+        if status != httpx.codes.OK and found.get("error") == _USE_NONCE:
+            status, found = await self._ask(resource)  # with the nonce that came with the refusal
+        if status != httpx.codes.OK:
+            raise refused(found)
+        return found
+
+    def _is_key_due(self, answer: dict[str, Any]) -> bool:
+        """Return whether the server wants another key by now."""
+        wanted = answer.get("key_rotation_at")
+        return type(wanted) is int and self.clock.now().timestamp() >= wanted
+
     async def _ask(self, resource: str) -> tuple[int, dict[str, Any]]:
         """Return the status and body of one token request."""
-        endpoint = f"{self.issuer}/oauth/token"
         form = self.authority.form(resource) | {
             "resource": resource,
             "client_id": self.client_id,
             "client_assertion_type": _ASSERTION_TYPE,
             "client_assertion": self.assertion(),
         }
+        return await self.post("/oauth/token", form)
+
+    async def post(self, path: str, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        """Return the status and body of one request to an OAuth endpoint, with a proof of this agent's key.
+
+        Raises:
+            UnavailableError: the server cannot be reached.
+        """
+        endpoint = self.issuer + path
         headers = {"dpop": self.proof("POST", endpoint)}
         direct = not self.issuer.startswith("https:")  # what stays on this machine goes through no proxy
         try:
@@ -280,7 +348,7 @@ def is_safe(url: str) -> bool:
     )
 
 
-def _refused(body: dict[str, Any]) -> CharterError:
+def refused(body: dict[str, Any]) -> CharterError:
     """Return the error that an OAuth error (RFC 6749 section 5.2) tells of."""
     error, detail = str(body.get("error", "?"))[:40], str(body.get("error_description", ""))[:500]
     match error:

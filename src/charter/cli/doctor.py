@@ -14,6 +14,7 @@ from charter.cli.output import counted
 from charter.core.errors import CharterError
 
 LEAST_FREE_BYTES = 200 * 1024 * 1024
+_SHOWN = 3  # overdue credentials that are named
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ def _checks(context: Context) -> Iterator[Check]:
     yield _attempt("keys at rest", "see docs/operating.md, Keys at rest", lambda: _seals(context))
     yield _attempt("vault", "charter vault ls says how", lambda: _vault(context))
     yield _attempt("trust domain", "see docs/spiffe.md", lambda: _trust(context))
+    yield _attempt("credentials", "charter rotate lists them; docs/rotation.md", lambda: _credentials(context))
     yield _attempt(
         "leases",
         "charter leases ls shows each with its error; docs/leases.md says what to do",
@@ -149,6 +151,19 @@ def _trust(context: Context) -> tuple[bool, str]:
         if not each["is_trusted"] or each["failure"]:
             return False, f"{told}; `{each['trust_domain']}`: {each['failure'] or 'its bundle was not had yet'}"
     return True, told
+
+
+def _credentials(context: Context) -> tuple[bool, str]:
+    """Ask whether every credential was replaced that had to be by now."""
+    found = context.control.get("/v1/credentials")
+    late = [each for each in found["credentials"] if each["overdue"]]
+    if late:
+        worst = ", ".join(f"the {each['kind']} of {each['of']}" for each in late[:_SHOWN])
+        return False, f"{counted(len(late), 'credential')} overdue: {worst}{' and more' if len(late) > _SHOWN else ''}"
+    due = [each for each in found["credentials"] if each["next"]]
+    soonest = min(due, key=lambda each: str(each["next"]))
+    told = f"{len(found['credentials'])} in use, none overdue"
+    return True, f"{told}; next: the {soonest['kind']} of {soonest['of']} on {soonest['next'][:10]}"
 
 
 def _leases(context: Context) -> tuple[bool, str]:

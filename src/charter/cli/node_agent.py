@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from charter.bootstrap.workload import Attested, IssuedJwt, IssuedX509, Peer
 from charter.cli.agent_keys import AgentKey, agent_key, is_safe
+from charter.cli.agent_rotation import next_key, take_place
 from charter.core.canonical import canonical
 from charter.core.clock import Clock
 from charter.core.entropy import Entropy
@@ -35,8 +36,10 @@ from charter.core.errors import CharterError, ErrorCode, IntegrityError, Malform
 from charter.core.values import Secret, SpiffeId, parse_name
 from charter.identity.attestation import Process
 from charter.identity.bundle import Bundle, parse_bundle
+from charter.identity.jose import thumbprint_of
 from charter.identity.keys import new_p256_secret, p256_jwk, p256_key
 from charter.identity.node import REQUEST_SECONDS, TYPE
+from charter.identity.node_key import PROOF_TYPE
 from charter.identity.spiffe import JwtSvid, verify_jwt_svid
 from charter.server.nodes import MEDIA, PATH
 from charter.server.problems import error_from_problem
@@ -75,6 +78,19 @@ class CharterLine:
             CharterError: Charter refuses, or cannot be reached.
         """
         return await self._send("node", self._sign(asks, said, {}))
+
+    async def replace_key(self) -> None:
+        """Replace this node's key: written down first, used once Charter said that it counts (cli/agent_rotation.py).
+
+        Raises:
+            CharterError: Charter refuses, or cannot be reached; asking again goes on with the same key.
+            OSError: a file cannot be used.
+        """
+        following = next_key(self.key)
+        old = {"node": self.node, "old": thumbprint_of(self.key.jwk)}
+        proof = following.sign({"typ": PROOF_TYPE, "jwk": following.jwk}, old)
+        await self.ask("rotate", {"proof": proof})
+        take_place(self.key, following)
 
     def _sign(self, asks: str, said: Mapping[str, Any], header: dict[str, Any]) -> str:
         now = int(self.clock.now().timestamp())
@@ -151,7 +167,9 @@ class NodeSource:
         version: str | None = None
         while True:
             try:
-                found = (await self._line.ask("watch", {"version": version})).get("version")
+                told = await self._line.ask("watch", {"version": version})
+                found = told.get("version")
+                await self._replace_key_if_due(told.get("key_rotation_at"))
             except CharterError as err:
                 _log.warning("%s", err.detail)
                 await asyncio.sleep(AGAIN_SECONDS)
@@ -160,6 +178,16 @@ class NodeSource:
                 version = str(found)
                 for listener in self._listeners:
                     listener()
+
+    async def _replace_key_if_due(self, due: object) -> None:
+        """Replace the node's key if Charter wants another by now; what fails is said, and tried again."""
+        if not isinstance(due, int | float) or self._line.clock.now().timestamp() < due:
+            return
+        try:
+            await self._line.replace_key()
+            _log.info("the key of the node %s was replaced", self._line.node)
+        except (CharterError, OSError) as err:
+            _log.warning("the key of the node %s is due and could not be replaced: %s", self._line.node, err)
 
     async def attest(self, peer: Peer) -> Attested:
         """Return which principal the process is, by Charter's word."""

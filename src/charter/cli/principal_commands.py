@@ -79,6 +79,7 @@ _WIDE = ["name", "owner", "purpose", "model", "data", "systems", "risk", "approv
 _WEAK = {
     "legacy-secret": "a shared secret proves it",
     "bearer-by-custom": "its tokens are bound to no key, and its charter does not say that they may be",
+    "overdue-credential": "what proves it was to be replaced by now (charter rotate key)",
 }
 
 

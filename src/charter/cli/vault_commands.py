@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from charter.cli.context import Json, Reason, context_of
+from charter.cli.context import Context, Json, Reason, context_of
 from charter.cli.output import print_json, say, table, warn
 from charter.core.errors import ErrorCode, MalformedError
 
@@ -79,6 +79,15 @@ def put(context: typer.Context, name: Name, systems: For = [], as_json: Json = F
     With --json: name, version, systems, changed_by.
     """
     here = context_of(context)
+    put_from_stdin(here, name, systems, as_json=as_json)
+
+
+def put_from_stdin(here: Context, name: str, systems: list[str], *, as_json: bool) -> None:
+    """Put what standard input gives into the vault.
+
+    Raises:
+        MalformedError: that is nothing.
+    """
     if sys.stdin.isatty():
         import getpass
 

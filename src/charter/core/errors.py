@@ -46,6 +46,7 @@ class ErrorCode(StrEnum):
     BAD_GRANT = "bad_grant"
     BAD_METADATA = "bad_metadata"
     BAD_CARD = "bad_card"
+    BAD_NEW_KEY = "bad_new_key"
     BAD_REDIRECT = "bad_redirect"
     CONSENT_PENDING = "consent_pending"
     CONSENT_REFUSED = "consent_refused"

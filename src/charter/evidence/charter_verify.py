@@ -3,11 +3,12 @@
     python charter_verify.py PACK --key BASE64 [--held CHECKPOINT]
 
 The key is the log's public key, which you must have from somewhere else than the pack: a pack cannot vouch for its own
-key. `--held` is a checkpoint of the same log that you kept from earlier; the pack must continue it. Exit code: 0 the
-pack is what the log's checkpoint signs, 1 it is not (each fault is named), 2 the command is wrong.
+key. Where the log's key changed, any of its keys will do: each change is a checkpoint that both keys signed. `--held`
+is a checkpoint of the same log that you kept from earlier; the pack must continue it. Exit code: 0 the pack is what the
+log's checkpoint signs, 1 it is not (each fault is named), 2 the command is wrong.
 
 A pack is lines: a header in JSON, then the leaf hashes (base64, 256 a line), then the entries, byte for byte. Checked:
-  (1) the checkpoint bears the signature of the log's key;
+  (1) the checkpoint bears the signature of the log's key of its time, to which the given key leads;
   (2) the leaf hashes, with the subtrees left and right of them, have the checkpoint's root (RFC 9162 section 2.1.1);
   (3) each entry has its leaf hash, in order, none missing, none added;
   (4) each outcome has a verdict before it;
@@ -42,6 +43,8 @@ HASH = 32
 MAX_LINE = 131_072  # bytes; entries are at most 64 KiB
 MAX_FAULTS = 1_000
 SHOWN_FAULTS = 50
+MAX_CHANGES = 10_000  # of the log's key
+KEY_CHANGE = "charter-key-change "  # the line of a checkpoint that names the keys before and after it
 MAX_ENTRIES = 50_000_000  # 32 bytes of memory each; a larger log is exported in parts
 
 
@@ -252,6 +255,7 @@ class Checkpoint:
     root: bytes
     signed: bytes
     signatures: tuple[tuple[str, bytes], ...]  # key name, key id and signature
+    extensions: tuple[str, ...] = ()
 
 
 def parse_checkpoint(note: str) -> Checkpoint:
@@ -267,7 +271,7 @@ def parse_checkpoint(note: str) -> Checkpoint:
             raise UnreadableError("the checkpoint has a signature line that is none")
         signatures.append((name, _base64(blob, "a signature")))
     root, signed = _base64(lines[2], "the checkpoint's root", HASH), (body + "\n").encode()
-    return Checkpoint(lines[0], int(lines[1]), root, signed, tuple(signatures))
+    return Checkpoint(lines[0], int(lines[1]), root, signed, tuple(signatures), tuple(lines[3:]))
 
 
 def verify_signature(checkpoint: Checkpoint, key: bytes) -> str | None:
@@ -282,6 +286,51 @@ def verify_signature(checkpoint: Checkpoint, key: bytes) -> str | None:
     except (InvalidSignature, ValueError):
         return "the checkpoint's signature does not verify: its origin, size or root were changed"
     return None
+
+
+class Keys:
+    """The keys that a log had over its sizes, as far as the given key and the changes lead."""
+
+    def __init__(self, key: bytes, changes: tuple[Checkpoint, ...]) -> None:
+        self.faults: list[Fault] = []
+        self._changes: list[tuple[int, bytes, bytes]] = []  # size, key before, key after
+        self._key = key
+        for checkpoint in changes:
+            before, after = _keys_named(checkpoint)
+            wrong = verify_signature(checkpoint, before) or verify_signature(checkpoint, after)
+            last = self._changes[-1] if self._changes else None
+            if wrong:
+                self.faults.append(Fault(f"the change of the log's key at {checkpoint.size} entries: {wrong}"))
+            elif last and (last[0] >= checkpoint.size or last[2] != before):
+                text = f"the change of the log's key at {checkpoint.size} entries does not follow the one before"
+                self.faults.append(Fault(text))
+            else:
+                self._changes.append((checkpoint.size, before, after))
+        if self._changes and key not in [each for _, *pair in self._changes for each in pair]:
+            self._changes = []  # they lead nowhere from the given key: it alone counts
+
+    def at(self, size: int) -> tuple[bytes, ...]:
+        """Return the keys that must have signed a checkpoint of `size` entries: two where it changed, else one."""
+        for changed, before, after in self._changes:
+            if size < changed:
+                return (before,)
+            if size == changed:
+                return (before, after)
+        return (self._changes[-1][2] if self._changes else self._key,)
+
+    def wrong_with(self, checkpoint: Checkpoint) -> str | None:
+        """Return what is wrong with the signatures of `checkpoint`, or None."""
+        return next((wrong for key in self.at(checkpoint.size) if (wrong := verify_signature(checkpoint, key))), None)
+
+
+def _keys_named(checkpoint: Checkpoint) -> tuple[bytes, bytes]:
+    lines = [line for line in checkpoint.extensions if line.startswith(KEY_CHANGE)]
+    words = lines[0].removeprefix(KEY_CHANGE).split(" ") if len(lines) == 1 else []
+    if len(words) != 2 or not all(word.startswith(f"{checkpoint.origin}+") for word in words):  # noqa: PLR2004 - before, after
+        raise UnreadableError("a change of the log's key names no two keys of the log")
+    blobs = (word.removeprefix(f"{checkpoint.origin}+").partition("+")[2] for word in words)
+    before, after = (_base64(blob, "a key in a change of the log's key", HASH + 1)[1:] for blob in blobs)
+    return before, after
 
 
 @dataclass
@@ -312,6 +361,7 @@ class _Header:
     checkpoint: Checkpoint
     left: tuple[bytes, ...]
     right: tuple[tuple[int, bytes], ...]
+    changes: tuple[Checkpoint, ...] = ()  # of the log's key, smallest first
 
 
 def verify_pack(stream: BinaryIO, key: bytes, held: Checkpoint | None = None) -> Report:
@@ -330,9 +380,10 @@ def verify_pack(stream: BinaryIO, key: bytes, held: Checkpoint | None = None) ->
         spine.push(root, level)
     before = copy.deepcopy(spine)
     leaves = _read_leaves(lines, header)
-    report.faults += _check_held(header, spine, leaves, held, key)
+    keys = Keys(key, header.changes)
+    report.faults += keys.faults + _check_held(header, spine, leaves, held, keys)
     _finish(spine, header)
-    if signature := verify_signature(checkpoint, key):
+    if signature := keys.wrong_with(checkpoint):
         report.faults.append(Fault(signature))
     if spine.root == checkpoint.root:
         report.faults += _check_entries(lines, header, leaves, report, None)
@@ -348,18 +399,26 @@ def verify_pack(stream: BinaryIO, key: bytes, held: Checkpoint | None = None) ->
     return report
 
 
-def _check_held(header: _Header, spine: Spine, leaves: bytes, held: Checkpoint | None, key: bytes) -> list[Fault]:
-    """Push the leaves onto `spine`; return how the pack contradicts the checkpoint held from earlier."""
-    faults, size = [], held.size if held else -1
-    found = spine.root if spine.size == size else None
+def _check_held(header: _Header, spine: Spine, leaves: bytes, held: Checkpoint | None, keys: Keys) -> list[Fault]:
+    """Push the leaves onto `spine`; return how the pack contradicts what was signed or held earlier."""
+    sizes = {each.size for each in (*header.changes, *([held] if held else []))}
+    roots = {spine.size: spine.root} if spine.size in sizes else {}
     for at in range(0, len(leaves), HASH):
         spine.push(leaves[at : at + HASH])
-        if spine.size == size:
-            found = spine.root
-    if held is None:
-        return []
-    now = header.checkpoint
-    if wrong := verify_signature(held, key):
+        if spine.size in sizes:
+            roots[spine.size] = spine.root
+    faults = [
+        Fault(f"the log is not the one whose key changed at {each.size} entries: its past was rewritten")
+        for each in header.changes
+        if roots.get(each.size, each.root) != each.root
+    ]
+    return faults + (_check_one_held(header.checkpoint, held, roots.get(held.size), keys) if held else [])
+
+
+def _check_one_held(now: Checkpoint, held: Checkpoint, found: bytes | None, keys: Keys) -> list[Fault]:
+    """Return how the pack contradicts the checkpoint held from earlier; `found` is the root it has at that size."""
+    faults, size = [], held.size
+    if wrong := keys.wrong_with(held):
         faults.append(Fault(f"the checkpoint held from earlier: {wrong}"))
     if held.origin != now.origin:
         faults.append(Fault(f"the checkpoint held from earlier is of another log, {held.origin[:255]!a}"))
@@ -420,7 +479,19 @@ def _parse_header(line: bytes) -> _Header:
             raise UnreadableError("the pack's header has a subtree that is none")
         beside.append((item[0], _base64(item[1], "a subtree", HASH)))
     roots = tuple(_base64(item, "a subtree", HASH) for item in left)
-    return _Header(str(node)[:64], start, end, parse_checkpoint(note), roots, tuple(beside))
+    checkpoint = parse_checkpoint(note)
+    changes = _parse_changes(found.get("key_changes", []), checkpoint)
+    return _Header(str(node)[:64], start, end, checkpoint, roots, tuple(beside), changes)
+
+
+def _parse_changes(notes: object, checkpoint: Checkpoint) -> tuple[Checkpoint, ...]:
+    """Return the checkpoints with which the log's key changed, those up to the pack's own."""
+    if not isinstance(notes, list) or len(notes) > MAX_CHANGES or not all(isinstance(note, str) for note in notes):
+        raise UnreadableError(f"the pack's header has no list of at most {MAX_CHANGES} changes of the log's key")
+    changes = tuple(parse_checkpoint(note) for note in notes)
+    if any(each.origin != checkpoint.origin or each.size > checkpoint.size for each in changes):
+        raise UnreadableError("the pack's header has a change of another log's key")
+    return changes
 
 
 def _read_leaves(lines: Iterator[bytes], header: _Header) -> bytes:

@@ -1,6 +1,7 @@
 """Verify a node's whole log where it is kept, streaming, and name what is wrong with it.
 
-    (1) The head's checkpoint bears the log's signature, and so do the ones kept along the way.
+    (1) The head's checkpoint bears the log's signature, and so do the ones kept along the way; where the log's key
+        changed, both keys signed that (key_change.py).
     (2) The leaf hashes in the tiles have the checkpoints' roots; the tiles above them are made of them.
     (3) Each entry has its leaf hash, in order, none missing, none added, and is filed under what it says.
     (4) Each outcome has an allowing verdict before it.
@@ -12,6 +13,7 @@ may still have it (then the hashes were changed); else the kept checkpoints tell
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ from dataclasses import dataclass, field
 from charter.core.errors import CharterError
 from charter.evidence.charter_verify import MAX_FAULTS, Comparison, Fault, Pairing
 from charter.evidence.checkpoint import Checkpoint, parse_checkpoint, verify_checkpoint
+from charter.evidence.key_change import PREFIX, KeyChange, KeyHistory, says_change, verify_change
 from charter.evidence.log import LogReader, Stored
 from charter.evidence.tile import HEIGHT, WIDTH
 from charter.evidence.tree import HASH_BYTES, Frontier
@@ -57,7 +60,8 @@ def check_log(
         checkpoint = parse_checkpoint(log.checkpoint())
     except CharterError as err:
         return LogReport(log.node, log.origin, 0, None, (Fault(f"the log's head: {err.detail}"),))
-    check = _Check(log, public, checkpoint, held)
+    faults: list[Fault] = []
+    check = _Check(log, _history(log, public, checkpoint, faults), checkpoint, held, faults)
     check.check_signature(checkpoint, "the log's head")
     if held is not None:
         check.check_held(held)
@@ -79,15 +83,42 @@ def _rows(log: LogReader) -> Iterator[Stored]:
         after = rows[-1].index
 
 
+def _history(log: LogReader, public: bytes, head: Checkpoint, faults: list[Fault]) -> KeyHistory:
+    """Return the keys that the log had over time, as the checkpoints say where they changed."""
+    changes: dict[int, KeyChange] = {}
+    for checkpoint in (*_stated(log), head):
+        if says_change(checkpoint):
+            try:
+                changes[checkpoint.size] = verify_change(checkpoint, log.origin)
+            except CharterError as err:
+                faults.append(Fault(f"the checkpoint of {checkpoint.size} entries: {err.detail}"))
+    try:
+        return KeyHistory(public, changes.values())
+    except CharterError as err:
+        faults.append(Fault(err.detail))
+        return KeyHistory(public, ())
+
+
+def _stated(log: LogReader) -> Iterator[Checkpoint]:
+    """Yield the checkpoints kept that state a change of the key, smallest first."""
+    after = 0
+    while found := log.checkpoints(after, BATCH):
+        for _, note in found:
+            if PREFIX in note:
+                with contextlib.suppress(CharterError):  # what is none is named where all are walked along
+                    yield parse_checkpoint(note)
+        after = found[-1][0]
+
+
 @dataclass(slots=True)
 class _Check:
     """One walk along the log."""
 
     log: LogReader
-    public: bytes
+    keys: KeyHistory
     checkpoint: Checkpoint
     held: Checkpoint | None
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[Fault]
     comparison: Comparison = field(init=False)
     pairing: Pairing = field(default_factory=Pairing)
     recorded: Frontier = field(default_factory=Frontier)  # over the leaf hashes in the tiles
@@ -102,9 +133,10 @@ class _Check:
         self.due = next(self.kept, None)
 
     def check_signature(self, checkpoint: Checkpoint, what: str) -> None:
-        """Note if `checkpoint` is not signed by the log's key."""
+        """Note if `checkpoint` is not signed by the log's key of its time."""
         try:
-            verify_checkpoint(checkpoint, self.log.origin, self.public)
+            for public in self.keys.at(checkpoint.size):
+                verify_checkpoint(checkpoint, self.log.origin, public)
         except CharterError as err:
             self._fault(f"{what}: {err.detail}")
 

@@ -26,7 +26,7 @@ from charter.evidence.tree import HASH_BYTES
 MAX_CHARACTERS = 131_072  # witnesses with post-quantum keys sign with 5 kB each
 MAX_SIGNATURES = 64
 _ED25519 = b"\x01"  # the signature type of C2SP signed-note
-_KEY_ID_BYTES = 4
+_KEY_ID_BYTES, _KEY_BYTES = 4, 32
 _BODY_LINES = 3  # origin, size, root; more are extensions
 _NAME = re.compile(r"[^\s+]{1,255}")
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
@@ -89,10 +89,22 @@ def verifier_key(name: str, public: bytes) -> str:
     return f"{name}+{key_id(name, public).hex()}+{base64.b64encode(_ED25519 + public).decode()}"
 
 
-def sign_checkpoint(origin: str, size: int, root: bytes, signer: Signer) -> Checkpoint:
-    """Return the checkpoint of a log of `size` entries with `root`, signed by the log's own key."""
-    head = Checkpoint(origin, size, root)
-    return replace(head, signatures=(Signature(origin, key_id(origin, signer.public), signer.sign(head.body)),))
+def raw_key(name: str, text: str) -> bytes | None:
+    """Return the 32 bytes of a verifier key of the log `name`; None: it is none, or not in its one form."""
+    try:
+        raw = base64.b64decode(text.removeprefix(f"{name}+").partition("+")[2], validate=True)[1:]
+    except (binascii.Error, ValueError):
+        return None
+    return raw if len(raw) == _KEY_BYTES and verifier_key(name, raw) == text else None
+
+
+def sign_checkpoint(
+    origin: str, size: int, root: bytes, *signers: Signer, extensions: tuple[str, ...] = ()
+) -> Checkpoint:
+    """Return the checkpoint of a log of `size` entries with `root`, signed by the log's own key, or keys."""
+    head = Checkpoint(origin, size, root, extensions)
+    own = (Signature(origin, key_id(origin, each.public), each.sign(head.body)) for each in signers)
+    return replace(head, signatures=tuple(own))
 
 
 def verify_checkpoint(checkpoint: Checkpoint, origin: str, public: bytes) -> None:

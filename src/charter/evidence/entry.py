@@ -53,6 +53,8 @@ class EntryKind(StrEnum):
     CREDENTIAL_REGISTERED = "credential.registered"
     CREDENTIAL_REVOKED = "credential.revoked"
     CREDENTIAL_USED = "credential.used"  # one of two uses that cannot both be right; of others nothing is written
+    CREDENTIAL_ROTATED = "credential.rotated"  # one took the place of another, or is asked to
+    CREDENTIAL_RETIRED = "credential.retired"  # one that was replaced counts no more
     KEY_ROTATED = "key.rotated"
     LEASE_RECORDED = "lease.recorded"  # a credential for one principal is about to be made at a system
     LEASE_ISSUED = "lease.issued"
@@ -68,6 +70,7 @@ class EntryKind(StrEnum):
     SVID_ISSUED = "svid.issued"
     JOIN_TOKEN_MADE = "node.join-token"  # noqa: S105 - a kind, no secret
     NODE_JOINED = "node.joined"
+    NODE_ROTATED = "node.rotated"  # its key was replaced, or is asked to be
     NODE_PUT_OUT = "node.put-out"
     FEDERATION_ADDED = "federation.added"
     FEDERATION_REMOVED = "federation.removed"

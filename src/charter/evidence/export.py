@@ -16,6 +16,7 @@ from charter.core.canonical import canonical
 from charter.core.errors import ErrorCode, IntegrityError, MalformedError
 from charter.evidence.charter_verify import FORMAT, MAX_ENTRIES
 from charter.evidence.checkpoint import parse_checkpoint
+from charter.evidence.key_change import PREFIX
 from charter.evidence.log import LogReader
 from charter.evidence.tile import WIDTH, Tree
 from charter.evidence.tree import full_subtrees
@@ -62,10 +63,22 @@ def export_pack(log: LogReader, public: bytes, out: BinaryIO, *, start: int = 0,
         "left": [_base64(tree.node(*place)) for place in full_subtrees(0, start)],
         "right": [[level, _base64(tree.node(level, index))] for level, index in joining(end, checkpoint.size)],
     }
+    changes = key_changes(log)
+    if changes:
+        header["key_changes"] = changes
     out.write(canonical(header) + b"\n")
     _write_hashes(log, out, start, end)
     _write_entries(log, out, start, end)
     return PackSummary(log.origin, start, end, checkpoint.size)
+
+
+def key_changes(log: LogReader) -> list[str]:
+    """Return the checkpoints with which the log's key changed, smallest first."""
+    found, after = [], 0
+    while kept := log.checkpoints(after, BATCH):
+        found += [note for _, note in kept if PREFIX in note]
+        after = kept[-1][0]
+    return found
 
 
 def verifier_source() -> bytes:

@@ -21,8 +21,9 @@ from charter.identity.bearer import Attested, Bearer, Client, Vouched, Workload
 from charter.registry.charter import CredentialType
 from charter.registry.declared import SECRET
 from charter.registry.delegation import Chain, Link, is_person
-from charter.registry.principal import LiveEstate, Principal, SystemRecord
-from charter.registry.standing import Refusal, Subject, may_act
+from charter.registry.principal import ClientKey, LiveEstate, Principal, SystemRecord
+from charter.registry.rotation import over_at
+from charter.registry.standing import Refusal, Standing, Subject, may_act
 
 BINDING = "ask for it with a DPoP proof (RFC 9449) or a client certificate, or let the charter say `bearer: allowed`"
 # A verified token, an authenticated client, a verified SVID, an attested process, or a principal's id without proof.
@@ -42,7 +43,7 @@ def refusal(live: LiveEstate, holder: Holder, system: SystemRecord | None, *, at
         stopped = refusal(live, holder.point, None, at=at)
     is_word_alone = isinstance(holder, Vouched) and not holder.is_proved
     if stopped is None and not isinstance(holder, str) and not is_word_alone:
-        stopped = _credential_refusal(live, holder.credential, principal, at)
+        stopped = _credential_refusal(live, holder.credential, principal, at, is_past=_is_past(holder))
     if stopped is None and isinstance(holder, Bearer) and not is_word_alone:
         stopped = _token_refusal(live, holder, principal)
     if stopped is None and isinstance(holder, Bearer):
@@ -86,7 +87,7 @@ def _lender_refusal(live: LiveEstate, link: Link, at: dt.datetime) -> Refusal | 
     if lender is None or link.lender_epoch is None or link.lender_credential is None:
         return Refusal(link.lender, f"`{link.lender[:80]}` is not registered", "register it: charter plan, then apply")
     stopped = may_act(lender.subject, at=at, epoch=link.lender_epoch)
-    return stopped or _credential_refusal(live, link.lender_credential, lender, at)
+    return stopped or _credential_refusal(live, link.lender_credential, lender, at, is_past=True)
 
 
 def _token_refusal(live: LiveEstate, holder: Bearer, principal: Principal) -> Refusal | None:
@@ -116,7 +117,13 @@ def _name(live: LiveEstate, party: str) -> str:
     return found.name if found else party
 
 
-def _credential_refusal(live: LiveEstate, thumbprint: str, principal: Principal, at: dt.datetime) -> Refusal | None:
+def _credential_refusal(
+    live: LiveEstate, thumbprint: str, principal: Principal, at: dt.datetime, *, is_past: bool = False
+) -> Refusal | None:
+    """Return why a credential does not count; `is_past`: for what was done with it, not for what is done now.
+
+    What a credential did lives on when another takes its place, and dies when it is revoked.
+    """
     key, name = live.keys.get(thumbprint), principal.name
     if key is None or key.principal_id != principal.id:
         return Refusal(
@@ -124,4 +131,21 @@ def _credential_refusal(live: LiveEstate, thumbprint: str, principal: Principal,
         )
     if key.jwk.get("kty") == SECRET and principal.terms.type is not CredentialType.LEGACY_SECRET:
         return Refusal(name, f"the charter of `{name}` no longer allows a shared secret", "use a key: charter run")
+    if is_past and key.standing is Standing.RETIRED:
+        return None
+    over = None if is_past else over_at(key, principal.terms)
+    if over is not None and at >= over and key.standing is Standing.ACTIVE:
+        return _over(key, name, over)
     return may_act(Subject(f"{name}'s key {key.id}", key.standing), at=at)
+
+
+def _is_past(holder: Holder) -> bool:
+    return isinstance(holder, Bearer) and holder.is_past
+
+
+def _over(key: ClientKey, name: str, over: dt.datetime) -> Refusal:
+    when = over.isoformat(timespec="seconds").replace("+00:00", "Z")
+    if key.ends_at == over:
+        return Refusal(name, f"`{name}`'s key {key.id} was replaced, and counted until {when}", "use its successor")
+    text = f"`{name}`'s key {key.id} is overdue: its charter lets it count until {when}"
+    return Refusal(name, text, f"have it replaced: charter rotate key {name}")

@@ -68,6 +68,7 @@ class Bearer:
     delegation: str | None = None  # the last of the chain it acts under; None: by its own authority alone
     initiator: str | None = None  # whose authority that chain lends
     narrowing: Narrowing | None = None  # what the token was narrowed to (RFC 9396)
+    is_past: bool = False  # not what presents a call now, but what obtained something that lives on: a lease
 
 
 class Proof(StrEnum):

@@ -35,7 +35,6 @@ _HEADER = frozenset({"alg", "typ", "kid"})
 _TYPES = frozenset({"jwt", "client-authentication+jwt"})
 _JTI = re.compile(r"[\x21-\x7e]{1,256}")
 WHAT = "the client assertion"
-_UNKNOWN = "there is no such client, or the assertion is not signed with a key of its own"
 
 
 def client_named(live: LiveEstate, client_id: str) -> Principal | None:
@@ -48,6 +47,34 @@ def client_named(live: LiveEstate, client_id: str) -> Principal | None:
         named = live.principal_named(client_id.rpartition("/")[2])
         found = named if named is not None and named.spiffe_id == client_id else None
     return found
+
+
+def signer_of(live: LiveEstate, keys: ReadyKeys, parts: Compact, what: str) -> tuple[Principal, ClientKey]:
+    """Return whose JWS it is that names a client as `iss` and `sub`, and the registered key that signed it.
+
+    Raises:
+        UnauthenticatedError: it is nobody's; whether there is such a client or key makes no difference to what is said.
+    """
+    subject = parts.claims.get("sub")
+    if not isinstance(subject, str) or parts.claims.get("iss") != subject:
+        _refuse(f"{what} must name the client as both `iss` and `sub`")
+    principal = client_named(live, subject)
+    if principal is not None:
+        for key in _candidates(live, principal, parts.header.get("kid")):
+            try:
+                verify_compact(parts, keys.of(key), what)
+            except CharterError:
+                continue
+            return principal, key
+    return _refuse(f"there is no such client, or {what.replace('client ', '')} is not signed with a key of its own")
+
+
+def _candidates(live: LiveEstate, principal: Principal, kid: str | None) -> list[ClientKey]:
+    """Return the keys that may have signed: the one `kid` names, else those in use."""
+    keys = live.keys_of(principal.id)
+    if kid is not None:
+        return [key for key in keys if kid in (key.thumbprint, key.id)]
+    return [key for key in keys if key.standing is Standing.ACTIVE]
 
 
 @dataclass(slots=True)
@@ -70,7 +97,7 @@ class ClientAuthenticator:
         except CharterError as err:
             raise no_client(err.detail) from err
         self._check_header(parts)
-        principal, key = self._signer_of(parts)
+        principal, key = signer_of(self.live, self._keys, parts, WHAT)
         self._check_claims(parts.claims, at)
         if client_id is not None and client_named(self.live, client_id) is not principal:
             _refuse("the parameter `client_id` names another client than the assertion")
@@ -92,28 +119,6 @@ class ClientAuthenticator:
             _refuse(f"{WHAT} is of the type {str(kind)[:40]!a}, which is for another purpose")
         if not isinstance(parts.header.get("kid", ""), str):
             _refuse(f"{WHAT} has a `kid` that is no text")
-
-    def _signer_of(self, parts: Compact) -> tuple[Principal, ClientKey]:
-        """Return whose assertion it is, and the key that signed it."""
-        subject = parts.claims.get("sub")
-        if not isinstance(subject, str) or parts.claims.get("iss") != subject:
-            _refuse(f"{WHAT} must name the client as both `iss` and `sub`")
-        principal = client_named(self.live, subject)
-        if principal is not None:
-            for key in self._candidates(principal, parts.header.get("kid")):
-                try:
-                    verify_compact(parts, self._keys.of(key), WHAT)
-                except CharterError:
-                    continue
-                return principal, key
-        return _refuse(_UNKNOWN)
-
-    def _candidates(self, principal: Principal, kid: str | None) -> list[ClientKey]:
-        """Return the keys that may have signed: the one `kid` names, else those in use."""
-        keys = self.live.keys_of(principal.id)
-        if kid is not None:
-            return [key for key in keys if kid in (key.thumbprint, key.id)]
-        return [key for key in keys if key.standing is Standing.ACTIVE]
 
     def _check_claims(self, claims: dict[str, Any], at: dt.datetime) -> None:
         audience = claims.get("aud")

@@ -21,7 +21,7 @@ from charter.identity.certificate import read_certificate, thumbprint_of_certifi
 from charter.identity.jose import PublicKey, parse_public_jwk
 from charter.identity.work import IdentityWork
 from charter.registry.charter import CredentialType
-from charter.registry.principal import ClientKey, Principal
+from charter.registry.principal import ClientKey, LiveEstate, Principal
 from charter.registry.record import Finding, FindingState
 from charter.registry.sharing import Certainty
 from charter.registry.standing import Standing
@@ -79,7 +79,9 @@ def register_key(  # noqa: PLR0913 - each is decided by the caller, and named th
     if known is not None:
         if known.standing is not Standing.ACTIVE:
             raise ConflictError(
-                ErrorCode.BAD_MOVE, f"the key `{known.id}` of `{principal.name}` was revoked", help="make a new key"
+                ErrorCode.BAD_MOVE,
+                f"the key `{known.id}` of `{principal.name}` is {known.standing.value}",
+                help="make a new key",
             )
         return known if shown is None else _with_certificate(tx, known, shown, actor, reason)
     _check_room(tx, principal)
@@ -100,13 +102,7 @@ def revoke_key(tx: IdentityWork, principal: Principal, key_id: str, *, actor: st
         AbsentError: the principal has no such key.
         ConflictError: it is revoked already.
     """
-    key = next((k for k in tx.live.keys_of(principal.id) if key_id in (k.id, k.thumbprint)), None)
-    if key is None:
-        raise AbsentError(
-            ErrorCode.UNKNOWN_KEY,
-            f"`{principal.name}` has no key {key_id[:64]!a}",
-            help=f"charter show {principal.name}",
-        )
+    key = key_named(tx.live, principal, key_id)
     if key.standing is Standing.REVOKED:
         raise ConflictError(ErrorCode.BAD_MOVE, f"the key `{key.id}` is revoked already", help="nothing is left to do")
     revoked = replace(key, standing=Standing.REVOKED)
@@ -115,6 +111,22 @@ def revoke_key(tx: IdentityWork, principal: Principal, key_id: str, *, actor: st
     tx.record(Draft(EntryKind.CREDENTIAL_REVOKED, actor, principal.id, body))
     _show(tx, revoked, actor, reason)
     return revoked
+
+
+def key_named(live: LiveEstate, principal: Principal, key_id: str) -> ClientKey:
+    """Return the credential of `principal` with that id or thumbprint.
+
+    Raises:
+        AbsentError: it has none.
+    """
+    key = next((k for k in live.keys_of(principal.id) if key_id in (k.id, k.thumbprint)), None)
+    if key is None:
+        raise AbsentError(
+            ErrorCode.UNKNOWN_KEY,
+            f"`{principal.name}` has no key {key_id[:64]!a}",
+            help=f"charter show {principal.name}",
+        )
+    return key
 
 
 def required(registration: Registration) -> ClientKey:

@@ -29,7 +29,6 @@ from charter.evidence.entry import Draft, EntryKind
 from charter.identity.sealing import KEY_BYTES, SealBrokenError, Sealer, SealingKey
 
 FEED_KIND = "data-key"
-DATA_KEY_LIFE = dt.timedelta(days=90)
 _FORM = "v2"
 _OLD_FORM = "v1"  # sealed with the master key itself, before there were data keys
 
@@ -269,10 +268,6 @@ class Envelope:
         if self._now.master is None:
             raise _broken("no master key was opened", "run charter doctor")
         return self._now.master
-
-    def is_due(self, at: dt.datetime) -> bool:
-        """Whether the active data key is old enough to be replaced."""
-        return at - self.active.created_at >= DATA_KEY_LIFE
 
     # --- making and changing ---
 

@@ -30,10 +30,10 @@ from charter.core.values import Secret
 from charter.core.work import Transaction
 from charter.evidence.entry import Draft, EntryKind
 from charter.identity.jose import PublicKey, decode_base64url, encode_base64url, parse_public_jwk, thumbprint_of
+from charter.identity.period import USUAL, Periods
 from charter.identity.sealing import Sealer
 
 OVERLAP = dt.timedelta(minutes=30)  # beyond any token's life and any cache of the JWKS
-SIGNS = dt.timedelta(days=30)  # how long a key signs tokens before the next one does
 FEED_KIND = "signing-key"
 _SCALAR_SEED_BYTES = 40  # 64 bits more than the order: uniform enough (FIPS 186-5 section A.2.1)
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -107,6 +107,10 @@ class KeyWork(Transaction, Protocol):
         """Where they are kept."""
         ...
 
+    def hand_log_over(self, successor: Signer) -> None:
+        """Let this node's log go on with another key."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class TokenKey:
@@ -124,6 +128,7 @@ class _Reading:
     signers: dict[tuple[KeyUse, str | None], Signer] = field(default_factory=dict, repr=False)
     tokens: dict[KeyUse, TokenKey] = field(default_factory=dict, repr=False)  # those that sign with ES256
     root: Secret = field(default_factory=lambda: Secret(b""), repr=False)  # what other secrets are derived from
+    root_before: Secret | None = field(default=None, repr=False)  # from which they were derived until the last rotation
     # of ES256 keys not retired, by use and id: what one use signed never verifies for another
     verifiers: dict[KeyUse, dict[str, PublicKey]] = field(default_factory=lambda: {use: {} for use in _ES256})
 
@@ -131,9 +136,10 @@ class _Reading:
 class KeyRing:
     """The signing keys in memory."""
 
-    def __init__(self, sealer: Sealer, entropy: Entropy) -> None:
+    def __init__(self, sealer: Sealer, entropy: Entropy, signs: Periods = USUAL) -> None:
         self._sealer = sealer
         self._entropy = entropy
+        self._signs = signs  # how long a key signs before the next one does
         self._origin: str | None = None  # the log of this node
         self._now = _Reading()
 
@@ -183,6 +189,14 @@ class KeyRing:
         self.token_key()
         return hmac.digest(self._now.root.reveal(), purpose, hashlib.sha256)
 
+    def derived_before(self, purpose: bytes) -> bytes | None:
+        """Return what `derived` gave until the key was last replaced; None: it never was since the start, or at once.
+
+        So what was derived and handed out lately still counts, for as long as it would have.
+        """
+        root = self._now.root_before
+        return None if root is None else hmac.digest(root.reveal(), purpose, hashlib.sha256)
+
     def token_verifier(self, key_id: str, at: dt.datetime) -> PublicKey | None:
         """Return the public key `key_id` if access tokens it signed still verify at `at`."""
         reading = self._now
@@ -196,8 +210,8 @@ class KeyRing:
 
     def waiting(self, use: KeyUse) -> SigningKey | None:
         """Return the key that will sign next for `use`."""
-        chosen = (key for key in self._now.keys.values() if key.use is use and key.state is KeyState.NEXT)
-        return next(chosen, None)
+        own = (key for key in self._now.keys.values() if key.use is use and key.origin == self._origin_of(use))
+        return next((key for key in own if key.state is KeyState.NEXT), None)
 
     def jwks(self, at: dt.datetime) -> dict[str, list[dict[str, str]]]:
         """Return the JWK set (RFC 7517) of the keys that tokens are, were lately or will be signed with."""
@@ -245,10 +259,11 @@ class KeyRing:
                     self._make(tx, self._new(use, self._origin_of(use), state, tx.at))
         self._show_after(tx)
 
-    def rotate(self, tx: KeyWork, use: KeyUse | str, *, actor: str, reason: str) -> SigningKey:
+    def rotate(self, tx: KeyWork, use: KeyUse | str, *, actor: str, reason: str, at_once: bool = False) -> SigningKey:
         """Let the next key sign for `use` from now on, and make another next one; return the one that signs. A work.
 
-        What the old one signed verifies on: tokens until they expire, evidence and charters for ever.
+        What the old one signed verifies on: tokens until they expire, evidence and charters for ever. `at_once`: tokens
+        that it signed are worthless with this commit. With a new key of evidence, both sign the log's head.
         """
         origin = self._origin_of(KeyUse(use))
         chosen = self._of(tx, KeyUse(use))
@@ -258,29 +273,51 @@ class KeyRing:
             fresh = self._new(KeyUse(use), origin, KeyState.NEXT, tx.at)
             tx.identity.add_signing_key(fresh)
         if old is not None:
-            tx.identity.update_signing_key(
-                replace(old, state=KeyState.RETIRING, sealed="", retire_after=tx.at + OVERLAP)
-            )
+            gone = replace(old, state=KeyState.RETIRING, sealed="", retire_after=tx.at + OVERLAP)
+            gone = replace(gone, state=KeyState.RETIRED, retire_after=tx.at) if at_once else gone
+            tx.identity.update_signing_key(gone)
         active = replace(fresh, state=KeyState.ACTIVE)
         tx.identity.update_signing_key(active)
         upcoming = self._new(active.use, origin, KeyState.NEXT, tx.at)
         tx.identity.add_signing_key(upcoming)
         before = old.id if old else None
-        tx.record(Draft(EntryKind.KEY_ROTATED, actor, None, _body(active, before, reason) | {"next": upcoming.id}))
+        body = _body(active, before, reason) | {"next": upcoming.id, "at_once": at_once}
+        tx.record(Draft(EntryKind.KEY_ROTATED, actor, None, body))
+        if active.use is KeyUse.EVIDENCE and old is not None:
+            tx.hand_log_over(_ed25519(self._sealer.unseal(active.sealed, active.context), active))
         tx.changed(FEED_KIND, active.id, actor=actor, reason=reason)
-        self._show_after(tx)
+        self._show_after(tx, at_once=at_once)
         return active
 
     def tend(self, tx: KeyWork) -> None:
-        """Retire the keys whose overlap is over, and let the next one sign access tokens once it is due. A work."""
+        """Retire the keys whose overlap is over, and let the next one sign where it is due. A work.
+
+        Keys of JWT-SVIDs follow each other together with the bundle that tells of them (identity/trust.py); one use at
+        a time, so that each work sees what the one before left.
+        """
         self.retire_due(tx)
-        if self.is_due(KeyUse.TOKEN, tx.at):
-            self.rotate(tx, KeyUse.TOKEN, actor="charter", reason="due")
+        due = (use for use in KeyUse if use is not KeyUse.JWT_SVID and self.is_due(use, tx.at))
+        use = next(due, None)
+        if use is not None:
+            self.rotate(tx, use, actor="charter", reason="due")
 
     def is_due(self, use: KeyUse, at: dt.datetime) -> bool:
         """Return whether the key that waits has waited its time: it was made when the one that signs began to."""
+        due = self.due_at(use)
+        return due is None or at >= due
+
+    def due_at(self, use: KeyUse) -> dt.datetime | None:
+        """Return when the key that waits shall begin to sign; None: there is none that waits."""
         waiting = self.waiting(use)
-        return waiting is None or at >= waiting.created_at + SIGNS
+        return None if waiting is None else waiting.created_at + self._signs[use.value]
+
+    def all(self) -> list[SigningKey]:
+        """Return every key that is not retired, oldest first; of evidence, this node's own."""
+        return [
+            key
+            for key in self._now.keys.values()
+            if key.state is not KeyState.RETIRED and key.origin == self._origin_of(key.use)
+        ]
 
     def retire_due(self, tx: KeyWork) -> int:
         """Retire the keys whose overlap is over; return how many. A work."""
@@ -315,8 +352,12 @@ class KeyRing:
             tx.record(Draft(EntryKind.KEY_ROTATED, "charter", None, _body(key, None, "the first of its use")))
         tx.changed(FEED_KIND, key.id, actor="charter", reason=f"made as the {key.state.value} {key.use.value} key")
 
-    def _show_after(self, tx: KeyWork) -> None:
-        reading = self._read(list(tx.identity.signing_keys()))
+    def _show_after(self, tx: KeyWork, *, at_once: bool = False) -> None:
+        reading, now = self._read(list(tx.identity.signing_keys())), self._now
+        if reading.root.reveal() == now.root.reveal():
+            reading.root_before = now.root_before
+        elif now.root.reveal() and not at_once:
+            reading.root_before = now.root
 
         def show() -> None:
             self._now = reading

@@ -35,7 +35,7 @@ from charter.core.errors import (
 from charter.core.values import parse_name
 from charter.evidence.entry import Draft, EntryKind
 from charter.identity.attestation import Process
-from charter.identity.jose import PublicKey, parse_compact, parse_public_jwk, verify_compact
+from charter.identity.jose import Compact, PublicKey, parse_compact, parse_public_jwk, verify_compact
 from charter.identity.work import IdentityWork
 from charter.registry.record import Finding, FindingState
 from charter.registry.standing import Standing
@@ -43,6 +43,7 @@ from charter.registry.workload import MAX_ID, MAX_PATH
 
 TYPE = "charter-node+jwt"
 TOKEN_BYTES = 32
+KEY_LIFE = dt.timedelta(days=30)  # after which a node makes itself another key
 USUAL_LIFE = dt.timedelta(hours=1)
 LONGEST_LIFE = dt.timedelta(days=7)
 MAX_REQUEST = 32 * 1024  # characters
@@ -76,6 +77,16 @@ class Node:
     jwk: Mapping[str, str]
     standing: Standing
     joined_at: dt.datetime
+    since: dt.datetime | None = None  # when its present key came, if it did not join with it
+    before_jwk: Mapping[str, str] | None = None  # the key before
+    before_until: dt.datetime | None = None  # until when that counts too
+    due_at: dt.datetime | None = None  # when a person wants its key replaced
+
+    @property
+    def key_due_at(self) -> dt.datetime:
+        """When its key must have been replaced."""
+        by_age = (self.since or self.joined_at) + KEY_LIFE
+        return by_age if self.due_at is None else min(by_age, self.due_at)
 
 
 class NodeStore(Protocol):
@@ -254,12 +265,28 @@ def read_node_request(text: str, find: Callable[[str], Node | None], *, audience
     node = find(name) if isinstance(name, str) else None
     try:
         if node is None or node.standing is not Standing.ACTIVE:
-            raise _refusal("is not signed by a node that is in")
-        key = parse_public_jwk(dict(node.jwk))
-        verify_compact(parts, key, _WHAT)
+            raise node_refusal("is not signed by a node that is in")
+        key = _signer_of(node, parts, at)
     except MalformedError as err:
-        raise _refusal("is not signed by a node that is in") from err
+        raise node_refusal("is not signed by a node that is in") from err
     return _request(parts.header, parts.claims, key, audience, at)
+
+
+def _signer_of(node: Node, parts: Compact, at: dt.datetime) -> PublicKey:
+    """Return the node's key that signed: its present one, or the one before for as long as that counts.
+
+    Raises:
+        MalformedError: neither did.
+    """
+    key = parse_public_jwk(dict(node.jwk))
+    try:
+        verify_compact(parts, key, _WHAT)
+    except MalformedError:
+        if node.before_jwk is None or node.before_until is None or at >= node.before_until:
+            raise
+        key = parse_public_jwk(dict(node.before_jwk))
+        verify_compact(parts, key, _WHAT)
+    return key
 
 
 def use_request(tx: IdentityWork, asked: NodeRequest) -> bool:
@@ -284,17 +311,17 @@ def _request(
     header: Mapping[str, Any], claims: Mapping[str, Any], key: PublicKey, audience: str, at: dt.datetime
 ) -> NodeRequest:
     if header.get("typ") != TYPE:
-        raise _refusal("is of another type")
+        raise node_refusal("is of another type")
     if claims.keys() != {"iss", "aud", "iat", "exp", "jti", "asks", "said"} or claims["aud"] != audience:
-        raise _refusal(f"is not made out to `{audience}`, or has other claims than it should")
+        raise node_refusal(f"is not made out to `{audience}`, or has other claims than it should")
     name, asks, said, jti = claims["iss"], claims["asks"], claims["said"], claims["jti"]
     now, issued, ends = int(at.timestamp()), claims["iat"], claims["exp"]
     if type(issued) is not int or type(ends) is not int or not 0 < ends - issued <= REQUEST_SECONDS:
-        raise _refusal(f"lives longer than {REQUEST_SECONDS} seconds")
+        raise node_refusal(f"lives longer than {REQUEST_SECONDS} seconds")
     if ends + SKEW_SECONDS <= now or issued - SKEW_SECONDS > now:
-        raise _refusal("is not of this moment; check the node's clock")
+        raise node_refusal("is not of this moment; check the node's clock")
     if not (isinstance(jti, str) and _JTI.fullmatch(jti) and isinstance(asks, str) and isinstance(said, Mapping)):
-        raise _refusal("lacks what it asks for, or what it is known by")
+        raise node_refusal("lacks what it asks for, or what it is known by")
     try:
         parse_name(name if isinstance(name, str) else "", "node")
     except MalformedError as err:
@@ -331,7 +358,8 @@ def _bad_token(why: str) -> UnauthenticatedError:
     )
 
 
-def _refusal(why: str) -> UnauthenticatedError:
+def node_refusal(why: str) -> UnauthenticatedError:
+    """Return the error of a request that is no good; `why` goes on from what it is."""
     return _refused(f"{_WHAT} {why}")
 
 

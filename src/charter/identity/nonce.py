@@ -32,6 +32,10 @@ class NonceKeys(Protocol):
         """Return 32 bytes for `purpose` alone, which follow the rotations of the key they are derived from."""
         ...
 
+    def derived_before(self, purpose: bytes) -> bytes | None:
+        """Return what `derived` gave before the last rotation, if that still counts."""
+        ...
+
 
 class Nonces:
     """Gives nonces out, and knows its own."""
@@ -62,8 +66,9 @@ class Nonces:
             second = int.from_bytes(decode_base64url(nonce)[:_TIME_BYTES])
         except ValueError:
             raise _refusal("has a `nonce` that is not this server's") from None
-        wanted = _nonce(self._keys.derived(_PURPOSE), second)
-        if not hmac.compare_digest(nonce.encode(), wanted.encode()):
+        keys = (self._keys.derived(_PURPOSE), self._keys.derived_before(_PURPOSE))
+        wanted = [_nonce(key, second).encode() for key in keys if key is not None]
+        if not any([hmac.compare_digest(nonce.encode(), each) for each in wanted]):  # noqa: C419 - each is compared
             raise _refusal("has a `nonce` that is not this server's")
         now = int(at.timestamp())
         if not max(self._began, now - NONCE_SECONDS) <= second <= now + SKEW_SECONDS:

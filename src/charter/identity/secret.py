@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from charter.core.canonical import canonical
@@ -51,8 +52,16 @@ def fresh_secret(entropy: Entropy) -> FreshSecret:
     return FreshSecret(Secret(secret.encode()), entropy.identifier("crd"), members)
 
 
-def keep_secret(tx: IdentityWork, principal: Principal, fresh: FreshSecret, *, actor: str, reason: str) -> ClientKey:
-    """Keep what is kept of `fresh` as a credential of `principal`. A work.
+def keep_secret(
+    tx: IdentityWork,
+    principal: Principal,
+    fresh: FreshSecret,
+    *,
+    actor: str,
+    reason: str,
+    instead_of: Sequence[ClientKey] = (),
+) -> ClientKey:
+    """Keep what is kept of `fresh` as a credential of `principal`; those it is `instead_of` end with it. A work.
 
     Raises:
         DeniedError: its charter does not say `legacy-secret`, or it may not act.
@@ -67,11 +76,11 @@ def keep_secret(tx: IdentityWork, principal: Principal, fresh: FreshSecret, *, a
     stopped = refusal(tx.live, principal.id, None, at=tx.at)
     if stopped is not None:
         raise DeniedError(ErrorCode.NOT_STANDING, stopped.text, help=stopped.mend)
-    if len(_active(tx.live, principal)) >= MAX_ACTIVE:
+    if len([key for key in secrets_of(tx.live, principal) if key not in instead_of]) >= MAX_ACTIVE:
         raise ConflictError(
             ErrorCode.TOO_MANY,
             f"`{principal.name}` has {MAX_ACTIVE} secrets in use",
-            help=f"revoke the one that is no longer used: charter key ls {principal.name}",
+            help=f"let the new one count alone: charter rotate secret {principal.name} --at-once",
         )
     thumbprint = encode_base64url(hashlib.sha256(canonical(fresh.members | {"principal": principal.id})).digest())
     key = ClientKey(fresh.key_id, principal.id, thumbprint, fresh.members, Standing.ACTIVE, tx.at)
@@ -85,18 +94,19 @@ def keep_secret(tx: IdentityWork, principal: Principal, fresh: FreshSecret, *, a
 
 def secret_of(live: LiveEstate, principal: Principal | None, guess: str) -> ClientKey | None:
     """Return the credential of `principal` that `guess` is the secret of, if there is one."""
-    candidates = _active(live, principal) if principal is not None else []
+    candidates = secrets_of(live, principal) if principal is not None else []
     kept = [key.jwk for key in candidates] + [_NOTHING] * (MAX_ACTIVE - len(candidates))
     right = [_is_secret(members, guess[:MAX_SECRET]) for members in kept]  # each, whatever the one before was
     found = [key for key, is_right in zip(candidates, right, strict=False) if is_right]
     return found[0] if found and len(guess) <= MAX_SECRET else None
 
 
-def _active(live: LiveEstate, principal: Principal) -> list[ClientKey]:
+def secrets_of(live: LiveEstate, principal: Principal) -> list[ClientKey]:
+    """Return the secrets of `principal` that are in use, the oldest first."""
     if principal.terms.type is not CredentialType.LEGACY_SECRET:
         return []
     keys = live.keys_of(principal.id)
-    return [key for key in keys if key.jwk.get("kty") == SECRET and key.standing is Standing.ACTIVE][:MAX_ACTIVE]
+    return [key for key in keys if key.jwk.get("kty") == SECRET and key.standing is Standing.ACTIVE][-MAX_ACTIVE:]
 
 
 def _is_secret(members: dict[str, str], guess: str) -> bool:

@@ -140,9 +140,9 @@ class Trust:
         """Let a fresh intermediate sign from now on. The bundle stays as it is. A work."""
         return self.authorities.rotate(tx, AuthorityRole.INTERMEDIATE, actor=actor, reason=reason)
 
-    def rotate_jwt_key(self, tx: TrustWork, *, actor: str, reason: str) -> SigningKey:
-        """Let the next key sign JWT-SVIDs from now on. A work."""
-        found = self.ring.rotate(tx, KeyUse.JWT_SVID, actor=actor, reason=reason)
+    def rotate_jwt_key(self, tx: TrustWork, *, actor: str, reason: str, at_once: bool = False) -> SigningKey:
+        """Let the next key sign JWT-SVIDs from now on; `at_once` takes the old one out of the bundle too. A work."""
+        found = self.ring.rotate(tx, KeyUse.JWT_SVID, actor=actor, reason=reason, at_once=at_once)
         self._publish(tx)
         return found
 

@@ -3,6 +3,7 @@
     legacy-secret        the principal proves itself by a shared secret
     bearer-by-custom     its tokens are good without a key, though its charter does not say so (it is from before there
                          was a choice)
+    overdue-credential   what it proves itself by is older than its charter, or a person, wants it to be
 
 INVARIANT: a weakness that is there is an open or accepted finding; one that is gone is a resolved one. `reconcile` says
 so in the transaction that changed it.
@@ -10,6 +11,7 @@ so in the transaction that changed it.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,19 +20,21 @@ from charter.core.entropy import Entropy
 from charter.evidence.entry import Draft, EntryKind
 from charter.identity.work import IdentityWork
 from charter.registry.charter import CredentialType
-from charter.registry.principal import Principal
+from charter.registry.principal import ClientKey, LiveEstate, Principal
 from charter.registry.record import Finding, FindingState
+from charter.registry.rotation import due_at
 from charter.registry.standing import Standing
 from charter.registry.terms import Bearing
 
 LEGACY_SECRET = "legacy-secret"  # noqa: S105 - a kind of finding
 BEARER_BY_CUSTOM = "bearer-by-custom"
-KINDS = (LEGACY_SECRET, BEARER_BY_CUSTOM)
+OVERDUE = "overdue-credential"
+KINDS = (LEGACY_SECRET, BEARER_BY_CUSTOM, OVERDUE)
 _OVER = frozenset({Standing.REVOKED, Standing.RETIRED})
 
 
 def weaknesses_of(principal: Principal) -> dict[str, str]:
-    """Return the weaknesses of a principal's credential, each with its title; none of one that acts no more."""
+    """Return the weaknesses that a principal's charter admits, each with its title; none of one that acts no more."""
     found: dict[str, str] = {}
     if principal.standing in _OVER:
         return found
@@ -43,11 +47,31 @@ def weaknesses_of(principal: Principal) -> dict[str, str]:
     return found
 
 
+def is_overdue(key: ClientKey, principal: Principal, at: dt.datetime) -> bool:
+    """Return whether `key` is older than it should be, and nothing took its place."""
+    due = due_at(key, principal.terms)
+    return due is not None and at >= due
+
+
+def has_overdue(live: LiveEstate, principal: Principal, at: dt.datetime) -> bool:
+    """Return whether a principal that acts has an overdue credential."""
+    is_over = principal.standing in _OVER
+    return not is_over and any(is_overdue(key, principal, at) for key in live.keys_of(principal.id))
+
+
+def overdue(live: LiveEstate, at: dt.datetime) -> frozenset[str]:
+    """Return the ids of the principals with an overdue credential."""
+    may_have = (p for p in list(live.principals.values()) if p.terms.rotate_seconds is not None or p.id in live.asked)
+    return frozenset(principal.id for principal in may_have if has_overdue(live, principal, at))
+
+
 def reconcile(tx: IdentityWork, principals: Iterable[Principal], *, entropy: Entropy, actor: str) -> None:
     """Open the findings of weaknesses that are there, and resolve those of weaknesses that are gone. A work."""
     known = {(each.kind, each.principal_id): each for each in tx.registry.findings.of_kinds(KINDS)}
     for principal in principals:
         found = weaknesses_of(principal)
+        if has_overdue(tx.live, principal, tx.at):
+            found[OVERDUE] = f"{principal.name} proves itself by a credential that was to be replaced by now"
         for kind in KINDS:
             kept = known.get((kind, principal.id))
             if kind in found and kept is None:

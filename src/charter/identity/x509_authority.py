@@ -4,8 +4,8 @@ A root is `next` (in the bundle, so that every workload and every other trust do
 `active`, `retiring` (what it signed still verifies) and `retired`. An intermediate travels with each SVID, so it needs
 no notice: it is `active` or `retired`.
 
-    root:          lives two years, signs for half a year
-    intermediate:  lives two weeks, signs for one
+    root:          lives two years, signs for half a year unless the settings say otherwise
+    intermediate:  lives two weeks, signs for one, likewise
 
 INVARIANT: a root's private half is opened only to sign an intermediate; an intermediate's is in memory. A private half
 is forgotten when it signs no more.
@@ -32,14 +32,13 @@ from charter.core.values import Secret, SpiffeId
 from charter.core.work import Transaction
 from charter.evidence.entry import Draft, EntryKind
 from charter.identity.keys import KeyState, new_p256_secret, p256_key
+from charter.identity.period import USUAL, Periods
 from charter.identity.sealing import Sealer
 from charter.identity.x509_profile import AuthorityPlan, key_id_of, p256_of, serial_number, sign_authority, svid_form
 
 SVID_LIFE = dt.timedelta(hours=1)
 ROOT_LIFE = dt.timedelta(days=730)
-ROOT_SIGNS = dt.timedelta(days=182)
 INTERMEDIATE_LIFE = dt.timedelta(days=14)
-INTERMEDIATE_SIGNS = dt.timedelta(days=7)
 OVERLAP = SVID_LIFE + dt.timedelta(hours=1)  # a root stays known for: the last SVID under it, and slow listeners
 FEED_KIND = "x509-authority"
 
@@ -125,8 +124,9 @@ class _Reading:
 class Authorities:
     """The authorities in memory."""
 
-    def __init__(self, trust_domain: str, sealer: Sealer, entropy: Entropy) -> None:
+    def __init__(self, trust_domain: str, sealer: Sealer, entropy: Entropy, signs: Periods = USUAL) -> None:
         self.trust_domain = trust_domain
+        self._signs = signs
         self._sealer = sealer
         self._entropy = entropy
         self._now = _Reading()
@@ -162,10 +162,10 @@ class Authorities:
             if root.state is not KeyState.RETIRED and is_over(root, tx.at):
                 known.update(replace(root, state=KeyState.RETIRED, sealed=""), "its overlap is over")
         active = known.one(AuthorityRole.ROOT, KeyState.ACTIVE)
-        if active is None or tx.at >= _signs_until(active):
+        if active is None or tx.at >= self._signs_until(active):
             self._follow_root(known, "charter", "due" if active else "the first of its use", at_once=False)
         intermediate = known.one(AuthorityRole.INTERMEDIATE, KeyState.ACTIVE)
-        if intermediate is None or tx.at >= _signs_until(intermediate):
+        if intermediate is None or tx.at >= self._signs_until(intermediate):
             self._follow_intermediate(known, "charter", "due" if intermediate else "the first of its use")
         self._show_after(known)
         return True
@@ -198,13 +198,26 @@ class Authorities:
 
     # --- within ---
 
+    def due_at(self, role: AuthorityRole) -> dt.datetime | None:
+        """Return when another authority of `role` shall sign; None: none signs."""
+        active = self.active(role)
+        return None if active is None else self._signs_until(active)
+
+    def active(self, role: AuthorityRole) -> Authority | None:
+        """Return the authority of `role` that signs."""
+        known = self._now.roots if role is AuthorityRole.ROOT else filter(None, (self._now.intermediate,))
+        return next((each for each in known if each.state is KeyState.ACTIVE), None)
+
+    def _signs_until(self, authority: Authority) -> dt.datetime:
+        return (authority.signs_from or authority.created_at) + self._signs[authority.role.value]
+
     def _is_due(self, at: dt.datetime) -> bool:
         now = self._now
         root = next((each for each in now.roots if each.state is KeyState.ACTIVE), None)
         return (
             root is None
             or now.intermediate is None
-            or any(at >= _signs_until(each) for each in (root, now.intermediate))
+            or any(at >= self._signs_until(each) for each in (root, now.intermediate))
             or any(is_over(each, at) for each in now.roots)
         )
 
@@ -212,7 +225,11 @@ class Authorities:
         """Let the next root sign, make another next one, and an intermediate under the one that signs."""
         at = known.tx.at
         old, fresh = (known.one(AuthorityRole.ROOT, state) for state in (KeyState.ACTIVE, KeyState.NEXT))
-        if fresh is not None and certificate_of(fresh).not_valid_after_utc < at + ROOT_SIGNS + INTERMEDIATE_LIFE:
+        if (
+            fresh is not None
+            and certificate_of(fresh).not_valid_after_utc
+            < at + self._signs[AuthorityRole.ROOT.value] + INTERMEDIATE_LIFE
+        ):
             known.update(replace(fresh, state=KeyState.RETIRED, sealed=""), "it waited too long")
             fresh = None
         if fresh is None:
@@ -343,11 +360,6 @@ def certificate_of(authority: Authority) -> x509.Certificate:
 def is_over(root: Authority, at: dt.datetime) -> bool:
     """Return whether nothing is verified with a root any more: its overlap has passed, or it has ended itself."""
     return (root.retire_after is not None and root.retire_after <= at) or root.created_at + ROOT_LIFE <= at
-
-
-def _signs_until(authority: Authority) -> dt.datetime:
-    signs = ROOT_SIGNS if authority.role is AuthorityRole.ROOT else INTERMEDIATE_SIGNS
-    return (authority.signs_from or authority.created_at) + signs
 
 
 def _body(active: Authority, old: Authority | None, reason: str, *, at_once: bool) -> dict[str, Any]:

@@ -7,6 +7,7 @@ INVARIANT: a principal whose owner left is a finding at once; its authority is f
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -245,16 +246,50 @@ def revoke_provisioner(tx: DirectoryWork, name: str, *, actor: str) -> Provision
     Raises:
         AbsentError: there is none of that name that may.
     """
+    revoked = replace(_provisioner_named(tx, name), standing=Standing.REVOKED)
+    tx.directory.update_provisioner(revoked)
+    _tell_provisioner(tx, revoked, actor, "revoked")
+    tx.after_commit(lambda: tx.live.directory.provisioners.update(dict.fromkeys(revoked.digests, revoked)))
+    return revoked
+
+
+def rotate_provisioner(
+    tx: DirectoryWork, name: str, overlap: dt.timedelta | None, *, actor: str, entropy: Entropy
+) -> tuple[Provisioner, str]:
+    """Make a provisioner another token; return it with that, shown this once. A work.
+
+    The token before counts for `overlap` more, or, without one, no more from now on; that before it does not any more.
+
+    Raises:
+        AbsentError: there is none of that name that may provision.
+    """
+    found, token = _provisioner_named(tx, name), PREFIX + entropy.bytes(32).hex()
+    made = replace(
+        found,
+        token_digest=token_digest(token),
+        since=tx.at,
+        before_digest=found.token_digest if overlap else None,
+        before_until=tx.at + overlap if overlap else None,
+    )
+    tx.directory.update_provisioner(made)
+    _tell_provisioner(tx, made, actor, "given another token" if overlap else "given another token at once")
+
+    def show() -> None:
+        for gone in set(found.digests) - set(made.digests):
+            tx.live.directory.provisioners.pop(gone, None)
+        tx.live.directory.provisioners.update(dict.fromkeys(made.digests, made))
+
+    tx.after_commit(show)
+    return made, token
+
+
+def _provisioner_named(tx: DirectoryWork, name: str) -> Provisioner:
     found = next((p for p in tx.directory.provisioners() if p.name == name and p.standing is Standing.ACTIVE), None)
     if found is None:
         raise AbsentError(
             ErrorCode.UNKNOWN_PERSON, f"no provisioner {name[:64]!a} may provision", help="charter people provisioners"
         )
-    revoked = replace(found, standing=Standing.REVOKED)
-    tx.directory.update_provisioner(revoked)
-    _tell_provisioner(tx, revoked, actor, "revoked")
-    tx.after_commit(lambda: tx.live.directory.provisioners.update({revoked.token_digest: revoked}))
-    return revoked
+    return found
 
 
 # --- what all of them share -------------------------------------------------------------------------------------------

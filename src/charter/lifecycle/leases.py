@@ -273,6 +273,7 @@ def bearer_of(lease: Lease) -> Bearer:
         bound_to=bound,
         delegation=holder.delegation,
         initiator=holder.initiator,
+        is_past=True,
     )
 
 

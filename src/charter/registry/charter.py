@@ -181,6 +181,8 @@ _ONLY_OF: dict[str, CredentialType] = {  # fields that say something of one type
     "registration": CredentialType.PUBLIC_CLIENT,
 }
 MAX_TOKEN_LIFE = dt.timedelta(minutes=15)
+MIN_ROTATE = dt.timedelta(minutes=1)
+_REGISTERED = (CredentialType.PRIVATE_KEY_JWT, CredentialType.MUTUAL_TLS, CredentialType.LEGACY_SECRET)
 
 
 ClientAddress = Annotated[str, StringConstraints(strict=True, max_length=2048), AfterValidator(client_address)]
@@ -215,6 +217,8 @@ class Credential(Model):
     places: Annotated[tuple[PlaceText, ...], Field(min_length=1, max_length=32)] | None = None  # where it is used
     instances: Annotated[StrictInt, Field(ge=1, le=1000)] | None = None  # how many use it at a time
     sharing: Sharing | None = None  # what follows when it is used otherwise
+    rotate: Duration | None = None  # how old a registered key, certificate or secret may become
+    grace: Duration | None = None  # how long an older one counts on; None: until it is replaced
 
     @model_validator(mode="after")
     def _of_its_type(self) -> Credential:
@@ -229,6 +233,18 @@ class Credential(Model):
             raise PlacedError((), "where clients register themselves, `redirects` must say where answers may go")
         if self.tokens is not None and self.tokens > MAX_TOKEN_LIFE:
             raise PlacedError(("tokens",), f"tokens live for at most {write_duration(MAX_TOKEN_LIFE)}")
+        return self
+
+    @model_validator(mode="after")
+    def _rotates(self) -> Credential:
+        if self.rotate is None:
+            if self.grace is not None:
+                raise PlacedError(("grace",), "`grace` says how long a credential counts that `rotate` makes due")
+            return self
+        if self.type not in _REGISTERED or self.certificate is not None:
+            raise PlacedError(("rotate",), "`rotate` is for keys, certificates and secrets that are registered here")
+        if self.rotate < MIN_ROTATE:
+            raise PlacedError(("rotate",), f"`rotate` is at least {write_duration(MIN_ROTATE)}")
         return self
 
 

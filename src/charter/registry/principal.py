@@ -73,6 +73,9 @@ class ClientKey:
     standing: Standing
     registered_at: dt.datetime
     certificate: str | None = None  # DER in base64, where it was registered with one (RFC 8705 section 2.2)
+    ends_at: dt.datetime | None = None  # when it counts no more, because another took its place (identity/rotation.py)
+    replaced_by: str | None = None  # thumbprint of that other one
+    due_at: dt.datetime | None = None  # when a person wants it replaced, earlier than its charter does
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,8 @@ class LiveEstate:
     public_clients: dict[str, ClientKey] = field(default_factory=dict)  # those of public clients, by thumbprint
     registered_clients: dict[str, RegisteredClient] = field(default_factory=dict)  # by client id
     spiffe_holders: dict[str, str] = field(default_factory=dict)  # another trust domain's SPIFFE ID -> who it proves
+    asked: dict[str, None] = field(default_factory=dict)  # principals with keys that a person once wanted replaced
+    ending: dict[str, dt.datetime] = field(default_factory=dict)  # when keys count no more, by thumbprint
     certificates: dict[str, None] = field(default_factory=dict)  # those registered, DER in base64; none is taken out
     workloads: dict[str, list[str]] = field(default_factory=dict)  # thumbprints of workloads, by `selector_key`
     revoked_tokens: dict[str, int] = field(default_factory=dict)  # token id -> when it expires, seconds since 1970
@@ -121,12 +126,18 @@ class LiveEstate:
 
     def put_key(self, key: ClientKey) -> None:
         """Show a client key, new or changed."""
+        if key.due_at is not None:
+            self.asked[key.principal_id] = None
         known = self.thumbprints.get(key.principal_id, ())
         is_new = key.thumbprint not in known
         self.keys[key.thumbprint] = key
         if is_new:
             self.thumbprints[key.principal_id] = (*known, key.thumbprint)
             self._index_workload(key)
+        if key.ends_at is not None and key.standing is Standing.ACTIVE:
+            self.ending[key.thumbprint] = key.ends_at
+        else:
+            self.ending.pop(key.thumbprint, None)
         if key.certificate is not None:
             self.certificates[key.certificate] = None
         if key.jwk.get("kty") == "public-client":

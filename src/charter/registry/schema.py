@@ -106,6 +106,8 @@ _TOLD = {
     "proved": "What follows when signatures or the kernel say that a credential is shared.",
     "stated": "What follows when a use contradicts what a charter, or this file, says of it.",
     "seen": "What follows when addresses alone speak for it.",
+    "rotate": "How old a registered key, certificate or secret may become before another must take its place.",
+    "grace": "How long after that it still counts; without it, until it is replaced, as a finding.",
     "spiffe_id": "The SPIFFE ID that proves it, of a trust domain that is federated with; else its own.",
     "certificate": "The name in its client certificate, which an authority named by --client-ca issued.",
     "client": "The https address of the document that the client describes itself with, which is its client_id.",

@@ -6,6 +6,7 @@ charter in force names them.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from dataclasses import dataclass
 from enum import StrEnum
@@ -48,6 +49,8 @@ class Terms:
     certificate: str | None = None  # `san_dns:refunds.example.com`
     trusts: tuple[str, ...] = ()  # the trust domains whose bundles its workloads are given
     usage: Usage = ANYHOW
+    rotate_seconds: int | None = None  # how old what it proves itself by may become; None: any age
+    grace_seconds: int | None = None  # how long an older one counts on; None: until it is replaced
 
     @property
     def may_bear(self) -> bool:
@@ -57,15 +60,17 @@ class Terms:
 
 def terms_of(credential: Credential) -> Terms:
     """Return the terms that a charter's `credential` sets."""
-    life, named = credential.tokens, credential.certificate
+    named = credential.certificate
     return _shared(
         Terms(
             credential.type,
             Bearing.ALLOWED if credential.bearer else Bearing.BOUND,
-            int(life.total_seconds()) if life else None,
+            _seconds(credential.tokens),
             str(named) if named else None,
             credential.trusts or (),
             usage=Usage(credential.places or (), credential.instances, credential.sharing),
+            rotate_seconds=_seconds(credential.rotate),
+            grace_seconds=_seconds(credential.grace),
         )
     )
 
@@ -81,6 +86,8 @@ def write_terms(terms: Terms) -> str:
         "places": terms.usage.places or None,
         "instances": terms.usage.instances,
         "sharing": terms.usage.sharing.value if terms.usage.sharing else None,
+        "rotate_seconds": terms.rotate_seconds,
+        "grace_seconds": terms.grace_seconds,
     }
     return canonical({name: value for name, value in found.items() if value is not None}).decode()
 
@@ -98,10 +105,17 @@ def read_terms(text: str) -> Terms:
             found.get("certificate"),
             tuple(found.get("trusts", ())),
             usage=Usage(tuple(found.get("places", ())), found.get("instances"), sharing),
+            rotate_seconds=found.get("rotate_seconds"),
+            grace_seconds=found.get("grace_seconds"),
         )
     )
 
 
 @lru_cache(maxsize=MAX_SHARED)
 def _shared(terms: Terms) -> Terms:
+    """Return the same terms as one object, however many principals have them."""
     return terms
+
+
+def _seconds(duration: dt.timedelta | None) -> int | None:
+    return None if duration is None else int(duration.total_seconds())

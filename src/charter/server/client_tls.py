@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import itertools
+import logging
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from charter.server.gateway_http import CERTIFICATE
 MAX_CHAIN = 8  # certificates a client sends that are looked at
 _DER = 2  # _ssl.ENCODING_DER
 MAX_FILE = 4 * 1024 * 1024  # bytes
+_log = logging.getLogger("charter.tls")
 Anchors = Callable[[], Iterable[bytes]]  # further certificates to accept, DER
 
 
@@ -47,6 +49,7 @@ class ClientTls:
     _context: ssl.SSLContext | None = None
     _seen: int = 0  # of the registered certificates
     _known: set[bytes] = field(default_factory=set)
+    _files: tuple[int, ...] = ()  # when certificate and key were changed last, as they are shown now
 
     def context(self) -> ssl.SSLContext:
         """Return the context of the door.
@@ -62,6 +65,7 @@ class ClientTls:
         context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN  # what was named is trusted, root or not
         context.set_alpn_protocols(["http/1.1"])
         try:
+            self._files = self._changed_at()
             context.load_cert_chain(self.certificate, self.key)
         except (OSError, ssl.SSLError) as err:
             raise MalformedError(
@@ -77,7 +81,30 @@ class ClientTls:
 
     def _before_handshake(self, _object: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _context: Any) -> None:  # noqa: ANN401 - as ssl has it
         """Accept what was registered since the last handshake. OpenSSL calls this with or without a name."""
+        self._renew()
         self._follow()
+
+    def _renew(self) -> None:
+        """Show the certificate that the files hold now, if they changed; a half-written pair is left for later.
+
+        Connections that are there go on. The pair is tried in a context of its own first: one that does not fit would
+        leave this one with a certificate and another's key.
+        """
+        assert self._context is not None  # noqa: S101 - made before anybody comes
+        try:
+            now = self._changed_at()
+            if now == self._files:
+                return
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key)
+            self._context.load_cert_chain(self.certificate, self.key)
+        except (OSError, ssl.SSLError) as err:
+            _log.warning("the certificate of the TLS door was not replaced: %s", err.args[-1])
+            return
+        self._files = now
+        _log.info("the TLS door shows another certificate")
+
+    def _changed_at(self) -> tuple[int, ...]:
+        return tuple(file.stat().st_mtime_ns for file in (self.certificate, self.key))
 
     def _follow(self) -> None:
         registered = self.live.certificates

@@ -31,6 +31,7 @@ from charter.server.control_delegations import delegations
 from charter.server.control_findings import findings
 from charter.server.control_leases import leases
 from charter.server.control_people import people
+from charter.server.control_rotation import rotation
 from charter.server.control_shape import Command, Person, Reason, ReasonIfAny, house_of
 from charter.server.control_trust import trust
 from charter.server.control_vault import vault
@@ -102,7 +103,7 @@ class Rotate(Command):
     use: Annotated[str, Field(pattern="^(token|evidence|charter|jwt-svid|x509-root|x509-intermediate)$")]
     actor: Person
     reason: Reason = "asked for by the operator"
-    at_once: bool = False  # of x509-root: what the old one signed is worthless with it
+    at_once: bool = False  # what the old one signed is worthless with it
 
 
 class RotateData(Command):
@@ -130,7 +131,7 @@ def control_app(house: House, signin: SignIn | None = None) -> FastAPI:
     app.state.house = house
     app.state.signin = signin
     own = (principals, estate, approvals, evidence, findings, operations)
-    for router in (*own, people, delegations, trust, vault, leases, compositions, decisions):
+    for router in (*own, people, delegations, trust, vault, leases, rotation, compositions, decisions):
         app.include_router(router, prefix="/v1")
 
     app.add_middleware(_Bounded)

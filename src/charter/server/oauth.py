@@ -2,6 +2,7 @@
 
     POST /oauth/token                                one of the installed flows (server/oauth_flows.py)
     POST /oauth/introspect, /oauth/revoke            whether a token counts (server/oauth_state.py)
+    POST /oauth/rotate                               a client replaces its key (server/oauth_rotation.py)
     GET  /oauth/jwks                                 RFC 7517
     GET  /oauth/status, /oauth/status/…              status lists (server/oauth_status.py)
     GET  /.well-known/oauth-authorization-server     RFC 8414, composed of what is installed
@@ -41,6 +42,7 @@ from charter.server.oauth_http import Answer, Body, Endpoint, answer_of, answer_
 from charter.server.oauth_mtls import SelfSignedTlsClientAuth, TlsClientAuth
 from charter.server.oauth_parts import TOKEN_PATH, House, Parts
 from charter.server.oauth_public import PublicClient
+from charter.server.oauth_rotation import KeyRotation
 from charter.server.oauth_secret import ClientSecretBasic, ClientSecretPost
 from charter.server.oauth_spiffe import SpiffeJwt, SpiffeX509
 from charter.server.oauth_state import StateDoor
@@ -123,7 +125,7 @@ class OAuthApp:
                 DeviceCode(parts, consented, parts.consents),
             ]
         )
-        rooms = (StateDoor(parts, clients), Asking(parts, clients), StatusDoor(parts))
+        rooms = (StateDoor(parts, clients), Asking(parts, clients), KeyRotation(parts), StatusDoor(parts))
         return cls(parts, clients, flows, tuple(each for room in rooms for each in room.endpoints))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

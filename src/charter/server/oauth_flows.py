@@ -23,7 +23,8 @@ from charter.identity.revocation import token_type
 from charter.registry.lending import Side
 from charter.registry.lent_scope import ANY
 from charter.registry.narrowing import Narrowing, read_narrowing
-from charter.registry.principal import Principal
+from charter.registry.principal import LiveEstate, Principal
+from charter.registry.rotation import wanted_at
 from charter.server.gateway_http import Head
 from charter.server.oauth_clients import Authenticated, Clients
 from charter.server.oauth_form import Form, needed
@@ -123,11 +124,12 @@ class Issuing:
         match await parts.writer.awrite(work):
             case Issued(claims, index):
                 await self._notice(who.client, asked, index)
-                return {
+                body = {
                     "access_token": parts.tokens.sign(claims),
                     "token_type": token_type(asked.bound_to),
                     "expires_in": claims["exp"] - claims["iat"],
-                } | _told(asked)
+                }
+                return body | _told(asked) | _due(parts.live, who)
             case Refused(error):
                 parts.failures.failed(head.source, error.code, who.client.principal_id)
                 raise error
@@ -209,6 +211,13 @@ def _told(asked: TokenRequest) -> Body:
     """Return what a client is told of its token's details (RFC 9396 section 7)."""
     details = [dict(detail) for detail in asked.authorization_details]
     return {"authorization_details": details} if details else {}
+
+
+def _due(live: LiveEstate, who: Authenticated) -> Body:
+    """Return from when on the client shall replace the key that it proved itself by, if it ever shall."""
+    key, principal = live.keys.get(who.client.credential), live.principals.get(who.client.principal_id)
+    wanted = wanted_at(key, principal.terms) if key is not None and principal is not None else None
+    return {} if wanted is None else {"key_rotation_at": int(wanted.timestamp())}
 
 
 class ClientCredentials:

@@ -150,6 +150,7 @@ _OAUTH_BY_CODE = {
     ErrorCode.UNSUPPORTED_RESPONSE: ("unsupported_response_type", 400),
     ErrorCode.BAD_GRANT: ("invalid_grant", 400),
     ErrorCode.BAD_METADATA: ("invalid_client_metadata", 400),
+    ErrorCode.BAD_NEW_KEY: ("invalid_client_metadata", 400),  # RFC 7591 section 3.2.2: keys are metadata
     ErrorCode.BAD_REDIRECT: ("invalid_redirect_uri", 400),  # RFC 7591 section 3.2.2
     ErrorCode.CONSENT_PENDING: ("authorization_pending", 400),  # RFC 8628 section 3.5
     ErrorCode.TOO_HASTY: ("slow_down", 400),

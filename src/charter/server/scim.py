@@ -42,7 +42,6 @@ from charter.identity.failures import Failures
 from charter.lifecycle.directory import DirectoryWork, Hand
 from charter.registry.principal import LiveEstate
 from charter.registry.provisioner import Provisioner, token_digest
-from charter.registry.standing import Standing
 from charter.server.gateway_http import Head, HttpRefusal, Receive, Scope, Send, encode, read_body, read_head
 from charter.server.problems import problem_of
 from charter.server.scim_kinds import KINDS, ResourceKind, looked_up
@@ -161,8 +160,9 @@ class ScimApp:
     def _authenticated(self, head: Head) -> Provisioner:
         self.failures.check(head.source)
         scheme, _, token = head.headers.get("authorization", "").partition(" ")
-        found = self.live.directory.provisioners.get(token_digest(token)) if scheme.lower() == "bearer" else None
-        if found is None or found.standing is not Standing.ACTIVE:
+        shown = token_digest(token) if scheme.lower() == "bearer" else ""
+        found = self.live.directory.provisioners.get(shown)
+        if found is None or not found.is_shown_by(shown, self.clock.now()):
             self.failures.failed(head.source, ErrorCode.BAD_TOKEN)
             raise UnauthenticatedError(
                 ErrorCode.BAD_TOKEN,
