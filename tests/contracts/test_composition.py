@@ -12,7 +12,10 @@ import pytest
 from charter.adapters.registry_store import load_live
 from charter.bootstrap import authority, composition, inventory
 from charter.bootstrap.tending import hear_tools
+from charter.core.canonical import digest_of
+from charter.core.clock import Deadline
 from charter.core.errors import AbsentError, ConflictError, DeniedError, MalformedError
+from charter.gateway.call import Call
 from charter.gateway.pins import ToolDefinition, ToolList
 from charter.gateway.pipeline import Admitted, Refused
 from charter.registry.record import FindingState
@@ -125,9 +128,12 @@ def test_what_is_seen_again_is_not_written_again(tmp_path: Path) -> None:
         assert inventory.status(stage.house)["log_size"] == size
 
 
-def test_compositions_and_holds_are_there_after_a_restart(tmp_path: Path) -> None:
-    with a_house(tmp_path, files=files(program=A)) as stage:
+def test_compositions_and_holds_are_there_after_a_restart(tmp_path: Path, database_url: str) -> None:
+    pinned = files(program=[A, B], image=A, on_change="suspend")
+    with a_house(tmp_path, files=pinned, database=database_url if "postgres" in database_url else None) as stage:
         saw(stage, program=B)
+        stage.apply(files(program=[A, B], image=C, on_change="suspend"))
+        saw(stage, program=C)
         live = stage.house.live
         again = stage.house.database.read(lambda tx: load_live(tx.connection))
         principal = stage.house.principal("refund-agent")
@@ -353,3 +359,74 @@ def test_what_is_pinned_is_listed_with_what_waits_first(tmp_path: Path) -> None:
         saw(stage, program=B)
         names = [each["principal"] for each in composition.listing(stage.house)]
         assert names == ["refund-agent", "charge-reader"]
+
+
+# --- models ---
+
+
+def model_files(**composition_: Any) -> dict[str, str]:
+    """Return the estate with a model provider behind the gateway, which both principals may ask."""
+    system = {
+        "charter": "v1",
+        "system": "models",
+        "kind": "model",
+        "provider": "anthropic",
+        "environment": "production",
+        "owner": {"person": "pia@example.com", "team": "payments-platform"},
+        "upstream": {"transport": "http", "url": "http://127.0.0.1:9/mcp"},
+        "actions": {"complete": {"tool": "complete", "effect": "read", "pin": PIN}},
+    }
+    changed = files(**composition_) | {"systems/models.yaml": json.dumps(system)}
+    for name in ("refund-agent", "charge-reader"):
+        charter = json.loads(changed[f"principals/{name}.yaml"])
+        charter["grants"].append({"system": "models", "actions": ["complete"]})
+        changed[f"principals/{name}.yaml"] = json.dumps(charter)
+    return changed
+
+
+def ask(stage: Stage, name: str = "refund-agent", **arguments: Any) -> Admitted | Refused:
+    call = Call("models", "complete", arguments, digest_of({"tool": "complete", "arguments": arguments}), PIN)
+
+    async def asked() -> Admitted | Refused:
+        found = await stage.house.pipeline.submit(bearer, call, Deadline.after(stage.clock, 5), source="test")
+        if isinstance(found, Admitted):
+            found.give_up()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*others)
+        return found
+
+    bearer = stage.bearer(name)
+    return asyncio.run(asked())
+
+
+def test_a_call_for_another_model_than_the_pinned_is_denied_and_a_change(tmp_path: Path) -> None:
+    with a_house(tmp_path, files=model_files(model="claude-x")) as stage:
+        assert isinstance(ask(stage, model="claude-x", prompt="a"), Admitted)
+        assert standing(stage) is Standing.ACTIVE
+        denied = ask(stage, model="claude-y", prompt="a")
+        assert isinstance(denied, Refused)
+        assert denied.verdict.reasons[0].rule == "built-in/pinned-models"
+        assert "`anthropic/claude-y`, which nobody accepted" in denied.verdict.reasons[0].text
+        assert standing(stage) is Standing.RESTRAINED
+        (changed,) = view(stage)["changes"]
+        assert (changed["now"], changed["told_by"]) == (["anthropic/claude-y"], "its call to models")
+        accept(stage)
+        assert isinstance(ask(stage, model="claude-y", prompt="a"), Admitted)
+        assert isinstance(ask(stage, model="claude-x", prompt="a"), Refused)
+
+
+def test_a_call_that_names_no_model_and_one_of_nobody_pinned_are_decided_as_ever(tmp_path: Path) -> None:
+    with a_house(tmp_path, files=model_files(model="claude-x")) as stage:
+        assert isinstance(ask(stage, prompt="a"), Admitted)
+        assert isinstance(ask(stage, "charge-reader", model="gpt-9"), Admitted)
+        read, _ = stage.submit(stage.bearer(), stage.make("get_charge", {"charge_id": "1", "model": "gpt-9"}))
+        assert isinstance(read, Admitted)  # `model` means a model only where models are asked
+        assert standing(stage) is Standing.ACTIVE
+
+
+def test_a_model_with_a_name_like_a_terminals_command_is_told_as_text(tmp_path: Path) -> None:
+    with a_house(tmp_path, files=model_files(model="claude-x")) as stage:
+        denied = ask(stage, model="\x1b[2J" + "y" * 5000)
+        assert isinstance(denied, Refused)
+        assert denied.verdict.reasons[0].text.isprintable()
+        assert len(view(stage)["changes"][0]["now"][0]) <= 200
