@@ -14,6 +14,7 @@ from pathlib import Path
 
 from charter.cli.demo.chapters import act, discover, govern
 from charter.cli.demo.lending import lend
+from charter.cli.demo.making import change_what_it_is_made_of
 from charter.cli.demo.prove import prove
 from charter.cli.demo.stage import build_stage, find_servers
 from charter.cli.demo.teller import Teller, Untrue
@@ -75,6 +76,7 @@ def _chapters(teller: Teller, *, keep: bool) -> None:
     govern(teller)
     with teller.server() as link:
         act(teller)
+        change_what_it_is_made_of(teller)
         lend(teller)
         prove(teller)
         if keep:
