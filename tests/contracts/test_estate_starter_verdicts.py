@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from charter.adapters.cedar import CedarEngine
+from charter.bootstrap import trials
+from charter.core.clock import SystemClock
 from charter.policy.check import check_estate
-from charter.policy.trial import run_trials
 from charter.registry.manifest import FOLDERS, SINGLE, parse_estate
 from charter.registry.starter import starter_files
 
@@ -18,6 +19,6 @@ def test_the_starter_estate_passes_every_check() -> None:
 
 
 def test_the_starter_estates_own_tests_pass_and_leave_no_rule_out() -> None:
-    report = run_trials(ESTATE, CedarEngine())
+    report = trials.run(ESTATE, SystemClock())
     assert [(result.name, result.why) for result in report.results if not result.passed] == []
     assert report.untested == ()

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import a_charter, a_system
+from charter.bootstrap import trials
+from charter.core.clock import SystemClock
 from charter.policy.check import check_estate
 from charter.policy.decide import decide
 from charter.policy.own import parse_own
-from charter.policy.trial import run_trials
 from charter.policy.verdict import Allow, Deny, Escalate, Layer, word
 from charter.registry.data_class import DataClasses
 from charter.registry.inventory import inventory_of
@@ -237,4 +238,4 @@ def test_what_stands_beside_is_part_of_the_version_and_of_its_signature(tmp_path
 
 def test_table_tests_cover_what_stands_beside() -> None:
     estate = parse_estate(estate_files({"principals/refund-agent.cedar": FORBID}))
-    assert "refund-agent/policy/no-friday-refunds" in run_trials(estate, ENGINE).untested
+    assert "refund-agent/policy/no-friday-refunds" in trials.run(estate, SystemClock()).untested

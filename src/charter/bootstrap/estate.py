@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 
 from charter.adapters.cedar import CedarEngine
-from charter.bootstrap import composition, plan_review, proofs
+from charter.bootstrap import composition, plan_review, proofs, trials
 from charter.core.clock import Clock, SystemClock
 from charter.core.errors import AbsentError, ConflictError, ErrorCode
 from charter.identity.weakness import reconcile
 from charter.policy.check import check_estate, estate_schema
-from charter.policy.trial import TrialReport, run_trials
 from charter.registry import plan as planning
 from charter.registry.apply import apply as apply_plan
 from charter.registry.estate import Estate
@@ -65,13 +64,13 @@ def _checked(estate: Estate) -> Estate:
     return estate
 
 
-def test_folder(root: Path) -> TrialReport:
-    """Run the table tests of the estate in `root` through the real decision engine.
+def try_folder(root: Path, clock: Clock | None = None) -> trials.TestReport:
+    """Run the tests of the estate in `root` through the real decision engine.
 
     Raises:
         EstateError: the estate is not valid.
     """
-    return run_trials(check_folder(root), CedarEngine())
+    return trials.run(check_folder(root), clock or SystemClock())
 
 
 def render_pattern(root: Path, name: str, values: Mapping[str, str]) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from charter.core.clock import rfc3339
 from charter.core.errors import AbsentError, ErrorCode, MalformedError
 from charter.evidence.entry import EntryKind
 from charter.evidence.log import Query, Stored, entry_at, query
-from charter.gateway.hypothetical import Supposed, SupposedCase, SupposedChain, pinned, supposed_case
+from charter.gateway.hypothetical import Supposed, SupposedCase, pinned, supposed_case
 from charter.gateway.recorded import RecordedCall, recorded_call
 from charter.gateway.replay import World, explaining
 from charter.gateway.reserve import LimitStore, owed, reserve, room
@@ -23,7 +23,6 @@ from charter.policy import why as reasons
 from charter.policy.clause import WhyEngine
 from charter.policy.verdict import Allow, Deny, Layer, Reason, word
 from charter.registry.standing import may_act
-from charter.registry.trial import SupposedCall
 
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
@@ -150,21 +149,6 @@ def _listed(rules: Any) -> str:  # noqa: ANN401 - any collection of texts
 
 
 # --- supposed ---------------------------------------------------------------------------------------------------------
-
-
-def supposed_of(call: SupposedCall, now: dt.datetime) -> Supposed:
-    """Return a call as a file or a request writes it; one without a time is made now."""
-    chain = call.chain
-    return Supposed(
-        call.principal,
-        call.system,
-        call.action,
-        call.at or now,
-        call.arguments,
-        call.object,
-        call.approvals,
-        SupposedChain(chain.initiator, chain.through, chain.roles, chain.purpose or "", chain.depth) if chain else None,
-    )
 
 
 def supposed(house: House, asked: Supposed, files: Mapping[str, str] | None = None) -> Json:

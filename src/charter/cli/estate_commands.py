@@ -1,4 +1,4 @@
-"""Commands about estate files: begin, write, check, test, plan and apply them."""
+"""Commands about estate files: begin, write, check, plan and apply them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ def register(app: typer.Typer) -> None:
     app.command("init")(init)
     app.command("new")(new)
     app.command("validate")(validate)
-    app.command("test")(test)
     app.command("plan")(plan)
     app.command("apply")(apply)
     app.command("schema")(schema)
@@ -79,7 +78,8 @@ def validate(context: typer.Context, as_json: Json = False) -> None:
 
     Example: charter -C estate validate
 
-    With --json: ok, principals, systems, guardrails, rules, patterns, tests, warnings.
+    With --json: ok, principals, systems, guardrails, rules, patterns, tests, properties,
+    warnings.
     """
     from charter.bootstrap.estate import check_folder
 
@@ -92,6 +92,7 @@ def validate(context: typer.Context, as_json: Json = False) -> None:
         "rules": len(estate.central.files),
         "patterns": len(estate.patterns),
         "tests": len(estate.trials),
+        "properties": len(estate.properties),
     }
     if as_json:
         print_json({"ok": True, **counts, "warnings": [str(w) for w in estate.warnings]})
@@ -99,38 +100,6 @@ def validate(context: typer.Context, as_json: Json = False) -> None:
     for warning in estate.warnings:
         say(f"warning: {warning}", "yellow")
     say("valid: " + ", ".join(f"{count} {what}" for what, count in counts.items()), "green")
-
-
-def test(context: typer.Context, as_json: Json = False) -> None:
-    """Run the estate's table tests through the real decision engine. Exit 1 if any fails.
-
-    Example: charter test
-
-    With --json: passed, failed, results, untested.
-    """
-    from charter.bootstrap.estate import test_folder
-
-    results, untested = test_folder(context_of(context).settings.estate)
-    failed = [r for r in results if not r.passed]
-    if as_json:
-        print_json(
-            {
-                "passed": len(results) - len(failed),
-                "failed": len(failed),
-                "results": [r.to_json() for r in results],
-                "untested": list(untested),
-            }
-        )
-    else:
-        for result in results:
-            say(f"{'pass' if result.passed else 'FAIL'}  {result.name}", "" if result.passed else "red")
-            if not result.passed:
-                say(f"      {result.source}: expected {result.expected}, got {result.got}: {result.why}", "red")
-        for rule in untested:
-            say(f"no test touches {rule}", "yellow")
-        say(f"{len(results) - len(failed)} passed, {len(failed)} failed", "red" if failed else "green")
-    if failed:
-        raise typer.Exit(NO)
 
 
 def plan(

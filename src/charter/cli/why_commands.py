@@ -156,8 +156,9 @@ def _asked_of_files(here: Context, call: dict[str, Any]) -> dict[str, Any]:
     """Return the answer of the files, which needs no server and no registry."""
     from pydantic import ValidationError
 
-    from charter.bootstrap.why import supposed_in, supposed_of
+    from charter.bootstrap.why import supposed_in
     from charter.core.clock import SystemClock
+    from charter.gateway.trial import supposed_of
     from charter.registry.trial import SupposedCall
     from charter.server.problems import unreadable
 

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from charter.core.errors import CharterError
 from charter.core.values import Source
-from charter.policy.builtin import BUILT_IN
-from charter.policy.central import DATA, central_guardrails
+from charter.policy.central import central_guardrails
 from charter.policy.engine import Engine
 from charter.policy.guardrail import Guardrail, parse_guardrails
 from charter.policy.object_path import template_fault
@@ -26,7 +25,6 @@ from charter.registry.rule import Force
 from charter.registry.seat import is_seat, role_of
 from charter.registry.system import System
 
-_OWN = "/policy/"  # in the ids of what stands beside charters
 _CASES = {
     ("principal", "kind"): tuple(kind.value for kind in Kind),
     ("principal", "environment"): tuple(each.value for each in Environment),
@@ -210,17 +208,3 @@ def _unknown_entity(
 def _source(guardrail: Guardrail | OwnPermit, word: str) -> Source:
     token = guardrail.statement.find(word)
     return guardrail.statement.source_of(token) if token else guardrail.source
-
-
-def rules_of(slices: Mapping[str, Slice], guardrails: Sequence[Guardrail]) -> tuple[str, ...]:
-    """Return the ids of all rules an author wrote, guardrails first.
-
-    What data.yaml says of providers is left out: it is one comparison, and few estates have a call that would show it.
-    """
-    grants = [grant.id for bound in slices.values() for grant in bound.grants]
-    own = [rule for bound in slices.values() for rule in (*bound.guardrails, *bound.permits) if _OWN in rule]
-    return tuple(
-        rule
-        for rule in (*(each.id for each in guardrails), *grants, *own)
-        if rule not in BUILT_IN and not rule.startswith(DATA)
-    )

@@ -106,6 +106,11 @@ _CALLED = {
     "ArgumentCondition": "an argument's conditions",
     "ApprovalRule": "an approval",
     "AmountOf": "an amount",
+    "CallClass": "a class of calls",
+    "Who": "those principals",
+    "WhoFits": "those principals",
+    "Where": "those systems",
+    "WhereFits": "those systems",
     "StdioUpstream": "a stdio upstream",
     "HttpUpstream": "an http upstream",
 }

@@ -46,21 +46,25 @@ def _listed(value: Any) -> Any:  # noqa: ANN401 - whatever a file holds
     return [value] if isinstance(value, str) else value
 
 
-_OneOrMore = BeforeValidator(_listed)
-Kinds = Annotated[tuple[Kind, ...], _Some, _OneOrMore]
-Environments = Annotated[tuple[Environment, ...], _Some, _OneOrMore]
-Tiers = Annotated[tuple[Tier, ...], _Some, _OneOrMore]
-Effects = Annotated[tuple[Effect, ...], _Some, _OneOrMore]
-Names = Annotated[tuple[Name, ...], _Some, _OneOrMore]
-TeamNames = Annotated[tuple[TeamName, ...], _Some, _OneOrMore]
-SystemNames = Annotated[tuple[SystemName, ...], _Some, _OneOrMore]
-Classes = Annotated[tuple[DataClass, ...], _Some, _OneOrMore]
-Roles = Annotated[tuple[Role, ...], Field(min_length=1, max_length=9), _OneOrMore]
-Patterns = Annotated[tuple[Pattern, ...], _Some, _OneOrMore]
+def _or_one(kind: Any) -> BeforeValidator:  # noqa: ANN401 - a type
+    """Return what lets one word stand for a list of one, in files and in their schema."""
+    return BeforeValidator(_listed, json_schema_input_type=kind | list[kind])
+
+
 _Action = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=192)]
+Kinds = Annotated[tuple[Kind, ...], _Some, _or_one(Kind)]
+Environments = Annotated[tuple[Environment, ...], _Some, _or_one(Environment)]
+Tiers = Annotated[tuple[Tier, ...], _Some, _or_one(Tier)]
+Effects = Annotated[tuple[Effect, ...], _Some, _or_one(Effect)]
+Names = Annotated[tuple[Name, ...], _Some, _or_one(Name)]
+TeamNames = Annotated[tuple[TeamName, ...], _Some, _or_one(TeamName)]
+SystemNames = Annotated[tuple[SystemName, ...], _Some, _or_one(SystemName)]
+Classes = Annotated[tuple[DataClass, ...], _Some, _or_one(DataClass)]
+Roles = Annotated[tuple[Role, ...], Field(min_length=1, max_length=9), _or_one(Role)]
+Patterns = Annotated[tuple[Pattern, ...], _Some, _or_one(Pattern)]
 Actions = Annotated[
-    tuple[_Action, ...], _Some, _OneOrMore
-]  # `payments/refund.create`, or of any system `refund.create`
+    tuple[_Action, ...], _Some, _or_one(_Action)
+]  # `payments/refund.create`; of any system `refund.create`
 
 
 class WhoFits(Model):

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from charter.bootstrap import what_if, why
 from charter.core.errors import CharterError
+from charter.gateway.trial import supposed_of
 from charter.registry.trial import SupposedCall
 from charter.server.control_shape import Command, house_of
 from charter.server.problems import problem_of
@@ -51,7 +52,7 @@ def why_recorded(request: Request, which: str) -> dict[str, Any]:
 def why_supposed(request: Request, body: Why) -> dict[str, Any]:
     """Why a call would be decided as it would be."""
     house = house_of(request)
-    return why.supposed(house, why.supposed_of(body.call, house.clock.now()), body.files)
+    return why.supposed(house, supposed_of(body.call, house.clock.now()), body.files)
 
 
 @decisions.post("/what-if")
