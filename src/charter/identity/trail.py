@@ -25,6 +25,7 @@ class Span(Generic[T]):
     """The uses of one sender, from the first to the last within the window. Times are monotonic seconds."""
 
     sender: str
+    number: int  # of those before: two may be seen for the first time at one moment
     first: float
     last: float
     of: T  # what evidence tells of the last use
@@ -33,9 +34,10 @@ class Span(Generic[T]):
 class Trail(Generic[T]):
     """The senders of one thing."""
 
-    __slots__ = ("_spans",)
+    __slots__ = ("_known", "_spans")
 
     def __init__(self) -> None:
+        self._known = 0
         self._spans: dict[str, Span[T]] = {}  # by sender, the one that was used last at the end
 
     def is_only(self, now: float) -> bool:
@@ -49,7 +51,10 @@ class Trail(Generic[T]):
     def use(self, sender: str, of: T, now: float) -> tuple[Span[T], ...]:
         """Note a use; return the other senders that are there at the same time, the last used one last."""
         self._forget(now)
-        span = self._spans.pop(sender, None) or Span(sender, now, now, of)
+        span = self._spans.pop(sender, None)
+        if span is None:
+            self._known += 1
+            span = Span(sender, self._known, now, now, of)
         span.last, span.of = now, of
         if len(self._spans) >= MAX_SENDERS:
             shortest = min(self._spans.values(), key=lambda each: each.last - each.first)
@@ -64,5 +69,5 @@ class Trail(Generic[T]):
 
 
 def _are_together(one: Span[T], other: Span[T]) -> bool:
-    earlier, later = (one, other) if one.first <= other.first else (other, one)
+    earlier, later = (one, other) if one.number < other.number else (other, one)
     return earlier.last - later.first >= HANDOVER_SECONDS
