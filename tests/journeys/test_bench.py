@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("decision", "evidence", "exchange", "gateway", "kill", "memory", "svids", "tokens")
+NAMES = ("decision", "evidence", "exchange", "gateway", "kill", "memory", "sharing", "svids", "tokens")
 
 
 def bench(*words: str) -> subprocess.CompletedProcess[str]:

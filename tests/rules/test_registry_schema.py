@@ -23,6 +23,7 @@ FOLDERS = {
     "guardrails": "rules.json",
     "data.yaml": "data.json",
     "calendars.yaml": "calendars.json",
+    "sharing.yaml": "sharing.json",
     "teams.yaml": "teams.json",
 }
 STARTER = {path: text for path, text in starter_files().items() if path.endswith(".yaml")}

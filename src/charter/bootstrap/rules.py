@@ -8,7 +8,9 @@ from charter.policy.central import DATA, FREEZE
 from charter.policy.guardrail import Guardrail
 from charter.registry.record import CharterVersion
 from charter.registry.risk import risk_of
-from charter.registry.rule import CharterRule
+from charter.registry.rule import CharterRule, Force
+from charter.registry.scope import Scope
+from charter.registry.sharing import SharingRule
 from charter.registry.standing import Standing
 
 if TYPE_CHECKING:
@@ -18,14 +20,15 @@ if TYPE_CHECKING:
 
 
 def listing(house: House) -> list[dict[str, Any]]:
-    """Return every rule in force: those on charters, then those on calls, each in the order of its files."""
+    """Return every rule in force: on charters, on shared credentials, on calls, each in the order of its files."""
     versions = _versions(house)
     aside = [
         (version.charter.principal, each.rule) for version in versions for each in version.charter.exceptions or ()
     ]
     central = house.live.central
     on_charters = [_on_charters(house, rule, source, versions) for rule, source in central.charter_rules()]
-    told = [*on_charters, *(_on_calls(each) for each in house.slices.guardrails())]
+    on_sharing = [_on_sharing(house, each, versions) for each in central.sharing.value.rules]
+    told = [*on_charters, *on_sharing, *(_on_calls(each) for each in house.slices.guardrails())]
     return [each | {"set_aside_by": sorted(name for name, rule in aside if rule == each["name"])} for each in told]
 
 
@@ -39,13 +42,6 @@ def _versions(house: House) -> list[CharterVersion]:
 
 
 def _on_charters(house: House, rule: CharterRule, source: Source, versions: list[CharterVersion]) -> dict[str, Any]:
-    systems = {name: record.system for name, record in house.live.systems.items()}
-    classes = house.live.central.data.value
-    covered = [
-        version.charter.principal
-        for version in versions
-        if rule.scope.covers(version.charter, risk_of(version.charter, systems, classes).tier)
-    ]
     written = rule.model_dump(mode="json", by_alias=True, exclude_none=True)
     return {
         "name": rule.id,
@@ -57,8 +53,37 @@ def _on_charters(house: House, rule: CharterRule, source: Source, versions: list
         "reason": rule.reason,
         "answers": list(rule.answers),
         "source": str(source),
-        "concerns": sorted(covered),
+        "concerns": _covered(house, rule.scope, versions),
     }
+
+
+def _on_sharing(house: House, rule: SharingRule, versions: list[CharterVersion]) -> dict[str, Any]:
+    written = rule.model_dump(mode="json", by_alias=True, exclude_none=True)
+    part = house.live.central.sharing
+    at = next(index for index, each in enumerate(part.value.rules) if each is rule)
+    return {
+        "name": rule.id,
+        "on": "sharing",
+        "force": Force.HARD.value,
+        "for": written["for"],
+        "asks": {key: written[key] for key in ("proved", "stated", "seen") if key in written},
+        "lifted_by": [],
+        "reason": rule.reason,
+        "answers": [],
+        "source": str(part.source_of(f"rules.{at}")),
+        "concerns": _covered(house, rule.scope, versions),
+    }
+
+
+def _covered(house: House, scope: Scope, versions: list[CharterVersion]) -> list[str]:
+    """Return the principals that a rule is for, by name."""
+    systems = {name: record.system for name, record in house.live.systems.items()}
+    classes = house.live.central.data.value
+    return sorted(
+        version.charter.principal
+        for version in versions
+        if scope.covers(version.charter, risk_of(version.charter, systems, classes).tier)
+    )
 
 
 def _on_calls(rule: Guardrail) -> dict[str, Any]:
