@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from charter.adapters.registry_store import load_live
-from charter.bootstrap import authority, composition, inventory
+from charter.bootstrap import authority, composition, estate, inventory
 from charter.bootstrap.tending import hear_tools
 from charter.core.canonical import digest_of
 from charter.core.clock import Deadline
@@ -234,6 +234,19 @@ def test_an_applied_charter_that_pins_otherwise_is_a_change(tmp_path: Path) -> N
         assert standing(stage) is Standing.RESTRAINED
         accept(stage)
         assert standing(stage) is Standing.ACTIVE
+
+
+def test_a_plan_says_who_will_be_held(tmp_path: Path) -> None:
+    with a_house(tmp_path, files=files(tools="granted", model="claude-x", on_change="suspend")) as stage:
+        (moved,) = estate.plan(stage.house, files(tools="granted", model="claude-y"))["changes"]
+        assert "what it is made of changes: it is suspended until that is reviewed" in "\n".join(moved["notes"])
+        (system,) = estate.plan(stage.house, repinned(B, tools="granted", model="claude-x", on_change="suspend"))[
+            "changes"
+        ]
+        assert "held until that is reviewed, since their charters pin it: refund-agent" in system["notes"]
+        other = files(tools="granted", model="claude-x", on_change="suspend", accepted_by="payments-lead")
+        (calm,) = estate.plan(stage.house, other)["changes"]
+        assert "what it is made of" not in "\n".join(calm["notes"])
 
 
 def test_a_charter_that_changes_elsewhere_changes_no_composition(tmp_path: Path) -> None:

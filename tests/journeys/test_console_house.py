@@ -61,3 +61,35 @@ def test_a_person_at_the_console_approves_a_call_and_kills_the_agent(running: Te
     stranger = chromium.new_context().new_page()
     stranger.goto(link)
     expect(stranger.get_by_text("This link has been used already")).to_be_visible()
+
+
+def test_a_person_at_the_console_reviews_what_an_agent_is_made_of(running: Terminal, chromium: Browser) -> None:
+    file = running.folder / "principals" / "note-keeper.yaml"
+    charter = file.read_text(encoding="utf-8")
+    for model in ("claude-haiku-4-5", "claude-opus-4-5"):
+        file.write_text(charter + f"composition: {{model: {model}, tools: granted}}\n", encoding="utf-8")
+        running.charter("apply", "--yes", "--reason", f"it asks {model}")
+    page = chromium.new_context().new_page()
+    page.set_default_timeout(30_000)
+    link = running.ask("console")["url"]
+    page.goto(link)
+    page.get_by_role("button", name="Sign in").click()
+
+    page.get_by_role("link", name="what they are made of").click()
+    page.get_by_role("row", name="note-keeper").get_by_role("link", name="model").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("restrained")
+    changed = page.get_by_role("table", name="What is not what was accepted")
+    expect(changed).to_contain_text("anthropic/claude-haiku-4-5")
+    expect(changed).to_contain_text("anthropic/claude-opus-4-5")
+    expect(changed).to_contain_text("applied by operator@example.com")
+    page.get_by_label("Person who accepts").fill("rita@example.com")
+    page.get_by_label("Reason").fill("mine")
+    page.get_by_role("button", name="Accept what it is now").click()
+    expect(page.get_by_role("alert")).to_contain_text("does not hold the role")
+    page.get_by_label("Person who accepts").fill("sam@example.com")
+    page.get_by_role("button", name="Accept what it is now").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("note-keeper is active")
+
+    (entry,) = running.ask("evidence", "query", "--kind", "composition.reviewed")["entries"]
+    assert (entry["actor"], entry["body"]["reason"]) == ("sam@example.com", "mine")
+    assert running.ask("show", "note-keeper")["standing"] == "active"

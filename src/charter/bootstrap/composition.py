@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from charter.core.clock import rfc3339
 from charter.lifecycle import composition as works
 from charter.lifecycle import leases
-from charter.lifecycle.composition import told_changes
+from charter.lifecycle.composition_finding import told_changes
 from charter.lifecycle.holds import BY_CHARTER, FINAL, Shifted
 from charter.registry.attester import GATEWAY
 from charter.registry.composed import Composed, see

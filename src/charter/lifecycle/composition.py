@@ -13,19 +13,15 @@ principal's owner nor whoever applied it.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
 
-from typing_extensions import override
-
-from charter.core.canonical import digest_of
-from charter.core.clock import rfc3339
 from charter.core.entropy import Entropy
 from charter.core.errors import AbsentError, ConflictError, DeniedError, ErrorCode, MalformedError
 from charter.evidence.entry import Draft, EntryKind
-from charter.lifecycle.emergency import MAX_REASON, StandingWork
+from charter.lifecycle.composition_finding import MAX_TOLD, found_of, settle, told_changes
+from charter.lifecycle.composition_work import CompositionWork
+from charter.lifecycle.emergency import MAX_REASON
 from charter.lifecycle.holds import BY_CHARTER, FINAL, Shifted, hold, release
 from charter.registry.charter import Charter
 from charter.registry.composed import Changed, Composed, accept, declare, pinned, see
@@ -33,74 +29,11 @@ from charter.registry.composition import OnChange
 from charter.registry.compositions import declared_parts, terms_of
 from charter.registry.principal import Principal
 from charter.registry.problem import suggestion
-from charter.registry.record import Finding, FindingState
-from charter.registry.system import System, Teams
+from charter.registry.record import FindingState
+from charter.registry.system import System
 
-CHANGED = "changed-composition"  # a kind of finding
 FILES = "the files applied"  # who tells of what they declare
 LEAST_LOOKED_AT = 12  # hexadecimal digits of a change, by which a person names it
-_TOLD = 20  # parts in one entry of evidence; the digest stands for all
-_NAMED = 3  # in a title
-
-
-class CompositionStore(Protocol):
-    """Where compositions are kept."""
-
-    def put(self, composed: Composed, at: dt.datetime) -> None:
-        """Keep one, in place of the one before."""
-        ...
-
-    def drop(self, principal_id: str) -> None:
-        """Forget that of a principal."""
-        ...
-
-
-class Findings(Protocol):
-    """The findings kept."""
-
-    def open(self, finding: Finding) -> tuple[Finding, bool]:
-        """Keep a finding; return it as it stands, and whether it is new."""
-        ...
-
-    def get(self, finding_id: str) -> Finding:
-        """Return one, or raise AbsentError."""
-        ...
-
-    def update(self, finding: Finding) -> None:
-        """Replace the one with the same id."""
-        ...
-
-
-class Registry(Protocol):
-    """The registry, as far as compositions need it."""
-
-    @property
-    def findings(self) -> Findings:
-        """The findings."""
-        ...
-
-    def update_principals(self, principals: Sequence[Principal]) -> None:
-        """Replace the ones with the same ids."""
-        ...
-
-    def teams(self) -> Teams:
-        """Return teams.yaml as applied."""
-        ...
-
-
-class CompositionWork(StandingWork, Protocol):
-    """The slice of the work that compositions need."""
-
-    @property
-    @override
-    def registry(self) -> Registry:
-        """Principals, findings, teams."""
-        ...
-
-    @property
-    def compositions(self) -> CompositionStore:
-        """Where they are kept."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +113,7 @@ def review(tx: CompositionWork, name: str, change: str, *, person: str, reason: 
         "change": known.change,
         "before": known.digest,
         "after": after.digest,
-        "parts": told[:_TOLD],
+        "parts": told[:MAX_TOLD],
         "parts_in_all": len(told),
         "role": known.reviewer,
         "finding": known.finding,
@@ -188,34 +121,18 @@ def review(tx: CompositionWork, name: str, change: str, *, person: str, reason: 
     }
     index = tx.record(Draft(EntryKind.COMPOSITION_REVIEWED, person, principal.id, body))
     if known.finding is not None:
-        _settle(tx, tx.registry.findings.get(known.finding), FindingState.ACCEPTED, person)
+        settle(tx, tx.registry.findings.get(known.finding), FindingState.ACCEPTED, person)
     shifted = release(tx, principal, known.finding or "", by=person, reason=reason)
     _put(tx, after if after.accepted or after.declared else None, principal.id)
     tx.changed("composition", principal.id, actor=person, reason=reason)
     return Reviewed(after, shifted, index)
 
 
-def told_changes(composed: Composed) -> list[dict[str, Any]]:
-    """Return what differs from what was accepted, part by part, as people and evidence are told."""
-    return [
-        {
-            "part": part,
-            "was": list(each.was),
-            "now": list(each.now),
-            "told_by": each.by,
-            "at": rfc3339(each.at),
-            "applied_by": each.actor,
-            "is_back": composed.is_back(part),
-        }
-        for part, each in composed.changes.items()
-    ]
-
-
 def _pin(tx: CompositionWork, principal: Principal, first: Composed, actor: str) -> Shifted | None:
     body = {
         "principal": principal.name,
         "composition": first.digest,
-        "parts": {part: list(values) for part, values in list(first.accepted.items())[:_TOLD]},
+        "parts": {part: list(values) for part, values in list(first.accepted.items())[:MAX_TOLD]},
         "parts_in_all": len(first.accepted),
         "attested": list(first.terms.attested),
         "charter": {"version": principal.version, "digest": principal.digest},
@@ -244,7 +161,7 @@ def _kept(
     if after.change is None or after.change == before.change:
         _put(tx, after, principal.id)
         return None
-    finding = _found(tx, principal, after, entropy)
+    finding = found_of(tx, principal, after, entropy)
     after = replace(after, finding=finding.id)
     told = told_changes(after)
     body = {
@@ -252,7 +169,7 @@ def _kept(
         "accepted": after.digest,
         "now": after.digest_now,
         "change": after.change,
-        "parts": told[:_TOLD],
+        "parts": told[:MAX_TOLD],
         "parts_in_all": len(told),
         "finding": finding.id,
         "reviewer": after.reviewer,
@@ -266,58 +183,9 @@ def _kept(
     return hold(tx, principal, finding.id, floor, reason=finding.title)
 
 
-def _found(tx: CompositionWork, principal: Principal, after: Composed, entropy: Entropy) -> Finding:
-    """Return the finding of a change: one from the first of them until the review."""
-    parts = list(after.changes)
-    more = f" and {len(parts) - _NAMED} more" if len(parts) > _NAMED else ""
-    fresh = Finding(
-        id=entropy.identifier("fnd"),
-        kind=CHANGED,
-        fingerprint=digest_of({"kind": CHANGED, "principal": principal.id, "since": rfc3339(after.accepted_at)}),
-        state=FindingState.OPEN,
-        title=f"{principal.name} is not made of what was accepted: {', '.join(parts[:_NAMED])}{more}",
-        body={
-            "principal": principal.name,
-            "change": after.change,
-            "accepted": after.digest,
-            "parts": told_changes(after)[:_TOLD],
-            "reviewer": after.reviewer,
-        },
-        principal_id=principal.id,
-        opened_at=tx.at,
-        changed_at=tx.at,
-    )
-    kept, is_new = tx.registry.findings.open(fresh)
-    if not is_new:
-        kept = replace(kept, title=fresh.title, body=fresh.body, state=FindingState.OPEN, changed_at=tx.at)
-        tx.registry.findings.update(kept)
-    _tell_finding(tx, kept, EntryKind.FINDING_OPENED if is_new else EntryKind.FINDING_CHANGED, BY_CHARTER)
-    return kept
-
-
-def _settle(tx: CompositionWork, finding: Finding, state: FindingState, actor: str) -> None:
-    if finding.state is FindingState.OPEN:
-        moved = finding.moved(state, tx.at)
-        tx.registry.findings.update(moved)
-        _tell_finding(tx, moved, EntryKind.FINDING_CHANGED, actor)
-
-
-def _tell_finding(tx: CompositionWork, finding: Finding, kind: EntryKind, actor: str) -> None:
-    body = {
-        "finding": finding.id,
-        "kind": finding.kind,
-        "title": finding.title,
-        "fingerprint": finding.fingerprint,
-        "state": finding.state.value,
-        "change": finding.body["change"],
-    }
-    tx.record(Draft(kind, actor, finding.principal_id, body))
-    tx.changed("finding", finding.id, actor=actor, reason=finding.title)
-
-
 def _forget(tx: CompositionWork, principal: Principal, known: Composed, actor: str) -> None:
     if known.finding is not None:
-        _settle(tx, tx.registry.findings.get(known.finding), FindingState.RESOLVED, actor)
+        settle(tx, tx.registry.findings.get(known.finding), FindingState.RESOLVED, actor)
     _put(tx, None, principal.id)
 
 

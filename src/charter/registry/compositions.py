@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from charter.registry.attester import untold
 from charter.registry.charter import Charter
 from charter.registry.composed import Terms
-from charter.registry.composition import parts_of
+from charter.registry.composition import Part, parts_of
 from charter.registry.estate import Sourced
 from charter.registry.issuer import Issuers
 from charter.registry.problem import Problem
@@ -43,6 +44,26 @@ def terms_of(charter: Charter) -> Terms | None:
     if pinned is None:
         return None
     return Terms(pinned.on_change, charter.reviewer, tuple(part.value for part in pinned.attested or ()))
+
+
+def note_of_change(was: Mapping[str, Any], charter: Charter) -> str | None:
+    """Return what applying does to a principal whose charter `was` (as JSON) pinned something, and now otherwise."""
+    before = was.get("composition")
+    if not isinstance(before, dict) or _pins(before) == _pins(charter.to_json().get("composition") or {}):
+        return None
+    severe = "suspend" in (before.get("on_change"), charter.composition and charter.composition.on_change.value)
+    held = "suspended" if severe else "restrained"
+    return f"what it is made of changes: it is {held} until that is reviewed (charter composition show)"
+
+
+def is_pinned_otherwise(charter: Charter, before: System, after: System) -> bool:
+    """Return whether a charter pins its tools, and a system defines one of them otherwise from now on."""
+    one, other = ({system.system: system} for system in (before, after))
+    return declared_parts(charter, one) != declared_parts(charter, other)
+
+
+def _pins(composition: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in composition.items() if name in set(Part)}
 
 
 def problems_of_compositions(charters: Mapping[str, Sourced[Charter]], issuers: Issuers) -> Iterator[Problem]:

@@ -20,6 +20,7 @@ from typing import Any
 
 from charter.core.canonical import canonical, digest
 from charter.registry.charter import Charter
+from charter.registry.compositions import is_pinned_otherwise, note_of_change
 from charter.registry.data_class import DataClasses
 from charter.registry.difference import Difference, differences, without_values
 from charter.registry.estate import Estate, Sourced
@@ -197,6 +198,8 @@ def _principal(
         was_policy, other = known.charter.get("policy"), {k: v for k, v in known.charter.items() if k != "policy"}
         found = differences(other, {k: v for k, v in charter.to_json().items() if k != "policy"})
         lines = _text_lines(was_policy if isinstance(was_policy, str) else "", charter.policy or "")
+        held = note_of_change(known.charter, charter)
+        lines = (held, *lines) if held else lines
     reach = inventory_of(charter, systems)
     risk = f"risk: {risk_of(charter, systems, classes).sentence}"
     notes = (*drift, *_standing_notes(known), *lines, *reach.lines(), risk)
@@ -265,7 +268,19 @@ def _reached_by(estate: Estate, system: str, was: RegisteredEstate) -> tuple[str
         return ()
     shown = ", ".join(names[:_NAMED])
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return (f"reached by {shown}{more}", *_raised(estate, names, was))
+    return (f"reached by {shown}{more}", *_held(estate, names, system, was), *_raised(estate, names, was))
+
+
+def _held(estate: Estate, names: Sequence[str], system: str, was: RegisteredEstate) -> Iterator[str]:
+    """Yield who pins tools of a system that are defined otherwise from now on."""
+    known = was.systems.get(system)
+    if known is None or known.record is None:
+        return
+    before, after = known.record.system, estate.systems[system].value
+    found = [name for name in names if is_pinned_otherwise(estate.charters[name].value, before, after)]
+    if found:
+        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        yield f"held until that is reviewed, since their charters pin it: {', '.join(found[:_NAMED])}{more}"
 
 
 def _raised(estate: Estate, names: Sequence[str], was: RegisteredEstate) -> Iterator[str]:
