@@ -199,6 +199,19 @@ def test_a_tool_that_its_upstream_defines_otherwise_is_a_change_for_whoever_is_g
         assert stage.house.principal("charge-reader").standing is Standing.ACTIVE
 
 
+def test_an_upstream_that_tells_something_else_each_time_is_written_down_once(tmp_path: Path) -> None:
+    with a_house(tmp_path, files=files(tools="granted")) as stage:
+        hear(stage, create_refund=B)
+        change = view(stage)["change"]
+        for number in range(5):
+            hear(stage, create_refund=f"sha256:{number:064x}")
+        assert view(stage)["change"] == change
+        assert len(stage.entries("composition.changed")) == 1
+        accept(stage)
+        hear(stage, create_refund=C)
+        assert standing(stage) is Standing.RESTRAINED
+
+
 def test_a_tool_that_is_defined_as_before_again_still_waits_for_a_person(tmp_path: Path) -> None:
     with a_house(tmp_path, files=files(tools="granted")) as stage:
         hear(stage, create_refund=B)
@@ -435,6 +448,14 @@ def test_a_call_that_names_no_model_and_one_of_nobody_pinned_are_decided_as_ever
         read, _ = stage.submit(stage.bearer(), stage.make("get_charge", {"charge_id": "1", "model": "gpt-9"}))
         assert isinstance(read, Admitted)  # `model` means a model only where models are asked
         assert standing(stage) is Standing.ACTIVE
+
+
+def test_an_agent_that_asks_for_ever_other_models_is_written_down_once(tmp_path: Path) -> None:
+    with a_house(tmp_path, files=model_files(model="claude-x")) as stage:
+        for number in range(4):
+            assert isinstance(ask(stage, model=f"other-{number}"), Refused)
+        assert len(stage.entries("composition.changed")) == 1
+        assert view(stage)["changes"][0]["now"] == ["anthropic/other-0"]
 
 
 def test_a_model_with_a_name_like_a_terminals_command_is_told_as_text(tmp_path: Path) -> None:

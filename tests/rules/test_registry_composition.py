@@ -146,7 +146,19 @@ def test_a_confidential_spaces_token_tells_the_image() -> None:
     assert told_by(an_issuer("oidc"), claims) == {"image": A}
 
 
-@pytest.mark.parametrize("claims", [{}, {"sha": 7}, {"sha": None}, {"submods": {"container": A}}, {"submods": []}])
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {},
+        {"sha": ""},
+        {"sha": "a" * 201},
+        {"sha": "a\n"},
+        {"sha": 7},
+        {"sha": None},
+        {"submods": {"container": A}},
+        {"submods": []},
+    ],
+)
 def test_what_a_token_does_not_tell_as_text_it_does_not_tell(claims: dict[str, Any]) -> None:
     for platform in ("github-actions", "oidc", "kubernetes"):
         assert told_by(an_issuer(platform), claims) == {}

@@ -56,6 +56,7 @@ def told_of_tools(house: House, system: str, live: Mapping[str, str]) -> Iterato
     """Yield whose composition the definitions that a system has right now (by tool) tell something new of, and what.
 
     That they are as accepted is the rule, and checked on every call; it is written only where they were not before.
+    An upstream that tells something else each time is written down once: all of it is held until the review.
     """
     for principal_id in tuple(house.live.tools_pinned.get(system, ())):
         known = house.live.compositions[principal_id]
@@ -63,10 +64,20 @@ def told_of_tools(house: House, system: str, live: Mapping[str, str]) -> Iterato
         told = {
             part: value
             for part, value in parts.items()
-            if part in known.seen or value not in known.accepted.get(part, (value,))
+            if (part in known.seen or value not in known.accepted.get(part, (value,)))
+            and not is_flapping(known, part, value)
         }
         if told:
             yield principal_id, told
+
+
+def is_flapping(known: Composed, part: str, value: str) -> bool:
+    """Return whether a part that waits, since it was seen to be another, is seen to be yet another.
+
+    Whoever decides what is seen, an upstream or the agent itself, must not fill the evidence by it.
+    """
+    waiting = known.changes.get(part)
+    return waiting is not None and waiting.actor is None and value not in known.accepted.get(part, ())
 
 
 def follow(house: House, tx: HouseTransaction, plan: Plan, estate: Estate, *, actor: str) -> None:

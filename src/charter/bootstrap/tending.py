@@ -151,7 +151,9 @@ def hear_tools(house: House, record: SystemRecord, found: ToolList) -> None:
 
 def hear_model(house: House, principal_id: str, model: str, system: str) -> None:
     """Take note of a model that a principal asked for and nobody accepted."""
-    told = {Part.MODEL.value: model[:MAX_MODEL]}
+    told, known = {Part.MODEL.value: model[:MAX_MODEL]}, house.live.compositions.get(principal_id)
+    if known is None or composition.is_flapping(known, Part.MODEL.value, model):
+        return
     telling = asyncio.ensure_future(house.saw(principal_id, told, by=f"its call to {system}"))
     telling.add_done_callback(_noted)
 

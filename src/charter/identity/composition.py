@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from charter.registry.composition import Part
+from charter.registry.composition import Part, system_of_part
 from charter.registry.principal import LiveEstate, Principal
 from charter.registry.standing import Refusal
 
@@ -34,10 +34,12 @@ def composition_claim(live: LiveEstate, principal: Principal) -> dict[str, Any] 
     """Return what a token says of what acts with it; None where nothing is pinned.
 
     `digest` is of the composition as it is now, `accepted` whether a person accepted exactly that, `attested` which
-    parts something beside the charter tells.
+    parts something beside the charter tells. Tools are not among these: the gateway tells them on every call.
     """
     composed = live.compositions.get(principal.id)
     if composed is None:
         return None
-    attested = [part for part in composed.seen if composed.attested_by(part) is not None]
+    attested = [
+        part for part in composed.seen if system_of_part(part) is None and composed.attested_by(part) is not None
+    ]
     return {"digest": composed.digest_now, "accepted": not composed.changes, "attested": attested}

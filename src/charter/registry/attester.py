@@ -18,6 +18,7 @@ from charter.registry.issuer import Platform, TrustedIssuer
 
 KERNEL = "the kernel"  # of the machine that Charter runs on, by the Workload API
 GATEWAY = "the gateway"  # it reads the definitions of tools before any model does, and holds those that differ
+MAX_VALUE = 200  # characters of what a token tells; more is no commit and no digest
 Path = tuple[str, ...]
 # GitHub: `sha` is the commit that the run is of, `job_workflow_sha` that of the file in which its job stands (of the
 # reusable workflow, where it is one). GitLab: `ci_config_sha` is the commit of the pipeline's file. An OIDC issuer may
@@ -42,7 +43,7 @@ def told_by(issuer: TrustedIssuer, claims: Mapping[str, Any]) -> dict[str, str]:
     for part, paths in _CLAIMS.get(issuer.platform, {}).items():
         told = (value for value in (_at(claims, path) for path in paths) if value is not None)
         value = next(told, None)
-        if isinstance(value, str):
+        if isinstance(value, str) and 0 < len(value) <= MAX_VALUE and value.isprintable():
             found[part.value] = value
     return found
 
