@@ -17,7 +17,7 @@ from grpclib.const import Status
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from charter.identity.pace import BURST
+from charter.identity.pace import of_svids
 from charter.server import workload, workload_rpc
 from charter.server import workloadapi_pb2 as pb
 from charter.server.workload_rpc import MAX_CALLS, MAX_MESSAGE, MAX_OF_USER
@@ -276,7 +276,7 @@ def test_a_workload_that_asks_in_a_loop_is_slowed_down() -> None:
     """Each SVID is an entry in the evidence: a loop must not fill the log."""
     request = message(pb.JWTSVIDRequest(audience=["a"]).SerializeToString())
     with a_workload_stage() as looped, a_visitor(looped.path) as visitor:
-        answers = (visitor.call(JWT, request) for _ in range(20 * int(BURST)))
+        answers = (visitor.call(JWT, request) for _ in range(20 * int(of_svids(looped.clock).burst)))
         refused = next(each for each in answers if not each.data)
     assert refused.status == Status.UNAVAILABLE.value
     assert "too fast" in refused.text
