@@ -1,7 +1,7 @@
 """What a proof needs of a solver: an answer to whether a term can hold, and where.
 
 The sets that terms speak of are told apart here by the texts that are asked of them: each such text is in or not, and
-there may be others. So a solver needs to know of truth, whole numbers and texts alone.
+there may be others. Texts are decided apart (`texts.py`). So a solver mostly needs to know of truth and numbers alone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from charter.proof.term import Sort, Term, Values, every, negated, parts_of, rewritten, truth
+from charter.proof.texts import decided
 
 _OTHERS = "…"  # a set may hold what no term asks of
 
@@ -55,9 +56,12 @@ class Prover:
         """Return where `claim` holds, if anywhere; every set in the values is a frozenset of texts."""
         if claim.op == "value" and not claim.data:
             return Refuted()
-        plain, *others = grounded([claim, *wishes])
+        known = decided(grounded([claim, *wishes]))
+        plain, *others = known.roots
+        if plain.op == "value" and not plain.data:
+            return Refuted()
         found = self.solver.solve(plain, others)
-        return Model(_with_sets(found.values)) if isinstance(found, Model) else found
+        return Model(_with_sets(known.with_texts(found.values))) if isinstance(found, Model) else found
 
 
 def grounded(roots: Sequence[Term]) -> list[Term]:

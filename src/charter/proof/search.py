@@ -18,6 +18,7 @@ from charter.proof.moment import FAR, NEAR, Moments, is_of_time, moments_of, tim
 from charter.proof.prover import Model, Prover, Refuted, Unknown
 from charter.proof.setting import SCALE, Form, Setting
 from charter.proof.term import (
+    PART,
     Sort,
     Term,
     TextForm,
@@ -154,6 +155,6 @@ def _wishes(whole: Term, times: Moments, settings: Sequence[Setting], means: Mea
             yield below(value(0), each.quantity)
             yield below(each.quantity, value(1_000_000 * SCALE))
     for name, sort in unknowns.items():
-        if sort is Sort.TEXT and (name == "object" or name.startswith(("segment:", "text:", "other:"))):
+        if sort is Sort.TEXT and (name == "object" or name.startswith(("segment:", PART, "text:", "other:"))):
             yield matches(text(name), TextForm.PATH)
             yield matches(text(name), TextForm.PLAIN)

@@ -19,12 +19,13 @@ from typing import Final
 from charter.core.canonical import digest_of
 from charter.policy.amount import unit_of
 from charter.policy.cedar_value import MAX_LONG
-from charter.policy.object_path import pieces_of
+from charter.policy.object_path import pieces_of, placeholders
 from charter.policy.slice import Slice
 from charter.policy.vocabulary import MAX_ITEMS, MAX_TEXT, action_id
 from charter.proof.symbol import Fields, Kind, Listed, Named, Scalar, Symbol, Thing, there
 from charter.proof.term import (
     EMPTY,
+    PART,
     Term,
     TextForm,
     below,
@@ -83,6 +84,7 @@ class ArgumentName:
     name: str
     amount: AmountOf | None = None
     patterns: tuple[str, ...] = ()  # that all its entries are told to be alike
+    text: Term = EMPTY  # as text; where it names the object, that part of its path
 
     @property
     def tag(self) -> str:
@@ -99,8 +101,10 @@ class ArgumentName:
     @property
     def unknowns(self) -> frozenset[str]:
         """The names of what is unknown of it."""
-        own = (f"{kind}:{self.name}" for kind in ("form", "text", "whole", "flag", "items", "texts", "alike"))
-        return frozenset(own).union(f"{kind}:{self.tag}" for kind in ("quantity?", "quantity", "unit", "unread?"))
+        own = (f"{kind}:{self.name}" for kind in ("form", "whole", "flag", "items", "texts", "alike"))
+        return frozenset((*own, self.text.data)).union(
+            f"{kind}:{self.tag}" for kind in ("quantity?", "quantity", "unit", "unread?")
+        )
 
     def of_form(self, form: Form) -> Term:
         """Return that the argument's value is of a form."""
@@ -126,11 +130,6 @@ class ArgumentName:
         if self.amount is None or (self.amount.unit is None and self.amount.given_in is None):
             return EMPTY
         return text(f"unit:{self.tag}") if self.amount.unit else value(told_in(self.amount.given_in) or "")
-
-    @property
-    def text(self) -> Term:
-        """The text."""
-        return text(f"text:{self.name}")
 
     @property
     def whole(self) -> Term:
@@ -224,16 +223,13 @@ class Setting:
             yield matches(OBJECT, TextForm.TAIL)
             return
         known = {each.name: each for each in self.arguments}
-        literals, names = pieces_of(self.template)
-        for index, name in enumerate(names, start=1):
-            segment = text(f"segment:{name}")
-            is_last = index == len(names) and not literals[-1]
-            if f"segment:{name}" in named:
-                yield matches(segment, TextForm.TAIL if is_last else TextForm.SEGMENT)
+        for name, segment in zip(placeholders(self.template), segments_of(self.template), strict=True):
+            is_part = segment.data.startswith(PART)
+            if segment.data in named:
+                yield matches(segment, TextForm.SEGMENT if is_part else TextForm.TAIL)
             argument = known.get(name)
             if argument is not None:
                 yield argument.one_of(Form.TEXT, Form.WHOLE, Form.FLAG)
-                yield implied(argument.of_form(Form.TEXT), equal(argument.text, segment))
                 flags = some(equal(segment, value(word)) for word in ("true", "false"))
                 yield implied(argument.of_form(Form.FLAG), flags)
 
@@ -279,7 +275,8 @@ def _facts_of(argument: ArgumentName, entries: Mapping[str, set[str]], parts: Se
     yield from _facts_of_amount(argument, parts)
     yield from _facts_of_entries(argument, entries)
     is_text = argument.of_form(Form.TEXT)
-    yield implied(is_text, below(length(argument.text), value(MAX_TEXT), or_equal=True))
+    if length(argument.text) in parts:  # else its text is asked single questions alone
+        yield implied(is_text, below(length(argument.text), value(MAX_TEXT), or_equal=True))
     yield implied(argument.of_form(Form.WHOLE), _between(argument.whole, -MAX_LONG, MAX_LONG))
 
 
@@ -358,8 +355,11 @@ def _facts_of_entries(argument: ArgumentName, entries: Mapping[str, set[str]]) -
 def setting_of(bound: Slice, system: System, action: str) -> Setting:
     """Return the calls of `action` on `system` as the slice reads them."""
     words, known = bound.words, system.actions[action]
+    template = template_of(system, action) or ""
+    places = dict(zip(placeholders(template), segments_of(template), strict=True))
     arguments = tuple(
-        ArgumentName(name, known.amounts.get(name), words.alike.get(name, ())) for name in words.arguments
+        ArgumentName(name, known.amounts.get(name), words.alike.get(name, ()), places.get(name, text(f"text:{name}")))
+        for name in words.arguments
     )
     calendars: dict[str, Calendar] = {}
     local: dict[str, tuple[Term, Symbol]] = {}
@@ -461,10 +461,17 @@ def template_of(system: System, action: str) -> str | None:
 
 def path_of(template: str) -> Term:
     """Return the object's path: what its template makes of the arguments."""
-    literals, names = pieces_of(template)
-    pairs = zip(literals, names, strict=False)  # a last piece of the text stands alone
-    parts = [each for literal, name in pairs for each in (value(literal), text(f"segment:{name}"))]
+    literals, _ = pieces_of(template)
+    pairs = zip(literals, segments_of(template), strict=False)  # a last piece of the text stands alone
+    parts = [each for literal, segment in pairs for each in (value(literal), segment)]
     return together([*parts, value(literals[-1])])
+
+
+def segments_of(template: str) -> list[Term]:
+    """Return what stands for the arguments in a template: all but one that ends it hold no slash."""
+    literals, names = pieces_of(template)
+    last = len(names) if not literals[-1] else 0
+    return [text(f"segment:{name}" if n == last else f"{PART}{name}") for n, name in enumerate(names, start=1)]
 
 
 __all__ = ["ArgumentName", "Form", "Setting", "path_of", "setting_of"]

@@ -228,6 +228,10 @@ def _equal_to_joined(term: Term, wanted: str) -> Term:
         if not wanted.endswith(known):
             return FALSE
         wanted = wanted[: len(wanted) - len(known)]
+    if len(args) > 1 and _is_segment(args[0]) and _begins_with_slash(args[1]):
+        head, is_split, tail = wanted.partition("/")
+        rest = equal(together(args[1:]), value(f"/{tail}")) if is_split else FALSE
+        return every((equal(args[0], value(head)), rest))
     rest = together(args)
     return equal(rest, value(wanted)) if rest.op != "together" else _term("equal", (rest, value(wanted)))
 
@@ -310,7 +314,29 @@ def like(term: Term, parts: tuple[str, ...]) -> Term:
         return value(is_like(term.data, parts))
     if term.op == "together" and is_value(term.args[0]):
         return _joined_like(term, parts)
+    if term.op == "together" and _is_segment(term.args[0]) and _begins_with_slash(term.args[1]):
+        return _segment_like(term, parts)
     return _term("like", (term,), parts)
+
+
+PART: Final = "part:"  # begins the names of texts that hold no slash: segments within a path
+
+
+def _is_segment(term: Term) -> bool:
+    return term.op == "variable" and str(term.data).startswith(PART)
+
+
+def _begins_with_slash(term: Term) -> bool:
+    return is_value(term) and str(term.data).startswith("/")
+
+
+def _segment_like(term: Term, parts: tuple[str, ...]) -> Term:
+    """Return that a segment, a slash and more are like `parts`: told apart at the slash, where that is possible."""
+    first, rest = term.args[0], together(term.args[1:])
+    head, is_split, tail = parts[0].partition("/")
+    if is_split:
+        return every((equal(first, value(head)), like(rest, (f"/{tail}", *parts[1:]))))
+    return like(first, parts) if parts == (head, "") else _term("like", (term,), parts)
 
 
 def _joined_like(term: Term, parts: tuple[str, ...]) -> Term:

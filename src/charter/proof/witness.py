@@ -27,7 +27,7 @@ from charter.policy.vocabulary import question_of
 from charter.proof.authority import Reach
 from charter.proof.moment import clock_values
 from charter.proof.setting import SCALE, ArgumentName, Form, Setting
-from charter.proof.term import Values, evaluate, text
+from charter.proof.term import PART, Values, evaluate, text
 from charter.registry.charter import Kind
 from charter.registry.delegation import Role, role_of
 from charter.registry.unit import in_unit
@@ -89,7 +89,7 @@ def example_of(values: Values, settings: Sequence[Setting], at: dt.datetime) -> 
     for setting in settings:
         for name in _segments(setting):
             if find(arguments, name) is ABSENT:
-                _put(arguments, name, values.get(f"segment:{name}") or ANY)
+                _put(arguments, name, values.get(f"segment:{name}") or values.get(f"{PART}{name}") or ANY)
     chain = _chain(values, first)
     named = str(values.get("object") or ANY) if first.template is None else None
     try:
@@ -194,7 +194,7 @@ def _value(argument: ArgumentName, form: Form, values: Values) -> Any:  # noqa: 
     name = argument.name
     match form:
         case Form.TEXT:
-            return values.get(f"text:{name}", "")
+            return values.get(argument.text.data, "")
         case Form.WHOLE:
             return int(values.get(f"whole:{name}", 0))
         case Form.FRACTION:
@@ -285,7 +285,7 @@ def values_of(request: Request, setting: Setting) -> dict[str, Any]:
         values |= _values_of_argument(each, question.given.get(each.name), find(request.arguments, each.name))
     for name in _segments(setting):
         given = find(request.arguments, name) if "." in name else request.arguments.get(name, "")
-        values[f"segment:{name}"] = _segment_text(given)
+        values[f"segment:{name}"] = values[f"{PART}{name}"] = _segment_text(given)
     return values
 
 
@@ -307,9 +307,11 @@ def _values_of_argument(argument: ArgumentName, record: Mapping[str, Any] | None
             f"quantity:{argument.tag}": int(quantity["value"]),
             f"unit:{argument.tag}": quantity["unit"],
         }
-    for form, unknown in (("text", "text"), ("number", "whole"), ("flag", "flag"), ("items", "items")):
+    for form, unknown in (("number", "whole"), ("flag", "flag"), ("items", "items")):
         if form in found:
             values[f"{unknown}:{name}"] = found[form]
+    if "text" in found:
+        values[argument.text.data] = found["text"]
     if "texts" in found:
         values |= {f"texts:{name}": found["texts"], f"alike:{name}": found["alike"]}
     return values
