@@ -176,6 +176,14 @@ class _Query:
         self.variables[term] = made
         return made
 
+    def made(self, ast: Any) -> Any:  # noqa: ANN401
+        """Return a truth that z3's core made: its own wrappers look at every argument, and take most of the time."""
+        return self.z3.BoolRef(ast, self.context)
+
+    def listed(self, args: Sequence[Any]) -> Any:  # noqa: ANN401
+        """Return arguments as z3's core takes them."""
+        return (self.z3.Ast * len(args))(*(each.as_ast() for each in args))
+
     def text(self, text: str) -> Any:  # noqa: ANN401
         """Return a text as z3 reads it back."""
         escaped = "".join(char if char in _PLAIN else f"\\u{{{ord(char):x}}}" for char in text)
@@ -241,9 +249,9 @@ def _matches(query: _Query, term: Term, args: list[Any]) -> Any:  # noqa: ANN401
 
 
 _WRITERS: dict[str, Any] = {
-    "not": lambda q, _, args: q.z3.Not(args[0]),
-    "and": lambda q, _, args: q.z3.And(*args),
-    "or": lambda q, _, args: q.z3.Or(*args),
+    "not": lambda q, _, args: q.made(q.z3.Z3_mk_not(q.context.ref(), args[0].as_ast())),
+    "and": lambda q, _, args: q.made(q.z3.Z3_mk_and(q.context.ref(), len(args), q.listed(args))),
+    "or": lambda q, _, args: q.made(q.z3.Z3_mk_or(q.context.ref(), len(args), q.listed(args))),
     "if": lambda q, _, args: q.z3.If(*args),
     "equal": lambda _q, _t, args: args[0] == args[1],
     "less": lambda _q, _t, args: args[0] < args[1],

@@ -15,7 +15,7 @@ from charter.bootstrap import composition, plan_review, proofs, trials
 from charter.core.clock import Clock, SystemClock
 from charter.core.errors import AbsentError, ConflictError, ErrorCode
 from charter.identity.weakness import reconcile
-from charter.policy.check import check_estate, estate_schema
+from charter.policy.check import BoundBefore, check_estate, estate_schema
 from charter.registry import plan as planning
 from charter.registry.apply import apply as apply_plan
 from charter.registry.estate import Estate
@@ -57,8 +57,11 @@ def check_texts(files: Mapping[str, str], today: dt.date) -> Estate:
     return _checked(parse_estate(files, today=today))
 
 
+_BOUND_BEFORE = BoundBefore()
+
+
 def _checked(estate: Estate) -> Estate:
-    problems = check_estate(estate, CedarEngine())
+    problems = check_estate(estate, CedarEngine(), _BOUND_BEFORE)
     if problems:
         raise EstateError(problems)
     return estate

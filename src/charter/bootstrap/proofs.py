@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charter.adapters.cedar import CedarEngine
+from charter.adapters.proof_cache import ProofFile
+from charter.core.canonical import digest_of
 from charter.core.clock import Clock, Deadline
 from charter.core.errors import AbsentError, CharterError, ErrorCode
 from charter.proof.consequence import Consequence, Review, Times, consequences
 from charter.proof.duty_check import Broken, Hand, broken_duties
 from charter.proof.effect import Side
 from charter.proof.equal_authority import equal_authorities
-from charter.proof.inspection import Inspection, idle_guardrails, inspect
+from charter.proof.inspection import Inspection, idle_guardrails, inspect, read_inspection
 from charter.proof.prover import Prover
 from charter.proof.search import Means, plain_noon
 from charter.proof.surroundings import planned, registered
@@ -113,8 +119,10 @@ class Proven:
         }
 
 
-def prove(estate: Estate, clock: Clock, only: str | None = None) -> Proven:
+def prove(estate: Estate, clock: Clock, only: str | None = None, kept: ProofFile | None = None) -> Proven:
     """Return what the rules of `estate`, which was checked, come to; with `only`, those of one principal.
+
+    What is `kept` from before, and is about the very same rules, is not proven again.
 
     Raises:
         AbsentError: there is no such principal.
@@ -133,7 +141,7 @@ def prove(estate: Estate, clock: Clock, only: str | None = None) -> Proven:
         for name, charter in charters.items()
     }
     wanted = [only] if only is not None else sorted(sides)
-    inspections = tuple(inspect(sides[name], means) for name in wanted)
+    inspections = _inspections({name: sides[name] for name in wanted}, means, kept)
     hands = {name: Hand(charters[name], side) for name, side in sides.items()}
     broken = tuple(
         each
@@ -144,3 +152,80 @@ def prove(estate: Estate, clock: Clock, only: str | None = None) -> Proven:
         return Proven(inspections, broken, (), ())
     equal = tuple(equal_authorities(charters, among, means))
     return Proven(inspections, broken, equal, idle_guardrails(list(sides.values()), inspections))
+
+
+def kept_in(folder: Path) -> ProofFile:
+    """Return where proofs are kept in a data folder; without the folder, nowhere."""
+    return ProofFile(folder)
+
+
+MANY = 64  # principals that are worth a second process
+
+
+def _inspections(sides: Mapping[str, Side], means: Means, kept: ProofFile | None) -> tuple[Inspection, ...]:
+    """Return what the rules of each principal come to, by name; on all cores where there are many."""
+    keys = {name: _key(side, means) for name, side in sides.items()}
+    before = kept.read() if kept else {}
+    found = {name: known for name in sides if (known := _known(before.get(keys[name]))) is not None}
+    left = [name for name in sides if name not in found]
+    if len(left) < MANY or threading.active_count() > 1:
+        found |= {name: inspect(sides[name], means) for name in left}
+    else:
+        found |= _on_all_cores({name: sides[name] for name in left}, means)
+    if kept and left:
+        kept.write({keys[name]: each.to_json() for name, each in found.items() if not each.gaps})
+    return tuple(found[name] for name in sorted(found))
+
+
+def _known(told: Any) -> Inspection | None:  # noqa: ANN401 - any JSON value
+    try:
+        return None if told is None else read_inspection(told)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _key(side: Side, means: Means) -> str:
+    """Return what changes exactly when something does that the inspection of a principal rests on."""
+    bound = side.bound
+    if bound is None:
+        return ""
+    reads_now = "context.now" in bound.text
+    return digest_of(
+        {
+            "principal": bound.principal,
+            "charter": bound.charter,
+            "authority": bound.authority.digest,
+            "places": [str(each.source) for some in (bound.grants, bound.permits.values()) for each in some],
+            "systems": {name: side.systems[name].digest for name in bound.systems if name in side.systems},
+            "day": means.noon.date().isoformat() if reads_now else None,
+        }
+    )
+
+
+_SHARED: dict[str, Side] = {}  # what the processes that are forked for it find
+
+
+def _on_all_cores(sides: Mapping[str, Side], means: Means) -> dict[str, Inspection]:
+    """Return inspections made by a process for each core. They are forked before any of them has loaded z3."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    _SHARED.update(sides)
+    try:
+        with ProcessPoolExecutor(mp_context=multiprocessing.get_context("fork")) as pool:
+            work = partial(_inspect_shared, start=means.start, noon=means.noon)
+            return dict(zip(sides, pool.map(work, sides, chunksize=8), strict=True))
+    finally:
+        _SHARED.clear()
+
+
+def _inspect_shared(name: str, *, start: dt.datetime, noon: dt.datetime) -> Inspection:
+    return inspect(_SHARED[name], _means(start, noon))
+
+
+@lru_cache(maxsize=1)
+def _means(start: dt.datetime, noon: dt.datetime) -> Means:
+    from charter.adapters.z3_solver import Z3Solver
+
+    engine = CedarEngine()
+    return Means(Prover(Z3Solver()), engine, engine, start, noon)

@@ -187,11 +187,13 @@ def prove(
     With --json: clean, principals, duties, same_authority, idle_guardrails.
     """
     from charter.bootstrap.estate import check_folder
+    from charter.bootstrap.proofs import kept_in
     from charter.bootstrap.proofs import prove as prove_estate
     from charter.core.clock import SystemClock
 
-    clock = SystemClock()
-    found = prove_estate(check_folder(context_of(context).settings.estate, clock), clock, principal).to_json()
+    settings, clock = context_of(context).settings, SystemClock()
+    estate, kept = check_folder(settings.estate, clock), kept_in(settings.data_folder)
+    found = prove_estate(estate, clock, principal, kept if principal is None else None).to_json()
     if as_json:
         print_json(found)
     else:

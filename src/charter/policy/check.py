@@ -6,8 +6,11 @@ or a role must be one; every charter's slice must bind, so that no policy error 
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 
+from charter.core.canonical import digest_of
 from charter.core.errors import CharterError
 from charter.core.values import Source
 from charter.policy.central import central_guardrails
@@ -25,6 +28,7 @@ from charter.registry.rule import Force
 from charter.registry.seat import is_seat, role_of
 from charter.registry.system import System
 
+MAX_REMEMBERED = 50_000  # charters that were bound
 _CASES = {
     ("principal", "kind"): tuple(kind.value for kind in Kind),
     ("principal", "environment"): tuple(each.value for each in Environment),
@@ -33,7 +37,27 @@ _CASES = {
 }
 
 
-def check_estate(estate: Estate, engine: Engine) -> tuple[Problem, ...]:
+class BoundBefore:
+    """Remembers which charters were bound among which surroundings: none of them needs to be tried again."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, None] = OrderedDict()
+
+    def has(self, key: str) -> bool:
+        """Whether a charter was bound so."""
+        with self._lock:
+            return key in self._known
+
+    def add(self, key: str) -> None:
+        """Remember it; the oldest are forgotten."""
+        with self._lock:
+            self._known[key] = None
+            while len(self._known) > MAX_REMEMBERED:
+                self._known.popitem(last=False)
+
+
+def check_estate(estate: Estate, engine: Engine, before: BoundBefore | None = None) -> tuple[Problem, ...]:
     """Return every problem of policy in `estate`, each at its place; none if every slice binds."""
     guardrails, problems = read_guardrails(estate, engine)
     problems += [problem for each in guardrails for problem in _unknown_words(each, estate)]
@@ -42,7 +66,7 @@ def check_estate(estate: Estate, engine: Engine) -> tuple[Problem, ...]:
     problems += _same_ids(guardrails)
     problems += _templates(estate)
     if not problems:
-        problems += [problem for name in estate.charters for problem in _unbound(name, estate, guardrails, engine)]
+        problems += _not_bound(estate, guardrails, engine, before)
     return tuple(sorted(set(problems)))
 
 
@@ -107,6 +131,25 @@ def _beside(estate: Estate, engine: Engine) -> Iterator[Problem]:
             continue
         for each in own.all:
             yield from _unknown_words(each, estate)
+
+
+def _not_bound(
+    estate: Estate, guardrails: Sequence[Guardrail], engine: Engine, before: BoundBefore | None
+) -> Iterator[Problem]:
+    among = digest_of(
+        {
+            "systems": {name: each.digest for name, each in systems_of(estate).items()},
+            "guardrails": [each.text for each in guardrails],
+            "central": {each.path: each.digest for each in estate.central.files},
+        }
+    )
+    for name, part in estate.charters.items():
+        key = among if before is None else f"{part.value.digest} {among}"
+        if before is None or not before.has(key):
+            found = _unbound(name, estate, guardrails, engine)
+            yield from found
+            if before is not None and not found:
+                before.add(key)
 
 
 def _unbound(name: str, estate: Estate, guardrails: Sequence[Guardrail], engine: Engine) -> list[Problem]:

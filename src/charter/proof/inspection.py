@@ -95,6 +95,36 @@ class Inspection:
         }
 
 
+def read_inspection(told: Mapping[str, Any]) -> Inspection:
+    """Return what `to_json` told of an inspection without gaps.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none.
+    """
+    stops = tuple(
+        Stop(
+            str(each["rule"]),
+            str(each["guardrail"]),
+            _action(each["action"]),
+            dict(each["call"]),
+            tuple(map(str, each["lifted_by"])),
+        )
+        for each in told["stops"]
+    )
+    faults = tuple(
+        RuleFault(str(each["rule"]), Fault(each["fault"]), tuple(map(str, each["by"])), each["source"])
+        for each in told["faults"]
+    )
+    if told["not_proven"]:
+        raise ValueError("what is not proven is not kept")
+    return Inspection(str(told["principal"]), stops, faults, (), int(told["actions"]))
+
+
+def _action(told: str) -> tuple[str, str]:
+    system, _, name = told.partition("/")
+    return system, name
+
+
 @dataclass(slots=True)
 class _Seen:
     """What is known of one rule so far, action by action."""

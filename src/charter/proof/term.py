@@ -419,18 +419,43 @@ Values = Mapping[str, Any]  # variable -> bool, int or str; set -> its texts
 
 def evaluate(root: Term, values: Values) -> Any:  # noqa: ANN401 - of the term's sort
     """Return the value of a term; a variable that has none is false, 0 or empty."""
-    change: dict[Term, Term] = {}
-    for term in parts_of([root]):
-        if term.op == "variable":
-            change[term] = value(values.get(term.data, _UNSAID[term.sort]))
-        elif term.op == "has":
-            change[term] = value(term.data[1] in values.get(term.data[0], ()))
-        elif term.op == "within":
-            change[term] = value(term.data[1].issuperset(values.get(term.data[0], ())))
-    found = rewritten(root, change)
-    if not is_value(found):
-        raise RuntimeError(f"{found.op} was not folded")
-    return found.data
+    return _evaluated(root, values, {})
+
+
+def _evaluated(term: Term, values: Values, known: dict[Term, Any]) -> Any:  # noqa: ANN401
+    if term.op == "value":
+        return term.data
+    if term in known:
+        return known[term]
+    found = _EVALUATED[term.op](term, values, (_evaluated(each, values, known) for each in term.args))
+    known[term] = found
+    return found
+
+
+_EVALUATED: Final[Mapping[str, Callable[[Term, Values, Iterator[Any]], Any]]] = {
+    "variable": lambda term, values, _: values.get(term.data, _UNSAID[term.sort]),
+    "has": lambda term, values, _: term.data[1] in values.get(term.data[0], ()),
+    "within": lambda term, values, _: term.data[1].issuperset(values.get(term.data[0], ())),
+    "not": lambda _t, _v, args: not next(args),
+    "and": lambda _t, _v, args: all(args),
+    "or": lambda _t, _v, args: any(args),
+    "if": lambda _t, _v, args: _chosen(*args),
+    "equal": lambda _t, _v, args: next(args) == next(args),
+    "less": lambda _t, _v, args: next(args) < next(args),
+    "at most": lambda _t, _v, args: next(args) <= next(args),
+    "plus": lambda _t, _v, args: sum(args),
+    "times": lambda term, _, args: next(args) * term.data,
+    "divided": lambda term, _, args: next(args) // term.data,
+    "rest": lambda term, _, args: next(args) % term.data,
+    "together": lambda _t, _v, args: "".join(args),
+    "length": lambda _t, _v, args: len(next(args)),
+    "like": lambda term, _, args: is_like(next(args), term.data),
+    "matches": lambda term, _, args: bool(FORMS[term.data].fullmatch(next(args))),
+}
+
+
+def _chosen(condition: bool, then: Any, other: Any) -> Any:  # noqa: ANN401
+    return then if condition else other
 
 
 def digest_of_term(root: Term) -> str:

@@ -36,6 +36,7 @@ from charter.registry.own_policy import MAX_POLICY
 from charter.registry.pattern import CharterPattern, problems_of_template
 from charter.registry.problem import EstateError, Problem
 from charter.registry.property import Property
+from charter.registry.read_before import ReadBefore
 from charter.registry.sharing import SHARING
 from charter.registry.system import System, Teams
 from charter.registry.trial import TrialCase, TrialFile
@@ -193,7 +194,7 @@ class _Parts:
             case "principals" if name.endswith(".cedar"):
                 self.beside[name.removesuffix(".cedar")] = read_text(data, path)
             case "principals":
-                self.charters[name.removesuffix(".yaml")] = _named(path, data, Charter, "principal")
+                self.charters[name.removesuffix(".yaml")] = _charter(path, data)
             case "systems":
                 self.systems[name.removesuffix(".yaml")] = _named(path, data, System, "system")
             case "patterns":
@@ -315,6 +316,17 @@ def _named(path: str, data: bytes, model: type[M], field_name: str) -> Sourced[M
         text = f"the file of `{name}` must be called {name}.yaml"
         raise EstateError([Problem.at(document.source((field_name,)), text, "rename the file or what it holds")])
     return Sourced(value, document.sources())
+
+
+_READ_BEFORE = ReadBefore()
+
+
+def _charter(path: str, data: bytes) -> Sourced[Charter]:
+    part = _READ_BEFORE.find(path, data)
+    if part is None:
+        part = _named(path, data, Charter, "principal")
+        _READ_BEFORE.keep(path, data, part)
+    return part
 
 
 def _pattern(path: str, data: bytes) -> Sourced[CharterPattern]:
