@@ -45,6 +45,7 @@ ASSERTION_SECONDS = 60
 REFRESH_SECONDS = 30  # a token with less than this left is replaced
 HTTP_SECONDS = 15.0
 MAX_KEY_BYTES = 4096
+NONCE_TRIES = 2
 MAX_NONCE = 512  # characters
 _USE_NONCE = "use_dpop_nonce"
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -271,7 +272,9 @@ class AgentTokens:
             UnavailableError: the server cannot be reached, or asks to wait.
         """
         status, found = await self._ask(resource)
-        if status != httpx.codes.OK and found.get("error") == _USE_NONCE:
+        for _ in range(NONCE_TRIES):  # two: what nonces are made from may be replaced in between
+            if status == httpx.codes.OK or found.get("error") != _USE_NONCE:
+                break
             status, found = await self._ask(resource)  # with the nonce that came with the refusal
         if status != httpx.codes.OK:
             raise refused(found)

@@ -22,6 +22,7 @@ _NOT_FORWARDED = frozenset(
     | {"authorization", "dpop", "proxy-authorization", "proxy-connection", "accept-encoding", "content-encoding"}
     | {"www-authenticate", "dpop-nonce"}
 )
+TRIES = 3  # of one request: with a fresh nonce, and with a fresh token
 _USE_NONCE = 'error="use_dpop_nonce"'
 _UNREACHABLE = (502, "the Charter server cannot be reached", "start it with charter up")
 MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -67,8 +68,11 @@ class Relay:
             return web.json_response({"error": "not found"}, status=404)
         body = await request.read()
         try:
-            answer = await self._forward(request, target, body)
-            return answer or await self._forward(request, target, body, is_last=True) or _refused(*_UNREACHABLE)
+            for left in reversed(range(TRIES)):
+                answer = await self._forward(request, target, body, is_last=left == 0)
+                if answer is not None:
+                    return answer
+            return _refused(*_UNREACHABLE)
         except CharterError as err:
             return _refused(403, err.detail, err.help)
         except aiohttp.ClientError:
@@ -77,7 +81,11 @@ class Relay:
     async def _forward(
         self, request: web.Request, target: str, body: bytes, *, is_last: bool = False
     ) -> web.StreamResponse | None:
-        """Forward a request; return None if the server wants another try, with the nonce it gave."""
+        """Forward a request; return None if it was not taken and can be tried again.
+
+        That is with the nonce that the server gave, or with another token: ours may be one that was withdrawn together
+        with what signed it.
+        """
         proof = await self._credentials(request.method, target)
         headers = {k: v for k, v in request.headers.items() if k.lower() not in _NOT_FORWARDED} | dict(proof)
         async with request.app[_SESSION].request(
@@ -85,9 +93,11 @@ class Relay:
         ) as upstream:
             is_new = self._learn(upstream.headers.get("DPoP-Nonce"))
             if upstream.status == web.HTTPUnauthorized.status_code:
-                if is_new and not is_last and _USE_NONCE in upstream.headers.get("WWW-Authenticate", ""):
+                wants_nonce = _USE_NONCE in upstream.headers.get("WWW-Authenticate", "")
+                if not wants_nonce:
+                    self._forget(target)
+                if not is_last and (is_new or not wants_nonce):
                     return None
-                self._forget(target)
             answer = web.StreamResponse(status=upstream.status, reason=upstream.reason)
             for name, value in upstream.headers.items():
                 if name.lower() not in _NOT_FORWARDED:
