@@ -365,6 +365,21 @@ def _is_meant(delegation: Json, wanted: Mapping[str, str]) -> bool:
     return all(value in said[name] for name, value in wanted.items())
 
 
+def an_age(**changed: Any) -> Json:
+    """Return a credential with its age, with some fields changed."""
+    return {
+        "kind": "token",
+        "of": "charter",
+        "id": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+        "since": rfc3339(START),
+        "age_days": 12,
+        "next": rfc3339(START + dt.timedelta(days=18)),
+        "ends": None,
+        "by": "charter",
+        "overdue": False,
+    } | changed
+
+
 class FakeDesk:
     """An estate in memory. `asked` lists the deeds that were done, `broken` is raised by every read when set."""
 
@@ -382,6 +397,7 @@ class FakeDesk:
         self.made: dict[str, Json] = {}
         self.found = [a_finding(), a_finding(2, kind="held-tool", state="resolved", body={"tool": "x"}, principals=[])]
         self.parted = a_split()
+        self.ages = [an_age(), an_age(kind="key", of="refund-agent", id="crd_1", by="its client", overdue=True)]
         self.people = {"payments-lead": ("lena@example.com",)}
         self.asked: list[tuple[Any, ...]] = []
         self.signins: list[tuple[str, str]] = []
@@ -636,6 +652,25 @@ class FakeDesk:
         self.off = [each for each in self.off if each != edge] + ([] if is_on else [edge])
         self.asked.append(("switch", lender, borrower, is_on, actor, reason))
         return edge | {"state": "on" if is_on else "off"}
+
+    def credentials(self) -> Json:
+        self._read()
+        told = copy.deepcopy(self.ages)
+        held = sum(each["kind"] == "key" for each in told)
+        return {"credentials": told, "principals": held, "overdue": sum(each["overdue"] for each in told)}
+
+    async def rotate_own(self, kind: str, *, at_once: bool, actor: str, reason: str) -> Json:
+        self.asked.append(("rotate", kind, at_once, actor, reason))
+        if at_once and kind == "x509-intermediate":
+            raise MalformedError(ErrorCode.BAD_VALUE, "an intermediate does not leave at once", help="its root does")
+        return {"use": kind, "key_id": "a-fresh-one", "state": "active"}
+
+    async def rotate_key(self, name: str, key_id: str, *, at_once: bool, actor: str, reason: str) -> Json:
+        self._principal(name)
+        if all(each["id"] != key_id for each in self.ages):
+            raise AbsentError(ErrorCode.UNKNOWN_KEY, f"`{name}` has no key {key_id!a}", help="charter key ls")
+        self.asked.append(("rotate", name, key_id, at_once, actor, reason))
+        return {"before": key_id, "after": None, "state": "revoked" if at_once else "asked", "ends": None}
 
     def findings(self) -> list[Json]:
         self._read()

@@ -472,6 +472,7 @@ PAGES = (
     "/delegations/del_00000000000000000000000002",
     "/delegations/withdraw?purpose=dispute-handling",
     "/review",
+    "/credentials",
     "/findings",
     "/findings?all=1",
     "/findings/fnd_00000000000000000000000001",

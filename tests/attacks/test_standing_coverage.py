@@ -167,6 +167,7 @@ GIVES_NOTHING_BELOW: dict[str, str] = {
     "console POST /delegations/withdraw": _TAKES,
     "console POST /delegations/switch": "switches on and off what was lent",
     "console POST /principals/": "is how standing changes",
+    "console POST /credentials/": "asks a client for another key, revokes one, or replaces one of Charter's own",
     "console POST /compositions/": "gives back what a change took; what may be done is asked as ever",
     "console POST /sign-": _ADMIN,
     "console POST /passkeys": _ADMIN,

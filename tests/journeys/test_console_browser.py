@@ -52,6 +52,7 @@ PAGES = (
     "/compositions",
     "/compositions/price-watch",
     "/review",
+    "/credentials",
     "/findings",
     "/findings?all=1",
     "/findings/fnd_00000000000000000000000001",

@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from charter.bootstrap import authority, composition, consents, delegation, discovery, evidence, inventory, signin
+from charter.bootstrap import (
+    authority,
+    composition,
+    consents,
+    credential_ages,
+    delegation,
+    discovery,
+    evidence,
+    inventory,
+    rotation,
+    signin,
+)
 from charter.bootstrap import review as reviews
 from charter.bootstrap import split as splitting
 from charter.bootstrap import why as explanations
@@ -50,6 +61,18 @@ class HouseDesk:
     ) -> Json:
         """Return recorded verdicts in the log's order, and the cursor to go on from."""
         return inventory.verdicts(self.house, after, limit, principal=principal, verdict=verdict)
+
+    def credentials(self) -> Json:
+        """Return every credential with its age."""
+        return credential_ages.ages(self.house)
+
+    async def rotate_own(self, kind: str, *, at_once: bool, actor: str, reason: str) -> Json:
+        """Replace one of Charter's own signing keys or authorities."""
+        return await authority.rotate(self.house, kind, actor=actor, reason=reason, at_once=at_once)
+
+    async def rotate_key(self, name: str, key_id: str, *, at_once: bool, actor: str, reason: str) -> Json:
+        """Have a principal's key replaced by its client, or revoke it at once."""
+        return await rotation.rotate_key(self.house, name, key_id, None, rotation.Wish(actor, reason, at_once))
 
     def story(self, verdict_id: str) -> Json:
         """Return all evidence of one verdict."""

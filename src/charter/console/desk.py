@@ -139,6 +139,30 @@ class Desk(Protocol):
         """
         ...
 
+    def credentials(self) -> Json:
+        """Return every credential with its age: credentials, principals (how many credentials they have), overdue.
+
+        Each: kind, of, id, since, age_days, next, ends, by, overdue; Charter's own are of `charter`.
+        """
+        ...
+
+    async def rotate_own(self, kind: str, *, at_once: bool, actor: str, reason: str) -> Json:
+        """Replace one of Charter's own signing keys or authorities; return use, key_id, state.
+
+        Raises:
+            MalformedError: it does not go at once.
+        """
+        ...
+
+    async def rotate_key(self, name: str, key_id: str, *, at_once: bool, actor: str, reason: str) -> Json:
+        """Have a principal's key replaced by its client, or revoke it; return principal, before, after, state, ends.
+
+        Raises:
+            AbsentError: there is no such principal or key.
+            ConflictError: it is replaced already, or in use no more.
+        """
+        ...
+
     def delegations(self, wanted: Mapping[str, str]) -> Json:
         """Return delegations [] that have not ended, newest first, live (how many in all), off [{lender, borrower}].
 

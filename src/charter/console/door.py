@@ -58,6 +58,7 @@ _DEEDS = (  # what a POST takes, by the beginning of its path; approvals ask for
     ("/passkeys", Access.ADMIN),  # and the local operator alone
     ("/principals/", Access.OPERATOR),
     ("/findings/", Access.OPERATOR),
+    ("/credentials/principals", Access.OPERATOR),
 )
 SELF_UPDATING = "/verdicts/new"  # a page asks for it by itself: no deed of a person
 HEADERS: tuple[tuple[bytes, bytes], ...] = (

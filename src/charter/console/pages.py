@@ -24,6 +24,7 @@ from charter.console import (
     approval_pages,
     composition_pages,
     consent_pages,
+    credential_pages,
     delegation_pages,
     evidence_pages,
     finding_pages,
@@ -97,6 +98,7 @@ def console_app(
     for pages in _PAGES:
         app.include_router(pages.router)
     app.include_router(delegation_pages.router)
+    app.include_router(credential_pages.router)
     app.include_router(composition_pages.router)
     _serve_static(app)
     _tell_errors(app, console)
