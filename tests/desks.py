@@ -462,6 +462,11 @@ class FakeDesk:
             "policy": POLICY,
             "keys": [key | {"registered_at": rfc3339(START)}] if grants else [],
             "recent": [copy.deepcopy(v) for v in self.kept[::-1] if v["principal"] == name],
+            "findings": [
+                {"id": f["id"], "kind": f["kind"], "title": f["title"]}
+                for f in self.found
+                if f["state"] == "open" and name in f["principals"]
+            ],
             "waiting": [a for a in self.approvals(every=False) if a["call"]["principal"] == name],
             "leases": [copy.deepcopy(each) for each in self.leases if each["principal"] == name],
         }

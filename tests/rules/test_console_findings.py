@@ -105,6 +105,13 @@ def test_an_account_without_calls_and_a_time_that_is_none_are_said_on_the_page(c
     assert caller.get("/principals/nobody/split").status_code == 404
 
 
+def test_a_principals_page_says_what_is_open_about_it(caller: Caller) -> None:
+    page = caller.get("/principals/refund-agent").text
+    assert f'href="{FINDING}"' in page
+    caller.post(FINDING, state="resolved", reason="x")
+    assert FINDING not in caller.get("/principals/refund-agent").text
+
+
 def test_one_sender_is_said_to_be_one(caller: Caller) -> None:
     caller.desk.parted |= {"proposals": [], "by": [], "confidence": None}
     assert "there is one" in text_of(caller.get(SPLIT).text)

@@ -63,19 +63,21 @@ def dossier(house: House, name: str) -> dict[str, Any]:
     """
     principal = house.principal(name)
 
-    def read(tx: HouseTransaction) -> tuple[CharterVersion, list[dict[str, Any]], list[Finding]]:
+    def read(tx: HouseTransaction) -> tuple[CharterVersion, list[dict[str, Any]], list[Finding], list[Finding]]:
         log = evidence.log_of(house, tx)
         found = query(log, Query(principal=principal.id, kinds=(EntryKind.VERDICT,), limit=RECENT)).entries
         version = tx.registry.charter_version(principal.id, principal.version)
-        return version, [_verdict(evidence.view(entry)) for entry in found], _weak(tx).get(principal.id, [])
+        verdicts = [_verdict(evidence.view(entry)) for entry in found]
+        return version, verdicts, _weak(tx).get(principal.id, []), _open(tx, principal.id)
 
-    version, recent, weak = house.database.read(read)
+    version, recent, weak, noticed = house.database.read(read)
     keys = house.live.keys_of(principal.id)
     return _facts(house, principal, version) | {
         "charter": version.charter.to_json(),
         "policy": _policy(house, principal),
         "keys": [_key(key, principal.terms) for key in keys],
         "weaknesses": _ages(house, weak),
+        "findings": [{"id": each.id, "kind": each.kind, "title": each.title} for each in noticed],
         "recent": recent,
         "waiting": [approval_view(a) for a in approvals(house, every=False) if a.principal_id == principal.id],
         "leases": lease_views.listing(house, every=False, principal=name)["leases"],
@@ -235,6 +237,13 @@ def _weak(tx: HouseTransaction) -> dict[str, list[Finding]]:
         if each.state is not FindingState.RESOLVED and each.principal_id:
             found.setdefault(each.principal_id, []).append(each)
     return found
+
+
+def _open(tx: HouseTransaction, principal_id: str) -> list[Finding]:
+    """Return what is open about a principal, newest first, its credential's weaknesses apart."""
+    found = tx.registry.findings.in_states([FindingState.OPEN])
+    about = (each for each in found if principal_id in (each.principal_id, *each.body.get("principals", ())))
+    return [each for each in about if each.kind not in WEAKNESSES]
 
 
 def _ages(house: House, weak: Iterable[Finding]) -> list[dict[str, Any]]:

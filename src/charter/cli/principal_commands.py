@@ -143,8 +143,8 @@ def show(
 
     With --json: name, id, spiffe_id, kind, environment, owner, purpose, model, data, systems, sensitive,
     state_changing, irreversible, risk, approved, credential, review, expires, standing, chosen, held_by,
-    composition, version, digest, charter, policy, keys, recent, waiting, envelope, signing_keys. Of a verdict:
-    verdict_id, entries.
+    composition, version, digest, charter, policy, keys, findings, recent, waiting, envelope, signing_keys. Of a
+    verdict: verdict_id, entries.
     """
     control = context_of(context).control
     if name.startswith("vrd_"):
@@ -196,6 +196,7 @@ def _show_facts(p: dict[str, Any]) -> None:
         ("credential", f"{p['credential']} ({counted(len(p['keys']), 'key')} registered)"),
         ("tokens", _tokens(p["terms"])),
         *(("weak", weakness_text(weak)) for weak in p["weaknesses"]),
+        *(("finding", f"{each['title']}: charter findings {each['id']}") for each in p["findings"]),
         ("review", f"every {p['review']}"),
         ("expires", p["expires"]),
         ("charter", f"version {p['version']}  {p['digest']}"),

@@ -45,7 +45,10 @@ def up(
     tls_url: Annotated[str | None, typer.Option(help="What clients see of that door.")] = None,
     client_ca: Annotated[Path | None, typer.Option(help="The authorities that issue client certificates: PEM.")] = None,
     trusted_proxy: Annotated[
-        list[str] | None, typer.Option(help="Address or network of a proxy whose Client-Cert header is believed.")
+        list[str] | None,
+        typer.Option(
+            help="Address or network of a proxy whose word on clients is believed: their address and certificate."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -40,7 +40,8 @@ class Desk(Protocol):
     def dossier(self, name: str) -> Json:
         """Return one principal whole: what `inventory` says of it, and what follows.
 
-        charter (its JSON), policy (Cedar text), keys [{id, thumbprint, standing, registered_at}], waiting
+        findings that are open [{id, kind, title}], charter (its JSON), policy (Cedar text),
+        keys [{id, thumbprint, standing, registered_at}], waiting
         [approvals], leases that are open [{id, system, state, rights [{action, on}], ends_at, overdue, error}],
         recent [{time, verdict, system, tool, action, object, why, mend, rule, source, layer,
         verdict_id}], newest first.
