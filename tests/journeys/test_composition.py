@@ -73,6 +73,8 @@ def test_a_change_is_held_until_someone_reviews_exactly_that(running: Terminal) 
     kinds = ("composition.pinned", "composition.changed", "composition.reviewed")
     for kind in kinds:
         assert running.ask("evidence", "query", "--kind", kind)["entries"], kind
+    told = running.say("evidence", "query", "--kind", "composition.reviewed")
+    assert "accepted by sam@example.com: measured it" in " ".join(told.split())
 
 
 def test_a_charter_that_asks_for_what_nobody_attests_is_told_where(estate: Terminal) -> None:

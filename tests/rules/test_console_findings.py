@@ -115,3 +115,12 @@ def test_a_principals_page_says_what_is_open_about_it(caller: Caller) -> None:
 def test_one_sender_is_said_to_be_one(caller: Caller) -> None:
     caller.desk.parted |= {"proposals": [], "by": [], "confidence": None}
     assert "there is one" in text_of(caller.get(SPLIT).text)
+
+
+def test_a_finding_that_holds_a_principal_leads_to_its_review_and_is_settled_by_no_word(caller: Caller) -> None:
+    caller.desk.found.append(
+        a_finding(9, kind="changed-composition", body={"principal": "refund-agent", "change": "sha256:" + "c" * 64})
+    )
+    page = caller.get(f"/findings/{a_finding(9)['id']}").text
+    assert 'href="/compositions/refund-agent"' in page
+    assert "It is gone" not in page

@@ -254,10 +254,20 @@ def line_of(entry: dict[str, Any]) -> str:
         case EntryKind.STANDING_CHANGED:
             move = f"{body['principal']}: {body['before']} → {body['after']}"
             return f"{move} by {entry['actor']}: {body.get('reason')}"
+        case EntryKind.COMPOSITION_CHANGED | EntryKind.COMPOSITION_REVIEWED:
+            changed = "; ".join(map(_changed_part, body["parts"]))
+            deed = f"accepted by {entry['actor']}: {body['reason']}" if "reason" in body else "waits for a review"
+            return f"{body['principal']}: {changed}; {deed}"
         case _:
             telling = {key: body[key] for key in _FIRST if key in body} | body
             words = [f"{k}={v}" for k, v in telling.items() if isinstance(v, str | int) and k != "digest"]
             return f"by {entry['actor']}: {', '.join(words)[:200]}"
+
+
+def _changed_part(part: dict[str, Any]) -> str:
+    """Return in words what a part of a composition was and is, each value as far as it tells it from others."""
+    was, now = (" or ".join(each[:40] for each in part[name]) or "nothing" for name in ("was", "now"))
+    return f"{part['part']} {was} → {now} (told by {part['told_by']})"
 
 
 def _lines(entry: dict[str, Any]) -> list[str]:
