@@ -149,7 +149,7 @@ class Workloads:
         vouched = {PROGRAM} if DIGEST in known.seen else set()
         stopped = unattested(self._house.live, self._house.live.principals[known.principal_id], vouched)
         if stopped is not None:
-            raise _denied(stopped)
+            raise DeniedError(ErrorCode.UNATTESTED, stopped.text, help=stopped.mend)
 
     def basis(self, known: Attested) -> tuple[object, ...]:
         """Return what an SVID of the principal rests on: as long as it is the same, an issued SVID stays good."""
