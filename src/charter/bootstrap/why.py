@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,9 @@ from charter.evidence.log import Query, Stored, entry_at, query
 from charter.gateway.hypothetical import Supposed, SupposedCase, pinned, supposed_case
 from charter.gateway.recorded import RecordedCall, recorded_call
 from charter.gateway.replay import World, explaining
-from charter.gateway.reserve import LimitStore, owed, reserve, room
+from charter.gateway.reserve import owed, room, with_room
 from charter.policy import why as reasons
+from charter.policy.builtin import BUILT_IN
 from charter.policy.clause import WhyEngine
 from charter.policy.verdict import Allow, Deny, Layer, Reason, word
 from charter.registry.standing import may_act
@@ -133,9 +134,10 @@ def _difference(call: RecordedCall, looked: reasons.Why) -> str | None:
     What limits had left, and how many questions waited, is not of the policies: such a denial follows their yes.
     """
     again = word(looked.verdict)
-    expected = {Layer.LIMIT.value: "allow", Layer.APPROVAL.value: "escalate"}.get(call.layer, call.verdict)
-    if call.verdict == "deny" and call.layer in (Layer.LIMIT.value, Layer.APPROVAL.value) and again == expected:
+    if call.verdict == "deny" and call.layer == Layer.LIMIT.value and again == "allow":
         return None
+    if call.verdict == "deny" and call.rules[0].startswith("built-in/") and call.rules[0] not in BUILT_IN:
+        return None  # of the call itself: too many questions, obligations that its caller cannot carry out
     rules = {reason.rule for reason in looked.verdict.reasons}
     if again != call.verdict:
         return f"recorded as {call.verdict}, and decided again as {again} by `{looked.verdict.reasons[0].rule}`"
@@ -220,27 +222,13 @@ def _stopped(found: SupposedCase, house: House | None) -> Deny | None:
     return None
 
 
-class _Looking:
-    """Counters that are looked at, and never added to. Satisfies gateway.reserve.LimitStore."""
-
-    def __init__(self, limits: LimitStore) -> None:
-        self._limits = limits
-
-    def used(self, principal_id: str, windows: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        """Return what is used."""
-        return self._limits.used(principal_id, windows)
-
-    def add(self, principal_id: str, amounts: Sequence[tuple[str, int, int]]) -> None:
-        """Add nothing."""
-
-
 def _used_up(found: SupposedCase, looked: reasons.Why, house: House | None) -> Deny | None:
     """Return the denial by a limit that has no room now."""
     if house is None or not isinstance(looked.verdict, Allow):
         return None
     caller = found.case.parties[-1]
     links, system, at = owed(caller.owner, caller.asker.name, looked.verdict), found.system.system, found.request.at
-    outcome = house.database.read(lambda tx: reserve(_Looking(tx.limits), links, system, at))
+    outcome = house.database.read(lambda tx: with_room(tx.limits, links, system, at))
     return outcome if isinstance(outcome, Deny) else None
 
 

@@ -76,7 +76,7 @@ def of_files(estate: Estate, by: CompiledEngine, house: House | None = None) -> 
     """Return the world that an estate's files make. Who is registered in `house` keeps its id, and people theirs."""
     known = house.live.ids if house else {}
     charters = {known.get(name, f"file:{name}"): part for name, part in estate.charters.items()}
-    principals = [_principal(each, part.value) for each, part in charters.items()]
+    principals = [principal_of(each, part.value) for each, part in charters.items()]
 
     def load(principal: Principal) -> KeptCharter:
         part = charters[principal.id]
@@ -87,7 +87,8 @@ def of_files(estate: Estate, by: CompiledEngine, house: House | None = None) -> 
     return world(principals, around, load, by, house.live.directory if house else Directory())
 
 
-def _principal(id: str, charter: Charter) -> Principal:  # noqa: A002 - the identity's own word
+def principal_of(id: str, charter: Charter) -> Principal:  # noqa: A002 - the identity's own word
+    """Return the principal that a charter describes, under an id."""
     return Principal(
         id=id,
         name=charter.principal,

@@ -14,6 +14,7 @@ import typer
 from charter import __version__
 from charter.cli import (
     approval_commands,
+    check_commands,
     composition_commands,
     credential_commands,
     delegation_commands,
@@ -57,6 +58,7 @@ for commands in (
     discovery_commands,
     estate_commands,
     test_command,
+    check_commands,
     principal_commands,
     credential_commands,
     system_commands,

@@ -9,7 +9,7 @@ import typer
 
 from charter.cli.context import Json, context_of
 from charter.cli.junit import junit
-from charter.cli.output import NO, print_json, say
+from charter.cli.output import NO, print_json, say, warn
 
 _SHOWN = 20  # of what no test touches
 
@@ -48,13 +48,20 @@ def test(
     if as_json:
         print_json(told)
     else:
-        _show(told)
-    unproven = [each for each in told["properties"] if each["state"] == "searched"]
-    is_thin = min_coverage is not None and told["coverage"]["percent"] < min_coverage
-    if is_thin and not as_json:
-        say(f"coverage is below {min_coverage:g}%", "red")
-    if told["failed"] or is_thin or (proven and unproven):
+        show_tests(told)
+    if falls_short(told, min_coverage, proven=proven):
         raise typer.Exit(NO)
+
+
+def falls_short(told: dict[str, Any], min_coverage: float | None, *, proven: bool) -> bool:
+    """Whether something fails, is covered too thinly, or should have been proven."""
+    is_thin = min_coverage is not None and told["coverage"]["percent"] < min_coverage
+    if is_thin:
+        warn(f"coverage is {told['coverage']['percent']:g}%, below {min_coverage:g}%")
+    unproven = [each["name"] for each in told["properties"] if each["state"] == "searched"]
+    if proven and unproven:
+        warn(f"not proven: {', '.join(unproven)}")
+    return bool(told["failed"]) or is_thin or (proven and bool(unproven))
 
 
 _STATES = {
@@ -65,7 +72,8 @@ _STATES = {
 }
 
 
-def _show(told: dict[str, Any]) -> None:
+def show_tests(told: dict[str, Any]) -> None:
+    """Print what tests came to, for people."""
     for result in told["results"]:
         say(f"{'pass ' if result['passed'] else 'FAIL '} {result['name']}", "" if result["passed"] else "red")
         if not result["passed"]:

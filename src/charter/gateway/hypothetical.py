@@ -14,7 +14,7 @@ from typing import Any
 
 from charter.core.errors import AbsentError, ErrorCode
 from charter.gateway.chain import asker_of, owner_of
-from charter.gateway.replay import World
+from charter.gateway.replay import World, is_pinned
 from charter.policy.chain import ChainCase, Party
 from charter.policy.request import Asker, ChainFacts, Request, build_request
 from charter.registry.delegation import Role, is_person, role_of
@@ -128,4 +128,4 @@ def _absent(what: str, name: str, known: Collection[str], code: ErrorCode) -> Ab
 
 def pinned(case: SupposedCase) -> bool:
     """Whether a person accepted the definition of the tool that the call would use."""
-    return case.system.is_leased or case.system.actions[case.request.action].pin is not None
+    return not is_pinned(case.system) or case.system.actions[case.request.action].pin is not None

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from charter.gateway.chain import ReadChain, Slices, asker_of, read_alone, read_links
 from charter.gateway.recorded import RecordedCall
 from charter.gateway.stand_in import candidates
+from charter.policy.builtin import BUILT_IN
 from charter.policy.cedar_value import Record
 from charter.policy.decide import Evaluator
 from charter.policy.narrow import decide_narrowed
@@ -31,7 +32,7 @@ from charter.registry.principal import Principal
 from charter.registry.standing import Standing
 from charter.registry.system import System
 
-_EVERY_TIME = frozenset({"built-in/arguments", "built-in/approvals"})  # of the call itself, not of the estate
+_OF_POLICY = frozenset(BUILT_IN)
 _SYSTEM_RULES = frozenset({"built-in/known-systems", "built-in/known-tools", "built-in/pinned-tools"})
 
 
@@ -126,9 +127,14 @@ def _chain(call: RecordedCall, world: World, principal: Principal, chain: Chain 
     return Told(read) if isinstance(read, Deny) else read
 
 
+def is_pinned(system: System) -> bool:
+    """Whether tools of a system have definitions elsewhere, which a person accepts (facts.py)."""
+    return not system.is_leased and system.enforcement is None
+
+
 def _held(call: RecordedCall, system: System, action: str) -> Told | Untold | None:
     """Return what comes of it that a tool's definition is not the accepted one; None if it is, or nobody can say."""
-    if system.is_leased:
+    if not is_pinned(system):
         return None
     pin, seen = system.actions[action].pin, call.asked.tool_pin
     if seen is None:
@@ -162,6 +168,13 @@ def _request(call: RecordedCall, principal: Principal, system: System, action: s
     return replace(request, chain=read.facts) if read.facts else request
 
 
+def _is_aside(call: RecordedCall) -> bool:
+    """Whether a call was denied by what no file of an estate says: a standing, an odd path, too many questions."""
+    rule = call.rules[0]
+    is_built_in = rule.startswith("built-in/") and rule not in _OF_POLICY
+    return call.verdict == "deny" and (is_built_in or call.action is None) and rule not in _SYSTEM_RULES
+
+
 def decide_again(
     call: RecordedCall, world: World, chain: Chain | None, then: Callable[[], Case | None]
 ) -> Told | Untold | Aside:
@@ -170,7 +183,7 @@ def decide_again(
     `then` gives the call before the policies that held when it was recorded, if they can be had: what was decided by
     them narrows down what a text can have been.
     """
-    if call.action is None and call.rules[0] not in _SYSTEM_RULES:
+    if _is_aside(call):
         return Aside(call.rules[0])
     found = case_of(call, world, chain)
     if not isinstance(found, Case):
@@ -266,7 +279,7 @@ def _fits(before: Case, call: RecordedCall, evaluator: Evaluator, supposed: Mapp
     request = _with(before.request, supposed)
     found = decide_narrowed(before.chain.case, request, evaluator, call.narrowed)
     was_limit = call.layer == Layer.LIMIT.value and word(found) == "allow"
-    if was_limit or call.rules[0] in _EVERY_TIME:
+    if was_limit:
         return True
     return word(found) == call.verdict and {reason.rule for reason in found.reasons} == set(call.rules)
 

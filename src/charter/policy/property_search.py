@@ -38,6 +38,7 @@ MAX_CALLS = 400  # tried for one principal and one action
 MAX_VALUES = 12  # of one axis
 _STEP = Decimal("0.01")
 _STRANGER = "somebody@example.com"
+_WHOLE = ""  # no argument is called so: the object itself, where an enforcement point names it
 _ODD = "a text that no policy names"
 _MINUTES_A_DAY = 1440
 
@@ -92,7 +93,7 @@ class Search:
         bound, claim = self.party.bound, self.claim
         asker = Asker(f"property:{bound.principal}", bound.principal, bound.kind, bound.environment, bound.team)
         told = _literals(self.engine.parse(self.with_class.text))
-        template = self.system.actions[claim.action].object
+        template = None if self.system.enforcement is not None else self.system.actions[claim.action].object
         given = _arguments(self.with_class, self.system, claim, told)
         axes: list[Sequence[Any]] = [
             list(islice(_objects(template, told), MAX_VALUES)),
@@ -105,10 +106,12 @@ class Search:
             arguments: dict[str, Any] = {}
             for part in parts:
                 _put_all(arguments, part)
-            for name in placeholders(template):
+            for name in placeholders(template or ""):
                 _put_all(arguments, {name: path.get(name, "1")}, over=False)
             try:
-                request = build_request(asker, self.system, claim.action, arguments, at, approvals)
+                request = build_request(
+                    asker, self.system, claim.action, arguments, at, approvals, object=path.get(_WHOLE)
+                )
             except (MalformedError, TypeError, AttributeError):  # no call has such arguments
                 continue
             yield replace(request, chain=chain) if chain else request
@@ -185,8 +188,12 @@ def _see(node: Mapping[str, Any], found: _Literals) -> None:
 # --- axes -------------------------------------------------------------------------------------------------------------
 
 
-def _objects(template: str, told: _Literals) -> Iterator[Mapping[str, str]]:
-    """Yield arguments that make the object one that some pattern names, and others."""
+def _objects(template: str | None, told: _Literals) -> Iterator[Mapping[str, str]]:
+    """Yield arguments that make the object one that some pattern names, and others; or the object, named apart."""
+    if template is None:
+        yield {_WHOLE: "1"}
+        yield from ({_WHOLE: text.replace("*", "1")} for text in told.texts)
+        return
     yield {}
     names, pieces = placeholders(template), re.split(r"\{[^{}]+\}", template)
     form = re.compile("(.*)".join(re.escape(piece) for piece in pieces))

@@ -292,11 +292,15 @@ def _central(parts: _Parts) -> Central:
         return NOTHING
 
 
-def _check_path(path: str) -> None:
+def is_estate_path(path: str) -> bool:
+    """Whether a path in an estate is that of a file which is read."""
     folder, _, name = path.rpartition("/")
-    if path in SINGLE:
-        return
-    if folder not in FOLDERS or not _FILE_NAME.fullmatch(name) or not name.endswith(FOLDERS[folder]):
+    is_named = folder in FOLDERS and bool(_FILE_NAME.fullmatch(name)) and name.endswith(FOLDERS[folder])
+    return path in SINGLE or is_named
+
+
+def _check_path(path: str) -> None:
+    if not is_estate_path(path):
         raise EstateError([Problem(path, 1, 1, "this is no file of an estate", "see charter init for what is")])
 
 
