@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from charter.adapters.registry_store import load_live
 from charter.bootstrap import authority, composition, discovery, estate
 from charter.bootstrap.workload import Attested, Peer, Workloads
-from charter.core.errors import ConflictError, DeniedError, IntegrityError
+from charter.core.errors import ConflictError, DeniedError, IntegrityError, UnauthenticatedError
 from charter.registry.access import Access
 from charter.registry.issuer import Platform
 from charter.registry.problem import EstateError
@@ -130,7 +130,10 @@ def test_what_was_obtained_unattested_ends_when_attestation_is_asked_for(tmp_pat
         now = stage.clock.now()
         assert stage.house.pipeline.authenticate(token, audience=PAYMENTS, at=now)
         stage.apply(github_files(issuer, commit=OLD, attested=["commit"]))
-        with pytest.raises(Exception, match="before its authority was last withdrawn"):
+        (entry,) = stage.entries("standing.changed")
+        assert entry["body"]["reason"] == "its charter wants attested from now on: commit"
+        assert (entry["body"]["after"], entry["body"]["epoch"]) == ("active", 2)
+        with pytest.raises(UnauthenticatedError, match="before its authority was last withdrawn"):
             stage.house.pipeline.authenticate(token, audience=PAYMENTS, at=now)
 
 

@@ -223,12 +223,12 @@ def _systems_after(tx: HouseTransaction, plan: Plan, estate: Estate) -> dict[str
 
 
 def _end(house: House, tx: HouseTransaction, shifts: Iterable[Shifted | None]) -> None:
-    """End what is under way on the authority of those that were suspended just now."""
+    """End what is under way on the authority of those that were suspended, or must be attested from now on."""
     for shifted in shifts:
         if shifted is None or not shifted.withdraws:
             continue
         principal = shifted.principal
-        why = f"the authority of `{principal.name}` was withdrawn: what it is made of changed"
+        why = f"the authority of `{principal.name}` was withdrawn: what it is made of changed, or must be attested"
         leases.end_resting(tx, house.leasing.book, [principal.id], why=why, actor=BY_CHARTER)
         tx.after_commit(partial(_withdrawn, house, principal.id, why))
 

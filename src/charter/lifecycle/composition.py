@@ -22,7 +22,7 @@ from charter.evidence.entry import Draft, EntryKind
 from charter.lifecycle.composition_finding import MAX_TOLD, found_of, settle, told_changes
 from charter.lifecycle.composition_work import CompositionWork
 from charter.lifecycle.emergency import MAX_REASON
-from charter.lifecycle.holds import BY_CHARTER, FINAL, Shifted, hold, release
+from charter.lifecycle.holds import BY_CHARTER, FINAL, Shifted, ask_anew, hold, release
 from charter.registry.charter import Charter
 from charter.registry.composed import Changed, Composed, accept, declare, pinned, see
 from charter.registry.composition import OnChange
@@ -69,8 +69,9 @@ def follow(
     after = declare(known, terms or known.terms, parts, by=FILES, actor=actor, at=tx.at)
     if after == known:
         return None
-    principal = _asked_anew(tx, principal, known.terms.attested, after)
-    return _kept(tx, principal, known, after, entropy)
+    anew = _asked_anew(tx, principal, known.terms.attested, after, actor)
+    shifted = _kept(tx, anew.principal if anew else principal, known, after, entropy)
+    return replace(shifted, withdraws=True) if shifted and anew else shifted or anew
 
 
 def seen(
@@ -139,19 +140,18 @@ def _pin(tx: CompositionWork, principal: Principal, first: Composed, actor: str)
     }
     tx.record(Draft(EntryKind.COMPOSITION_PINNED, actor, principal.id, body))
     tx.changed("composition", principal.id, actor=actor, reason="pinned by its charter")
-    _asked_anew(tx, principal, (), first)
     _put(tx, first, principal.id)
-    return None
+    return _asked_anew(tx, principal, (), first, actor)
 
 
-def _asked_anew(tx: CompositionWork, principal: Principal, before: Sequence[str], after: Composed) -> Principal:
+def _asked_anew(
+    tx: CompositionWork, principal: Principal, before: Sequence[str], after: Composed, actor: str
+) -> Shifted | None:
     """End what a principal obtained while nobody asked for attestation, where its charter asks from now on."""
     if principal.version == 1 or set(after.terms.attested) <= set(before):
-        return principal
-    changed = replace(principal, epoch=principal.epoch + 1)
-    tx.registry.update_principals([changed])
-    tx.after_commit(lambda: tx.live.principals.__setitem__(changed.id, changed))
-    return changed
+        return None
+    parts = ", ".join(after.terms.attested)
+    return ask_anew(tx, principal, by=actor, reason=f"its charter wants attested from now on: {parts}")
 
 
 def _kept(

@@ -3,11 +3,12 @@
 A hold acts at once and asks nobody; only a review of its finding ends it (registry/hold.py).
 
 INVARIANT: a hold that suspends withdraws as a person's suspension does: the epoch rises, what waits for people is
-cancelled, and `Lowered.withdraws` tells the caller to end what is under way.
+cancelled, and `Shifted.withdraws` tells the caller to end what is under way.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from charter.core.errors import ConflictError, ErrorCode
@@ -28,11 +29,7 @@ class Shifted:
 
     principal: Principal  # as it stands now
     before: Standing
-
-    @property
-    def withdraws(self) -> bool:
-        """Whether its authority was withdrawn just now."""
-        return self.principal.standing is Standing.SUSPENDED and self.before is not Standing.SUSPENDED
+    withdraws: bool = False  # its epoch rose: what it obtained before is worthless
 
 
 def hold(tx: StandingWork, principal: Principal, finding: str, floor: Standing, *, reason: str) -> Shifted:
@@ -70,27 +67,39 @@ def check_settled_elsewhere(live: LiveEstate, finding: Finding) -> None:
 
 def _shift(tx: StandingWork, principal: Principal, held: Held, finding: str, *, by: str, reason: str) -> Shifted:
     changed = principal.holding(held)
-    shifted = Shifted(changed, principal.standing)
-    cancelled: tuple[str, ...] = ()
-    if shifted.withdraws:
-        changed = replace(changed, epoch=principal.epoch + 1)
-        shifted = Shifted(changed, principal.standing)
-        cancelled = cancel_waiting(tx, principal)
-    tx.registry.update_principals([changed])
-    if changed.standing is not principal.standing:
-        body: dict[str, object] = {
-            "principal": principal.name,
-            "move": "hold" if finding in held.floors else "release",
-            "before": principal.standing.value,
-            "after": changed.standing.value,
-            "chosen": held.chosen.value,
-            "finding": finding,
-            "epoch": changed.epoch,
-            "charter": {"version": principal.version, "digest": principal.digest},
-            "cancelled_approvals": list(cancelled),
-            "reason": reason,
+    withdraws = changed.standing is Standing.SUSPENDED and principal.standing is not Standing.SUSPENDED
+    changed = replace(changed, epoch=principal.epoch + withdraws)
+    cancelled = cancel_waiting(tx, principal) if withdraws else ()
+    is_another = changed.standing is not principal.standing
+    said: dict[str, object] = {
+        "move": "hold" if finding in held.floors else "release",
+        "chosen": held.chosen.value,
+        "finding": finding,
+        "cancelled_approvals": list(cancelled),
+        "reason": reason,
+    }
+    _put(tx, principal, changed, by, said if is_another else None)
+    return Shifted(changed, principal.standing, withdraws)
+
+
+def ask_anew(tx: StandingWork, principal: Principal, *, by: str, reason: str) -> Shifted:
+    """End what a principal obtained until now, and leave its standing as it is. A work."""
+    changed = replace(principal, epoch=principal.epoch + 1)
+    _put(tx, principal, changed, by, {"move": "ask-anew", "cancelled_approvals": [], "reason": reason})
+    return Shifted(changed, principal.standing, withdraws=True)
+
+
+def _put(tx: StandingWork, before: Principal, after: Principal, by: str, said: Mapping[str, object] | None) -> None:
+    """Keep a principal and show it; with `said`, that stands in the evidence beside what it was and is."""
+    tx.registry.update_principals([after])
+    if said is not None:
+        body = {
+            "principal": before.name,
+            "before": before.standing.value,
+            "after": after.standing.value,
+            "epoch": after.epoch,
+            "charter": {"version": before.version, "digest": before.digest},
         }
-        tx.record(Draft(EntryKind.STANDING_CHANGED, by, principal.id, body))
-        tx.changed(FEED_KIND, principal.id, actor=by, reason=reason)
-    tx.after_commit(lambda: tx.live.principals.__setitem__(changed.id, changed))
-    return shifted
+        tx.record(Draft(EntryKind.STANDING_CHANGED, by, before.id, body | dict(said)))
+        tx.changed(FEED_KIND, before.id, actor=by, reason=str(said["reason"]))
+    tx.after_commit(lambda: tx.live.principals.__setitem__(after.id, after))
