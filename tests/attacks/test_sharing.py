@@ -81,13 +81,15 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 @contextmanager
-def a_world(folder: Path, *, central: dict[str, Any] | None = None, **credential: Any) -> Iterator[World]:
+def a_world(
+    folder: Path, *, central: dict[str, Any] | None = None, database: str | None = None, **credential: Any
+) -> Iterator[World]:
     """Open a world; `credential` is added to that of the first principal, `central` is sharing.yaml."""
     bearing = {"type": "private-key-jwt", "bearer": "allowed", "tokens": "15m"}
     files = estate_files(bearing=True, credential=bearing | credential)
     if central is not None:
         files["sharing.yaml"] = canonical({"charter": "v1"} | central).decode()
-    with a_house(folder, files=files) as stage:
+    with a_house(folder, files=files, **({"database": database} if database else {})) as stage:
         made = World(stage, Door(OAuthApp.of(stage.house), Grants()))
         for name in (ONE, OTHER):
             pair = made.keys[name] = ClientKeyPair.fresh(stage.house.principal(name).id)
@@ -190,6 +192,23 @@ def test_the_same_again_is_one_finding_that_counts(world: World) -> None:
     (finding,) = world.findings("shared-credential")
     assert len(world.stage.entries("finding.opened")) == 1
     assert finding["body"]["count"] >= 4
+
+
+def test_a_finding_opens_counts_and_opens_again_on_either_database(tmp_path: Path, database_url: str) -> None:
+    on = database_url if database_url.startswith("postgres") else None
+    with a_world(tmp_path, database=on) as world:
+        pair = ClientKeyPair.fresh("x")
+        for to in ("resolved", "accepted"):
+            for _ in range(2):
+                world.token(ONE, dpop=pair)
+                world.token(OTHER, dpop=pair)
+                world.stage.clock.advance(seconds=61)
+            (finding,) = world.findings("shared-credential")
+            assert finding["state"] == "open"
+            settle(world, to)
+        (finding,) = world.findings("shared-credential")
+        assert (finding["state"], finding["body"]["count"]) == ("accepted", 4)
+        assert len(world.stage.entries("finding.opened")) == 1
 
 
 def test_a_person_who_resumes_has_decided(world: World) -> None:

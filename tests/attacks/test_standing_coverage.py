@@ -163,6 +163,7 @@ GIVES_NOTHING_BELOW: dict[str, str] = {
     "control POST /v1/nodes/": "lets a machine in or out; what its processes get is asked as for any process",
     "control POST /v1/federations": "is whom our workloads may believe; what outsiders may do here, no charter says",
     "control POST /v1/delegations/": "withdraws, or switches on and off, what was lent",
+    "console POST /findings/": "says what a person makes of a finding; nobody's standing changes by it",
     "console POST /delegations/own/withdraw": _TAKES,
     "console POST /delegations/withdraw": _TAKES,
     "console POST /delegations/switch": "switches on and off what was lent",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -23,6 +24,7 @@ charter: v1
 places:
   cluster: [10.0.0.0/8]
   office: [9.9.9.0/24]
+  lab: [192.168.7.0/24]
 """
 
 
@@ -146,7 +148,7 @@ def test_one_shared_account_is_split_into_those_who_use_it(served: tuple[Termina
     assert "--since" in nothing["help"]
     key = a_key(estate, "note-keeper")
     reports = sender(estate, server, INSIDE, key, "reports")
-    editor = sender(estate, server, ELSEWHERE, key, "editor")
+    editor = replace(sender(estate, server, ELSEWHERE, key, "editor"), mode="legacy")
     reports.calls(*[READ] * 6)
     editor.calls(*[WRITE] * 6)
 
@@ -199,8 +201,8 @@ def test_one_who_is_alone_is_not_split(served: tuple[Terminal, Server]) -> None:
 
 
 def test_places_that_nobody_wrote_down_are_told_when_files_are_checked(estate: Terminal) -> None:
-    _credential(estate, "note-keeper", "credential: {type: private-key-jwt, places: [cluster]}")
+    _credential(estate, "note-keeper", "credential: {type: private-key-jwt, places: [lab]}")
     (problem,) = estate.refused("validate", expect=2)["problems"]
-    assert problem["text"] == "`cluster` is no place of sharing.yaml"
+    assert problem["text"] == "`lab` is no place of sharing.yaml"
     (estate.folder / "sharing.yaml").write_text(PLACES)
     estate.charter("validate")
