@@ -123,7 +123,8 @@ def test_one_dpop_key_for_two_principals_restrains_both_and_names_both_uses(worl
     assert {each["actor"] for each in moves} == {"charter"}
 
 
-def test_a_registered_key_of_another_is_told_as_soon_as_it_is_shown(world: World) -> None:
+def test_a_registered_key_that_its_owner_uses_is_told_as_soon_as_another_shows_it(world: World) -> None:
+    world.token(ONE)
     world.token(OTHER, dpop=world.keys[ONE])
     (finding,) = world.findings("shared-credential")
     assert sorted(finding["body"]["names"]) == [OTHER, ONE]
@@ -152,10 +153,27 @@ def test_who_offers_anothers_public_key_harms_nobody_and_who_then_shows_it_does(
     with pytest.raises(ConflictError):
         register(world.stage, OTHER, world.keys[ONE].jwk)
     assert (world.standing(ONE), world.standing(OTHER)) == (Standing.ACTIVE, Standing.ACTIVE)
+    world.token(ONE)
     world.token(OTHER, dpop=world.keys[ONE])
     (finding,) = world.findings("shared-credential")
     assert finding["body"]["certainty"] == "proved"
     assert world.standing(ONE) is Standing.RESTRAINED
+
+
+def test_who_has_anothers_public_key_registered_for_itself_stops_nobody(world: World) -> None:
+    """Registering takes no private key: only what both proved to hold restrains, whoever is first."""
+    pair = ClientKeyPair.fresh(world.stage.house.principal(OTHER).id)
+    register(world.stage, OTHER, pair.jwk)
+    world.token(ONE, dpop=pair)
+    (finding,) = world.findings("shared-credential")
+    assert finding["body"]["certainty"] == "seen"
+    assert (world.standing(ONE), world.standing(OTHER)) == (Standing.ACTIVE, Standing.ACTIVE)
+
+    world.keys[OTHER] = pair
+    world.token(OTHER)
+    (finding,) = world.findings("shared-credential")
+    assert finding["body"]["certainty"] == "proved", "now both hold it, within the same minute"
+    assert (world.standing(ONE), world.standing(OTHER)) == (Standing.RESTRAINED, Standing.RESTRAINED)
 
 
 def test_one_principals_own_key_in_every_form_is_no_finding(world: World) -> None:

@@ -147,11 +147,16 @@ def test_an_svid_for_another_principals_key_is_refused_and_harms_nobody(world: W
     assert len(world.stage.entries("svid.issued")) == 1
 
 
-def test_the_key_of_an_svid_in_another_principals_proof_restrains_both(world: World) -> None:
+def test_the_key_of_an_svid_in_another_principals_proof_restrains_once_both_proved_it(world: World) -> None:
+    """A node that asks for an SVID with somebody's public key cannot stop them; a process that holds it, too, does."""
     pair = ClientKeyPair.fresh("x")
     assert world.one.ask("x509", {"process": PROCESS, "jwk": pair.jwk}).status_code == 200
     svid = world.svid(world.two, uid=2000)
     assert world.token(svid, WEB_2, dpop=pair, name=READER).status == 200
+    (finding,) = world.findings()
+    assert (finding["kind"], finding["body"]["certainty"]) == ("shared-credential", "seen")
+    assert (world.standing(), world.standing(READER)) == (Standing.ACTIVE, Standing.ACTIVE)
+    assert world.token(world.svid(world.one), WEB_1, dpop=pair).status == 200
     (finding,) = world.findings()
     assert (finding["kind"], finding["body"]["certainty"]) == ("shared-credential", "proved")
     assert (world.standing(), world.standing(READER)) == (Standing.RESTRAINED, Standing.RESTRAINED)

@@ -62,10 +62,15 @@ class SharingWatch:
         """Report that a process proved to be a principal; return what that contradicts."""
         return self.uses.attested(known, node)
 
-    def asked_for(self, known: Attested, mark: str, source: str) -> tuple[Contradiction, ...]:
-        """Report that an SVID is asked for, for the key `mark`; return what that contradicts."""
+    def asked_for(
+        self, known: Attested, mark: str, source: str, *, is_made_here: bool = False
+    ) -> tuple[Contradiction, ...]:
+        """Report that an SVID is asked for, for the key `mark`; return what that contradicts.
+
+        A key that was made here goes to the process itself; of another nobody proved that it is held.
+        """
         at = self._house.clock.now()
-        use = Use(known.principal_id, known.credential, Deed.SVID, at, source=source, key=mark)
+        use = Use(known.principal_id, known.credential, Deed.SVID, at, source=source, key=mark, is_proved=is_made_here)
         return self.uses.asked_for(use, mark)
 
     async def notice(self, found: tuple[Contradiction, ...]) -> None:
@@ -164,5 +169,6 @@ def _recalled(entry: dict[str, Any]) -> tuple[Use, list[str]] | None:
         key=shown[0] if shown else None,
         token=body.get("token") if deed is Deed.TOKEN else None,
         entry=entry["index"],
+        is_proved=is_token,
     )
     return use, [each for each in shown if isinstance(each, str)]

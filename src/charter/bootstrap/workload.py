@@ -176,8 +176,12 @@ class Workloads:
         begins, ends = plan.begins.timestamp(), plan.ends.timestamp()
         return IssuedX509(str(plan.spiffe_id), name, planned.sign(), Secret(der), begins, ends, basis)
 
-    async def planned_x509(self, known: Attested, public: ec.EllipticCurvePublicKey, source: str = "") -> X509Planned:
-        """Return a recorded X.509-SVID for the key `public`, yet to be signed; `source` is where it was asked for.
+    async def planned_x509(
+        self, known: Attested, public: ec.EllipticCurvePublicKey, source: str | None = None
+    ) -> X509Planned:
+        """Return a recorded X.509-SVID for the key `public`, yet to be signed.
+
+        `source` is where it was asked for; None: the key was made here, for the process itself.
 
         Raises:
             ConflictError: the key is another principal's.
@@ -186,7 +190,7 @@ class Workloads:
         """
         self._pace.take(known.principal_id)
         house, mark = self._house, thumbprint_of(ec_jwk(public))
-        found = house.sharing.asked_for(known, mark, source)
+        found = house.sharing.asked_for(known, mark, source or "", is_made_here=source is None)
         await house.sharing.notice(found)
         if any(each.kind is Sharing.PRINCIPALS for each in found):
             raise ConflictError(

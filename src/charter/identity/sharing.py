@@ -107,7 +107,11 @@ class Uses:
         credential = self._live.keys.get(use.credential)
         place = self._where.place(use.source)
         use = replace(use, place=place.name, workload=_workload(credential) or use.workload)
-        found = [each for mark in marks for each in self._showed(mark, use, _certainty_of(mark))]
+        found = [
+            each
+            for mark in _shown(credential, marks)
+            for each in self._showed(mark, replace(use, is_proved=_is_key(mark)))
+        ]
         found += self._elsewhere(principal, use)
         found += self._by_turns(self._credentials, use.credential, Sharing.PLACES, principal, use, now)
         return self._worth_telling(found, now)
@@ -122,25 +126,27 @@ class Uses:
         return self._worth_telling(self._instanced(principal, f"process {principal.id}", process, use, now), now)
 
     def asked_for(self, use: Use, mark: str) -> tuple[Contradiction, ...]:
-        """Return what it contradicts that an SVID is asked for, for a key that nobody proved to hold."""
+        """Return what it contradicts that an SVID is asked for; the use says whether the key is proved to be held."""
         use = replace(use, workload=_workload(self._live.keys.get(use.credential)) or use.workload)
-        return self._worth_telling(self._showed(mark, use, Certainty.SEEN), self._clock.monotonic())
+        return self._worth_telling(self._showed(mark, use), self._clock.monotonic())
 
     def node_at(self, node: str, source: str) -> None:
         """Note that a remote node asked from `source`."""
         self._where.node_at(node, source, self._clock.monotonic())
 
     def holder_of(self, mark: str) -> str | None:
-        """Return the id of the principal that showed `mark`, if any did."""
+        """Return the id of the principal that proved to hold `mark`, if any did."""
         known = self._marks.get(mark)
-        return None if known is None or self._has_ended(known) else known.principal_id
+        return None if known is None or not known.is_proved or self._has_ended(known) else known.principal_id
 
     def recall(self, use: Use, marks: Iterable[str]) -> None:
         """Remember a use that the evidence tells of, from before this process began."""
-        use = replace(use, workload=_workload(self._live.keys.get(use.credential)))
-        for mark in marks:
-            if self._marks.get(mark) is None:
-                self._marks.put(mark, use)
+        credential = self._live.keys.get(use.credential)
+        use = replace(use, workload=_workload(credential))
+        for mark in _shown(credential, marks) if use.is_proved else marks:
+            known = self._marks.get(mark)
+            if known is None or (use.is_proved and not known.is_proved):
+                self._marks.put(mark, replace(use, is_proved=use.is_proved and _is_key(mark)))
         if use.token is not None and use.entry is not None:
             self._issued.put(use.token, use.entry, self._clock.monotonic())
 
@@ -150,26 +156,41 @@ class Uses:
         known = kept.get(name, now)
         return known is not None and known.source == source and known.usage is usage and known.trail.is_only(now)
 
-    def _showed(self, mark: str, use: Use, certainty: Certainty) -> list[Contradiction]:
-        """Hold `mark` against whoever showed or registered it before."""
-        known = self._registered(mark) or self._marks.get(mark)
-        if known is None or self._has_ended(known):
-            self._marks.put(mark, use)
-            return []
-        if known.principal_id != use.principal_id:
-            principals = sorted([known.principal_id, use.principal_id])
+    def _showed(self, mark: str, use: Use) -> list[Contradiction]:
+        """Hold `mark` against whoever showed or registered it before; it is proved if both proved to hold it."""
+        shown, registered = self._marks.get(mark), self._registered(mark)
+        shown = None if shown is None or self._has_ended(shown) else shown
+        self._remember(mark, shown, use)
+        known = [each for each in (shown, registered) if each is not None and not self._has_ended(each)]
+        other = next((each for each in known if each.principal_id != use.principal_id), None)
+        if other is not None:
+            principals = sorted([other.principal_id, use.principal_id])
             names = " and ".join(sorted(self._name(each) for each in principals))
-            what = "stands behind both" if certainty is Certainty.PROVED else "was offered for both"
+            certainty = _certainty(other, use)
+            what = "stands behind both" if certainty is Certainty.PROVED else "turned up for both"
             why = f"one {_kind_of(mark)} {what} {names}"
-            return [Contradiction(Sharing.PRINCIPALS, certainty, (mark, *principals), (known, use), why)]
-        is_other = known.workload and use.workload and known.workload != use.workload
-        if is_other and self._is_active(known.credential) and self._is_active(use.credential):
-            about = (use.principal_id, *sorted([known.credential, use.credential]))
-            why = f"one key of {self._name(use.principal_id)} came from two workloads: {known.workload}; {use.workload}"
-            return [Contradiction(Sharing.WORKLOADS, certainty, about, (known, use), why)]
-        if not known.workload or is_other:
-            self._marks.put(mark, use)
+            return [Contradiction(Sharing.PRINCIPALS, certainty, (mark, *principals), (other, use), why)]
+        if shown is not None and self._are_two_workloads(shown, use):
+            about = (use.principal_id, *sorted([shown.credential, use.credential]))
+            why = f"one key of {self._name(use.principal_id)} came from two workloads: {shown.workload}; {use.workload}"
+            return [Contradiction(Sharing.WORKLOADS, _certainty(shown, use), about, (shown, use), why)]
         return []
+
+    def _remember(self, mark: str, shown: Use | None, use: Use) -> None:
+        """Remember who showed `mark` first; who proved to hold it counts before who only said so."""
+        if (
+            shown is None
+            or (use.is_proved and not shown.is_proved)
+            or (shown.principal_id == use.principal_id and use.workload and not self._is_active_workload(shown))
+        ):
+            self._marks.put(mark, use)
+
+    def _is_active_workload(self, use: Use) -> bool:
+        return bool(use.workload) and self._is_active(use.credential)
+
+    def _are_two_workloads(self, shown: Use, use: Use) -> bool:
+        both = self._is_active_workload(shown) and self._is_active_workload(use)
+        return both and shown.workload != use.workload
 
     def _elsewhere(self, principal: Principal, use: Use) -> Iterator[Contradiction]:
         """Hold where a use comes from against where the charter, or its node, says that it is."""
@@ -227,9 +248,10 @@ class Uses:
         """Return what was not told within the minute; what was is counted, and told with the next."""
         worth: list[Contradiction] = []
         for each in found:
-            told = self._told.get(each.fingerprint, now)
+            name = f"{each.fingerprint} {each.certainty.value}"  # surer than it was is worth telling at once
+            told = self._told.get(name, now)
             if told is None:
-                self._told.put(each.fingerprint, [now, 0], now)
+                self._told.put(name, [now, 0], now)
                 worth.append(each)
             elif now - told[0] >= AGAIN_SECONDS:
                 worth.append(replace(each, times=int(told[1]) + 1))
@@ -273,9 +295,19 @@ def _kind_of(mark: str) -> str:
     return _WORDS.get(mark.partition(" ")[0], "key")
 
 
-def _certainty_of(mark: str) -> Certainty:
-    """A key was proved to be held. A subject may stand for two principals on purpose, told apart by other claims."""
-    return Certainty.SEEN if mark.partition(" ")[0] in _WORDS else Certainty.PROVED
+def _is_key(mark: str) -> bool:
+    """Whether a mark is a key's. A subject may stand for two principals on purpose, told apart by other claims."""
+    return mark.partition(" ")[0] not in _WORDS
+
+
+def _certainty(one: Use, other: Use) -> Certainty:
+    return Certainty.PROVED if one.is_proved and other.is_proved else Certainty.SEEN
+
+
+def _shown(credential: ClientKey | None, marks: Iterable[str]) -> dict[str, None]:
+    """Return all that an issuance shows to be held, each once: a registered key is shown by what it signed."""
+    own = [credential.thumbprint] if credential is not None and "crv" in credential.jwk else []
+    return dict.fromkeys([*own, *marks])
 
 
 def _node(key: ClientKey | None) -> str | None:

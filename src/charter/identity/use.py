@@ -49,6 +49,7 @@ class Use:
     token: str | None = None  # the token's id
     workload: str | None = None  # node and selectors of an attested workload, or its process
     entry: int | None = None  # where the evidence has it already
+    is_proved: bool = False  # whether it was shown that what came with it is held; a public key can be anyone's word
 
     def to_json(self) -> dict[str, Any]:
         """Return what evidence says of it; what is not known is left out."""
@@ -63,6 +64,7 @@ class Use:
             "key": self.key,
             "token": self.token,
             "workload": self.workload,
+            "proved": True if self.is_proved else None,
         }
         return {name: value for name, value in found.items() if value is not None}
 
