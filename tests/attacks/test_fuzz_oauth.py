@@ -15,11 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charter.identity.rotation_request import PROOF_TYPE, TYPE
 from charter.server.oauth import ASSERTION_TYPE, OAuthApp
+from charter.server.oauth_rotation import ROTATE_PATH
 from consent_stage import ASSISTANT, CALLBACK, VERIFIER
 from fuzz_stage import World, a_world, check, fuzzed, words_of
 from hostile import BROKEN_JSON, JSON, TEXT, spelt
 from identity_stage import ClientKeyPair
+from rotation_stage import bare
 
 WORDS = words_of("server/oauth*.py", "identity/foreign*.py")
 FORM = "application/x-www-form-urlencoded"
@@ -83,6 +86,21 @@ def proofs(draw: st.DrawFn, world: World, method: str, url: str) -> str:
 
 
 @st.composite
+def rotations(draw: st.DrawFn, world: World) -> str:
+    """Return a request by the client's own key to go by another: as it should be, or with anything changed."""
+    at, new = world.stage.clock.now(), ClientKeyPair.fresh(world.pair.client_id)
+    names = st.sampled_from(["iss", "sub", "aud", "iat", "exp", "jti", "new", "old", "certificate", "x"])
+    changed = [draw(st.dictionaries(names, JSON | COMPACT, max_size=2)) for _ in range(2)]
+    headers = [draw(st.dictionaries(st.sampled_from(NAMES[:7]), JSON, max_size=1)) for _ in range(2)]
+    own = {"iss": world.pair.client_id, "sub": world.pair.client_id, "aud": f"{world.issuer}/oauth/rotate"}
+    both = own | {"iat": int(at.timestamp()), "exp": int(at.timestamp()) + 60}
+    inner = spelt(both | {"old": world.pair.thumbprint} | changed[0])
+    proof = new.framed(spelt({"alg": "ES256", "typ": PROOF_TYPE, "jwk": bare(new)} | headers[0]), inner)
+    outer = spelt(both | {"jti": draw(st.text("abc", min_size=16, max_size=20)), "new": proof} | changed[1])
+    return world.pair.framed(spelt({"alg": "ES256", "typ": TYPE} | headers[1]), outer)
+
+
+@st.composite
 def requests(draw: st.DrawFn, world: World, method: str, path: str) -> tuple[dict[str, bytes], bytes]:
     known = (world.token, ASSERTION_TYPE, world.resource, world.issuer, "client_credentials")
     known += (world.house.principal(ASSISTANT).id, CALLBACK, VERIFIER)
@@ -94,6 +112,8 @@ def requests(draw: st.DrawFn, world: World, method: str, path: str) -> tuple[dic
         "client_assertion_type": ASSERTION_TYPE,
         "client_assertion": draw(assertions(world)),
     }
+    if path == ROTATE_PATH:
+        form["rotation"] = draw(rotations(world) | values)
     form |= draw(st.dictionaries(st.sampled_from(WORDS), values, max_size=4))
     pairs = "&".join(f"{escaped(name)}={escaped(value)}" for name, value in form.items()).encode()
     body = draw(

@@ -11,7 +11,8 @@ import hashlib
 import os
 import socket
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,8 @@ from spiffe.svid.jwt_svid import JwtSvid
 from spiffe.workloadapi.errors import FetchJwtSvidError, FetchX509SvidError, ValidateJwtSvidError
 
 from charter.adapters.process import Peer
-from charter.bootstrap import node
+from charter.bootstrap import node, rotation
+from charter.bootstrap.rotation import Wish
 from charter.cli.node_agent import CharterLine, NodeSource, a_line, node_key
 from charter.console.signin import SignIn
 from charter.core.canonical import canonical, digest
@@ -166,6 +168,27 @@ def test_a_changed_charter_reaches_the_streams_of_a_node(tmp_path: Path) -> None
         heard.next()
         stage.charter.apply(spiffe_files(refund_agent={"node": "web-2"} | ME))
         assert heard.error.wait(20)
+
+
+def test_a_node_replaces_its_own_key_when_it_is_asked_to_and_goes_on(tmp_path: Path) -> None:
+    with a_node_stage(tmp_path) as stage:
+        before = stage.line.key.jwk
+        assert stage.client().fetch_x509_svid()
+        wish = Wish(ACTOR, "due")
+        stage.charter.run(rotation.rotate_node(stage.charter.house, "web-1", wish))
+        eventually(lambda: stage.line.key.jwk != before)
+        assert stage.client().fetch_x509_svid()
+        (kept,) = stage.charter.house.database.read(lambda tx: tx.nodes.nodes())
+        assert dict(kept.jwk) == stage.line.key.jwk
+        files = sorted(each.name for each in stage.line.key.path.parent.iterdir())
+    assert files == ["web-1.pem"]
+
+
+def eventually(is_so: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_nothing_is_given_out_once_a_node_was_put_out(tmp_path: Path) -> None:

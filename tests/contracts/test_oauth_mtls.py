@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import json
 import socket
@@ -25,7 +26,9 @@ from certificates import Pair, a_certificate, a_server_certificate, an_authority
 from charter.bootstrap import authority
 from charter.config import Settings
 from charter.console.signin import SignIn
+from charter.registry.principal import LiveEstate
 from charter.server.app import _server, _tls_server, public_app
+from charter.server.client_tls import ClientTls
 from charter.server.oauth import ASSERTION_TYPE
 from houses import Stage, a_house, estate_files
 
@@ -245,6 +248,34 @@ def test_httpx_with_a_certificate_reaches_a_tool_without_knowing_of_charter(worl
         headers = {"authorization": f"Bearer {token}", "accept": "application/json, text/event-stream"}
         answer = client.post(f"{world.mtls}/mcp/payments", json=INITIALIZE, headers=headers)
     assert answer.json()["result"]["serverInfo"]["name"] == "charter"
+
+
+def test_a_renewed_certificate_of_the_door_is_shown_without_a_restart(tmp_path: Path) -> None:
+    """And a pair that does not belong together, as while both files are being written, is not."""
+    first, second = (a_server_certificate() for _ in range(2))
+    certificate, key = first.write(tmp_path, "door")
+    tls = ClientTls(certificate, key, LiveEstate())
+    context = tls.context()
+
+    def shown() -> bytes:
+        trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+        ours, theirs = (ssl.MemoryBIO() for _ in range(2))
+        server = context.wrap_bio(theirs, ours, server_side=True)
+        client = trusting.wrap_bio(ours, theirs, server_hostname="localhost")
+        for side in (client, server) * 4:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+        return client.getpeercert(binary_form=True) or b""
+
+    assert shown() == first.der
+    certificate.write_text(second.pem)
+    assert shown() == first.der  # the key is still the first one's
+    second.write(tmp_path, "door")
+    assert shown() == first.der  # this handshake had begun when the files were looked at
+    assert shown() == second.der
+    key.unlink()
+    assert shown() == second.der
 
 
 def test_old_versions_of_tls_are_refused(world: World) -> None:

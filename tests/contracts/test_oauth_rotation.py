@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from certificates import a_certificate
 from charter.bootstrap.transaction import HouseTransaction
+from charter.identity.consent import RefreshToken, _is_bound_to
 from charter.identity.rotation import Change, replace_by, retire_ended
 from charter.registry.charter import CredentialType
 from charter.registry.rotation import OVERLAP
@@ -163,3 +164,20 @@ def test_what_a_replaced_key_lent_lives_on_and_dies_when_it_is_revoked(tmp_path:
         assert _credential_refusal(stage.live, old.thumbprint, principal, now, is_past=True) is None
         stage.live.put_key(replace(stage.live.keys[old.thumbprint], standing=Standing.REVOKED))
         assert _credential_refusal(stage.live, old.thumbprint, principal, now, is_past=True) is not None
+
+
+def test_a_refresh_token_follows_the_key_it_is_bound_to_and_no_other(tmp_path: Path) -> None:
+    with a_stage(tmp_path) as stage:
+        door, old, other = a_door(stage), stage.client("refund-agent"), stage.client("ledger-agent")
+        new = successor(old)
+        token = RefreshToken("d", "del_1", old.client_id, "c", PAYMENTS, old.thumbprint, 2**40)
+        assert _is_bound_to(stage.live, token, old.thumbprint)
+        assert not _is_bound_to(stage.live, token, new.thumbprint)
+        assert rotate(door, stage, old, new).status == 200
+        assert _is_bound_to(stage.live, token, new.thumbprint)
+        for wrong in (None, other.thumbprint, "x"):
+            assert not _is_bound_to(stage.live, token, wrong)
+        stage.live.put_key(replace(stage.live.keys[old.thumbprint], standing=Standing.REVOKED))
+        assert not _is_bound_to(stage.live, token, new.thumbprint)  # it was stolen: whoever follows it may be the thief
+        assert _is_bound_to(stage.live, replace(token, bound_to=None), None)
+        assert not _is_bound_to(stage.live, replace(token, bound_to=None), new.thumbprint)

@@ -32,6 +32,7 @@ from charter.core.clock import SystemClock
 from charter.core.entropy import SystemEntropy
 from charter.core.errors import CharterError
 from charter.identity.jose import thumbprint_of
+from charter.identity.period import USUAL
 from doors import ACCEPT, META
 from served import ACTOR, Served, arguments, served
 from terminal import Server
@@ -250,6 +251,32 @@ def check_evidence(scene: Served, rotated: list[str]) -> None:
         assert set(rotated) <= uses, uses
     finally:
         asyncio.run(house.aclose())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_no_call_is_refused_while_everything_is_replaced_on_schedule(scene: Served) -> None:
+    """Periods of a minute, for more than two of them: Charter replaces its own keys, agents theirs, nobody asks."""
+    folder = scene.terminal.folder
+    charter = json.loads((folder / f"principals/{AGENT}.yaml").read_text())
+    charter["credential"] = {"type": "private-key-jwt", "rotate": "1m", "grace": "1m"}
+    (folder / f"principals/{AGENT}.yaml").write_bytes(canonical(charter))
+    scene.terminal.charter("apply", "--yes", "--reason", "a test")
+    often = ",".join(f"{name}=1m" for name in USUAL)
+
+    async def run(server: Server, load: Load) -> None:
+        async with under_load(scene, server, load):
+            await asyncio.sleep(150)
+
+    with scene.terminal.but(CHARTER_ROTATE=often).up() as server:
+        load = prepare(scene, server)
+        before = told_of(scene)
+        asyncio.run(run(server, load))
+        assert load.refused == []
+        assert len(load.keys) >= 3
+        assert told_of(scene) == before
+        assert scene.asked("GET", "/v1/credentials")["overdue"] == 0
+    check_evidence(scene, [*OWN, "data-key"])
 
 
 def test_what_goes_at_once_costs_callers_another_token_and_nothing_else(scene: Served) -> None:

@@ -23,7 +23,9 @@ from charter.identity.bearer import Client
 from charter.identity.delegation import LendingWork, Wanted
 from charter.identity.jose import encode_base64url
 from charter.identity.withdrawal import withdraw
+from charter.registry.principal import LiveEstate
 from charter.registry.registered_client import RegisteredClient
+from charter.registry.standing import Standing
 
 CODE_SECONDS = 60
 REFRESH_PREFIX = "crf_"
@@ -169,7 +171,7 @@ def refuse_refresh(
         return _bad("the refresh token was replaced before, so what it stood for is withdrawn")
     if token.state is RefreshState.REVOKED or int(tx.at.timestamp()) >= token.expires_at:
         return _bad("the refresh token was revoked, or has expired")
-    if token.bound_to != shown_key:
+    if not _is_bound_to(tx.live, token, shown_key):
         return _bad("the refresh token is bound to another key than the one shown with it, or none was shown")
     return None
 
@@ -193,9 +195,20 @@ def end_family(tx: ConsentWork, family: str, why: str) -> None:
         return  # it is withdrawn, or has ended, already
 
 
-def replaced(token: RefreshToken, digest: str, resource: str) -> RefreshToken:
-    """Return the refresh token that takes the place of `token`."""
-    return replace(token, digest=digest, resource=resource, state=RefreshState.ACTIVE)
+def replaced(token: RefreshToken, digest: str, resource: str, shown_key: str | None) -> RefreshToken:
+    """Return the refresh token that takes the place of `token`, bound to the key that was shown with that."""
+    return replace(token, digest=digest, resource=resource, state=RefreshState.ACTIVE, bound_to=shown_key)
+
+
+def _is_bound_to(live: LiveEstate, token: RefreshToken, shown_key: str | None) -> bool:
+    """Return whether the key that was shown is the one the token is bound to, or a registered one that followed it."""
+    bound, seen = token.bound_to, set[str]()
+    while bound is not None and bound != shown_key and bound not in seen:
+        seen.add(bound)
+        key = live.keys.get(bound)
+        follows = key is not None and key.principal_id == token.principal_id and key.standing is not Standing.REVOKED
+        bound = key.replaced_by if key is not None and follows else None
+    return bound == shown_key and (shown_key is not None or token.bound_to is None)
 
 
 def _is_answer(challenge: str, verifier: str | None) -> bool:

@@ -87,6 +87,7 @@ class ClientTls:
     def _renew(self) -> None:
         """Show the certificate that the files hold now, if they changed; a half-written pair is left for later.
 
+        OpenSSL gave the handshake that is under way its certificate already: the new one is shown from the next one on.
         Connections that are there go on. The pair is tried in a context of its own first: one that does not fit would
         leave this one with a certificate and another's key.
         """

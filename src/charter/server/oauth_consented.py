@@ -183,7 +183,7 @@ class RefreshTokens:
 
         def keep(tx: ConsentWork, next_digest: str) -> None:
             if found is not None:
-                tx.consents.add_refresh(replaced(found, next_digest, resource))
+                tx.consents.add_refresh(replaced(found, next_digest, resource, shown))
 
         held = Held(found.family if found else "", resource, found.expires_at if found else 0, take, keep, "refresh")
         return await self._consented.answer(who, held, head, form)

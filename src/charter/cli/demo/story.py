@@ -16,6 +16,7 @@ from charter.cli.demo.chapters import act, discover, govern
 from charter.cli.demo.lending import lend
 from charter.cli.demo.making import change_what_it_is_made_of
 from charter.cli.demo.prove import prove
+from charter.cli.demo.renewing import renew
 from charter.cli.demo.sharing import share_a_key
 from charter.cli.demo.stage import build_stage, find_servers
 from charter.cli.demo.teller import Teller, Untrue
@@ -77,6 +78,7 @@ def _chapters(teller: Teller, *, keep: bool) -> None:
     govern(teller)
     with teller.server() as link:
         act(teller)
+        renew(teller)
         change_what_it_is_made_of(teller)
         share_a_key(teller)
         lend(teller)
