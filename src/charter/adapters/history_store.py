@@ -41,7 +41,7 @@ def held_at(connection: sa.Connection, node: str, index: int, at: dt.datetime) -
     moment = rfc3339(at)
     began = sa.case((_h.since_node == node, _h.since_index < index), else_=_h.since_at <= moment)
     lasted = sa.or_(
-        _h.until_at.is_(None), sa.case((_h.until_node == node, _h.until_index > index), else_=_h.until_at > moment)
+        _h.until_at.is_(None), sa.case((_h.until_node == node, _h.until_index >= index), else_=_h.until_at > moment)
     )
     query = sa.select(_h.kind, _h.name, _h.digest, _h.body).where(began, lasted).order_by(_h.kind, _h.name, _h.id)
     found = [Held(*row) for row in connection.execute(query)]

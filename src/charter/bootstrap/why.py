@@ -173,7 +173,7 @@ def supposed_in(files: Mapping[str, str], asked: Supposed, today: dt.date) -> Js
 
 
 def _ask(asked: Supposed, world: World, by: WhyEngine, house: House | None) -> Json:
-    told = {"call": _call(asked), "at": rfc3339(asked.at), "notes": []}
+    told: Json = {"call": _call(asked), "at": rfc3339(asked.at), "notes": []}
     try:
         found = supposed_case(asked, world)
     except MalformedError as err:
@@ -186,6 +186,8 @@ def _ask(asked: Supposed, world: World, by: WhyEngine, house: House | None) -> J
         looked = replace(
             looked, verdict=stopped, sentence=reasons.sentence(stopped, found.request), lacking=stopped.reasons[0].link
         )
+    if house is None and not pinned(found):
+        told["notes"].append("the definition of its tool is not accepted in the files, so until then it would be held")
     return told | looked.to_json() | {"limits": _limits(found, looked, house)}
 
 
@@ -214,7 +216,7 @@ def _stopped(found: SupposedCase, house: House | None) -> Deny | None:
         refused = next((each for each in refusals if each is not None), None)
         if refused is not None:
             return Deny((Reason(Layer.STANDING, "built-in/standing", refused.text, refused.mend, refused.link),))
-    if not pinned(found):
+    if house is not None and not pinned(found):
         tool = found.system.actions[found.request.action].tool
         text = f"the definition of the tool `{tool}` on `{found.system.system}` has never been accepted, so it is held"
         mend = f"look at it and accept it: charter systems import {found.system.system}, then plan and apply"

@@ -22,6 +22,7 @@ _LONG = {"query": f"SELECT * FROM ({_COUNTING})"}  # noqa: S608 - many seconds o
 
 def prove(teller: Teller) -> None:
     """Kill in mid-call, verify the evidence, tamper with a copy, answer the review questions."""
+    _again(teller)
     _kill(teller)
     _evidence(teller)
     teller.step("The five review questions")
@@ -29,6 +30,27 @@ def prove(teller: Teller) -> None:
     teller.claim(len(answer["questions"]) == 5, "five questions answered from the evidence")  # noqa: PLR2004 - the five
     teller.claim(any("repo-helper" in json.dumps(q["rows"]) for q in answer["questions"]), "and they name who did what")
     say(teller.charter("review"))
+
+
+def _again(teller: Teller) -> None:
+    """Explain one denial by what held then, and put all recorded calls to a narrower charter that is not applied."""
+    teller.step("Why was it denied? And what would a narrower charter have stopped?")
+    entries = teller.ask("evidence", "query", "--principal", "repo-helper", "--verdict", "deny")["entries"]
+    denied = next(entry for entry in entries if "`max_count` up to 20" in entry["line"])
+    told = teller.ask("why", str(denied["index"]))
+    say(f"    {told['sentence']}", "dim")
+    teller.claim(told["agrees"], "decided again by what held then: denied by the same rule, with its file and line")
+    same = teller.ask("what-if", "--since", "1d")
+    teller.claim(not same["changes"], f"{same['replayed']} recorded calls, decided again by these files: no difference")
+    charter = teller.stage.estate / "principals" / "repo-helper.yaml"
+    text = charter.read_text(encoding="utf-8")
+    charter.write_text(text.replace("max_count: {max: 20}", "max_count: {max: 3}"), encoding="utf-8")
+    narrower = teller.ask("what-if", "--since", "1d", "--principal", "repo-helper", expect=1)
+    charter.write_text(text, encoding="utf-8")
+    stopped = [each["count"] for each in narrower["changes"] if "`max_count` up to 3" in each["text"]]
+    teller.claim(
+        sum(stopped) > 0, f"a bound of 3 entries would have denied {sum(stopped)} of them; nothing was applied"
+    )
 
 
 def _kill(teller: Teller) -> None:
