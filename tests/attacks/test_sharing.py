@@ -198,6 +198,17 @@ def test_who_showed_a_key_is_still_known_after_a_restart(tmp_path: Path) -> None
         assert len(finding["body"]["entries"]) == 2
 
 
+def test_after_a_restart_a_key_is_still_whose_showed_it_first(tmp_path: Path) -> None:
+    pair = ClientKeyPair.fresh("x")
+    with a_world(tmp_path) as world:
+        world.token(ONE, dpop=pair)
+        world.stage.clock.advance(seconds=1)
+        world.token(OTHER, dpop=pair)
+    with a_house(tmp_path, apply=False) as stage:
+        assert stage.house.sharing.recall() == 2
+        assert stage.house.sharing.uses.holder_of(pair.thumbprint) == stage.house.principal(ONE).id
+
+
 # --- one fact, one finding ---
 
 

@@ -98,7 +98,8 @@ class SharingWatch:
 
         A use that cannot be read any more is passed over: it is one fewer to compare with.
         """
-        since, count = self._house.clock.now() - RECALLED, 0
+        since = self._house.clock.now() - RECALLED
+        told: list[tuple[Use, list[str]]] = []  # newest first, as the log is read
         kinds = (EntryKind.AUTHENTICATION, EntryKind.SVID_ISSUED)
         cursor: str | None = None
         for _ in range(PAGES):
@@ -107,12 +108,13 @@ class SharingWatch:
             for stored in page.entries:
                 found = _recalled(stored.to_json())
                 if found is not None:
-                    self.uses.recall(*found)
-                    count += 1
+                    told.append(found)
             cursor = page.cursor
             if cursor is None:
                 break
-        return count
+        for found in reversed(told):  # in the order of time: a key is whose showed it first
+            self.uses.recall(*found)
+        return len(told)
 
     # --- within ---
 
@@ -149,9 +151,9 @@ class SharingWatch:
 def _recalled(entry: dict[str, Any]) -> tuple[Use, list[str]] | None:
     """Return the use that an entry tells of, and what was shown with it."""
     body, principal = entry["body"], entry["principal"]
-    if principal is None or body.get("outcome") == "refused":
-        return None
     is_token = entry["kind"] == EntryKind.AUTHENTICATION.value
+    if principal is None or (is_token and body.get("outcome") != "issued"):
+        return None
     credential = body.get("key") if is_token else body.get("credential")
     if not isinstance(credential, str):
         return None
