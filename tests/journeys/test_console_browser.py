@@ -44,6 +44,7 @@ PAGES = (
     "/principals/refund-agent/kill",
     "/verdicts",
     "/verdicts/vrd_00000000000000000000000004",
+    "/verdicts/vrd_00000000000000000000000004/why",
     "/approvals",
     "/approvals?all=1",
     "/delegations",
