@@ -50,6 +50,7 @@ def test_a_key_on_this_machine_is_replaced_here_and_the_agent_goes_on(running: T
     (entry,) = running.ask("evidence", "query", "--kind", "credential.rotated")["entries"]
     assert entry["body"]["reason"] == "due"
 
+    assert "counts until" in running.say("key", "ls", "note-reader")
     at_once = running.ask("rotate", "key", "note-reader", "--at-once", "--reason", "seen in a log")
 
     assert at_once["state"] == "revoked"

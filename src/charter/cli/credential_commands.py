@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -37,9 +37,19 @@ def list_keys(context: typer.Context, name: Name, as_json: Json = False) -> None
         print_json({"principal": name, "keys": keys})
         return
     rows: list[list[object]] = [
-        [k["id"], k["type"], k["standing"], k["registered_at"][:10], k["thumbprint"]] for k in keys
+        [k["id"], k["type"], k["standing"], k["registered_at"][:10], _next(k), k["thumbprint"]] for k in keys
     ]
-    table(["id", "what", "standing", "since", "thumbprint"], rows)
+    table(["id", "what", "standing", "since", "next", "thumbprint"], rows)
+
+
+def _next(key: dict[str, Any]) -> str:
+    """Return what comes next for a credential: when it is due, or until when it counts."""
+    if key["standing"] != "active":
+        return ""
+    if key["replaced_by"] is not None:
+        return f"counts until {(key['ends'] or '')[:16].replace('T', ' ')}"
+    late = f", counts until {key['ends'][:10]}" if key["ends"] else ""
+    return f"due {key['due'][:10]}{late}" if key["due"] else ""
 
 
 def add(
