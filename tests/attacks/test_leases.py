@@ -13,14 +13,17 @@ from typing import Any
 import psycopg
 import pytest
 
-from charter.bootstrap import authority, inventory, lease_keeping, leasing, vault
+from charter.bootstrap import authority, inventory, lease_keeping, leasing, rotation, vault
 from charter.bootstrap.leasing import Given, NotGiven
+from charter.bootstrap.rotation import Wish
 from charter.core.errors import AbsentError, ConflictError, ErrorCode, UnavailableError
 from charter.gateway.pins import UpstreamError
+from charter.identity.rotation import retire_ended
 from charter.lifecycle import leases
 from charter.registry.lease import LeaseState
 from charter.registry.standing import Move
 from fakes import FakeProvider
+from identity_stage import ClientKeyPair
 from leasing_stage import (
     READ_AND_WRITE,
     READ_ORDERS,
@@ -32,6 +35,7 @@ from leasing_stage import (
     lease_files,
     orders_system,
 )
+from rotation_stage import bare
 
 LEAK = """
 CREATE FUNCTION public.leak() RETURNS SETOF text LANGUAGE sql SECURITY DEFINER AS 'SELECT what FROM public.secrets'
@@ -227,6 +231,22 @@ def test_whatever_ends_authority_ends_leases_too(tmp_path: Path, deed: str, why:
 
         assert re.search(why, kept.why), kept.why
         assert provider.made == {}
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_lease_outlives_the_key_that_was_replaced_and_dies_with_one_that_was_stolen(
+    tmp_path: Path, at_once: bool
+) -> None:
+    with a_fake_house(tmp_path, [READ_AND_WRITE]) as (stage, provider):
+        lease, house = stage.lease().lease, stage.house
+        overlap = None if at_once else dt.timedelta(minutes=1)
+        wish = Wish(WHO, "a test", at_once, overlap)
+        stage.run(rotation.rotate_key(house, "order-agent", None, bare(ClientKeyPair.fresh("x")), wish))
+        stage.inner.clock.advance(minutes=2)
+        house.database.write(retire_ended)
+        stage.look()
+        assert stage.kept(lease).state is (LeaseState.REVOKED if at_once else LeaseState.ISSUED)
+        assert (provider.made == {}) is at_once
 
 
 def _later(lease: Any) -> Any:
