@@ -67,6 +67,9 @@ def _texts(folder: Path, blobs: dict[str, str]) -> dict[str, str]:
     at = 0
     for path in blobs:
         head = data[at : data.index(b"\n", at)].split(b" ")
+        if len(head) != len((b"object", b"kind", b"size")):  # of a partial clone, which nothing is fetched for
+            text = f"git does not hold `{path}` as it was at the base"
+            raise MalformedError(ErrorCode.BAD_VALUE, text, help="fetch it: git fetch --refetch")
         at += len(b" ".join(head)) + 1
         size = int(head[2])
         texts[path] = _decoded(data[at : at + min(size, MAX_FILE_BYTES + 1)])
