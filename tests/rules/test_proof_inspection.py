@@ -17,7 +17,7 @@ from charter.proof.surroundings import Surroundings
 from charter.registry.central import NOTHING
 from charter.registry.charter import Charter
 from charter.registry.duty import Duty
-from policies import bound, guards
+from policies import ENGINE, bound, guards
 from proof_stage import Helpless, means
 
 SYSTEM = a_system()
@@ -209,5 +209,6 @@ def test_charters_with_the_same_authority_are_found_however_they_are_written() -
         "five": [GRANT, GRANT | {"objects": ["charge/a*"]}, REFUND | {"limit": [{"count": 1, "per": "day"}]}],
     }
     charters: dict[str, Charter] = {name: a_charter(principal=name, grants=each) for name, each in grants.items()}
-    assert sorted(equal_authorities(charters, among, means())) == [("four", "three"), ("one", "two")]
+    sides = {name: Side(among.bind(each, ENGINE), among.systems) for name, each in charters.items()}
+    assert sorted(equal_authorities(charters, sides, among, means())) == [("four", "three"), ("one", "two")]
     assert REFUND_CHARTER["principal"] == "refund-agent"

@@ -150,7 +150,7 @@ def prove(estate: Estate, clock: Clock, only: str | None = None, kept: ProofFile
     )
     if only is not None:
         return Proven(inspections, broken, (), ())
-    equal = tuple(equal_authorities(charters, among, means))
+    equal = tuple(equal_authorities(charters, sides, among, means))
     return Proven(inspections, broken, equal, idle_guardrails(list(sides.values()), inspections))
 
 

@@ -27,11 +27,16 @@ class _Alike:
     by_terms: dict[tuple[Term, ...], list[str]] = field(default_factory=dict)
 
 
-def equal_authorities(charters: Mapping[str, Charter], among: Surroundings, means: Means) -> list[tuple[str, ...]]:
-    """Return the groups of principals of which each may do what the others may, and no more."""
+def equal_authorities(
+    charters: Mapping[str, Charter], sides: Mapping[str, Side], among: Surroundings, means: Means
+) -> list[tuple[str, ...]]:
+    """Return the groups of principals of which each may do what the others may, and no more.
+
+    `sides`: what each may do, as bound for itself: the terms of that say a name only where a policy does.
+    """
     groups: dict[tuple[object, ...], _Alike] = {}
     for name, charter in sorted(charters.items()):
-        side = _side(charter, among, means) if charter.grants or charter.policy is not None else None
+        side = sides[name] if charter.grants and charter.policy is None else None
         terms = None if side is None else _terms(side, means)
         if side is not None and terms is not None:
             known = groups.setdefault((charter.kind, charter.environment, side.actions), _Alike())

@@ -22,7 +22,7 @@ from charter.proof.authority import Lane, Reach, reach_of
 from charter.proof.effect import Gap, Side
 from charter.proof.limits import are_as_wide
 from charter.proof.search import Means, Shown, Unproven, find_call, is_nowhere
-from charter.proof.term import Term, every, negated, some, truth
+from charter.proof.term import Term, Values, every, negated, some, truth
 
 
 class Fault(StrEnum):
@@ -172,12 +172,13 @@ class _Inside:
     action: tuple[str, str]
     reach: Reach
     means: Means
+    known: list[Values] = field(default_factory=list)  # values of calls that were found
 
     def _find(self, claim: Term) -> Shown | Unproven | None:
         return find_call(every((claim, negated(truth("restrained")))), (self.reach,), self.means)
 
     def _is_nowhere(self, claim: Term) -> bool:
-        return is_nowhere(every((claim, negated(truth("restrained")))), (self.reach,), self.means)
+        return is_nowhere(every((claim, negated(truth("restrained")))), (self.reach,), self.means, self.known)
 
     def stops(self, gaps: list[Gap]) -> Iterator[Stop]:
         """Yield what guardrails stop of the rules, one call for each rule and guardrail."""
@@ -214,7 +215,8 @@ class _Inside:
             known.stopped_by |= set(self.reach.forbids)
         others = self._others(lane)
         if not known.adds:
-            known.adds = not self._is_nowhere(every((serving, negated(some(each.open for each in others)))))
+            beyond = every((serving, negated(some(each.open for each in others))))
+            known.adds = known.serves if not others else not self._is_nowhere(beyond)
             known.shadows |= {each.rule for each in others}
 
     def _others(self, lane: Lane) -> list[Lane]:

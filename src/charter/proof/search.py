@@ -25,6 +25,7 @@ from charter.proof.term import (
     Values,
     below,
     equal,
+    evaluate,
     every,
     matches,
     negated,
@@ -74,10 +75,19 @@ class Unproven:
     why: str
 
 
-def is_nowhere(claim: Term, reaches: Sequence[Reach], means: Means) -> bool:
-    """Whether it is proven that there is no call of which `claim` holds; whether there is one is left open."""
+def is_nowhere(claim: Term, reaches: Sequence[Reach], means: Means, known: list[Values]) -> bool:
+    """Whether it is proven that there is no call of which `claim` holds; whether there is one is left open.
+
+    `known`: values that were found before, of which one may do; what is found is added.
+    """
     settings = [each.setting for each in reaches if each.setting is not None]
-    return isinstance(means.prover.find(every((claim, *_facts(claim, settings, means.start)))), Refuted)
+    whole = every((claim, *_facts(claim, settings, means.start)))
+    if any(evaluate(whole, values) for values in known):
+        return False
+    found = means.prover.find(whole)
+    if isinstance(found, Model):
+        known.append(found.values)
+    return isinstance(found, Refuted)
 
 
 def find_call(claim: Term, reaches: Sequence[Reach], means: Means) -> Shown | Unproven | None:

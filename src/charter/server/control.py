@@ -18,7 +18,7 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from charter.bootstrap import authority, inventory, keys, rules, tools
+from charter.bootstrap import authority, inventory, keys, right_sizing, rules, tools
 from charter.bootstrap import estate as estates
 from charter.bootstrap import evidence as log
 from charter.bootstrap import review as reviews
@@ -64,6 +64,13 @@ class ApprovePlan(Files):
     plan: str
     person: Person
     reason: ReasonIfAny = ""
+
+
+class RightSize(Files):
+    """A narrower charter for a principal, from what it used in a period."""
+
+    principal: str
+    since: str | None = None
 
 
 class MoveTo(Command):
@@ -265,6 +272,12 @@ async def approve_plan(request: Request, body: ApprovePlan) -> dict[str, Any]:
     return await estates.approve(
         house_of(request), body.files, plan_digest=body.plan, person=body.person, reason=body.reason
     )
+
+
+@estate.post("/right-size")
+async def right_size(request: Request, body: RightSize) -> dict[str, Any]:
+    """A narrower charter from what was used, and whether it is safe to take."""
+    return await asyncio.to_thread(right_sizing.right_size, house_of(request), body.files, body.principal, body.since)
 
 
 @estate.post("/apply")

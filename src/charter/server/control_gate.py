@@ -32,6 +32,7 @@ _LOCAL_ONLY = ("/v1/console/", "/v1/evidence/export", "/v1/keys/rotate/master")
 _TAKES: tuple[tuple[str, str, Access], ...] = (  # method, beginning of the path, what it takes
     ("GET", "/v1/", Access.VIEWER),
     ("POST", "/v1/plan", Access.VIEWER),
+    ("POST", "/v1/right-size", Access.OPERATOR),  # it reads much
     ("POST", "/v1/why", Access.VIEWER),
     ("POST", "/v1/what-if", Access.OPERATOR),  # it reads much
     ("POST", "/v1/evidence/verify", Access.VIEWER),

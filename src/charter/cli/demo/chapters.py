@@ -65,7 +65,23 @@ def govern(teller: Teller) -> None:
     teller.claim(len(applied["applied"]) > 0, f"{len(applied['applied'])} changes applied as one")
     again = teller.ask("plan")
     teller.claim(not again["changes"], "applying again would change nothing")
+    _wider(teller)
     teller.charter("ls")
+
+
+def _wider(teller: Teller) -> None:
+    """Plan a wider charter, look at the call that it would let through, and leave it."""
+    file = teller.stage.estate / "principals" / "repo-helper.yaml"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("max_count: {max: 20}", "max_count: {max: 50}"), encoding="utf-8")
+    (effect,) = teller.ask("plan")["effects"]
+    file.write_text(text, encoding="utf-8")
+    (gain,) = effect["gains"]
+    count = gain["call"]["arguments"]["max_count"]
+    is_shown = (gain["was"]["verdict"], gain["becomes"]["verdict"], count) == ("deny", "allow", 21)
+    teller.claim(is_shown, f"a wider charter is planned: a log of {count} entries, refused today, would be allowed")
+    seat = effect["route"]["seat"]
+    teller.claim(bool(seat), f"proven over all calls, and shown to whoever must say yes: {seat}")
 
 
 def act(teller: Teller) -> None:
