@@ -292,3 +292,12 @@ def test_what_no_moment_shows_is_not_proven_rather_than_shown() -> None:
     assert not found.gains
     assert {each.action[1] for each in found.gaps} == {READ, REFUND}
     assert "never show so together" in found.gaps[0].sentence
+
+
+def test_a_grant_without_room_hides_none_that_a_yes_opens() -> None:
+    """Of two grants one allows unasked, but this call alone is over its limit; the other allows it with a yes."""
+    grant = {"system": "payments", "actions": [REFUND], "objects": ["charge/*"]}
+    small = grant | {"limit": [{"sum": "amount", "max": "20 EUR", "per": "day"}]}
+    both = a_charter(grants=[small, grant | {"approval": {"by": "payments-lead"}}])
+    gains = effect(a_charter(grants=[small]), both).gains
+    assert any(each.shown.example.arguments.get("amount", 0) > 20 or each.shown.example.approvals for each in gains)

@@ -130,10 +130,12 @@ class _Case:
 
     def _allow(self, answer: Answer, given: frozenset[str]) -> Allow | Deny:
         """Return the allow, resting on as few of the approvals given as it can."""
-        used = given
         if given:
-            used, answer = self._fewest(given, answer, least=0)
-        return self._within_limits(answer, used)
+            used, fewer = self._fewest(given, answer, least=0)
+            found = self._within_limits(fewer, used)
+            if isinstance(found, Allow) or used == given:
+                return found  # else a grant that allows by fewer has no room, and one that needs them all may have
+        return self._within_limits(answer, given)
 
     def _within_limits(self, answer: Answer, used: frozenset[str]) -> Allow | Deny:
         grants = self._deciding(answer)
