@@ -142,6 +142,8 @@ GIVES_NOTHING: dict[str, str] = {
     "mcp ping": _TELLS,
     "control POST /v1/principals/{name}/move": "is how standing changes; a resume gives back what a charter grants",
     "control POST /v1/plan": _TELLS,
+    "control POST /v1/plan/approve": "records a person's yes to one plan; applying it is what changes charters",
+    "control POST /v1/right-size": "proposes a narrower charter; nothing is applied",
     "control POST /v1/compositions/{name}/accept": "gives back what a change took; what may be done is asked as ever",
     "control POST /v1/apply": "is how charters change; standing and epoch stay, and are asked on every use",
     "control POST /v1/evidence/verify": _TELLS,

@@ -24,7 +24,7 @@ WINDOW_SECONDS = 60
 PER_CLIENT = 30  # failures a window of one known client from one source
 PER_SOURCE = 300  # failures a window of one source that claimed no known client
 MAX_COUNTED = 10_000  # sources, and pairs of source and client, told apart in a window
-MAX_NAMED = 50  # sources named in an entry
+MAX_NAMED = 40  # sources named in an entry, which holds 64 KiB even if each met every error there is
 MAX_UNTOLD = 60  # entries that wait to be recorded
 OTHERS = "others"
 
