@@ -25,6 +25,7 @@ from charter.config import child_environment
 from charter.core.clock import SystemClock
 from charter.core.entropy import SystemEntropy
 from charter.core.errors import DeniedError, ErrorCode, MalformedError, UnavailableError
+from charter.identity.issuance import decisions_of
 from charter.identity.jose import thumbprint_of
 
 
@@ -41,15 +42,27 @@ class Behalf:
     )  # `actions`, `objects`: what is asked of a token at most
 
 
-def obtain_token(context: Context, name: str, system: str, behalf: Behalf) -> dict[str, Any]:
-    """Return a token for `name` on `system`, registering this machine's key the first time.
+def obtain_token(
+    context: Context, name: str, system: str | None, behalf: Behalf, *, decisions: bool = False
+) -> dict[str, Any]:
+    """Return a token for `name` on `system`, or for `decisions`, registering this machine's key the first time.
 
     Raises:
+        MalformedError: it is for neither, for both, or for decisions on another's behalf.
         CharterError: there is none to be had; the message says why.
     """
+    if (system is None) is not decisions:
+        text = "a token is for a system or for decisions"
+        raise MalformedError(
+            ErrorCode.BAD_VALUE, text, help="charter token NAME SYSTEM, or charter token NAME --decisions"
+        )
+    if decisions and behalf != Behalf():
+        text = "a token for decisions is on nobody's behalf"
+        raise MalformedError(ErrorCode.BAD_VALUE, text, help="charter token NAME --decisions")
     principal, tokens = _agent(context, name)
-    resource = f"{tokens.issuer}/mcp/{system}"
-    _on_behalf(context, principal, tokens, behalf, only=[system])
+    resource = decisions_of(tokens.issuer) if system is None else f"{tokens.issuer}/mcp/{system}"
+    if system is not None:
+        _on_behalf(context, principal, tokens, behalf, only=[system])
     answer = asyncio.run(tokens.fetch(resource))
     return answer | {"resource": resource, "principal": principal["name"], "client_id": principal["id"]}
 

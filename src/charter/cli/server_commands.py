@@ -139,7 +139,7 @@ def doctor(context: typer.Context, as_json: Json = False) -> None:
 def token(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="The principal's name.")],
-    system: Annotated[str, typer.Argument(help="The system the token is for.")],
+    system: Annotated[str | None, typer.Argument(help="The system the token is for.", show_default=False)] = None,
     on_behalf_of: OnBehalfOf = None,
     purpose: Purpose = None,
     lasts: Lasts = None,
@@ -148,11 +148,14 @@ def token(
     ] = None,
     action: Annotated[list[str] | None, typer.Option(help="Of @FILE, take this action only; may be repeated.")] = None,
     object: Annotated[list[str] | None, typer.Option(help="Of @FILE, take these objects only.")] = None,  # noqa: A002
+    decisions: Annotated[bool, typer.Option("--decisions", help="For the decision API, not for a system.")] = False,
     as_json: Json = False,
 ) -> None:
     """Get a five-minute access token for NAME on SYSTEM. Makes NAME's key on this machine the first time.
 
     Example: charter token refund-agent payments
+
+    Example: charter token records-gateway --decisions
 
     Example: charter token triage-flow payments --may-act refund-agent --purpose dispute-handling
 
@@ -163,7 +166,7 @@ def token(
 
     narrowed = ({"actions": action} if action else {}) | ({"objects": object} if object else {})
     behalf = Behalf(on_behalf_of, purpose, lasts, may_act, narrowed)
-    answer = obtain_token(context_of(context), name, system, behalf)
+    answer = obtain_token(context_of(context), name, system, behalf, decisions=decisions)
     if as_json:
         print_json(answer)
     else:
