@@ -22,8 +22,10 @@ from hypothesis import strategies as st
 from agent_cards import a_card, a_key, as_bytes, signed_by
 from charter.adapters.cedar import CedarEngine
 from charter.core.errors import CharterError
+from charter.identity.credential import ReadyKeys
 from charter.identity.jose import encode_base64url, parse_compact, parse_public_jwk
 from charter.identity.node import Node
+from charter.registry.principal import LiveEstate
 from charter.registry.standing import Standing
 from fuzz_stage import SOURCE, fuzzed
 from hostile import BROKEN_JSON, JSON, NASTY, TEXT, spelt
@@ -48,6 +50,12 @@ MORE: dict[str, Callable[[], dict[str, Any]]] = {
     "policy.guardrail.parse_guardrails": lambda: {"path": "guardrails/x.cedar", "engine": CedarEngine()},
     "policy.own.parse_own": lambda: {"principal": "refund-agent", "engine": CedarEngine()},
     "policy.statement.split_statements": lambda: {"path": "guardrails/x.cedar"},
+    "identity.rotation_request.read_rotation": lambda: {
+        "live": LiveEstate(),
+        "keys": ReadyKeys(),
+        "audience": "http://127.0.0.1",
+        "at": AT,
+    },
     "registry.narrowing.read_narrowing": lambda: {"system": "payments", "location": "http://127.0.0.1/mcp/payments"},
     "registry.document.read_document": lambda: {"path": "principals/x.yaml"},
     "registry.document.read_text": lambda: {"path": "principals/x.yaml"},

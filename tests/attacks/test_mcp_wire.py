@@ -330,12 +330,12 @@ def test_a_token_in_the_url_is_refused(attacker: Attacker) -> None:
 
 def test_failed_tokens_are_told_by_where_they_came_from(attacker: Attacker) -> None:
     told: list[tuple[str, str]] = []
-    attacker.gateway.app.failed = lambda source, code: told.append((source, code.value))
+    attacker.gateway.app.callers.failed = lambda source, code: told.append((source, code.value))
     try:
         asyncio.run(attacker.call(Authorization="Bearer wrong"))
         asyncio.run(attacker.call(Authorization=None))
     finally:
-        attacker.gateway.app.failed = None
+        attacker.gateway.app.callers.failed = None
     assert told == [("127.0.0.1", "bad_token")]
 
 

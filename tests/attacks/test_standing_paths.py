@@ -186,6 +186,7 @@ def test_nobody_grants_by_a_question_of_their_own() -> None:
     allowed = {
         "registry/standing.py",  # defines it
         "identity/authority.py",  # the one question
+        "bootstrap/why.py",  # tells what it would answer: grants nothing
         "server/gateway_mcp.py",  # asks it of a system before its upstream is asked for tools: no principal involved
     }
     callers = {

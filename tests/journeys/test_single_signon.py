@@ -48,7 +48,9 @@ def a_provider(redirect: str) -> Iterator[str]:
     command = [node, str(script), str(PEERS), redirect, json.dumps(USERS)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
-        yield process.stdout.readline().strip()
+        issuer = process.stdout.readline().strip()
+        assert issuer, "the provider did not start: python3 tools/prepare.py test"
+        yield issuer
         process.terminate()
 
 
@@ -134,7 +136,7 @@ def test_a_viewer_looks_and_changes_nothing(site: Site, page: Page) -> None:
     page.goto(f"{site.origin}/principals/refund-agent/suspend")
     page.get_by_label("Reason").fill("I would like to")
     page.get_by_role("button", name="Suspend refund-agent").click()
-    expect(page.locator("main")).to_contain_text("This takes the access `operator`, and you have `viewer`")
+    expect(page.locator("main")).to_contain_text("This takes the access operator, and you have viewer")
     assert site.stage.house.principal("refund-agent").standing.value == "active"
 
 

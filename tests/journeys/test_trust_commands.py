@@ -82,7 +82,6 @@ def test_the_commands_say_what_charters_ask_for_and_what_is_wrong(tmp_path: Path
     home.refused("federation", "add", "Partner", "--url", "https://partner.example/", expect=2)
     home.refused("federation", "add", "partner.example", "--url", "http://partner.example/", expect=2)
     home.refused("federation", "add", "home.example", "--url", "https://partner.example/", expect=5)
-    home.refused("rotate", "jwt-svid", "--at-once", expect=2)
     said = home.say("federation", "add", "partner.example", "--url", "https://127.0.0.1:9/")
     assert "has a host without an address that may be asked" in said
     assert "127.0.0.1:9" in home.say("federation", "ls")

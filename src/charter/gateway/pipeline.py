@@ -45,6 +45,7 @@ from charter.policy.narrow import Narrowed, decide_narrowed
 from charter.policy.verdict import Allow, Deny, Escalate, Layer, Reason, Verdict
 from charter.registry.approval import Approval
 from charter.registry.principal import LiveEstate, SystemRecord
+from charter.registry.standing import Refusal
 
 Message = dict[str, Any]
 MAX_READINGS = 8  # how often facts may change under one call before it is given up
@@ -163,7 +164,7 @@ class Pipeline:
                     rests_on=frozenset(rests_on(self.live, bearer)),
                 )
                 # A withdrawal that came after the record step is either seen here, or finds the permit in the ledger.
-                stopped = refusal(self.live, bearer, self.live.systems.get(call.system), at=self.clock.now())
+                stopped = self._stopped(bearer, call)
                 if stopped is not None:
                     self.permits.discard(permit)
                 messages = self._forward(permit, bearer, call, deadline, recorded)
@@ -200,7 +201,7 @@ class Pipeline:
         if not isinstance(recorded.verdict, Allow):
             self._notice(bearer, call, recorded.verdict)
             return recorded
-        stopped = refusal(self.live, bearer, self.live.systems.get(call.system), at=self.clock.now())
+        stopped = self._stopped(bearer, call)
         if stopped is None:
             return recorded
         outcome = Outcome(self.clock.monotonic())
@@ -334,12 +335,19 @@ class Pipeline:
         except UpstreamError as err:
             outcome.end("failed", sent=err.sent)
             raise
-        except CharterError:
-            outcome.end("failed", sent=False)
-            raise
+        except CharterError as err:
+            stopped = self._stopped(bearer, call) if err.code is ErrorCode.BAD_PERMIT else None
+            outcome.end("withdrawn" if stopped else "failed", sent=False)
+            if stopped is None:
+                raise
+            yield withdrawn_message(stopped.text)  # the permit went with what it rested on, before it was spent
         finally:
             self.permits.discard(permit)
             self._record_outcome(outcome, bearer, call, recorded)
+
+    def _stopped(self, bearer: Bearer, call: Call) -> Refusal | None:
+        """Return why the call may not be made any more, if so."""
+        return refusal(self.live, bearer, self.live.systems.get(call.system), at=self.clock.now())
 
     def _give_up(self, permit: Permit, bearer: Bearer, call: Call, recorded: Recorded) -> None:
         """Close the verdict of a call that is not made after all."""
