@@ -172,6 +172,17 @@ def test_a_body_larger_than_any_estate_is_not_read_to_its_end(tmp_path: Path, mo
         assert (answer.status_code, answer.json()["detail"]) == (400, "the body cannot be read")
 
 
+@pytest.mark.parametrize("field", ["at", "principal", "object"])
+def test_half_a_surrogate_pair_is_no_text(tmp_path: Path, field: str) -> None:
+    """JSON can spell it and UTF-8 cannot, so no message may repeat it (RFC 8259 section 8.2)."""
+    with a_world(tmp_path) as world:
+        call = {"principal": "refund-agent", "system": "payments", "action": "refund.create", field: "\ud800"}
+        headers = {"content-type": "application/json"}
+        answer = world.ask(world.control, "POST", "/v1/why", content=spelt({"call": call}), headers=headers)
+        assert answer.status_code == 400, answer.text
+        check(world, answer)
+
+
 def test_a_secret_in_an_unknown_field_is_not_repeated(tmp_path: Path) -> None:
     with a_world(tmp_path) as world:
         headers = {"content-type": "application/json"}

@@ -24,7 +24,7 @@ from charter.bootstrap import evidence as log
 from charter.bootstrap import review as reviews
 from charter.bootstrap.house import House
 from charter.console.signin import SignIn
-from charter.core.errors import CharterError, ErrorCode, UnavailableError
+from charter.core.errors import CharterError, ErrorCode, MalformedError, UnavailableError
 from charter.registry.standing import Move
 from charter.server.control_compositions import compositions
 from charter.server.control_delegations import delegations
@@ -40,6 +40,7 @@ from charter.server.problems import http_error, problem_of, unreadable
 
 PROBLEM = "application/problem+json"
 MAX_BODY_BYTES = 128 * 1024 * 1024
+HALF_A_PAIR = "a text holds half of a surrogate pair"  # JSON can spell it; what would repeat it cannot be written
 MAX_FILES = 20_000
 MAX_INDEX = 2**53  # beyond any log
 
@@ -179,6 +180,10 @@ def _tell_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def wrong(_request: Request, error: RequestValidationError) -> JSONResponse:
         return problem(unreadable(error.errors()))
+
+    @app.exception_handler(UnicodeEncodeError)
+    async def unwritable(_request: Request, _error: UnicodeEncodeError) -> JSONResponse:
+        return problem(MalformedError(ErrorCode.BAD_REQUEST, HALF_A_PAIR, help="send text that UTF-8 can hold"))
 
     @app.exception_handler(HTTPException)
     async def misplaced(_request: Request, error: HTTPException) -> JSONResponse:
