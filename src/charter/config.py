@@ -17,9 +17,9 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from charter.core.errors import ErrorCode, MalformedError
+from charter.core.values import trusted_address
 from charter.gateway.access_profiles import Profile
 from charter.identity.period import USUAL, parse_periods
-from charter.registry.issuer import trusted_address
 from charter.registry.problem import suggestion
 
 BUNDLE_PATH = "/.well-known/spiffe-bundle"  # of our trust bundle, at every door that serves it

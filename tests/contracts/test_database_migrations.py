@@ -9,10 +9,11 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from charter.adapters import migrations
 from charter.adapters.engine import open_engines
-from charter.adapters.migrations import migrate
+from charter.adapters.migrations import migrate, revisions
 from charter.adapters.tables import metadata
 from charter.core.errors import ErrorCode, UnavailableError
 from databases import a_database, a_draft
@@ -93,5 +94,7 @@ def test_the_scripts_are_part_of_the_package() -> None:
 
 
 def test_the_scripts_are_one_chain_in_the_order_of_their_numbers() -> None:
-    found = [(script.revision, script.down_revision) for script in migrations._scripts().walk_revisions()]
+    scripts = ScriptDirectory.from_config(migrations._config())
+    found = [(script.revision, script.down_revision) for script in scripts.walk_revisions()]
     assert found == list(zip(reversed(VERSIONS), [*reversed(VERSIONS[:-1]), None], strict=True))
+    assert list(revisions()) == VERSIONS

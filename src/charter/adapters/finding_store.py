@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from charter.adapters import tables as t
+from charter.adapters.upsert import insertion
 from charter.core.canonical import canonical
 from charter.core.clock import parse_rfc3339, rfc3339
 from charter.core.errors import AbsentError, ErrorCode
@@ -27,7 +27,7 @@ class SqlFindings:
 
         One with its fingerprint that is there already is returned as it stands: whoever accepted it is not asked again.
         """
-        insert = postgresql.insert if self._connection.dialect.name == "postgresql" else sqlite.insert
+        insert = insertion(self._connection.dialect)
         statement = insert(t.finding).values(_row(finding)).on_conflict_do_nothing(index_elements=["fingerprint"])
         # psycopg counts no rows for such an insert, so it is asked for one
         is_new = self._connection.execute(statement.returning(sa.literal(1))).first() is not None

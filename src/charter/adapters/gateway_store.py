@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from charter.adapters import tables as t
+from charter.adapters.upsert import insertion
 from charter.core.canonical import canonical
 from charter.core.clock import parse_rfc3339, rfc3339
 from charter.core.errors import AbsentError, ErrorCode
@@ -79,7 +79,7 @@ class SqlLimits:
 
     def add(self, principal_id: str, amounts: Sequence[tuple[str, int, int]]) -> None:
         """Add each (key, window start, amount); a negative amount gives back."""
-        insert = postgresql.insert if self._connection.dialect.name == "postgresql" else sqlite.insert
+        insert = insertion(self._connection.dialect)
         for key, start, amount in amounts:
             statement = insert(t.limit_usage).values(
                 principal_id=principal_id, key=key, window_start=start, used=amount

@@ -7,11 +7,11 @@ from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from charter.adapters import registry_rows as rows
 from charter.adapters import tables as t
 from charter.adapters.driver_sql import Compiled, batch
+from charter.adapters.upsert import insertion
 from charter.core.canonical import canonical
 from charter.core.clock import parse_rfc3339, rfc3339
 from charter.identity.keys import KeyState, KeyUse, SigningKey
@@ -86,7 +86,7 @@ class SqlIdentity:
 @lru_cache(maxsize=8)
 def _insertion(table: str, dialect: sa.Dialect) -> Compiled:
     """Return the statement that inserts into `table` what is not there. Every token takes one, so it is built once."""
-    insert = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
+    insert = insertion(dialect)
     return Compiled(insert(t.metadata.tables[table]).on_conflict_do_nothing(), dialect)
 
 

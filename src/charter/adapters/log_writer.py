@@ -14,11 +14,11 @@ from functools import lru_cache
 
 import sqlalchemy as sa
 from sqlalchemy import exc
-from sqlalchemy.dialects import postgresql, sqlite
 
 from charter.adapters import tables as t
 from charter.adapters.driver_sql import Compiled, batch
 from charter.adapters.evidence_store import SqlLog, octets
+from charter.adapters.upsert import insertion
 from charter.core.clock import rfc3339
 from charter.core.errors import ErrorCode, IntegrityError, MalformedError
 from charter.core.keys import Signer
@@ -156,7 +156,7 @@ class _Statements:
     """What `append` executes, in the SQL of one database."""
 
     def __init__(self, dialect: sa.Dialect) -> None:
-        insert = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
+        insert = insertion(dialect)
         tile = insert(t.evidence_tile)
         names = ("size", "frontier", "checkpoint")
         head = t.evidence_head.update().values({name: sa.bindparam(name) for name in names})

@@ -10,6 +10,8 @@ import contextlib
 import datetime as dt
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -28,8 +30,6 @@ from charter.adapters.issuer_keys import IssuerKeys
 from charter.adapters.lease_upstream import Upstreams
 from charter.adapters.master_place import Surroundings
 from charter.adapters.oauth_tokens import OAuthTokens
-from charter.adapters.oidc_provider import OidcProvider
-from charter.adapters.postgres_leases import PostgresLeases
 from charter.adapters.registry_store import load_live
 from charter.adapters.seal_store import SqlDataKeys, SqlSeals
 from charter.adapters.transaction import Frame
@@ -77,6 +77,9 @@ from charter.registry.estate import TextFile
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
 from charter.registry.record import KeptCharter
 from charter.registry.system import Teams
+
+if TYPE_CHECKING:
+    from charter.adapters.oidc_provider import OidcProvider
 
 __all__ = ["House", "build"]
 _NODE = re.compile(r"nod_[0-9a-z]{26}")
@@ -277,11 +280,15 @@ def _leasing(house: House, database: Database[HouseTransaction]) -> LeaseRoom:
     for lease in database.read(lambda tx: tx.leases.alive()):
         book.show(lease)
     database.write(lambda tx: orphaned(tx, book))
-    providers: dict[str, Provider] = {
-        "postgres": PostgresLeases(house.broker.secret, house.entropy),
-        "aws": AwsLeases(house.broker.secret),
-    }
-    return LeaseRoom(house, providers, book)
+
+    @cache
+    def postgres() -> Provider:
+        from charter.adapters.postgres_leases import PostgresLeases
+
+        return PostgresLeases(house.broker.secret, house.entropy)
+
+    aws = AwsLeases(house.broker.secret)
+    return LeaseRoom(house, {"postgres": postgres, "aws": lambda: aws}, book)
 
 
 def _fetcher_for_strangers(settings: Settings) -> DocumentFetcher:
@@ -294,6 +301,8 @@ def _provider(settings: Settings, clock: Clock) -> OidcProvider | None:
     """Return the organisation's sign-in provider, if one is set."""
     if settings.oidc_issuer is None or settings.oidc_client_id is None:
         return None
+    from charter.adapters.oidc_provider import OidcProvider
+
     secret = own_variable("CHARTER_OIDC_SECRET")
     return OidcProvider(
         issuer=settings.oidc_issuer,

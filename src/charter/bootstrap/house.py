@@ -15,7 +15,6 @@ from charter.adapters.database import Database
 from charter.adapters.datafolder import DataFolder
 from charter.adapters.issuer_keys import IssuerKeys
 from charter.adapters.lease_upstream import Upstreams
-from charter.adapters.oidc_provider import OidcProvider
 from charter.adapters.upstream import McpUpstreams
 from charter.adapters.upstream_secrets import Broker
 from charter.bootstrap import composition, lease_keeping
@@ -48,6 +47,7 @@ from charter.registry.principal import LiveEstate, Principal
 from charter.registry.problem import suggestion
 
 if TYPE_CHECKING:
+    from charter.adapters.oidc_provider import OidcProvider
     from charter.lifecycle.leases import LeaseWork
 
 PREPARE_SECONDS = 5.0  # at most, of a start

@@ -38,7 +38,7 @@ class LeaseRoom:
     """The leases of one house, and what they are made with."""
 
     house: House
-    providers: Mapping[str, Provider]  # by the kind of system
+    providers: Mapping[str, Callable[[], Provider]]  # by the kind of system
     book: LeaseBook
     busy: set[str] = field(default_factory=set)
     wake: asyncio.Event = field(default_factory=asyncio.Event)  # set when there may be something to revoke
@@ -48,7 +48,7 @@ class LeaseRoom:
 
     def provider(self, record: SystemRecord) -> Provider:
         """Return what makes credentials at a system."""
-        return self.providers[record.system.kind.value]
+        return self.providers[record.system.kind.value]()
 
     def find(self, lease_id: str, bearer: Bearer | None) -> Lease:
         """Return an open lease; with `bearer`, one of theirs.

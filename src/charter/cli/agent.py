@@ -17,8 +17,7 @@ from charter.cli.agent_keys import AgentKey, AgentTokens, OwnAuthority, agent_ke
 from charter.cli.agent_leases import LeaseClient, leased
 from charter.cli.agent_lending import Side, borrowed, exchanging, read_token
 from charter.cli.agent_rotation import next_key, replace_when_due, settle, take_place
-from charter.cli.context import Context
-from charter.cli.control import segment
+from charter.cli.context import Context, segment
 from charter.cli.output import warn
 from charter.cli.relay import Relay, relaying
 from charter.config import child_environment

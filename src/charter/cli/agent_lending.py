@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from charter.cli.agent_keys import AgentKey, passing
-from charter.cli.control import Control, segment
+from charter.cli.context import segment
+from charter.cli.control import Control
 from charter.core.clock import Clock, parse_rfc3339
 from charter.core.entropy import Entropy
 from charter.core.errors import ErrorCode, MalformedError, UnavailableError

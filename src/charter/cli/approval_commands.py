@@ -6,8 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from charter.cli.context import Json, context_of
-from charter.cli.control import segment
+from charter.cli.context import Json, context_of, segment
 from charter.cli.output import print_json, say, table
 
 Id = Annotated[str, typer.Argument(help="The approval's id: apr_…")]

@@ -9,7 +9,6 @@ import typer
 
 from charter.cli.context import Context, Json, context_of
 from charter.cli.estate_commands import print_plan
-from charter.cli.git_base import files_at
 from charter.cli.junit import junit
 from charter.cli.output import NO, counted, print_json, say
 from charter.cli.summary import summary
@@ -110,6 +109,7 @@ def check(
 
 def _compared(here: Context, base: str) -> dict[str, Any]:
     from charter.bootstrap.file_diff import compare
+    from charter.cli.git_base import files_at
     from charter.core.clock import SystemClock
     from charter.registry.manifest import read_files
 

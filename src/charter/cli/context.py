@@ -7,12 +7,16 @@ import subprocess
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
 
 import typer
 
-from charter.cli.control import Control
 from charter.config import Settings, child_environment, read_settings
+from charter.core.errors import ErrorCode, MalformedError
+
+if TYPE_CHECKING:
+    from charter.cli.control import Control
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; it stands in the evidence.")]
@@ -36,6 +40,8 @@ class Context:
     @cached_property
     def control(self) -> Control:
         """The control API."""
+        from charter.cli.control import Control
+
         return Control(self.settings)
 
     @cached_property
@@ -65,3 +71,14 @@ def context_of(context: typer.Context) -> Context:
     """Return what the options before the command said."""
     found = context.obj
     return found if isinstance(found, Context) else Context()
+
+
+def segment(name: str) -> str:
+    """Return `name` as one segment of a path.
+
+    Raises:
+        MalformedError: no name is like this.
+    """
+    if not name.strip(".") or not name.isprintable() or "/" in name:
+        raise MalformedError(ErrorCode.BAD_VALUE, f"{name[:80]!a} is no name", help="names hold a-z, 0-9 and hyphens")
+    return quote(name, safe="")

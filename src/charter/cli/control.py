@@ -11,12 +11,11 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 
 from charter.config import Settings
-from charter.core.errors import CharterError, ErrorCode, MalformedError, UnavailableError
+from charter.core.errors import CharterError, ErrorCode, UnavailableError
 from charter.registry.problem import EstateError, Problem
 from charter.server.control_socket import reachable
 
@@ -152,17 +151,6 @@ class Control:
                 yield client
         finally:
             await house.aclose()
-
-
-def segment(name: str) -> str:
-    """Return `name` as one segment of a path.
-
-    Raises:
-        MalformedError: no name is like this.
-    """
-    if not name.strip(".") or not name.isprintable() or "/" in name:
-        raise MalformedError(ErrorCode.BAD_VALUE, f"{name[:80]!a} is no name", help="names hold a-z, 0-9 and hyphens")
-    return quote(name, safe="")
 
 
 def _must_be_begun(settings: Settings) -> None:

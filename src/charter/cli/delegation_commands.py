@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charter.cli.context import Json, Reason, context_of
-from charter.cli.control import segment
+from charter.cli.context import Json, Reason, context_of, segment
 from charter.cli.output import NO, clean, out, print_json, say, table
 from charter.core.errors import CharterError, ErrorCode, MalformedError
 from charter.registry.delegation_tree import Branch, grown

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from charter.cli.context import Json, context_of
-from charter.cli.login import forget, sign_in
 from charter.cli.output import print_json, say, warn
 
 Server = Annotated[str | None, typer.Argument(help="Its address.", show_default="CHARTER_SERVER")]
@@ -28,6 +27,8 @@ def login(context: typer.Context, server: Server = None, as_json: Json = False) 
 
     With --json: server, signed_in.
     """
+    from charter.cli.login import sign_in
+
     settings = context_of(context).settings
 
     def tell(url: str, code: str) -> None:
@@ -48,6 +49,8 @@ def logout(context: typer.Context, server: Server = None, as_json: Json = False)
 
     With --json: signed_out.
     """
+    from charter.cli.login import forget
+
     settings = context_of(context).settings
     was = forget(settings.logins, _named(server, settings.server))
     if as_json:

@@ -6,8 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from charter.cli.context import Json, Reason, context_of
-from charter.cli.control import segment
+from charter.cli.context import Json, Reason, context_of, segment
 from charter.cli.delegation_commands import draw_delegations
 from charter.cli.output import counted, print_json, say, table
 from charter.registry import prose

@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from charter.cli.context import Context, Json, Reason, context_of
-from charter.cli.control import segment
+from charter.cli.context import Context, Json, Reason, context_of, segment
 from charter.cli.key_rotation import rotate_data, rotate_master, rotate_signing
 from charter.cli.output import counted, print_json, say, table, warn
 from charter.core.errors import ErrorCode, MalformedError

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from charter.cli.context import Context, Json, context_of
-from charter.cli.control import segment
+from charter.cli.context import Context, Json, context_of, segment
 from charter.cli.output import NO, clean, counted, err, print_json, say, table
 from charter.core.errors import ErrorCode, MalformedError
 

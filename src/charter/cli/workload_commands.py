@@ -6,16 +6,18 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from charter.cli.context import Context, Json, Reason, context_of
-from charter.cli.node_agent import CharterLine, a_line, node_key, serve_node
 from charter.cli.output import counted, print_json, say, table
 from charter.core.clock import SystemClock
 from charter.core.entropy import SystemEntropy
 from charter.core.errors import ErrorCode, MalformedError
+
+if TYPE_CHECKING:
+    from charter.cli.node_agent import CharterLine
 
 T = TypeVar("T")
 MAX_TOKEN = 256
@@ -188,6 +190,8 @@ def agent(
 
     With --json: workload_api. Printed once it is up.
     """
+    from charter.cli.node_agent import serve_node
+
     address = f"unix://{socket.absolute()}"
 
     def up() -> None:
@@ -204,6 +208,8 @@ def agent(
 
 def _as_node(here: Context, server: str, node: str, work: Callable[[CharterLine], Coroutine[Any, Any, T]]) -> T:
     """Return what `work` returns, given a line to Charter as this node."""
+    from charter.cli.node_agent import a_line, node_key
+
     server = server.rstrip("/")
     key = node_key(here.settings.key_folder, server, node)
 

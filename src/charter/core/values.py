@@ -10,6 +10,7 @@ import hmac
 import ipaddress
 import re
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from typing_extensions import override
 
@@ -178,3 +179,17 @@ def is_loopback(host: str | None) -> bool:
         return host == "localhost" or (host is not None and ipaddress.ip_address(host).is_loopback)
     except ValueError:
         return False
+
+
+def trusted_address(text: str) -> str:
+    """Return `text`, which must be the https address of an issuer, or an http one on this machine.
+
+    Raises:
+        ValueError: it is none.
+    """
+    parts = urlsplit(text)
+    if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ValueError(f"`{text[:80]}` is no address; write it in full, as in https://issuer.example.com")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ValueError(f"`{text[:80]}` is not https, so anyone on the way could sign in its name")
+    return text

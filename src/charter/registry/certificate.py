@@ -10,7 +10,6 @@ import ipaddress
 import re
 from typing import Any
 
-from cryptography import x509
 from pydantic import BaseModel, ConfigDict, model_validator
 from typing_extensions import override
 
@@ -76,6 +75,8 @@ def spelt(kind: str, name: str) -> str:
 
 
 def _distinguished(name: str) -> str:
+    from cryptography import x509
+
     try:
         return x509.Name.from_rfc4514_string(name).rfc4514_string()
     except ValueError as err:

@@ -15,11 +15,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from charter.core.values import is_loopback
+from charter.core.values import trusted_address
 from charter.registry.charter import Duration, Model, Name
 from charter.registry.problem import PlacedError, suggestion
 
@@ -136,20 +135,6 @@ PLATFORMS: Mapping[Platform, PlatformRule] = {
 AWS_CLAIMS = ("account", "arn", "role", "role_id", "session")
 _FRAME = frozenset({"iss", "aud", "exp", "nbf", "iat", "jti"})
 _PATTERN_SIGNS = re.compile(r"[*?|^$()\[\]{}\\]|\.\*|^/|/$|:$")
-
-
-def trusted_address(text: str) -> str:
-    """Return `text`, which must be the https address of an issuer, or an http one on this machine.
-
-    Raises:
-        ValueError: it is none.
-    """
-    parts = urlsplit(text)
-    if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment or parts.username:
-        raise ValueError(f"`{text[:80]}` is no address; write it in full, as in https://issuer.example.com")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise ValueError(f"`{text[:80]}` is not https, so anyone on the way could sign in its name")
-    return text
 
 
 Address = Annotated[str, StringConstraints(strict=True, max_length=2048), AfterValidator(trusted_address)]

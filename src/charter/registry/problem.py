@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rapidfuzz import process
 from typing_extensions import override
 
 from charter.core.errors import ErrorCode, MalformedError
@@ -70,6 +69,8 @@ class EstateError(MalformedError):
 
 def nearest(word: str, valid: Iterable[str]) -> str | None:
     """Return the valid word nearest to `word`, or None if none is near."""
+    from rapidfuzz import process
+
     found = process.extractOne(word, list(valid), score_cutoff=_CLOSE_ENOUGH)
     return found[0] if found else None
 

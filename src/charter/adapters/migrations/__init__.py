@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
 import sqlalchemy as sa
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from charter.core.errors import ErrorCode, UnavailableError
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+_VERSION = sa.table("alembic_version", sa.column("version_num"))
 _LOCK = 0x636861727465  # one node migrates at a time
 
 
@@ -26,12 +31,10 @@ def migrate(engine: sa.Engine) -> None:
 
 def upgrade(connection: sa.Connection) -> None:
     """Upgrade the database inside the transaction of `connection`."""
-    found = MigrationContext.configure(connection).get_current_revision()
-    scripts = _scripts()
-    newest = scripts.get_current_head()
+    found, known = _found(connection), revisions()
+    newest = known[-1]
     if found == newest:
         return
-    known = {script.revision for script in scripts.walk_revisions()}
     if found is not None and found not in known:
         raise UnavailableError(
             ErrorCode.UNSUPPORTED,
@@ -45,11 +48,27 @@ def upgrade(connection: sa.Connection) -> None:
     command.upgrade(config, "head")
 
 
+def _found(connection: sa.Connection) -> str | None:
+    """Return the version of the database; None: it is empty."""
+    if not sa.inspect(connection).has_table(_VERSION.name):
+        return None
+    return connection.scalar(sa.select(_VERSION.c.version_num))
+
+
+@cache
+def revisions() -> tuple[str, ...]:
+    """Return the versions this Charter knows, in order: each script's name begins with its own.
+
+    Alembic is asked for nothing but the steps between them: to load it costs more than to open an up-to-date database.
+    """
+    scripts = files(__name__) / "versions"
+    names = (each.name.partition("_")[0] for each in scripts.iterdir() if each.name.endswith(".py"))
+    return tuple(sorted(name for name in names if name))
+
+
 def _config() -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", "charter.adapters:migrations")
     return config
-
-
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config())
