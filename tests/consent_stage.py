@@ -9,7 +9,6 @@ import html
 import json
 import re
 import secrets
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -103,10 +102,10 @@ def claims_of(token: str) -> dict[str, Any]:
     return dict(json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))))
 
 
-def proof(key: ECKey, url: str, nonce: str | None) -> str:
-    """Return a DPoP proof for a POST to `url`."""
+def proof(key: ECKey, url: str, nonce: str | None, at: dt.datetime) -> str:
+    """Return a DPoP proof for a POST to `url` at `at`."""
     public = {name: key.as_dict(private=False)[name] for name in ("kty", "crv", "x", "y")}
-    claims = {"htm": "POST", "htu": url, "iat": int(time.time()), "jti": secrets.token_hex(8)}
+    claims = {"htm": "POST", "htu": url, "iat": int(at.timestamp()), "jti": secrets.token_hex(8)}
     said = claims | ({"nonce": nonce} if nonce else {})
     return joserfc_jwt.encode({"alg": "ES256", "typ": "dpop+jwt", "jwk": public}, said, key)
 
@@ -150,7 +149,7 @@ class Site:
         """Ask the token endpoint, with a DPoP proof if there is a key."""
         url, nonce = f"{self.origin}/oauth/token", None
         while True:
-            headers = {"dpop": proof(key, url, nonce)} if key else {}
+            headers = {"dpop": proof(key, url, nonce, self.stage.clock.now())} if key else {}
             answer = httpx.post(url, data=form, headers=headers, timeout=30)
             if nonce is not None or answer.is_success or answer.json().get("error") != "use_dpop_nonce":
                 return answer
