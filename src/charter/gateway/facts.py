@@ -78,7 +78,7 @@ def resolve(live: LiveEstate, slices: Slices, bearer: Bearer, call: Call, at: dt
             f"did you mean `{close}`?" if close else "add it to the estate's systems/ and apply",
             principal.name,
         )
-    action = _barred(record, bearer) or _asked(live, principal, record, call)
+    action = _barred(record, bearer, call) or _asked(live, principal, record, call)
     if isinstance(action, Deny):
         return action
     asked = approval_digest(bearer, call)
@@ -98,11 +98,12 @@ def resolve(live: LiveEstate, slices: Slices, bearer: Bearer, call: Call, at: dt
     return Facts(principal, record, action, chain, request, approval, shown, asked, generation)
 
 
-def _barred(record: SystemRecord, bearer: Bearer) -> Deny | None:
+def _barred(record: SystemRecord, bearer: Bearer, call: Call) -> Deny | None:
     """Return the denial of a call that came by a way which the system's file does not have."""
     enforcement, name = record.system.enforcement, record.name
     if not isinstance(bearer, Vouched):
-        if enforcement is None:
+        has_proxy = enforcement is not None and enforcement.proxy is not None
+        if enforcement is None or (call.by_proxy and has_proxy):
             return None
         text, mend = (
             f"`{name}` has enforcement points of its own, and Charter forwards nothing to it",

@@ -187,7 +187,7 @@ class Pipeline:
                 self.noticed(bearer.principal_id, model, call.system)
 
     async def answer(
-        self, bearer: Vouched, call: Call, deadline: Deadline, *, source: str, asks: bool = True
+        self, bearer: Bearer, call: Call, deadline: Deadline, *, source: str, asks: bool = True
     ) -> Recorded:
         """Decide `call` for an enforcement point, which carries the verdict out itself; record the verdict durably.
 

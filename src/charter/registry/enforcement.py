@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from charter.registry.field import ActionName, Model, Name, Pattern, Text, printable
 from charter.registry.grant import Scalar
 from charter.registry.problem import PlacedError
+from charter.registry.proxied import Proxied
 
 WORD_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}$"
 MAX_KNOWN = 2000  # subjects, or objects of one type, of which a file tells properties
@@ -97,15 +98,18 @@ class Enforcement(Model):
     `context` names the members of a question's context that policies may read; the others change nothing.
     """
 
-    points: Annotated[tuple[Name, ...], Field(min_length=1, max_length=64)]
+    points: Annotated[tuple[Name, ...], Field(max_length=64)] = ()
     vouching: Literal["allowed"] | None = None
     subjects: SubjectWords = Field(default_factory=SubjectWords)
     resources: Annotated[dict[Word, ResourceWords], Field(max_length=100)] = Field(default_factory=dict)
     context: Annotated[tuple[Member, ...], Field(max_length=64)] = ()
     obligations: Annotated[tuple[ObligationRule, ...], Field(max_length=50)] = ()
+    proxy: Proxied | None = None  # one that asks about each request, which brings the caller's own token
 
     @model_validator(mode="after")
     def _said_once(self) -> Enforcement:
+        if not self.points and self.proxy is None:
+            raise PlacedError((), "nobody enforces: name `points` that may ask, or a `proxy` with its routes")
         for name, said in (
             ("points", self.points),
             ("context", self.context),

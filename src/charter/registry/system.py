@@ -277,6 +277,10 @@ class System(Model):
                 if name not in self.actions:
                     text = f"`{name}` is no action; {suggestion(name, self.actions)}"
                     raise PlacedError(("enforcement", "obligations", index, "actions", at), text)
+        for index, route in enumerate(self.enforcement.proxy.routes if self.enforcement.proxy else ()):
+            if route.action not in self.actions:
+                text = f"`{route.action}` is no action; {suggestion(route.action, self.actions)}"
+                raise PlacedError(("enforcement", "proxy", "routes", index, "action"), text)
         return self
 
     def _check_action(self, name: str, action: Action) -> None:

@@ -120,12 +120,15 @@ def _machine_routes(house: House, *, mtls: bool = False) -> dict[str, App]:
     from charter.server.gateway import GatewayApp
     from charter.server.leases import LeaseApp
     from charter.server.oauth import OAuthApp
+    from charter.server.proxied import ENVOY, NGINX, ProxiedApp
 
     gateway, oauth = GatewayApp.of(house, mtls=mtls), OAuthApp.of(house, mtls=mtls)
-    access = AccessApp.of(house, gateway)
+    access, proxied = AccessApp.of(house, gateway), ProxiedApp.of(house, gateway)
     return {
         "/mcp/": gateway,
         f"{DECISION_PATH}/": access,
+        NGINX: proxied,
+        ENVOY: proxied,
         RESOURCE_METADATA: access,
         WELL_KNOWN: access,
         "/lease/": LeaseApp.of(house, gateway),
