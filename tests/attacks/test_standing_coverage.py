@@ -127,6 +127,7 @@ _TAKES = "takes authority away, or answers no"
 _ADMIN = "changes what is Charter's own, and gives no principal anything"
 # What gives nothing to any principal, and why.
 GIVES_NOTHING: dict[str, str] = {
+    "asks gateway/pipeline.py _forward": "finds a permit gone, and asks why",
     "oauth GET /oauth/jwks": _TELLS,
     "oauth GET /oauth/status": _TELLS,
     "oauth GET /oauth/status/": _TELLS,

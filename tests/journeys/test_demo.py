@@ -17,6 +17,11 @@ from terminal import BIN, ROOT, Terminal
 SECONDS = 400  # of a machine that is busy with other things
 
 
+def at_a_terminal() -> None:
+    """Let Ctrl-C end it: whoever runs the tests in the background ignores that, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.mark.timeout(SECONDS + 20)
 def test_the_demo_keeps_every_claim_and_stays_until_it_is_interrupted(tmp_path: Path) -> None:
     """With --keep, which differs from the plain demo in nothing before its last claim was made."""
@@ -29,6 +34,7 @@ def test_the_demo_keeps_every_claim_and_stays_until_it_is_interrupted(tmp_path: 
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=at_a_terminal,  # noqa: PLW1509 - it sets one signal
     )
     timer = threading.Timer(SECONDS, os.killpg, (demo.pid, signal.SIGKILL))
     timer.start()

@@ -45,7 +45,6 @@ from charter.policy.narrow import Narrowed, decide_narrowed
 from charter.policy.verdict import Allow, Deny, Escalate, Layer, Reason, Verdict
 from charter.registry.approval import Approval
 from charter.registry.principal import LiveEstate, SystemRecord
-from charter.registry.standing import Refusal
 
 Message = dict[str, Any]
 MAX_READINGS = 8  # how often facts may change under one call before it is given up
@@ -164,7 +163,7 @@ class Pipeline:
                     rests_on=frozenset(rests_on(self.live, bearer)),
                 )
                 # A withdrawal that came after the record step is either seen here, or finds the permit in the ledger.
-                stopped = self._stopped(bearer, call)
+                stopped = refusal(self.live, bearer, self.live.systems.get(call.system), at=self.clock.now())
                 if stopped is not None:
                     self.permits.discard(permit)
                 messages = self._forward(permit, bearer, call, deadline, recorded)
@@ -201,7 +200,7 @@ class Pipeline:
         if not isinstance(recorded.verdict, Allow):
             self._notice(bearer, call, recorded.verdict)
             return recorded
-        stopped = self._stopped(bearer, call)
+        stopped = refusal(self.live, bearer, self.live.systems.get(call.system), at=self.clock.now())
         if stopped is None:
             return recorded
         outcome = Outcome(self.clock.monotonic())
@@ -336,7 +335,10 @@ class Pipeline:
             outcome.end("failed", sent=err.sent)
             raise
         except CharterError as err:
-            stopped = self._stopped(bearer, call) if err.code is ErrorCode.BAD_PERMIT else None
+            is_gone = err.code is ErrorCode.BAD_PERMIT
+            stopped = (
+                refusal(self.live, bearer, self.live.systems.get(call.system), at=self.clock.now()) if is_gone else None
+            )
             outcome.end("withdrawn" if stopped else "failed", sent=False)
             if stopped is None:
                 raise
@@ -344,10 +346,6 @@ class Pipeline:
         finally:
             self.permits.discard(permit)
             self._record_outcome(outcome, bearer, call, recorded)
-
-    def _stopped(self, bearer: Bearer, call: Call) -> Refusal | None:
-        """Return why the call may not be made any more, if so."""
-        return refusal(self.live, bearer, self.live.systems.get(call.system), at=self.clock.now())
 
     def _give_up(self, permit: Permit, bearer: Bearer, call: Call, recorded: Recorded) -> None:
         """Close the verdict of a call that is not made after all."""
