@@ -7,6 +7,7 @@ import re
 import sys
 
 import httpx
+import pytest
 
 from terminal import Terminal
 
@@ -16,6 +17,7 @@ WRITE = {"system": "notes", "tool": "write_note", "arguments": {"id": "a", "text
 DROP = {"system": "notes", "tool": "drop_note", "arguments": {"id": "welcome"}}
 
 
+@pytest.mark.slow
 def test_each_move_says_what_it_did_and_when(running: Terminal) -> None:
     moves = [
         ("restrain", "active", "restrained"),
@@ -106,6 +108,7 @@ def test_a_command_under_charter_run_is_left_as_it_is(running: Terminal) -> None
     assert running.charter("run", "note-reader", expect=2).err
 
 
+@pytest.mark.slow
 def test_signing_keys_rotate_and_what_they_signed_still_verifies(running: Terminal) -> None:
     before = running.ask("show", "note-reader")["envelope"]
 

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from a2a.types import AgentCard
 from a2a.utils.signing import create_agent_card_signer
 from google.protobuf.json_format import MessageToDict, ParseDict
@@ -33,6 +34,7 @@ def claims(token: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_a_change_is_held_until_someone_reviews_exactly_that(running: Terminal) -> None:
     assert running.refused("composition", "show", "note-keeper", expect=4)["error"] == "not_pinned"
     pin(running, "{model: claude-haiku-4-5, tools: granted, accepted_by: platform-lead}")

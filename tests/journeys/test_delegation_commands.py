@@ -69,6 +69,7 @@ def test_a_person_lends_looks_and_takes_back(lending: Terminal) -> None:
     assert [entry["body"]["reason"] for entry in told] == ["the minutes are written"]
 
 
+@pytest.mark.slow
 def test_a_principal_lends_on_and_a_switch_stops_that_edge_alone(lending: Terminal) -> None:
     words = ("token", "note-keeper", "notes", "--on-behalf-of", OPERATOR, *PURPOSE, "--may-act", "note-reader")
     kept = lending.folder / "token"

@@ -302,6 +302,7 @@ def test_the_action_compares_a_pull_request_with_its_base_and_puts_failures_at_t
     assert "**fails**" in summary
 
 
+@pytest.mark.slow
 def test_the_action_tells_of_a_wrong_file_and_keeps_hostile_words_to_themselves(checkout: Path) -> None:
     path = checkout / "estate" / "principals" / "refund-agent.yaml"
     path.write_text(path.read_text(encoding="utf-8").replace("kind: agent", "kind: agnet"), encoding="utf-8")

@@ -8,6 +8,8 @@ import sqlite3
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from terminal import Terminal
 
 AGENT = "principals/refund-agent.yaml"
@@ -46,6 +48,7 @@ def test_a_new_estate_is_applied_at_once_and_once_only(tmp_path: Path) -> None:
     terminal.refused("init", "estate", expect=5)
 
 
+@pytest.mark.slow
 def test_every_applied_version_stands_with_digest_and_signature(running: Terminal) -> None:
     first = running.ask("show", "refund-agent")
     edit(running, AGENT, "max: 200 EUR", "max: 300 EUR")
@@ -107,6 +110,7 @@ def test_one_charter_that_cannot_be_applied_stops_all_others(running: Terminal) 
     assert running.ask("evidence", "verify")["size"] == before
 
 
+@pytest.mark.slow
 def test_what_was_changed_by_hand_is_shown_as_drift_and_taken_back(estate: Terminal) -> None:
     with sqlite3.connect(estate.folder / ".charter" / "charter.db") as database:
         database.execute("UPDATE principal SET owner_person = 'mallory@example.com' WHERE name = 'refund-agent'")

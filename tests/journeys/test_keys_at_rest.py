@@ -46,6 +46,7 @@ def test_keys_are_rotated_while_the_server_runs(terminal: Terminal) -> None:
     assert "a colleague left" in [entry["body"]["reason"] for entry in entries]
 
 
+@pytest.mark.slow
 def test_a_master_that_moved_is_told_until_the_setting_follows(terminal: Terminal) -> None:
     key = os.urandom(32).hex()
     there = terminal.but(CHARTER_MASTER_KEY=key)

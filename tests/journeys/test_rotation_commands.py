@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from terminal import Terminal
 
 READ = {"system": "notes", "tool": "read_note", "arguments": {"id": "welcome"}}
@@ -58,6 +60,7 @@ def test_a_key_on_this_machine_is_replaced_here_and_the_agent_goes_on(running: T
     assert [key["standing"] for key in keys_of(running)] == ["active", "revoked", "active"]
 
 
+@pytest.mark.slow
 def test_a_key_that_is_asked_for_is_overdue_until_its_agent_runs_again(running: Terminal) -> None:
     running.agent("note-reader", READ)
     (key,) = keys_of(running)
@@ -95,6 +98,7 @@ def test_a_rotation_that_broke_off_is_gone_on_with(running: Terminal) -> None:
     assert len(keys_of(running)) == 2
 
 
+@pytest.mark.slow
 def test_a_key_from_a_file_takes_the_place_of_another(running: Terminal, tmp_path: Path) -> None:
     from identity_stage import ClientKeyPair
     from rotation_stage import bare
@@ -133,6 +137,7 @@ def test_a_directorys_token_and_a_vault_secret_are_replaced(running: Terminal) -
     assert "version 2" in done.out
 
 
+@pytest.mark.slow
 def test_signing_keys_go_at_once_and_the_log_verifies(running: Terminal) -> None:
     assert running.agent("note-reader", READ)[0]["ok"]
     for use in ("token", "jwt-svid", "evidence", "charter"):

@@ -298,6 +298,7 @@ def test_what_goes_at_once_costs_callers_another_token_and_nothing_else(scene: S
         assert len(of_bot) <= 60
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # httpcore leaves sockets open
 def test_kill_9_amid_rotations_leaves_every_agent_with_a_key_that_works(scene: Served) -> None:
     """Agents replace their key as fast as they are asked to; the server dies at any instant of that."""

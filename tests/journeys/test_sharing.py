@@ -141,6 +141,7 @@ def _token_with_proof(who: Sender, proof: str, key: ECKey) -> httpx.Response:
     return ask(_proof(who.url, key, first.headers["DPoP-Nonce"])) if first.status_code != 200 else first
 
 
+@pytest.mark.slow
 def test_one_shared_account_is_split_into_those_who_use_it(served: tuple[Terminal, Server]) -> None:
     estate, server = served
     nothing = estate.refused("split", "note-keeper", expect=4)

@@ -34,6 +34,7 @@ def told(server: Server, beginning: str) -> str:
     return next(line.removeprefix(beginning) for line in lines if line.startswith(beginning))
 
 
+@pytest.mark.slow
 def test_two_charters_federate_and_believe_each_others_workloads(tmp_path: Path) -> None:
     home = an_estate(tmp_path / "home", "home.example", "partner.example")
     partner = an_estate(tmp_path / "partner", "partner.example")
@@ -90,6 +91,7 @@ def test_the_commands_say_what_charters_ask_for_and_what_is_wrong(tmp_path: Path
 pytestmark = pytest.mark.timeout(240)
 
 
+@pytest.mark.slow
 def test_doctor_names_a_trust_domain_that_does_not_answer(tmp_path: Path) -> None:
     home = an_estate(tmp_path / "home", "home.example")
     with home.up():

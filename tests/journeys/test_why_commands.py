@@ -76,6 +76,7 @@ def test_what_cannot_be_asked_is_told(terminal: Terminal, words: tuple[str, ...]
     terminal.refused("why", *words, expect=code)
 
 
+@pytest.mark.slow
 def test_what_if_without_any_calls_says_so_and_its_words_are_checked(terminal: Terminal) -> None:
     told = terminal.ask("what-if", "--since", "7d")
     assert (told["replayed"], told["changes"]) == (0, [])
