@@ -26,7 +26,7 @@ BUNDLE_PATH = "/.well-known/spiffe-bundle"  # of our trust bundle, at every door
 _PREFIX = "CHARTER_"
 # What `charter run` gives to the agent it starts: no settings, but in the environment of commands it runs.
 _GIVEN_TO_AGENTS = frozenset({"CHARTER_PRINCIPAL", "CHARTER_MCP_CONFIG", "CHARTER_TOKEN_FILE"})
-_GIVEN_PREFIX = ("CHARTER_MCP_URL_", "CHARTER_LEASE_")
+_GIVEN_PREFIX = ("CHARTER_MCP_URL_", "CHARTER_LEASE_", "CHARTER_PROXY_")
 # Secrets of Charter's own: no settings, since those are shown; read once by whoever opens the master key, and handed to
 # nobody. INVARIANT: no child process gets a variable that begins like this, whatever asks for it.
 _SECRET_PREFIXES = ("CHARTER_MASTER_", "CHARTER_OIDC_SECRET")
@@ -46,6 +46,7 @@ class Settings(BaseModel):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8420
     public_url: str | None = None  # what clients see; the issuer. None: http://<host>:<port>
     trust_domain: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,253}[a-z0-9])?$")] = "charter.local"
+    egress_port: Annotated[int, Field(ge=0, le=65_535)] | None = None  # the forward proxy; None: there is none
     bundle_port: Annotated[int, Field(ge=0, le=65_535)] | None = None  # a door that shows our SVID (https_spiffe)
     workload_socket: Path | None = None  # of the SPIFFE Workload API; None: in the data folder
     keys: Path | None = None  # where agents keep their private keys; None: ~/.config/charter/keys
@@ -117,6 +118,11 @@ class Settings(BaseModel):
     def bundle_url(self) -> str | None:
         """Where other trust domains ask for our bundle by the profile https_spiffe; None without such a door."""
         return None if self.bundle_port is None else f"https://{self.host}:{self.bundle_port}{BUNDLE_PATH}"
+
+    @property
+    def egress_url(self) -> str | None:
+        """Where the forward proxy is; None without one."""
+        return None if self.egress_port is None else f"http://{self.host}:{self.egress_port}"
 
     @property
     def mtls_url(self) -> str | None:

@@ -1,4 +1,4 @@
-"""Where allowed calls go: to an MCP server, or, for leased systems, into the batch that leads to one lease.
+"""Where allowed calls go: to an MCP server, into the batch that leads to one lease, or through the forward proxy.
 
 INVARIANT: a call spends its permit before it counts, and a batch makes nothing until all of its calls have counted.
 """
@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from charter.adapters.egress import Egress
 from charter.adapters.upstream import McpUpstreams
 from charter.core.clock import Deadline
 from charter.core.errors import ErrorCode
@@ -17,6 +18,7 @@ from charter.gateway.call import Call
 from charter.gateway.permit import Permit, PermitLedger
 from charter.gateway.pins import ToolDefinition, UpstreamError
 from charter.registry.principal import LiveEstate, SystemRecord
+from charter.registry.system import SystemKind
 
 Message = dict[str, Any]
 
@@ -28,18 +30,26 @@ class Upstreams:
     mcp: McpUpstreams
     live: LiveEstate
     permits: PermitLedger
+    egress: Egress
     batches: dict[str, Batch] = field(default_factory=dict)  # by the lease they lead to
 
     async def tools(self, record: SystemRecord, deadline: Deadline) -> tuple[ToolDefinition, ...]:
         """Return the definitions of the tools a system has right now; a leased one has none."""
-        return () if record.system.is_leased else await self.mcp.tools(record, deadline)
+        return await self.mcp.tools(record, deadline) if record.system.has_pins else ()
 
     def call(self, permit: Permit, call: Call, deadline: Deadline) -> AsyncIterator[Message]:
         """Spend `permit` on `call`; yield notifications, then one result or error."""
         record = self.live.systems.get(call.system)
+        if record is not None and record.system.kind is SystemKind.EGRESS:
+            return self._connected(permit, call, record)
         if record is None or not record.system.is_leased:
             return self.mcp.call(permit, call, deadline)
         return self._counted(permit, call)
+
+    async def _connected(self, permit: Permit, call: Call, record: SystemRecord) -> AsyncIterator[Message]:
+        self.permits.redeem(permit, call)
+        async for message in self.egress.connected(call, record.system):
+            yield message
 
     async def _counted(self, permit: Permit, call: Call) -> AsyncIterator[Message]:
         self.permits.redeem(permit, call)

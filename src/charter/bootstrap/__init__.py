@@ -24,6 +24,7 @@ from charter.adapters.custody import NodeCustody
 from charter.adapters.database import Database
 from charter.adapters.datafolder import DataFolder
 from charter.adapters.document_fetch import DocumentFetcher
+from charter.adapters.egress import Egress
 from charter.adapters.engine import sqlite_url
 from charter.adapters.identity_store import SqlIdentity
 from charter.adapters.issuer_keys import IssuerKeys
@@ -212,7 +213,7 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
     upstreams = McpUpstreams(
         live, permits, clock, UpstreamSettings(settings.estate.resolve(), variable, proof_of=broker.proof), hear
     )
-    everything = Upstreams(upstreams, live, permits)
+    everything = Upstreams(upstreams, live, permits, Egress())
     pipeline = Pipeline(
         live=live,
         slices=slices,

@@ -326,6 +326,7 @@ def status(house: House) -> dict[str, Any]:
         "node": house.database.node,
         "origin": house.database.origin,
         "issuer": house.settings.issuer,
+        "egress": house.settings.egress_url,
         "principals": len(house.live.principals),
         "systems": len(house.live.systems),
         "healthy": house.database.healthy,

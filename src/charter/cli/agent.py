@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import stat
 import tempfile
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from charter.cli.agent_leases import LeaseClient, leased
 from charter.cli.agent_lending import Side, borrowed, exchanging, read_token
 from charter.cli.agent_rotation import next_key, replace_when_due, settle, take_place
 from charter.cli.context import Context, segment
+from charter.cli.egress_relay import EgressRelay
 from charter.cli.output import warn
 from charter.cli.relay import Relay, relaying
 from charter.config import child_environment
@@ -39,6 +42,16 @@ class Behalf:
     narrowed: dict[str, list[str]] = field(
         default_factory=dict
     )  # `actions`, `objects`: what is asked of a token at most
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How an agent reaches its systems: by MCP, with leases, and through the forward proxy."""
+
+    systems: list[str]
+    lease: list[str]
+    outside: list[str]
+    proxy: str | None
 
 
 def obtain_token(
@@ -82,8 +95,11 @@ def run_agent(context: Context, name: str, command: list[str], behalf: Behalf, l
             ErrorCode.NOT_STANDING, f"`{name}` is {principal['standing']}", help="it has no authority to act"
         )
     reached = _on_behalf(context, principal, tokens, behalf)
-    systems = [system for system in reached if system not in principal["leased"]]
-    return asyncio.run(_run(principal["name"], tokens, words, systems, list(dict.fromkeys(lease))))
+    apart = {*principal["leased"], *principal["outside"]}
+    systems = [system for system in reached if system not in apart]
+    outside = [system for system in reached if system in principal["outside"]] if principal["proxy"] else []
+    ways = Ways(systems, list(dict.fromkeys(lease)), outside, principal["proxy"])
+    return asyncio.run(_run(principal["name"], tokens, words, ways))
 
 
 def own_key(context: Context, name: str, key_id: str | None = None) -> AgentKey | None:
@@ -125,8 +141,11 @@ def _agent(context: Context, name: str) -> tuple[dict[str, Any], AgentTokens]:
     control = context.control
     control.must_run()
     principal = control.get(f"/v1/principals/{segment(name)}")
-    principal["leased"] = [each["system"] for each in control.get("/v1/systems")["systems"] if "lease" in each]
-    issuer = control.get("/v1/status")["issuer"]
+    systems = control.get("/v1/systems")["systems"]
+    principal["leased"] = [each["system"] for each in systems if "lease" in each]
+    principal["outside"] = [each["system"] for each in systems if each["kind"] == "egress"]
+    status = control.get("/v1/status")
+    principal["proxy"], issuer = status["egress"], status["issuer"]
     key = agent_key(context.settings.key_folder, issuer, name)
     in_use = [known["jwk"] for known in principal["keys"] if known["standing"] == "active"]
     settle(key, in_use)
@@ -175,17 +194,45 @@ def _lend(context: Context, name: str, behalf: Behalf) -> str:
     return str(context.control.post("/v1/delegations", body)["id"])
 
 
-async def _run(name: str, tokens: AgentTokens, command: list[str], systems: list[str], lease: list[str]) -> int:
-    endpoints = {system: f"{tokens.issuer}/mcp/{system}" for system in systems}
+async def _run(name: str, tokens: AgentTokens, command: list[str], ways: Ways) -> int:
+    endpoints = {system: f"{tokens.issuer}/mcp/{system}" for system in ways.systems}
     secret = tokens.entropy.token(24)
     async with relaying(Relay(endpoints, secret, tokens.headers, forget=tokens.forget, learn=tokens.learn)) as base:
-        urls = {system: f"{base}/{secret}/{system}" for system in systems}
-        with tempfile.TemporaryDirectory(prefix="charter-run-") as folder:
-            environment = _environment(name, urls, Path(folder))
-            if not lease:
-                return await _child(command, environment)
-            async with leased(LeaseClient(tokens), lease, Path(folder), environment) as leases:
-                return await _child(command, leases)
+        urls = {system: f"{base}/{secret}/{system}" for system in ways.systems}
+        async with contextlib.AsyncExitStack() as undo:
+            folder = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="charter-run-")))
+            environment = _environment(name, urls, folder)
+            proxies = {each: await undo.enter_async_context(_relay(tokens, each, ways)) for each in ways.outside}
+            environment |= _proxied(proxies)
+            if ways.lease:
+                environment = await undo.enter_async_context(
+                    leased(LeaseClient(tokens), ways.lease, folder, environment)
+                )
+            return await _child(command, environment)
+
+
+def _relay(tokens: AgentTokens, system: str, ways: Ways) -> AbstractAsyncContextManager[str]:
+    """Return the forward proxy on this machine that leads to one system."""
+    return EgressRelay(
+        proxy=str(ways.proxy),
+        issuer=tokens.issuer,
+        resource=f"{tokens.issuer}/mcp/{system}",
+        password=tokens.entropy.token(24),
+        credentials=tokens.headers,
+        forget=tokens.forget,
+        learn=tokens.learn,
+    ).serving()
+
+
+def _proxied(proxies: dict[str, str]) -> dict[str, str]:
+    """Return the variables that programs find their proxy in: the usual ones where there is one system alone."""
+    named = {f"CHARTER_PROXY_{system.upper().replace('-', '_')}": url for system, url in proxies.items()}
+    if len(proxies) != 1:
+        return named
+    (url,) = proxies.values()
+    usual = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+    here = "127.0.0.1,localhost,::1"  # where the relay of charter run is, which needs no proxy
+    return named | dict.fromkeys(usual, url) | {"NO_PROXY": here, "no_proxy": here}
 
 
 def _environment(name: str, urls: dict[str, str], folder: Path) -> dict[str, str]:

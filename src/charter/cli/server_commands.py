@@ -50,6 +50,9 @@ def up(
             help="Address or network of a proxy whose word on clients is believed: their address and certificate."
         ),
     ] = None,
+    egress_port: Annotated[
+        int | None, typer.Option(help="Open the forward proxy here, for systems of the kind egress; 0: any port.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Start the server: token endpoint, MCP gateway, console, and the control socket.
@@ -78,6 +81,7 @@ def up(
         tls_url=tls_url,
         client_ca=client_ca,
         trusted_proxies=trusted_proxy or None,
+        egress_port=egress_port,
     )
     announce = _tell_program if as_json else _tell_person
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
@@ -91,13 +95,15 @@ def _tell_person(at: Addresses) -> None:
         say(f"clients with certificates: {at.mtls}")
     if at.bundle:
         say(f"trust bundle, shown with our SVID: {at.bundle}")
+    if at.egress:
+        say(f"forward proxy: {at.egress}")
     say(f"workload API: {at.workload_api}")
     say("stop it with Ctrl-C")
 
 
 def _tell_program(at: Addresses) -> None:
     told = {"url": at.url, "console": at.console, "workload_api": at.workload_api, "pid": os.getpid()}
-    doors = {"mtls": at.mtls, "bundle": at.bundle}
+    doors = {"mtls": at.mtls, "bundle": at.bundle, "egress": at.egress}
     print_json(told | {name: url for name, url in doors.items() if url})
 
 

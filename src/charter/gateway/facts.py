@@ -155,7 +155,7 @@ def _known_action(record: SystemRecord, call: Call, link: str) -> str | Deny:
             f"did you mean `{close}`?" if close else f"import it: charter systems import {system.system}",
             link,
         )
-    if system.is_leased or system.enforcement is not None:  # its file says what the action is, no definition elsewhere
+    if not system.has_pins:  # its file says what the action is, no definition elsewhere
         return action
     pin = system.actions[action].pin
     if pin is None or call.tool_pin is None or pin != call.tool_pin:

@@ -129,7 +129,7 @@ def _chain(call: RecordedCall, world: World, principal: Principal, chain: Chain 
 
 def is_pinned(system: System) -> bool:
     """Whether tools of a system have definitions elsewhere, which a person accepts (facts.py)."""
-    return not system.is_leased and system.enforcement is None
+    return system.has_pins
 
 
 def _held(call: RecordedCall, system: System, action: str) -> Told | Untold | None:

@@ -34,6 +34,7 @@ from charter.registry.charter import (
 )
 from charter.registry.data_class import DataFlow, Touched
 from charter.registry.directory import fold
+from charter.registry.egress import EGRESS_ACTIONS, EGRESS_OBJECT, EgressTerms
 from charter.registry.enforcement import Enforcement
 from charter.registry.grant import Place
 from charter.registry.leasing import (
@@ -61,6 +62,7 @@ class SystemKind(StrEnum):
     DATABASE = "database"
     POSTGRES = "postgres"  # reached with a lease: a role of its own
     AWS = "aws"  # reached with a lease: a session of a role
+    EGRESS = "egress"  # hosts outside, reached through the forward proxy
 
 
 LEASED = frozenset({SystemKind.POSTGRES, SystemKind.AWS})
@@ -208,6 +210,7 @@ class System(Model):
     aws: AwsPlace | None = None
     lease: LeaseTerms | None = None
     enforcement: Enforcement | None = None  # those who stand before it themselves, and ask
+    egress: EgressTerms | None = None  # of the kind egress: what holds for every connection; None: the usual
     actions: dict[ActionName, Action] = Field(default_factory=dict, max_length=1000)
 
     @model_validator(mode="after")
@@ -236,9 +239,10 @@ class System(Model):
         """Fill in what actions need not say where Charter forwards nothing: the call is named like the action."""
         actions = data.get("actions") if isinstance(data, dict) else None
         is_leased = isinstance(data, dict) and data.get("kind") in [kind.value for kind in LEASED]
-        if not isinstance(actions, dict) or not (is_leased or data.get("enforcement") is not None):
+        is_egress = isinstance(data, dict) and data.get("kind") == SystemKind.EGRESS.value
+        if not isinstance(actions, dict) or not (is_leased or is_egress or data.get("enforcement") is not None):
             return data
-        place = {"object": OBJECT} if is_leased else {}
+        place = {"object": OBJECT} if is_leased else {"object": EGRESS_OBJECT} if is_egress else {}
         filled = {
             name: {"tool": name} | place | action if isinstance(action, dict) else action
             for name, action in actions.items()
@@ -263,6 +267,23 @@ class System(Model):
             raise PlacedError(("lease", "ttl"), f"AWS gives sessions of {write_duration(MIN_AWS)} at least")
         for name, action in self.actions.items():
             self._check_action(name, action)
+        return self
+
+    @model_validator(mode="after")
+    def _is_reached_through_the_proxy(self) -> System:
+        if self.kind is not SystemKind.EGRESS:
+            if self.egress is not None:
+                raise PlacedError(("egress",), "`egress` says what holds for connections of systems of the kind egress")
+            return self
+        if self.upstream is not None or self.enforcement is not None:
+            which = "upstream" if self.upstream is not None else "enforcement"
+            raise PlacedError((which,), "a system of the kind egress is reached through Charter's proxy alone")
+        for name, action in self.actions.items():
+            if name not in EGRESS_ACTIONS or action.tool != name:
+                text = f"a system of the kind egress has the actions {' and '.join(EGRESS_ACTIONS)}, by these names"
+                raise PlacedError(("actions", name), text)
+            if action.object != EGRESS_OBJECT:
+                raise PlacedError(("actions", name, "object"), f"the object of such an action is `{EGRESS_OBJECT}`")
         return self
 
     @model_validator(mode="after")
@@ -310,6 +331,11 @@ class System(Model):
                 raise PlacedError(("actions", name, "tool"), text)
             seen[action.tool] = name
         return self
+
+    @property
+    def has_pins(self) -> bool:
+        """Whether its tools are defined by an upstream, and accepted as they are; else its file says what they are."""
+        return not (self.is_leased or self.enforcement is not None or self.kind is SystemKind.EGRESS)
 
     @property
     def is_leased(self) -> bool:

@@ -38,6 +38,7 @@ from charter.server.control import control_app
 from charter.server.control_gate import ControlGate
 from charter.server.control_socket import listening
 from charter.server.descriptors import most_connections, take_descriptors
+from charter.server.egress import EgressDoor
 from charter.server.forwarded import Forwarded
 from charter.server.gateway_http import send_json
 from charter.server.nodes import PATH as NODES_PATH
@@ -88,6 +89,7 @@ class Addresses:
     workload_api: str  # as SPIFFE clients take it: unix:///…
     mtls: str | None  # for clients with certificates, if there is a door for them
     bundle: str | None  # for trust domains that authenticate us by our SVID, likewise
+    egress: str | None = None  # the forward proxy, likewise
 
 
 def public_app(house: House, signin: SignIn) -> App:
@@ -181,13 +183,15 @@ async def serve(settings: Settings, *, operator: str, announce: Callable[[Addres
         if "bundle_port" in listeners:
             servers.append((await _bundle_server(house, undo), listeners["bundle_port"]))
         await undo.enter_async_context(house.serving())
+        if "egress_port" in listeners:
+            await undo.enter_async_context(EgressDoor.of(house).serving(listeners["egress_port"]))
         await undo.enter_async_context(workload_door(Workloads(house), settings.workload_path))
         await _serve_all(servers, lambda: announce(_addresses(settings, signin)), house.last_calls)
 
 
 def _addresses(settings: Settings, signin: SignIn) -> Addresses:
-    workloads = f"unix://{settings.workload_path}"
-    return Addresses(settings.issuer, signin.link(), workloads, settings.mtls_url, settings.bundle_url)
+    workloads, link = f"unix://{settings.workload_path}", signin.link()
+    return Addresses(settings.issuer, link, workloads, settings.mtls_url, settings.bundle_url, settings.egress_url)
 
 
 async def _serve_all(
@@ -292,6 +296,7 @@ def _listeners(
 ) -> tuple[dict[str, socket.socket], Settings]:
     """Return the listening sockets by the settings that name their ports, and the settings with the ports taken."""
     names = ["port"] + ["tls_port"] * (settings.tls_cert is not None)
+    names += ["egress_port"] * (settings.egress_port is not None)
     names += ["bundle_port"] * (settings.bundle_port is not None)
     found = {name: open_sockets.enter_context(_listen(settings.host, getattr(settings, name), name)) for name in names}
     ports = {name: listener.getsockname()[1] for name, listener in found.items()}

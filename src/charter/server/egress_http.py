@@ -1,0 +1,168 @@
+"""One request to the forward proxy, over one connection: its head within bounds, its answer, or its body passed on.
+
+Parsing is h11's, strictly: one request a connection, so that nothing can follow it to another place (RFC 9112).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import h11
+
+from charter.core.errors import ErrorCode, MalformedError
+from charter.gateway.egress import Destination
+
+BUFFER = 64 * 1024
+MAX_HEAD = 32 * 1024
+HEAD_SECONDS = 15.0
+IDLE_SECONDS = 300.0
+Headers = list[tuple[bytes, bytes]]
+# What speaks of one hop only (RFC 9110 section 7.6.1), or is for us.
+_HOP = frozenset(
+    {b"connection", b"keep-alive", b"te", b"trailer", b"upgrade", b"host", b"expect", b"dpop"}
+    | {b"proxy-authorization", b"proxy-connection", b"proxy-authenticate", b"proxy-authentication-info"}
+)
+
+
+@dataclass(slots=True)
+class Client:
+    """The client's side of a connection."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    http: h11.Connection
+
+    @classmethod
+    def of(cls, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Client:
+        """Return the side of a new connection."""
+        return cls(reader, writer, h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD))
+
+    async def request(self) -> h11.Request | None:
+        """Return the one request, or None if there comes none.
+
+        Raises:
+            MalformedError: what came is no HTTP/1.1 request, or its head is too long or too slow.
+        """
+        try:
+            async with asyncio.timeout(HEAD_SECONDS):
+                event = await next_event(self.http, self.reader)
+        except (h11.RemoteProtocolError, TimeoutError) as err:
+            raise MalformedError(ErrorCode.BAD_REQUEST, "this is no request to a proxy", help="use HTTP/1.1") from err
+        return event if isinstance(event, h11.Request) else None
+
+    async def answer(self, status: int, body: dict[str, Any], headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        """Answer with JSON, and let nothing follow."""
+        data = json.dumps(body, ensure_ascii=False).encode()
+        more: Headers = [(b"content-type", b"application/json"), (b"content-length", str(len(data)).encode())]
+        if self.http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            return  # too late: something was answered already
+        await self.send(h11.Response(status_code=status, headers=[*headers, *more, (b"connection", b"close")]))
+        await self.send(h11.Data(data=data))
+        await self.send(h11.EndOfMessage())
+
+    async def send(self, event: h11.Event) -> None:
+        """Send a part of the answer."""
+        data = self.http.send(event)
+        if data:
+            self.writer.write(data)
+            await asyncio.wait_for(self.writer.drain(), IDLE_SECONDS)
+
+
+async def next_event(http: h11.Connection, reader: asyncio.StreamReader) -> Any:  # noqa: ANN401 - h11's events
+    """Return the next event of one side.
+
+    Raises:
+        h11.RemoteProtocolError: it does not keep to the protocol.
+    """
+    while True:
+        event = http.next_event()
+        if event is not h11.NEED_DATA:
+            return event
+        http.receive_data(await asyncio.wait_for(reader.read(BUFFER), IDLE_SECONDS))
+
+
+class Exchange:
+    """One request in the clear passed on to its host, and the answer back; counted, and bounded by `most` bytes."""
+
+    def __init__(self, client: Client, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, most: int) -> None:
+        self._client = client
+        self._reader, self._writer = reader, writer
+        self._most = most
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
+        self.sent = self.received = 0
+
+    async def run(self, request: h11.Request, to: Destination, path: str) -> str:
+        """Pass `request` on; return how it ended."""
+        host = to.authority.removesuffix(":80").encode()
+        headers = passed_on(request.headers)
+        head = h11.Request(
+            method=request.method,
+            target=path.encode(),
+            headers=[(b"host", host), *headers, (b"connection", b"close")],
+        )
+        await self._send(head)
+        if self._client.http.they_are_waiting_for_100_continue:
+            await self._client.send(h11.InformationalResponse(status_code=100, headers=[]))
+        sending = asyncio.create_task(self._body())
+        try:
+            return await self._answer()
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+    async def _body(self) -> None:
+        while True:
+            event = await next_event(self._client.http, self._client.reader)
+            if isinstance(event, h11.Data):
+                self.sent += len(event.data)
+                if self.sent + self.received > self._most:
+                    self._writer.close()
+                    return
+                await self._send(h11.Data(data=bytes(event.data)))
+            elif isinstance(event, h11.EndOfMessage):
+                await self._send(h11.EndOfMessage())
+                return
+            else:
+                return
+
+    async def _answer(self) -> str:
+        while True:
+            try:
+                event = await next_event(self._http, self._reader)
+            except (h11.RemoteProtocolError, OSError, TimeoutError):
+                return "broken off by the host"
+            if isinstance(event, h11.Response):
+                headers = passed_on(event.headers)
+                told = h11.Response(
+                    status_code=event.status_code, headers=[*headers, (b"connection", b"close")], reason=event.reason
+                )
+                await self._client.send(told)
+            elif isinstance(event, h11.Data):
+                self.received += len(event.data)
+                if self.sent + self.received > self._most:
+                    return "too much"
+                await self._client.send(h11.Data(data=bytes(event.data)))
+            elif isinstance(event, h11.EndOfMessage):
+                await self._client.send(h11.EndOfMessage())
+                return "closed"
+            elif not isinstance(event, h11.InformationalResponse):
+                return "broken off by the host"
+
+    async def _send(self, event: h11.Event) -> None:
+        data = self._http.send(event)
+        if data:
+            self._writer.write(data)
+            await asyncio.wait_for(self._writer.drain(), IDLE_SECONDS)
+
+
+def passed_on(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Return what of a message's headers the next hop gets; a length beside a transfer coding would be a second one."""
+    found = [(bytes(name), bytes(value)) for name, value in headers]
+    named = {part.strip().lower() for name, value in found if name == b"connection" for part in value.split(b",")}
+    is_chunked = any(name == b"transfer-encoding" for name, _ in found)
+    left_out = _HOP | named | ({b"content-length"} if is_chunked else set())
+    return [(name, value) for name, value in found if name not in left_out]

@@ -1,0 +1,218 @@
+"""A house with the forward proxy open, and hosts outside: a site over TLS and one in the clear, both on loopback.
+
+The system `web` reaches `localhost` alone, at the ports of the two sites; what else is asked for is denied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import http.server
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from builders import REFUND_CHARTER
+from charter.bootstrap import authority
+from charter.cli.agent_keys import AgentTokens, agent_key
+from charter.console.signin import SignIn
+from charter.core.canonical import canonical
+from charter.core.clock import SystemClock
+from charter.core.entropy import SystemEntropy
+from charter.server.app import public_app
+from charter.server.egress import EgressDoor
+from charter.server.oauth import ASSERTION_TYPE
+from houses import BEARING, Stage, a_house, estate_files
+from serving import listening
+from tls_server import WebAuthority
+from trust_domains import certificate
+
+AGENT = "browser"
+
+
+class Files(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder, and takes what is posted."""
+
+    protocol_version = "HTTP/1.1"
+    seen: list[tuple[str, str, dict[str, str], bytes]]
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its parent's word
+        pass
+
+    def do_GET(self) -> None:
+        self.seen.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, b""))
+        super().do_GET()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.seen.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@dataclass
+class Outside:
+    """A host outside."""
+
+    folder: Path
+    port: int
+    ca: Path | None = None
+    seen: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.ca else 'http'}://localhost:{self.port}"
+
+
+@contextmanager
+def outside(folder: Path, authority_: WebAuthority | None = None) -> Iterator[Outside]:
+    """Serve `folder` on a free port, over TLS if there is an authority."""
+    seen: list[tuple[str, str, dict[str, str], bytes]] = []
+    handler = type("Handler", (Files,), {"seen": seen})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
+    server.daemon_threads = True
+    ca = None
+    if authority_ is not None:
+        own = certificate(
+            uris=(), names=(x509.DNSName("localhost"),), issuer=authority_.root, name="web", at=dt.datetime.now(dt.UTC)
+        )
+        pem = folder.parent / f"{folder.name}.pem"
+        key = own.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        pem.write_bytes(own.certificate.public_bytes(Encoding.PEM) + key)
+        ca = folder.parent / "ca.pem"
+        ca.write_bytes(authority_.root.certificate.public_bytes(Encoding.PEM))
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(pem)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield Outside(folder, server.server_address[1], ca, seen)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
+
+
+@dataclass
+class Proxied:
+    """What tests do with the proxy."""
+
+    stage: Stage
+    url: str
+    port: int
+    secure: Outside
+    clear: Outside
+    tokens: AgentTokens
+
+    @property
+    def resource(self) -> str:
+        return f"{self.url}/mcp/web"
+
+    def token(self) -> str:
+        """Return a bearer token for the proxy."""
+        self.stage.clock.at = SystemClock().now()
+        form = {
+            "grant_type": "client_credentials",
+            "resource": self.resource,
+            "client_assertion_type": ASSERTION_TYPE,
+            "client_assertion": self.tokens.assertion(),
+        }
+        return str(httpx.post(f"{self.url}/oauth/token", data=form, timeout=20).json()["access_token"])
+
+    def address(self, token: str | None = None) -> str:
+        """Return the proxy's address as programs take it."""
+        return f"http://charter:{token or self.token()}@127.0.0.1:{self.port}"
+
+    def verdicts(self) -> list[dict[str, Any]]:
+        return [entry["body"] for entry in self.stage.entries("verdict")]
+
+
+def web(**terms: Any) -> dict[str, Any]:
+    return {
+        "charter": "v1",
+        "system": "web",
+        "kind": "egress",
+        "environment": "production",
+        "owner": {"person": "pia@example.com", "team": "payments-platform"},
+        "egress": {"private": ["127.0.0.0/8", "::1/128"]} | terms,
+        "actions": {"tunnel": {"effect": "write"}, "request": {"effect": "write"}},
+    }
+
+
+def browser(*ports: int) -> dict[str, Any]:
+    objects = [f"localhost:{port}" for port in ports]
+    grants = [{"system": "web", "actions": ["tunnel", "request"], "objects": objects}]
+    return REFUND_CHARTER | {"principal": AGENT, "grants": grants, "credential": BEARING}
+
+
+@contextmanager
+def a_proxy(folder: Path, **terms: Any) -> Iterator[Proxied]:
+    """Serve a house with its proxy, and the hosts outside."""
+    for name in ("secure", "clear", "house"):
+        (folder / name).mkdir()
+    web_root = WebAuthority.fresh()
+    with outside(folder / "secure", web_root) as secure, outside(folder / "clear") as clear:
+        files = estate_files() | {
+            "systems/web.yaml": canonical(web(**terms)).decode(),
+            f"principals/{AGENT}.yaml": canonical(browser(secure.port, clear.port)).decode(),
+        }
+        listener = uvicorn.Config("", port=0, log_level="error").bind_socket()
+        port = listener.getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
+        with a_house(folder / "house", files=files, public_url=url, port=port) as stage:
+            stage.clock.at = SystemClock().now()
+            stage.house.pipeline.upstream = stage.house.reach
+            signin = SignIn(SystemClock(), SystemEntropy(), "op@example.com", issuer=url)
+            key = agent_key(folder / "keys", url, AGENT)
+            asked = authority.register_key(stage.house, AGENT, key.jwk, actor="t@example.com", reason="a test")
+            asyncio.run(asked)
+            tokens = AgentTokens(key, url, stage.house.principal(AGENT).id, SystemClock(), SystemEntropy())
+            with listening(public_app(stage.house, signin), listener), proxying(stage) as door:
+                yield Proxied(stage, url, door, secure, clear, tokens)
+
+
+@contextmanager
+def proxying(stage: Stage) -> Iterator[int]:
+    """Serve the proxy on a loop of its own."""
+    listener = uvicorn.Config("", port=0, log_level="error").bind_socket()
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+    up = threading.Event()
+
+    async def serve() -> None:
+        async with EgressDoor.of(stage.house).serving(listener):
+            up.set()
+            await stop.wait()
+        await stage.house.pipeline.settled()
+
+    def run() -> None:
+        with contextlib.closing(loop):
+            loop.run_until_complete(serve())
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    assert up.wait(10)
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(10)
+
+
+def through(proxy: str, *, verify: ssl.SSLContext | bool = True) -> httpx.Client:
+    """Return a client that goes through the proxy."""
+    return httpx.Client(proxy=proxy, verify=verify, timeout=20, trust_env=False)
