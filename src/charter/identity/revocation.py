@@ -1,7 +1,8 @@
 """Asking about one token, and taking one back (RFC 7662, RFC 9701, RFC 7009).
 
-A token is an answer's matter for the client that got it: to anyone else it is simply not active, and cannot be taken
-back. Everything of a principal is withdrawn at once by its epoch (lifecycle/emergency.py), not here.
+A token is the matter of the client that got it, which can ask and take it back, and of those that enforce the system
+it is made out to, which can ask; to anyone else it is simply not active. Everything of a principal is withdrawn at once
+by its epoch (lifecycle/emergency.py), not here.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from charter.identity.jose import sign_compact
 from charter.identity.keys import KeyRing
 from charter.identity.tokens import AccessTokens, Verified
 from charter.identity.work import IdentityWork
-from charter.registry.principal import LiveEstate
+from charter.registry.principal import LiveEstate, SystemRecord
 
 CLOCK_STEP_SECONDS = 3600
 INTROSPECTION_TYPE = "token-introspection+jwt"
@@ -56,14 +57,21 @@ def introspect(
     except UnauthenticatedError:
         return INACTIVE
     record = system_at(live, issuer, found.audience)
-    is_own = found.bearer.principal_id == client.principal_id
-    if not is_own or not is_target(live, issuer, found.audience) or refusal(live, client, None, at=at) is not None:
+    may_ask = found.bearer.principal_id == client.principal_id or _enforces(live, client, record)
+    if not may_ask or not is_target(live, issuer, found.audience) or refusal(live, client, None, at=at) is not None:
         return INACTIVE
     if refusal(live, found.bearer, record, at=at) is not None:
         return INACTIVE
     return {"active": True, "token_type": token_type(found.bearer.bound_to)} | {
         name: found.claims[name] for name in _SHOWN if name in found.claims
     }
+
+
+def _enforces(live: LiveEstate, client: Client, record: SystemRecord | None) -> bool:
+    """Whether `client` stands before a system, as the system's file names it."""
+    asking = live.principals.get(client.principal_id)
+    enforcement = record.system.enforcement if record is not None else None
+    return asking is not None and enforcement is not None and asking.name in enforcement.points
 
 
 def signed_introspection(ring: KeyRing, found: dict[str, Any], client: Client, *, issuer: str, at: dt.datetime) -> str:
