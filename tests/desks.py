@@ -380,6 +380,45 @@ def an_age(**changed: Any) -> Json:
     } | changed
 
 
+PLAN = "sha256:" + "5" * 64
+
+
+def a_proposal(**changed: Any) -> Json:
+    """Return a plan that waits, with one principal that could do more."""
+    told: Json = {
+        "plan": PLAN,
+        "by": "jo@example.com",
+        "at": "2026-11-24T09:00:00.000000Z",
+        "reason": "refunds up to 300 EUR",
+        "changes": ["change principal refund-agent"],
+        "effects": [
+            {
+                "principal": "refund-agent",
+                "conclusion": "wider",
+                "seat": "role:payments-lead",
+                "why": "it widens beyond its pattern",
+                "gains": [
+                    "`refund-agent` may do `refund.create` on `payments` with `amount` 300 EUR: allowed; it was denied"
+                ],
+                "losses": [],
+                "not_proven": [],
+            }
+        ],
+        "needs": [
+            {
+                "seat": "role:payments-lead",
+                "for": ["refund-agent"],
+                "why": ["refund-agent: it widens beyond its pattern"],
+                "given": [],
+                "people": ["lena@example.com", "maria@example.com"],
+            }
+        ],
+        "refused": [],
+        "state": "waiting",
+    }
+    return told | changed
+
+
 class FakeDesk:
     """An estate in memory. `asked` lists the deeds that were done, `broken` is raised by every read when set."""
 
@@ -387,6 +426,7 @@ class FakeDesk:
         self.principals = {row[0].split()[0]: _principal(n, row) for n, row in enumerate(_ROWS, 1)}
         self.kept: list[Json] = []
         self.waiting = {a["id"]: a for a in (an_approval(),)}
+        self.proposed = [a_proposal()]
         self.lent = [
             a_delegation(),
             a_delegation(
@@ -543,6 +583,23 @@ class FakeDesk:
                 {"time": found["time"], "index": found["index"] + 1, "kind": "outcome", "lines": ["answered in 12 ms"]},
             ]
         }
+
+    def plans(self) -> list[Json]:
+        self._read()
+        return [copy.deepcopy(each) for each in self.proposed]
+
+    async def answer_plan(self, digest: str, yes: bool, *, person: str, reason: str) -> Json:
+        found = next((each for each in self.proposed if each["plan"] == digest), None)
+        if found is None:
+            raise AbsentError(ErrorCode.UNKNOWN_ENTRY, "no such plan was proposed")
+        if person not in found["needs"][0]["people"]:
+            raise DeniedError(ErrorCode.POLICY_DENIED, f"`{person}` holds none of the seats", help="someone else must")
+        if yes:
+            found["needs"][0]["given"].append(person)
+        else:
+            found["refused"].append({"person": person, "reason": reason})
+        found["state"] = "approved" if yes else "refused"
+        return copy.deepcopy(found)
 
     def approvals(self, every: bool) -> list[Json]:
         self._read()

@@ -40,6 +40,7 @@ EXAMPLES = {
     "token": "abc",
     "verdict_id": "vrd_00000000000000000000000001",
     "approval_id": "apr_00000000000000000000000001",
+    "digest": "sha256:" + "5" * 64,
     "delegation_id": "del_00000000000000000000000001",
     "finding_id": "fnd_00000000000000000000000001",
 }
@@ -468,6 +469,7 @@ PAGES = (
     "/verdicts/vrd_00000000000000000000000004",
     "/verdicts/vrd_00000000000000000000000004/why",
     "/approvals",
+    "/plans",
     "/delegations",
     "/delegations/del_00000000000000000000000002",
     "/delegations/withdraw?purpose=dispute-handling",

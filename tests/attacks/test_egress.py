@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from charter.bootstrap import authority
+from charter.cli.egress_relay import EgressRelay
+from charter.core.errors import ErrorCode, UnavailableError
 from charter.registry.standing import Move
 from egress_stage import AGENT, Proxied, a_proxy
 
@@ -225,6 +227,48 @@ def test_nothing_sent_breaks_it(proxied: Proxied) -> None:
 
     attempt()
     proxied.stage.clock.advance(seconds=120)  # so that failures are forgotten
+
+
+def test_nothing_sent_to_the_proxy_of_charter_run_breaks_it(proxied: Proxied) -> None:
+    async def go() -> None:
+        async def nothing(_method: str, _resource: str, _url: str) -> dict[str, str]:
+            raise UnavailableError(ErrorCode.NOT_RUNNING, "no Charter answers", help="start it")
+
+        relay = EgressRelay(
+            "http://127.0.0.1:9", proxied.url, proxied.resource, "secret", nothing, lambda _: None, lambda _: False
+        )
+        async with relay.serving() as address:
+            port = int(address.rpartition(":")[2])
+            own = "Proxy-Authorization: Basic " + base64.b64encode(b"charter:secret").decode()
+            wrong = "CONNECT x:1 HTTP/1.1\r\nProxy-Authorization: Basic x\r\n\r\n"
+            for text in ("", "\r\n\r\n", "GET / HTTP/1.1\r\n\r\n", wrong):
+                assert await _asked(port, text.encode()) in (b"", b"407")
+            for line in (
+                "CONNECT x:1 HTTP/1.1",
+                "CONNECT \xff HTTP/1.1",
+                "GET http://x/ HTTP/1.1",
+                "x",
+                "GET / HTTP/1.1",
+            ):
+                head = f"{line}\r\n{own}\r\n\r\n".encode("latin-1")
+                assert await _asked(port, head) in (b"400", b"502", b"503")
+            assert await _asked(port, b"A" * 100_000) in (b"", b"400")
+
+    asyncio.run(go())
+
+
+async def _asked(port: int, data: bytes) -> bytes:
+    """Return the status of what comes back."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(data)
+        writer.write_eof()
+        found = await asyncio.wait_for(reader.read(), 20)
+        return found.split(b" ")[1] if found else b""
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
 
 
 def test_a_kill_closes_tunnels_and_nothing_beside_them(tmp_path_factory: pytest.TempPathFactory) -> None:

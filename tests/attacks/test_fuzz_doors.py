@@ -29,6 +29,7 @@ from charter.server.gateway import GatewayApp
 from charter.server.leases import LeaseApp
 from charter.server.nodes import NodesApp
 from charter.server.oauth import OAuthApp
+from charter.server.proxied import ProxiedApp
 from charter.server.scim import ScimApp
 from fuzz_stage import SOURCE, a_world, fuzzed
 from hostile import TEXT
@@ -50,6 +51,8 @@ DOORS = {
     "server/workload_door.py": ("workload_api",),
     "bootstrap/workload.py": ("workload_api",),  # what tells of the socket's peers
     "cli/relay.py": ("fuzz_doors",),
+    "server/egress.py": ("egress",),
+    "cli/egress_relay.py": ("egress",),
     "cli/connecting.py": ("fuzz_doors",),
 }
 
@@ -82,7 +85,8 @@ def test_every_door_is_tried_by_a_fuzz_test() -> None:
 def test_the_tcp_door_leads_to_nothing_else(tmp_path: Path) -> None:
     with a_world(tmp_path) as world:
         behind = {type(app) for _, app in world.doors._routes}
-        assert behind == {GatewayApp, OAuthApp, BundleApp, NodesApp, ScimApp, ControlGate, LeaseApp, AccessApp, Door}
+        machines = {GatewayApp, OAuthApp, BundleApp, NodesApp, LeaseApp, AccessApp, ProxiedApp}
+        assert behind == machines | {ScimApp, ControlGate, Door}
         assert type(world.doors._otherwise) is Door
 
 

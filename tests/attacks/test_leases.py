@@ -51,7 +51,7 @@ def a_fake_house(
     """A house whose system makes credentials in memory."""
     provider = FakeProvider()
     with a_lease_house(folder, NOWHERE, grants, **changed) as stage:
-        stage.house.leasing.providers = {"postgres": provider}
+        stage.house.leasing.providers = {"postgres": lambda: provider}
         yield stage, provider
 
 

@@ -97,7 +97,7 @@ def lent(tmp_path: Path) -> Iterator[Lent]:
     with a_house(tmp_path, files=files(READ_ORDERS)) as inner:
         stage, provider = LeaseStage(inner), FakeProvider()
         stage.house.pipeline.upstream = stage.house.reach
-        stage.house.leasing.providers = {"postgres": provider}
+        stage.house.leasing.providers = {"postgres": lambda: provider}
         try:
             yield Lent(stage, provider)
         finally:

@@ -93,7 +93,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with a_house(folder, files=files, public_url=issuer, port=port) as stage:
         house, provider = stage.house, FakeProvider()
         house.pipeline.upstream = house.reach
-        house.leasing.providers = {"postgres": provider}
+        house.leasing.providers = {"postgres": lambda: provider}
         gateway, oauth = GatewayApp.of(house), OAuthApp.of(house)
         routes = {"/lease/": LeaseApp.of(house, gateway), "/mcp/": gateway, "/oauth/": oauth, "/.well-known/": oauth}
         with listening(Doors(routes, oauth), listener):

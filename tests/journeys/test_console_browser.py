@@ -46,6 +46,7 @@ PAGES = (
     "/verdicts/vrd_00000000000000000000000004",
     "/verdicts/vrd_00000000000000000000000004/why",
     "/approvals",
+    "/plans",
     "/approvals?all=1",
     "/delegations",
     "/delegations/del_00000000000000000000000002",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
 
 from terminal import Terminal
@@ -116,6 +117,32 @@ def test_what_widens_is_applied_only_after_the_named_role_said_yes_to_exactly_th
     last = running.ask("evidence", "query", "--principal", "refund-agent", "--kind", "charter.applied")["entries"][-1]
     assert last["body"]["review"]["approved_by"] == ["alex@example.com"]
     assert last["body"]["review"]["conclusion"] == "widens"
+
+
+def test_a_plan_is_proposed_looked_at_and_answered(running: Terminal) -> None:
+    """And a yes given to a proposal counts for whoever applies the same files."""
+    with_review(running)
+    running.refused("plan", "--propose", "--reason", "nothing", expect=5)  # it needs nobody's yes
+    edit(running, AGENT, "max: 200 EUR", "max: 300 EUR")
+    proposed = running.ask("plan", "--propose", "--reason", "larger refunds")["proposed"]
+    assert (proposed["state"], proposed["reason"]) == ("waiting", "larger refunds")
+    assert "alex@example.com" in proposed["needs"][0]["people"]
+    (effect_,) = (each for each in proposed["effects"] if each["gains"])
+    assert "amount 201" in effect_["gains"][0]
+    path, say = f"/v1/plans/{proposed['plan']}", {"person": "alex@example.com", "reason": "agreed"}
+    transport = httpx.HTTPTransport(uds=str(running.folder / ".charter" / "control.sock"))
+    control = httpx.Client(transport=transport, base_url="http://charter", timeout=30)
+    assert control.post(f"{path}/approve", json=say | {"person": "maria@example.com"}).status_code == 403  # who owns it
+    assert control.post(f"{path}/approve", json=say | {"person": "jo@example.com"}).status_code == 403
+    assert control.post(f"{path}/refuse", json=say).json()["state"] == "refused"
+    answered = control.post(f"{path}/approve", json=say).json()
+    assert (answered["state"], answered["needs"][0]["given"]) == ("approved", ["alex@example.com"])
+    assert control.post(f"/v1/plans/sha256:{'0' * 64}/approve", json=say).status_code == 404
+    running.charter("apply", "--yes", "--reason", "larger refunds")
+    (told,) = control.get("/v1/plans").json()["plans"]
+    assert told["state"] == "outdated"
+    assert control.post(f"{path}/approve", json=say).status_code == 409
+    control.close()
 
 
 def test_what_only_narrows_is_applied_without_anybody(running: Terminal) -> None:

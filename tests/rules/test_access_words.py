@@ -67,7 +67,7 @@ def test_an_action_needs_no_tool_where_points_enforce() -> None:
     ("changed", "says"),
     [
         ({"upstream": {"transport": "http", "url": "http://127.0.0.1:9/mcp"}}, "enforces"),
-        ({"enforcement": {"points": []}}, "at least 1"),
+        ({"enforcement": {"points": []}}, "nobody enforces"),
         ({"enforcement": {"points": ["gateway", "gateway"]}}, "twice"),
         ({"enforcement": {"points": ["gateway"], "resources": {"record": {"object": "record/x"}}}}, "{id}"),
         ({"enforcement": {"points": ["gateway"], "resources": {"record": {"object": "{id}/{id}"}}}}, "{id}"),

@@ -15,6 +15,7 @@ from charter.bootstrap import (
     discovery,
     evidence,
     inventory,
+    plan_proposals,
     rotation,
     signin,
 )
@@ -90,6 +91,14 @@ class HouseDesk:
     async def answer(self, approval_id: str, yes: bool, *, person: str, reason: str) -> Json:
         """Record a person's yes or no."""
         return await authority.answer(self.house, approval_id, yes=yes, person=person, reason=reason)
+
+    def plans(self) -> list[Json]:
+        """Return the plans that were proposed, newest first."""
+        return plan_proposals.listing(self.house)
+
+    async def answer_plan(self, digest: str, yes: bool, *, person: str, reason: str) -> Json:
+        """Record a person's yes or no to a proposed plan."""
+        return await plan_proposals.answer(self.house, digest, yes=yes, person=person, reason=reason)
 
     def compositions(self) -> list[Json]:
         """Return the principals of which something is pinned."""

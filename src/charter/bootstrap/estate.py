@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 
 from charter.adapters.cedar import CedarEngine
-from charter.bootstrap import composition, plan_review, proofs, trials
+from charter.bootstrap import composition, plan_proposals, plan_review, proofs, trials
 from charter.core.clock import Clock, SystemClock
 from charter.core.errors import AbsentError, ConflictError, ErrorCode
 from charter.identity.weakness import reconcile
@@ -126,6 +126,19 @@ async def approve(
     """
     estate = check_files(files, house.clock)
     return await plan_review.approve(house, estate, plan_digest=plan_digest, person=person, reason=reason)
+
+
+async def propose(
+    house: House, files: Mapping[str, str], *, plan_digest: str, actor: str, reason: str
+) -> dict[str, Any]:
+    """Put the plan with this digest before those whose yes it needs.
+
+    Raises:
+        EstateError: the files are not valid.
+        ConflictError: the plan is another one by now, or needs nobody's yes.
+    """
+    estate = check_files(files, house.clock)
+    return await plan_proposals.propose(house, estate, plan_digest=plan_digest, actor=actor, reason=reason)
 
 
 async def apply(

@@ -106,6 +106,7 @@ def plan(
     context: typer.Context,
     check: Annotated[bool, typer.Option("--check", help="Exit 1 if anything would change.")] = False,
     approve: Annotated[bool, typer.Option("--approve", help="Say yes to what it widens, as far as you may.")] = False,
+    propose: Annotated[bool, typer.Option("--propose", help="Put it before those whose yes it needs.")] = False,
     person: Annotated[str | None, typer.Option("--as", help="Who says yes.", show_default="the operator")] = None,
     reason: Annotated[str, typer.Option("--reason", "-r", help="Why; it stands in the evidence.")] = "",
     as_json: Json = False,
@@ -117,6 +118,8 @@ def plan(
 
     Example: charter plan --check
 
+    Example: charter plan --propose --reason "refunds up to 300 EUR"
+
     With --json: estate, base, changes, unchanged, counts, digest, effects, review.
     """
     here = context_of(context)
@@ -125,10 +128,19 @@ def plan(
     if approve:
         body = {"files": files, "plan": answer["digest"], "person": person or here.operator, "reason": reason}
         answer |= {"approved": here.control.post("/v1/plan/approve", body)}
+    if propose:
+        body = {"files": files, "plan": answer["digest"], "actor": here.operator, "reason": reason}
+        answer |= {"proposed": here.control.post("/v1/plan/propose", body)}
     if as_json:
         print_json(answer)
     else:
         print_plan(answer)
+    if propose and not as_json:
+        people = sorted({person for need in answer["proposed"]["needs"] for person in need["people"]})
+        say(
+            f"proposed; it waits in the console at /plans for {', '.join(people) or 'nobody who could say yes'}",
+            "green",
+        )
     if approve and not as_json:
         say(f"{answer['approved']['person']} said yes as {', '.join(answer['approved']['seats'])}", "green")
     if check and answer["changes"]:

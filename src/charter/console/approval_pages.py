@@ -37,8 +37,8 @@ async def answer(request: Request, approval_id: str) -> Response:
         raise HTTPException(404)
     console, form = console_of(request), admitted(request).form
     try:
-        yes = _yes_or_no(form)
-        person = _who(request, form)
+        yes = yes_or_no(form)
+        person = who_answers(request, form)
         reason = one_line(form, "reason", longest=MAX_REASON)
         answered = await console.desk.answer(approval_id, yes, person=person, reason=reason)
     except (MalformedError, DeniedError, ConflictError) as err:
@@ -46,13 +46,18 @@ async def answer(request: Request, approval_id: str) -> Response:
     return await console.page(request, "answered.html", a=answered)
 
 
-def _who(request: Request, form: dict[str, str]) -> str:
+def who_answers(request: Request, form: dict[str, str]) -> str:
     """Return who answers: whoever is signed in. The local operator may name who stands beside them."""
     visitor = visitor_of(request)
     return one_line(form, "person", longest=MAX_PERSON) if visitor.is_local else visitor.person
 
 
-def _yes_or_no(form: dict[str, str]) -> bool:
+def yes_or_no(form: dict[str, str]) -> bool:
+    """Return what was pressed.
+
+    Raises:
+        MalformedError: nothing that counts.
+    """
     match form.get("answer"):
         case "approve":
             return True

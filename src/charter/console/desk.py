@@ -93,6 +93,24 @@ class Desk(Protocol):
         """
         ...
 
+    def plans(self) -> list[Json]:
+        """Return the plans that were proposed within as long as a yes is good for, newest first.
+
+        Each: plan, by, at, reason, changes [], effects [{principal, conclusion, seat, why, gains [], losses [],
+        not_proven []}], needs [{seat, for [], why [], given [], people []}], refused [{person, reason}], state.
+        """
+        ...
+
+    async def answer_plan(self, digest: str, yes: bool, *, person: str, reason: str) -> Json:
+        """Record a person's yes at every seat they may take, or their no; return the plan as it stands now.
+
+        Raises:
+            AbsentError: no such plan was proposed.
+            ConflictError: it is outdated.
+            DeniedError: the person holds none of the seats whose yes it needs.
+        """
+        ...
+
     def approvals(self, every: bool) -> list[Json]:
         """Return the calls that wait for a person, or with `every` the answered ones too, oldest first.
 

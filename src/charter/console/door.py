@@ -48,6 +48,7 @@ PUBLIC = ("/sign-in", "/sign-in/", "/static/")  # exact, or a beginning where it
 LINKED = ("/oauth/authorize", "/device", "/terminal")  # where other programs send people
 _DEEDS = (  # what a POST takes, by the beginning of its path; approvals ask for a human role besides
     ("/approvals/", Access.VIEWER),
+    ("/plans/", Access.VIEWER),  # and a seat whose yes the plan needs
     ("/compositions/", Access.VIEWER),  # and the human role that reviews
     ("/delegations/own", Access.VIEWER),  # what is one's own: the page puts in who is signed in
     ("/delegations/", Access.OPERATOR),

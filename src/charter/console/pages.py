@@ -5,7 +5,7 @@
     against which resources?                            /, /review
     is it what was approved?                            /compositions
     with what evidence?                                 /verdicts/vrd_…
-    how is that authority changed or withdrawn?         /principals/NAME/MOVE, /approvals, /delegations
+    how is that authority changed or withdrawn?         /principals/NAME/MOVE, /approvals, /plans, /delegations
 
 Pages translate: they ask the desk once, and show what it says. They decide nothing. All of them stand behind the
 door, which lets nobody in who is not signed in; every form works without JavaScript.
@@ -29,6 +29,7 @@ from charter.console import (
     evidence_pages,
     finding_pages,
     passkey_pages,
+    plan_pages,
     principal_pages,
     signin_pages,
     terminal_pages,
@@ -58,6 +59,7 @@ _PAGES = (
     terminal_pages,
     signin_pages,
     finding_pages,
+    plan_pages,
     principal_pages,
     evidence_pages,
     approval_pages,

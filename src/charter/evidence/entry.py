@@ -45,6 +45,8 @@ class EntryKind(StrEnum):
     ISSUERS_APPLIED = "issuers.applied"
     RULES_APPLIED = "rules.applied"
     PATTERN_APPLIED = "pattern.applied"
+    PLAN_PROPOSED = "plan.proposed"  # what a plan would do was put before those whose yes it needs
+    PLAN_REFUSED = "plan.refused"  # one of them said no
     PLAN_APPROVED = "plan.approved"  # a person looked at what a plan widens, and said yes to exactly that plan
     STANDING_CHANGED = "standing.changed"
     COMPOSITION_PINNED = "composition.pinned"  # what a principal is made of counts as accepted with its charter

@@ -31,6 +31,7 @@ from charter.server.control_delegations import delegations
 from charter.server.control_findings import findings
 from charter.server.control_leases import leases
 from charter.server.control_people import people
+from charter.server.control_plans import plans
 from charter.server.control_rotation import rotation
 from charter.server.control_shape import Command, Person, Reason, ReasonIfAny, house_of
 from charter.server.control_trust import trust
@@ -139,7 +140,7 @@ def control_app(house: House, signin: SignIn | None = None) -> FastAPI:
     app.state.house = house
     app.state.signin = signin
     own = (principals, estate, approvals, evidence, findings, operations)
-    for router in (*own, people, delegations, trust, vault, leases, rotation, compositions, decisions):
+    for router in (*own, people, delegations, trust, vault, leases, rotation, compositions, decisions, plans):
         app.include_router(router, prefix="/v1")
 
     app.add_middleware(_Bounded)

@@ -31,7 +31,7 @@ MAX_BODY = 32 * 1024 * 1024
 _LOCAL_ONLY = ("/v1/console/", "/v1/evidence/export", "/v1/keys/rotate/master")
 _TAKES: tuple[tuple[str, str, Access], ...] = (  # method, beginning of the path, what it takes
     ("GET", "/v1/", Access.VIEWER),
-    ("POST", "/v1/plan", Access.VIEWER),
+    ("POST", "/v1/plan", Access.VIEWER),  # and "/v1/plans/", which takes a seat whose yes the plan needs
     ("POST", "/v1/right-size", Access.OPERATOR),  # it reads much
     ("POST", "/v1/why", Access.VIEWER),
     ("POST", "/v1/what-if", Access.OPERATOR),  # it reads much
