@@ -72,6 +72,7 @@ class Stage:
             "one answer, from policy's request (all reasons, all errors)": timed(
                 [partial(self.answer, each) for each in known]
             ),
+            "… the same principal asking again and again": timed([partial(self.answer, known[0])] * len(known)),
             "the same answer by cedarpy": timed([partial(self.answer_by_cedar, each) for each in known]),
         }
 
