@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 
 from charter.adapters.cedar import CedarEngine
+from charter.adapters.read_cache import ReadFile
 from charter.bootstrap import composition, plan_proposals, plan_review, proofs, trials
 from charter.core.clock import Clock, SystemClock
 from charter.core.errors import AbsentError, ConflictError, ErrorCode
@@ -19,7 +21,7 @@ from charter.policy.check import BoundBefore, check_estate, estate_schema
 from charter.registry import plan as planning
 from charter.registry.apply import apply as apply_plan
 from charter.registry.estate import Estate
-from charter.registry.manifest import load_estate, parse_estate
+from charter.registry.manifest import READ_BEFORE, load_estate, parse_estate
 from charter.registry.pattern import render
 from charter.registry.problem import EstateError, suggestion
 
@@ -58,6 +60,21 @@ def check_texts(files: Mapping[str, str], today: dt.date) -> Estate:
 
 
 _BOUND_BEFORE = BoundBefore()
+_KEPT = ReadFile(READ_BEFORE, _BOUND_BEFORE)
+
+
+def _for(house: House, files: Mapping[str, str]) -> Estate:
+    """Return the estate that `files` are, checked; what was read and bound in the house's folder is not done again.
+
+    Raises:
+        EstateError: with every problem found.
+    """
+    folder = house.folder.path
+    _KEPT.fill(folder)
+    estate = check_files(files, house.clock)
+    with contextlib.suppress(OSError):  # it only spares time, and a full disk is told of where it matters
+        _KEPT.keep(folder)
+    return estate
 
 
 def _checked(estate: Estate) -> Estate:
@@ -106,7 +123,7 @@ def plan(house: House, files: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         EstateError: they are not valid.
     """
-    estate = check_files(files, house.clock)
+    estate = _for(house, files)
     current = house.database.read(lambda tx: tx.registry.registered(estate))
     found = planning.plan(estate, current)
     effects = proofs.consequences_of(found, estate, current, house.clock)
@@ -124,7 +141,7 @@ async def approve(
         ConflictError: the plan is another one by now.
         DeniedError: the person has no say in it.
     """
-    estate = check_files(files, house.clock)
+    estate = _for(house, files)
     return await plan_review.approve(house, estate, plan_digest=plan_digest, person=person, reason=reason)
 
 
@@ -137,7 +154,7 @@ async def propose(
         EstateError: the files are not valid.
         ConflictError: the plan is another one by now, or needs nobody's yes.
     """
-    estate = check_files(files, house.clock)
+    estate = _for(house, files)
     return await plan_proposals.propose(house, estate, plan_digest=plan_digest, actor=actor, reason=reason)
 
 
@@ -151,7 +168,7 @@ async def apply(
         ConflictError: what is registered, or the plan, is not what was looked at.
         DeniedError: teams.yaml in force asks for somebody's yes, and it is missing.
     """
-    estate = check_files(files, house.clock)
+    estate = _for(house, files)
     current = house.database.read(lambda tx: tx.registry.registered(estate))
     found = planning.plan(estate, current)
     if plan_digest is not None and found.digest != plan_digest:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from charter.core.canonical import digest_of
 from charter.core.errors import CharterError
@@ -43,6 +43,7 @@ class BoundBefore:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: OrderedDict[str, None] = OrderedDict()
+        self.grown = 0  # how many were remembered that were not filled in
 
     def has(self, key: str) -> bool:
         """Whether a charter was bound so."""
@@ -52,9 +53,20 @@ class BoundBefore:
     def add(self, key: str) -> None:
         """Remember it; the oldest are forgotten."""
         with self._lock:
+            self.grown += 1
             self._known[key] = None
             while len(self._known) > MAX_REMEMBERED:
                 self._known.popitem(last=False)
+
+    def to_json(self) -> list[str]:
+        """Return all that is remembered, for another process: `fill` takes it."""
+        with self._lock:
+            return list(self._known)
+
+    def fill(self, told: Iterable[str]) -> None:
+        """Remember what another process did, beneath what is here."""
+        with self._lock:
+            self._known = OrderedDict.fromkeys([*map(str, told), *self._known])
 
 
 def check_estate(estate: Estate, engine: Engine, before: BoundBefore | None = None) -> tuple[Problem, ...]:

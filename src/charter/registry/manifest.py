@@ -322,14 +322,14 @@ def _named(path: str, data: bytes, model: type[M], field_name: str) -> Sourced[M
     return Sourced(value, document.sources())
 
 
-_READ_BEFORE = ReadBefore()
+READ_BEFORE = ReadBefore()  # of this process
 
 
 def _charter(path: str, data: bytes) -> Sourced[Charter]:
-    part = _READ_BEFORE.find(path, data)
+    part = READ_BEFORE.find(path, data)
     if part is None:
         part = _named(path, data, Charter, "principal")
-        _READ_BEFORE.keep(path, data, part)
+        READ_BEFORE.keep(path, data, part)
     return part
 
 

@@ -14,6 +14,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import Any
 
 from charter.core.canonical import canonical
 from charter.registry.charter import Charter
@@ -33,6 +34,7 @@ class ReadBefore:
         self._lock = threading.Lock()
         self._kept: OrderedDict[bytes, tuple[bytes, _Layout]] = OrderedDict()
         self._layouts: dict[tuple[tuple[str, tuple[int, int]], ...], _Layout] = {}
+        self.grown = 0  # how many were kept that were not filled in
 
     def find(self, path: str, data: bytes) -> Sourced[Charter] | None:
         """Return the charter that a file is, if it was read before."""
@@ -50,9 +52,40 @@ class ReadBefore:
         layout = self._shared({dotted: (source.line, source.column) for dotted, source in part.sources.items()})
         body = canonical(part.value.to_json())
         with self._lock:
+            self.grown += 1
             self._kept[_key(path, data)] = (body, layout)
             while len(self._kept) > MAX_KEPT:
                 self._kept.popitem(last=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all that is kept, for another process: `fill` takes it."""
+        with self._lock:
+            kept = list(self._kept.items())
+        numbers: dict[int, int] = {}
+        layouts: list[_Layout] = []
+        for _, (_, layout) in kept:
+            if id(layout) not in numbers:
+                numbers[id(layout)] = len(layouts)
+                layouts.append(layout)
+        return {
+            "layouts": [{dotted: list(at) for dotted, at in layout.items()} for layout in layouts],
+            "charters": {key.hex(): [body.decode(), numbers[id(layout)]] for key, (body, layout) in kept},
+        }
+
+    def fill(self, told: Mapping[str, Any]) -> None:
+        """Keep what another process kept, beneath what is here.
+
+        Raises:
+            ValueError, TypeError, KeyError, IndexError: it is not of that form; then nothing is kept.
+        """
+        layouts = [
+            self._shared({str(dotted): (int(line), int(column)) for dotted, (line, column) in layout.items()})
+            for layout in told["layouts"]
+        ]
+        kept = told["charters"].items()
+        found = {bytes.fromhex(key): (str(body).encode(), layouts[number]) for key, (body, number) in kept}
+        with self._lock:
+            self._kept = OrderedDict((found | dict(self._kept)).items())
 
     def _shared(self, layout: dict[str, tuple[int, int]]) -> _Layout:
         """Return the one layout that is equal to this."""
