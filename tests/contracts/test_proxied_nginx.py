@@ -12,7 +12,8 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -110,6 +111,7 @@ class Site:
     charter: str
     api: str
     tokens: AgentTokens
+    leaver: AgentTokens
 
     def headers(self, method: str, path: str) -> dict[str, str]:
         self.stage.clock.at = SystemClock().now()
@@ -136,6 +138,12 @@ class Site:
         return answer
 
 
+def tokens_of(stage: Stage, folder: Path, url: str, name: str) -> AgentTokens:
+    key = agent_key(folder / "keys", url, name)
+    asyncio.run(authority.register_key(stage.house, name, key.jwk, actor="t@example.com", reason="a test"))
+    return AgentTokens(key, url, stage.house.principal(name).id, SystemClock(), SystemEntropy())
+
+
 def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -151,16 +159,17 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     base = f"http://127.0.0.1:{front}"
     files = estate_files() | {
         "systems/records.yaml": canonical(records(base)).decode(),
-        "principals/keeper.yaml": canonical(REFUND_CHARTER | {"principal": "keeper", "grants": GRANTS}).decode(),
+        **{
+            f"principals/{name}.yaml": canonical(REFUND_CHARTER | {"principal": name, "grants": GRANTS}).decode()
+            for name in ("keeper", "leaver")
+        },
     }
     url = f"http://127.0.0.1:{port}"
     (folder / "house").mkdir()
     with a_house(folder / "house", files=files, public_url=url, port=port) as stage:
         stage.clock.at = SystemClock().now()
         signin = SignIn(SystemClock(), SystemEntropy(), "op@example.com", issuer=url)
-        key = agent_key(folder / "keys", url, "keeper")
-        asyncio.run(authority.register_key(stage.house, "keeper", key.jwk, actor="t@example.com", reason="a test"))
-        tokens = AgentTokens(key, url, stage.house.principal("keeper").id, SystemClock(), SystemEntropy())
+        tokens = {name: tokens_of(stage, folder, url, name) for name in ("keeper", "leaver")}
         told = {"folder": folder, "api": api, "port": front, "charter": f"127.0.0.1:{port}"}
         (folder / "nginx.conf").write_text(CONFIG.format(**told), encoding="utf-8")
         with listening(public_app(stage.house, signin), listener):
@@ -168,7 +177,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             with subprocess.Popen(command, stderr=subprocess.PIPE) as nginx:
                 try:
                     wait_for(front, nginx)
-                    yield Site(stage, url, base, tokens)
+                    yield Site(stage, url, base, tokens["keeper"], tokens["leaver"])
                 finally:
                     nginx.terminate()
 
@@ -273,7 +282,9 @@ def test_such_a_system_is_not_reached_through_charter(site: Site) -> None:
 
 
 def test_a_kill_ends_it(site: Site) -> None:
-    assert site.ask("GET", "/records/r-1").status_code == 200
-    moved = authority.move(site.stage.house, "keeper", Move.KILL, actor="op@example.com", reason="a drill")
+    leaving = replace(site, tokens=site.leaver)
+    assert leaving.ask("GET", "/records/r-1").status_code == 200
+    moved = authority.move(site.stage.house, "leaver", Move.KILL, actor="op@example.com", reason="a drill")
     asyncio.run(moved)
-    assert site.ask("GET", "/records/r-1").status_code == 401
+    assert leaving.ask("GET", "/records/r-1").status_code == 401
+    assert site.ask("GET", "/records/r-1").status_code == 200

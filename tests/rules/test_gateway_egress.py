@@ -92,7 +92,7 @@ def test_what_two_could_read_in_two_ways_is_no_destination(text: str) -> None:
     ],
 )
 def test_a_request_in_the_clear_has_a_destination_and_a_path(text: str, expected: tuple[str, str]) -> None:
-    to, path = parse_absolute("GET", text)
+    to, path = parse_absolute(text, "GET")
     assert (to.authority, path) == expected
 
 
@@ -102,7 +102,7 @@ def test_a_request_in_the_clear_has_a_destination_and_a_path(text: str, expected
 )
 def test_other_requests_are_none(text: str) -> None:
     with pytest.raises(MalformedError):
-        parse_absolute("GET", text)
+        parse_absolute(text, "GET")
 
 
 @pytest.mark.parametrize("name", ["pypi.org", "a" * 60 + ".example", "xn--bcher-kva.example"])

@@ -80,7 +80,7 @@ class EgressRelay:
             _refuse(writer, "407 Proxy Authentication Required", "the password is another", challenge)
             return
         method, _, target = line.decode("latin-1").rpartition(" ")[0].partition(" ")
-        to = parse_destination(target) if method == "CONNECT" else parse_absolute(method, target)[0]
+        to = parse_destination(target) if method == "CONNECT" else parse_absolute(target, method)[0]
         rest = b"".join(name + b":" + value + b"\r\n" for name, value in lines if name.lower() not in _OWN)
         named = {name.lower() for name, _ in lines}
         has_body = method != "CONNECT" and not named.isdisjoint({b"content-length", b"transfer-encoding"})

@@ -89,7 +89,7 @@ def _wrong(what: str) -> MalformedError:
     return MalformedError(ErrorCode.BAD_REQUEST, f"the destination {what}", help="write it as in pypi.org:443")
 
 
-def parse_absolute(method: str, text: str) -> tuple[Destination, str]:
+def parse_absolute(text: str, method: str) -> tuple[Destination, str]:
     """Return the destination and the path of a request in absolute form (RFC 9112 section 3.2.2).
 
     Raises:

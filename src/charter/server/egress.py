@@ -335,7 +335,7 @@ def _asked(request: h11.Request) -> Asked:
         MalformedError: it is none that a proxy takes, or its header `Host` names another.
     """
     method, target = request.method.decode("latin-1"), request.target.decode("latin-1")
-    to, path = (parse_destination(target), None) if method == "CONNECT" else parse_absolute(method, target)
+    to, path = (parse_destination(target), None) if method == "CONNECT" else parse_absolute(target, method)
     asked = Asked(request, to, path)
     host = asked.header(b"host")
     if host is not None and host and parse_destination(host, to.port if method == "CONNECT" else 80) != to:
