@@ -151,12 +151,9 @@ def _context(question: Question, approvals: frozenset[str]) -> Json:
         "local": question.local,
         "arguments": {name: _argument(record) for name, record in question.given.items()},
         "approvals": sorted(approvals),
-        "chain": _chain(question.chain),
+        "chain": _plain(question.chain),
+        "flow": _plain(question.flow),
     }
-
-
-def _chain(chain: Record) -> Json:
-    return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in chain.items()}
 
 
 def _argument(record: Record) -> Json:

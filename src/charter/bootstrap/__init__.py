@@ -55,6 +55,7 @@ from charter.core.values import Secret, is_loopback
 from charter.evidence.entry import EntryKind
 from charter.evidence.log import Stored
 from charter.gateway.broker import Provider
+from charter.gateway.flow import IDLE, Flows, SessionKey
 from charter.gateway.permit import PermitLedger
 from charter.gateway.pins import ToolList
 from charter.gateway.pipeline import Pipeline
@@ -227,6 +228,7 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
         clock=clock,
         entropy=entropy,
         issuer=settings.issuer,
+        flows=_flows(database, clock),
         noticed=lambda principal_id, model, system: hear_model(house, principal_id, model, system),
     )
     house = House(
@@ -268,6 +270,18 @@ def _statuses(settings: Settings, database: Database[HouseTransaction], live: Li
         return database.read_log(lambda log: log.of_kind(kind, after=after, since=rfc3339(since)))
 
     return StatusLists(keys.ring, live, issued_since, issuer=settings.issuer, node=database.node)
+
+
+def _flows(database: Database[HouseTransaction], clock: Clock) -> Flows:
+    """Return the sessions, with what evidence says of those that were under way when the process before ended."""
+    flows, now = Flows(), clock.now()
+    kind = EntryKind.CONTEXT_CHANGED.value
+    for stored in database.read_log(lambda log: log.of_kind(kind, after=None, since=rfc3339(now - IDLE))):
+        entry = stored.to_json()
+        said = entry["body"]
+        key = SessionKey(str(entry["principal"]), said.get("delegation"), said.get("run"))
+        flows.found_again(key, said, now)
+    return flows
 
 
 def _end_what_they_lent(pipeline: Pipeline, person: Person) -> None:

@@ -30,6 +30,7 @@ class EntryKind(StrEnum):
     AUTHENTICATION_FAILURES = "authentication.failures"  # counted per source, so that strangers cannot grow the log
     VERDICT = "verdict"
     OUTCOME = "outcome"
+    CONTEXT_CHANGED = "context.changed"  # strangers' content, or a class of data, comes into a session
     QUESTION_REFUSED = "question.refused"  # an enforcement point asked what means nothing here, and was told no
     QUESTION_SEARCHED = "question.searched"  # an enforcement point asked who, what or which: one page of the answer
     APPROVAL_ASKED = "approval.asked"

@@ -26,5 +26,7 @@ class Call:
     client: str | None = None  # what the caller's program says that it is
     object: str | None = None  # its path as an enforcement point names it; None: as the action's template says
     approval: str | None = None  # the approval that the caller says it rests on; None: whichever there is
+    run: str | None = None  # as the caller's program names what it is about: calls of one run are one session
+    choices: frozenset[str] = frozenset()  # arguments that the tool's definition lets take one of a few values alone
     by_proxy: bool = False  # whether a proxy of the system asks about it, and carries the answer out
     fulfils: frozenset[str] | None = None  # types of obligations that the caller can carry out; None: it did not say

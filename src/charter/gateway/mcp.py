@@ -9,6 +9,7 @@ Source: 2026-07-28 basic/index and basic/transports/streamable-http; 2025-11-25 
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +38,10 @@ from charter.gateway.pins import MAX_NAME, ToolDefinition
 
 MAX_METHOD = 128
 MAX_ID = 256
+RUN_HEADER, REQUEST_HEADER = "charter-session", "charter-request"
+REQUEST_KEY = "charter/request"  # in a call's `_meta`: what the person asked for, in their words
+MAX_RUN = 128
+MAX_REQUEST = 32_768
 MAX_CLIENT = 80  # characters of a program's name and version that are kept
 _NAMED_BY = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 Headers = Mapping[str, str]  # names in lower case
@@ -187,6 +192,7 @@ def make_call(  # noqa: PLR0913 - each is known by another part of the edge
     session: str | None,
     source: str | None = None,
     client: str | None = None,
+    run: str | None = None,
 ) -> Call:
     """Return the call to be decided. `tool` is the live definition of the tool, if there is one.
 
@@ -207,8 +213,46 @@ def make_call(  # noqa: PLR0913 - each is known by another part of the edge
         request_id=None if frame.id is None else str(frame.id),
         wants_progress=frame.progress_token is not None,
         source=source,
+        run=run,
+        choices=tool.choices if tool else frozenset(),
         client=client or client_of(frame.meta.get(CLIENT_INFO_KEY)),
     )
+
+
+def run_of(headers: Headers) -> str | None:
+    """Return what the caller's program calls the run that a message belongs to, if it names one.
+
+    Raises:
+        WireError: the name is too long, or no visible ASCII.
+    """
+    run = headers.get(RUN_HEADER)
+    if run is None:
+        return None
+    if not 1 <= len(run) <= MAX_RUN or not all("!" <= ch <= "~" for ch in run):
+        text = f"the header `Charter-Session` holds no name of at most {MAX_RUN} visible ASCII characters"
+        raise WireError(RpcCode.INVALID_REQUEST, text)
+    return run
+
+
+def request_of(headers: Headers, frame: Frame) -> str | None:
+    """Return what the caller's program says that a person asked for: in `_meta`, or in a header, in base64.
+
+    Raises:
+        WireError: it is too long, or no text.
+    """
+    said: Any = frame.meta.get(REQUEST_KEY)
+    if said is None and REQUEST_HEADER in headers:
+        try:
+            said = base64.b64decode(headers[REQUEST_HEADER], validate=True).decode()
+        except ValueError as err:
+            text = "the header `Charter-Request` holds no text in base64"
+            raise WireError(RpcCode.INVALID_REQUEST, text, request_id=frame.id) from err
+    if said is None:
+        return None
+    if not isinstance(said, str) or len(said) > MAX_REQUEST:
+        text = f"`{REQUEST_KEY}` is no text of at most {MAX_REQUEST} characters"
+        raise WireError(RpcCode.INVALID_PARAMS, text, request_id=frame.id)
+    return said
 
 
 def check_params(frame: Frame, asked: ToolCall, tool: ToolDefinition, headers: Headers) -> None:

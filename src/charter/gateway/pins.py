@@ -47,6 +47,13 @@ class ToolDefinition:
     digest: str  # sha256:…
     params: tuple[ParamHeader, ...] = ()  # arguments that travel as headers too
 
+    @property
+    def choices(self) -> frozenset[str]:
+        """The arguments that take one of a few values which the definition names."""
+        properties = self.definition["inputSchema"].get("properties")
+        known = properties.items() if isinstance(properties, dict) else ()
+        return frozenset(name for name, its in known if isinstance(its, dict) and ("enum" in its or "const" in its))
+
 
 @dataclass(frozen=True, slots=True)
 class ToolList:

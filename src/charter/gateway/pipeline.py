@@ -28,6 +28,7 @@ from charter.evidence.entry import Draft, EntryKind
 from charter.gateway.call import Bearer, Call
 from charter.gateway.chain import Slices, read_chain, rests_on
 from charter.gateway.facts import MODEL_RULE, Facts, resolve
+from charter.gateway.flow import Flows, key_of
 from charter.gateway.mcp_protocol import RpcCode
 from charter.gateway.model_use import other_model
 from charter.gateway.obligations import held_to_obligations
@@ -42,6 +43,7 @@ from charter.identity.dpop import ProofMemory, read_proof
 from charter.policy.chain import shared_actions
 from charter.policy.decide import Evaluator
 from charter.policy.narrow import Narrowed, decide_narrowed
+from charter.policy.request import NO_FLOW
 from charter.policy.verdict import Allow, Deny, Escalate, Layer, Reason, Verdict
 from charter.registry.approval import Approval
 from charter.registry.principal import LiveEstate, SystemRecord
@@ -124,6 +126,7 @@ class Pipeline:
     clock: Clock
     entropy: Entropy
     issuer: str  # the control plane that vouches for callers
+    flows: Flows
     noticed: Callable[[str, str, str], None]  # who asked for which model that nobody accepted, at which system
     _closing: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -202,6 +205,8 @@ class Pipeline:
             return recorded
         stopped = refusal(self.live, bearer, self.live.systems.get(call.system), at=self.clock.now())
         if stopped is None:
+            if recorded.facts is not None:
+                self.flows.take_in_unseen(key_of(bearer, call), recorded.facts, self.clock.now())
             return recorded
         outcome = Outcome(self.clock.monotonic())
         outcome.end("withdrawn", sent=False)
@@ -231,9 +236,13 @@ class Pipeline:
                 return asked
         raise _keeps_changing()
 
+    def hear(self, bearer: Bearer, call: Call, text: str) -> None:
+        """Keep what the caller's program says that a person asked for, in the session that `call` belongs to."""
+        self.flows.hear(key_of(bearer, call), text, self.clock.now())
+
     def would(self, bearer: Bearer, call: Call, at: dt.datetime) -> tuple[Facts | None, Verdict]:
         """Return what would be said of `call`, and what that rests on: nothing is recorded, counted or asked."""
-        facts = resolve(self.live, self.slices, bearer, call, at)
+        facts = self._resolve(bearer, call, at)
         return (None, facts) if isinstance(facts, Deny) else (facts, self.decide(facts, bearer, call))
 
     def visible(
@@ -293,6 +302,14 @@ class Pipeline:
         while self._closing:
             await asyncio.gather(*self._closing, return_exceptions=True)
 
+    def _resolve(self, bearer: Bearer, call: Call, at: dt.datetime) -> Facts | Deny:
+        """Return the facts of a call, with what its session has read."""
+        facts = resolve(self.live, self.slices, bearer, call, at)
+        if isinstance(facts, Deny):
+            return facts
+        flow = self.flows.facts(key_of(bearer, call), call, facts, at)
+        return facts if flow is NO_FLOW else replace(facts, request=replace(facts.request, flow=flow))
+
     async def _decide_and_record(
         self, bearer: Bearer, call: Call, deadline: Deadline, source: str, *, asks: bool = True
     ) -> Recorded:
@@ -300,16 +317,29 @@ class Pipeline:
             if deadline.is_past:
                 break
             started = self.clock.monotonic()
-            facts = resolve(self.live, self.slices, bearer, call, self.clock.now())
+            at = self.clock.now()
+            facts = self._resolve(bearer, call, at)
             verdict = facts if isinstance(facts, Deny) else self.decide(facts, bearer, call)
             timing = {"decide": round((self.clock.monotonic() - started) * 1e6)}
             asking = self.entropy.identifier("apr") if isinstance(verdict, Escalate) else ""
             told = {"point": bearer.point.principal_name} if isinstance(bearer, Vouched) else {}
-            ticket = Ticket(self.entropy.identifier("vrd"), asking, source, timing, self.issuer, asks, told)
+            brings = self.flows.brings(key_of(bearer, call), facts) if isinstance(facts, Facts) else None
+            ticket = Ticket(self.entropy.identifier("vrd"), asking, source, timing, self.issuer, asks, brings, told)
             recorded = await self.writer.awrite(_work(bearer, call, facts, verdict, ticket))
             if recorded is not None:
-                return recorded
+                self._note(bearer, call, recorded, at)
+                return recorded if isinstance(facts, Deny) else replace(recorded, facts=facts)
         raise _keeps_changing()
+
+    def _note(self, bearer: Bearer, call: Call, recorded: Recorded, at: dt.datetime) -> None:
+        """Let the session know what people were asked, and what they said yes to."""
+        match recorded.verdict:
+            case Escalate() if recorded.approval_id is not None:
+                self.flows.asked(key_of(bearer, call), call, at)
+            case Allow() as allow if allow.approvals_used:
+                self.flows.vouch(key_of(bearer, call), call, at)
+            case _:
+                pass
 
     def decide(self, facts: Facts, bearer: Bearer, call: Call) -> Verdict:
         """Return what policy says of a call: every link of its chain, what its token was narrowed to, what it owes."""
@@ -327,6 +357,7 @@ class Pipeline:
             with self.admit_stream(bearer, call.system) as stream:
                 async for message in stream.guard(self.upstream.call(permit, call, deadline)):
                     outcome.see(message)
+                    self._take_in(bearer, call, recorded, message)
                     yield message
                 if stream.why is not None:
                     outcome.end("withdrawn", sent=True)
@@ -346,6 +377,17 @@ class Pipeline:
         finally:
             self.permits.discard(permit)
             self._record_outcome(outcome, bearer, call, recorded)
+
+    def _take_in(self, bearer: Bearer, call: Call, recorded: Recorded, message: Message) -> None:
+        """Keep what comes back in the session, before the caller sees it."""
+        if recorded.facts is None or "method" in message:
+            return
+        result, at = message.get("result"), self.clock.now()
+        if isinstance(result, dict):
+            self.flows.take_in(key_of(bearer, call), recorded.facts, result, at)
+        elif "error" in message:
+            told = {"content": [{"type": "text", "text": str(message["error"])}]}
+            self.flows.take_in(key_of(bearer, call), recorded.facts, told, at)
 
     def _give_up(self, permit: Permit, bearer: Bearer, call: Call, recorded: Recorded) -> None:
         """Close the verdict of a call that is not made after all."""

@@ -161,6 +161,8 @@ def _request(call: RecordedCall, principal: Principal, system: System, action: s
         approvals=call.asked.approvals,
         sensitive=system.sensitive,
         untrusted=system.untrusted,
+        external=system.external,
+        flow=call.asked.flow,
         provider=system.provider or "",
         touched=system.touched(action),
         kept=call.asked.arguments,

@@ -80,6 +80,7 @@ class Ticket:
     timing_us: dict[str, int] = field(default_factory=dict)
     issuer: str = ""  # the control plane that vouched for the caller
     asks: bool = True  # whether people are asked at once where the verdict waits for them
+    brings: Mapping[str, Any] | None = None  # what an allowed call brings into its session
     told: Mapping[str, Any] = field(default_factory=dict)  # what those who are asked are told besides the call
 
 
@@ -92,6 +93,7 @@ class Recorded:
     index: int
     approval_id: str | None = None
     reserved: tuple[Reserved, ...] = ()  # what can be given back
+    facts: Facts | None = None  # what it rests on
 
 
 def settle_and_record(
@@ -119,6 +121,9 @@ def settle_and_record(
             approval_id = asked
     body = _verdict_body(tx, bearer, call, facts, verdict, ticket) | {"approval": approval_id}
     index = tx.record(Draft(EntryKind.VERDICT, facts.principal.id, facts.principal.id, body))
+    if ticket.brings is not None and isinstance(verdict, Allow):
+        said = {**ticket.brings, "verdict_id": ticket.verdict_id}
+        tx.record(Draft(EntryKind.CONTEXT_CHANGED, facts.principal.id, facts.principal.id, said))
     return Recorded(ticket.verdict_id, verdict, index, approval_id, reserved)
 
 

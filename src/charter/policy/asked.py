@@ -23,7 +23,7 @@ from typing import Any
 
 from charter.core.clock import parse_rfc3339, rfc3339
 from charter.policy.cedar_value import Fixed, Record
-from charter.policy.request import Request
+from charter.policy.request import NO_FLOW, FlowFacts, Request, flow_json, read_flow
 from charter.policy.vocabulary import record_of
 
 MAX_TOLD = 64  # arguments
@@ -43,6 +43,7 @@ class Asked:
     restrained: frozenset[str] = frozenset()  # names of parties
     parties: Mapping[str, int] = field(default_factory=dict)  # principals of the chain, with their charters' versions
     tool_pin: str | None = None  # digest of the tool's definition as it was; None: not known
+    flow: FlowFacts = NO_FLOW  # where its values came from
     at: dt.datetime | None = None  # when it was decided; None: not known to the microsecond
 
     def knows(self, argument: str) -> bool:
@@ -72,7 +73,7 @@ def told_asked(
         "parties": [{"name": name, "charter": version} for name, version, _ in parties],
         "tool_pin": tool_pin,
         "at": rfc3339(request.at),
-    }
+    } | ({"flow": flow_json(request.flow)} if request.flow != NO_FLOW else {})
 
 
 def _told(record: Record | None) -> dict[str, Any] | None:
@@ -110,6 +111,7 @@ def read_asked(told: object) -> Asked:
         _words(told.get("restrained")),
         {str(each.get("name")): int(each.get("charter") or 0) for each in parties},
         str(told["tool_pin"]) if told.get("tool_pin") else None,
+        read_flow(told.get("flow")),
         parse_rfc3339(told["at"]) if told.get("at") else None,
     )
 

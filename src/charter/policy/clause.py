@@ -175,6 +175,7 @@ def _value(path: Sequence[str], question: Question, approvals: frozenset[str]) -
         "arguments": question.given,
         "approvals": approvals,
         "chain": question.chain,
+        "flow": question.flow,
     }
     found: Any = {"principal": question.principal, "resource": question.resource, "context": context}
     for name in path:

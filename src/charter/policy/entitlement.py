@@ -28,6 +28,7 @@ from charter.policy.vocabulary import action_id, schema_text
 from charter.registry.central import Central
 from charter.registry.charter import Environment, Grant
 from charter.registry.data_class import DataFlow
+from charter.registry.flow import Posture
 from charter.registry.risk import Risk
 from charter.registry.system import System
 
@@ -57,7 +58,7 @@ def bind_person(
     policies = parsed_grants(engine, rules)
     if rules:
         check_faults(engine.faults(text, schema), list(policies), rules, {})
-    told = {"kind": PERSON, "environment": _NOWHERE.value, "data": frozenset[str]()}
+    told = {"kind": PERSON, "environment": _NOWHERE.value, "data": frozenset[str](), "posture": Posture.OBSERVE.value}
     authority = Authority(
         party=person,
         kind=PERSON,

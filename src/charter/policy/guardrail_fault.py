@@ -12,6 +12,7 @@ from charter.policy.statement import Statement
 from charter.policy.vocabulary import (
     CALL_ATTRIBUTES,
     CHAIN_ATTRIBUTES,
+    FLOW_ATTRIBUTES,
     FORMS,
     LOCAL_ATTRIBUTES,
     OBJECT_ATTRIBUTES,
@@ -21,7 +22,7 @@ from charter.policy.vocabulary import (
 from charter.registry.problem import Problem, suggestion
 
 _ENTITY_TYPES = ("Charter::Principal", "Charter::Action", "Charter::Object", "Charter::System")
-_PARTS_OF_CONTEXT = {"local": LOCAL_ATTRIBUTES, "chain": CHAIN_ATTRIBUTES}
+_PARTS_OF_CONTEXT = {"local": LOCAL_ATTRIBUTES, "chain": CHAIN_ATTRIBUTES, "flow": FLOW_ATTRIBUTES}
 _ATTRIBUTES = {"Charter::Principal": PRINCIPAL_ATTRIBUTES, "Charter::Object": OBJECT_ATTRIBUTES}
 
 

@@ -56,6 +56,7 @@ class Program:
             "arguments": question.given,
             "approvals": approvals,
             "chain": question.chain,
+            "flow": question.flow,
         }
         if action.reads_now:
             context["now"] = moment(question.now)

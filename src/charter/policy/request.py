@@ -48,6 +48,59 @@ NO_CHAIN = ChainFacts()
 
 
 @dataclass(frozen=True, slots=True)
+class FlowFacts:
+    """What policies may read of where the values of a call came from, and of what its session has read before.
+
+    Arguments are told by name. Those that lead a call decide where it goes and what it is about; those that it carries
+    are text, of which only what it names counts (addresses, accounts).
+    """
+
+    exposed: bool = False  # whether the session has read what strangers wrote
+    known: bool = False  # whether the person's own request is known
+    spoken: bool = False  # whether that request speaks of such an action
+    tired: bool = False  # whether people were asked so often in this session that they are not asked again
+    data: frozenset[str] = frozenset()  # classes of data that the session has read
+    untrusted: frozenset[str] = frozenset()  # arguments that lead, with values that strangers named and nobody else
+    unseen: frozenset[str] = frozenset()  # … with values that stood nowhere
+    carried: frozenset[str] = frozenset()  # arguments whose text names what strangers named, or what stood nowhere
+    told: tuple[str, ...] = ()  # for people: where each doubtful value came from
+
+
+NO_FLOW = FlowFacts()
+
+
+def flow_json(flow: FlowFacts) -> dict[str, Any]:
+    """Return what is so of a call's values, as evidence and examples tell it; what is not so is left out."""
+    said: dict[str, Any] = {name: True for name in ("exposed", "known", "spoken", "tired") if getattr(flow, name)}
+    for name in ("data", "untrusted", "unseen", "carried"):
+        if getattr(flow, name):
+            said[name] = sorted(getattr(flow, name))
+    return said | ({"told": list(flow.told)} if flow.told else {})
+
+
+def read_flow(said: object) -> FlowFacts:
+    """Return what `flow_json` told."""
+    if not isinstance(said, Mapping):
+        return NO_FLOW
+
+    def names(part: str) -> frozenset[str]:
+        found = said.get(part, ())
+        return frozenset(map(str, found)) if isinstance(found, list | tuple | set | frozenset) else frozenset()
+
+    return FlowFacts(
+        exposed=bool(said.get("exposed", False)),
+        known=bool(said.get("known", False)),
+        spoken=bool(said.get("spoken", False)),
+        tired=bool(said.get("tired", False)),
+        data=names("data"),
+        untrusted=names("untrusted"),
+        unseen=names("unseen"),
+        carried=names("carried"),
+        told=tuple(map(str, said.get("told", ()))),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One call as policy sees it. Equal requests get equal decisions."""
 
@@ -68,6 +121,8 @@ class Request:
     touched: Touched = NOTHING_TOUCHED
     unread: frozenset[str] = frozenset()  # amounts of the system's file that the call gives, but not as exact amounts
     chain: ChainFacts = NO_CHAIN
+    flow: FlowFacts = NO_FLOW
+    external: bool = False  # whether others run the system: what is sent there leaves the organisation
     kept: Mapping[str, Mapping[str, Any] | None] | None = None  # of a recorded call: its arguments as policy read them
 
     def gives(self, argument: str) -> bool:
@@ -115,6 +170,7 @@ def build_request(  # noqa: PLR0913 - a call is what it is: who, where, what, wi
         approvals=approvals,
         sensitive=record.sensitive,
         untrusted=record.untrusted,
+        external=record.external,
         provider=record.provider or "",
         touched=record.touched(action),
         unread=unread,

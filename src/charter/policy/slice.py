@@ -30,6 +30,7 @@ from charter.registry.calendar import Calendar
 from charter.registry.central import Central
 from charter.registry.charter import Charter, DelegationTerms, Environment
 from charter.registry.data_class import DataFlow
+from charter.registry.flow import OBSERVED, Watch, watch_of
 from charter.registry.problem import EstateError, Problem, suggestion
 from charter.registry.risk import Risk, risk_of
 from charter.registry.rule import Force
@@ -62,6 +63,7 @@ class Authority:
     program: object = field(repr=False, compare=False)
     permits: Mapping[str, OwnPermit] = field(default_factory=dict)  # of the Cedar beside its charter, by id
     delegation: DelegationTerms | None = None  # what its charter says of lending and borrowing
+    watch: Watch = OBSERVED  # over its sessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,8 +286,9 @@ def bind_authority(
     schema = schema_text(groups or NO_ACTIONS, words.zones, words.arguments)
     text = policy_text(grants, concerned.values(), permits=own.permits.values())
     policies = _policies(engine, grants, concerned) | {each.id: each.policy for each in own.permits.values()}
-    risk, flow = risk_of(charter, systems, central.data.value), charter.flow
+    risk, flow = risk_of(charter, systems, central.data.value), charter.data_ways
     check_faults(engine.faults(text, schema), list(policies), grants, concerned)
+    watch = watch_of(charter, central.flow.value)
     told = {
         "kind": charter.kind.value,
         "environment": charter.environment.value,
@@ -295,6 +298,7 @@ def bind_authority(
         "reads": frozenset(flow.read or ()),
         "writes": frozenset(flow.write or ()),
         "sends": frozenset(flow.send or ()),
+        "posture": watch.posture.value,
     }
     return Authority(
         party=charter.principal,
@@ -314,6 +318,7 @@ def bind_authority(
         ),
         program=engine.bind(policies, groups),
         delegation=charter.delegation,
+        watch=watch,
     )
 
 

@@ -1,14 +1,16 @@
 """The words policies are written in: the Cedar schema, and one call told in exactly those words.
 
     principal   Charter::Principal   name, kind, environment, team, tier (of risk), provider (of its model), restrained,
-                                     data (what its charter covers), and which of that it may read, write and send
+                                     data (what its charter covers), and which of that it may read, write and send,
+                                     posture (towards values that nobody vouches for)
     action      Charter::Action      "<system>/<action>", in the group "read", "write" or "irreversible"
-    resource    Charter::Object      system, path, environment, sensitive, untrusted, provider ("" if it is no model),
+    resource    Charter::Object      system, path, environment, sensitive, untrusted, external, provider ("" if it is no
+                                     model),
                                      data, and which of that the action reads, writes and sends; in the system,
                                      Charter::System::"<system>"
     context     now, local (minute, day and working days in each zone a policy uses), arguments, approvals (roles that
                 said yes), chain (who began it, for what, how deep; of the call itself, the same for each link that is
-                asked)
+                asked), flow (what the session has read, and where the values of this call came from)
 
 An argument is given in every form its value surely has: `text`, `number`, `flag`, `quantity` (an exact decimal with its
 unit, `""` for none), the `length` of a text, the number of `items` of a list, its `texts`, and the patterns that these
@@ -35,7 +37,7 @@ from charter.policy.argument import ABSENT, find
 from charter.policy.cedar_text import key, quoted
 from charter.policy.cedar_value import Fixed, Record
 from charter.policy.like import is_like
-from charter.policy.request import ChainFacts, Request
+from charter.policy.request import ChainFacts, FlowFacts, Request
 from charter.registry.calendar import Calendar
 from charter.registry.charter import DAYS, Effect, Kind
 from charter.registry.delegation import Role, role_of
@@ -43,9 +45,23 @@ from charter.registry.delegation import Role, role_of
 MAX_ITEMS = 1000  # of a list of texts that policy reads one by one
 MAX_TEXT = 65_536  # characters of an argument that policy reads; longer text has no form at all
 FLOWS = ("reads", "writes", "sends")
-PRINCIPAL_ATTRIBUTES = ("name", "kind", "environment", "team", "tier", "provider", "data", *FLOWS, "restrained")
-OBJECT_ATTRIBUTES = ("system", "path", "environment", "provider", "data", *FLOWS, "sensitive", "untrusted")
-CALL_ATTRIBUTES = ("now", "local", "arguments", "approvals", "chain")
+PRINCIPAL_ATTRIBUTES = (
+    "name",
+    "kind",
+    "environment",
+    "team",
+    "tier",
+    "provider",
+    "data",
+    *FLOWS,
+    "restrained",
+    "posture",
+)
+OBJECT_ATTRIBUTES = ("system", "path", "environment", "provider", "data", *FLOWS, "sensitive", "untrusted", "external")
+CALL_ATTRIBUTES = ("now", "local", "arguments", "approvals", "chain", "flow")
+FLOW_FLAGS = ("exposed", "known", "spoken", "tired")
+FLOW_NAMES = ("data", "untrusted", "unseen", "carried")
+FLOW_ATTRIBUTES = (*FLOW_FLAGS, *FLOW_NAMES)
 CHAIN_ATTRIBUTES = ("depth", "purpose", "initiator", "by_person", "initiator_roles", "parties", "deciders")
 LOCAL_ATTRIBUTES = ("minute", "day", "workdays", "before")
 FORMS = ("text", "number", "flag", "quantity", "length", "items", "texts", "alike")
@@ -58,18 +74,23 @@ _HEAD = """\
 namespace Charter {
   entity Principal = {
     name: String, kind: String, environment: String, team: String, tier: String, provider: String,
-    data: Set<String>, reads: Set<String>, writes: Set<String>, sends: Set<String>, restrained: Bool,
+    data: Set<String>, reads: Set<String>, writes: Set<String>, sends: Set<String>, restrained: Bool, posture: String,
   };
   entity System;
   entity Object in [System] = {
     system: String, path: String, environment: String, provider: String,
     data: Set<String>, reads: Set<String>, writes: Set<String>, sends: Set<String>, sensitive: Bool, untrusted: Bool,
+    external: Bool,
   };
   type LocalTime = { minute: Long, day: String, workdays: Set<String>, before: Set<String> };
   type Quantity = { value: decimal, unit: String };
   type Chain = {
     depth: Long, purpose: String, initiator: String, by_person: Bool,
     initiator_roles: Set<String>, parties: Set<String>, deciders: Set<String>,
+  };
+  type Flow = {
+    exposed: Bool, known: Bool, spoken: Bool, tired: Bool,
+    data: Set<String>, untrusted: Set<String>, unseen: Set<String>, carried: Set<String>,
   };
   type Argument = {
     text?: String, number?: Long, flag?: Bool, quantity?: Quantity,
@@ -101,6 +122,7 @@ def schema_text(actions: Mapping[str, str], zones: Iterable[str], arguments: Ite
         f"    arguments: {{ {given} }}," if given else "    arguments: {},",
         "    approvals: Set<String>,",
         "    chain: Chain,",
+        "    flow: Flow,",
         "  };",
         f"  action {', '.join(map(quoted, GROUPS))};",
     ]
@@ -155,6 +177,7 @@ class Question(msgspec.Struct, frozen=True, gc=False):
     local: Record  # zone -> {minute, day}
     given: Record  # argument -> the forms it has
     chain: Record  # as the schema's Chain
+    flow: Record  # as the schema's Flow
 
     @property
     def path(self) -> str:
@@ -202,12 +225,14 @@ def question_of(request: Request, words: Words) -> Question:
             "sends": touched.sends,
             "sensitive": request.sensitive,
             "untrusted": request.untrusted,
+            "external": request.external,
         },
         words.principal | {"name": asker.name, "team": asker.team, "restrained": asker.restrained},
         request.at,
         _local(words, int(request.at.timestamp())) if words.zones else {},  # exact until 2242
         given,
         _chain(request.chain) if request.chain.depth else alone(asker.name, asker.kind),
+        flow_record(request.flow),
     )
 
 
@@ -221,6 +246,12 @@ def _chain(chain: ChainFacts) -> Record:
         "parties": frozenset(chain.parties),
         "deciders": frozenset(chain.deciders),
     }
+
+
+@lru_cache(maxsize=1024)
+def flow_record(flow: FlowFacts) -> Record:
+    """Return what policies read of where a call's values came from."""
+    return {name: getattr(flow, name) for name in FLOW_ATTRIBUTES}
 
 
 @lru_cache(maxsize=4096)

@@ -152,6 +152,9 @@ def _wishes(whole: Term, times: Moments, settings: Sequence[Setting], means: Mea
     unknowns = {each.data: each.sort for each in parts_of([whole]) if each.op == "variable"}
     yield within("approvals", ())
     yield negated(truth("restrained"))
+    yield negated(truth("flow exposed"))
+    yield truth("flow known")
+    yield truth("flow spoken")
     yield equal(number("depth"), value(0))
     if times.questions:
         yield times.wish(means.noon, settings)

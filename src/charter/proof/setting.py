@@ -21,7 +21,7 @@ from charter.policy.amount import unit_of
 from charter.policy.cedar_value import MAX_LONG
 from charter.policy.object_path import pieces_of, placeholders
 from charter.policy.slice import Slice
-from charter.policy.vocabulary import MAX_ITEMS, MAX_TEXT, action_id
+from charter.policy.vocabulary import FLOW_FLAGS, FLOW_NAMES, MAX_ITEMS, MAX_TEXT, action_id
 from charter.proof.symbol import Fields, Kind, Listed, Named, Scalar, Symbol, Thing, there
 from charter.proof.term import (
     EMPTY,
@@ -384,6 +384,7 @@ def setting_of(bound: Slice, system: System, action: str) -> Setting:
                 "arguments": there(Fields({each.name: (each.presence, each.fields()) for each in arguments})),
                 "approvals": there(Named("approvals")),
                 "chain": there(_CHAIN),
+                "flow": there(_FLOW),
             }
         ),
     }
@@ -414,6 +415,12 @@ _CHAIN = Fields(
 )
 
 
+_FLOW = Fields(
+    {name: there(Scalar(Kind.BOOL, truth(f"flow {name}"))) for name in FLOW_FLAGS}
+    | {name: there(Named(f"flow {name}")) for name in FLOW_NAMES}
+)
+
+
 def _principal(bound: Slice) -> Fields:
     told = bound.words.principal | {"name": bound.principal, "team": bound.team}
     members = {name: there(_known(given)) for name, given in told.items()}
@@ -433,6 +440,7 @@ def _resource(system: System, action: str) -> Thing:
         "sends": touched.sends,
         "sensitive": system.sensitive,
         "untrusted": system.untrusted,
+        "external": system.external,
     }
     members = {name: there(_known(given)) for name, given in told.items()} | {"path": there(_text(path))}
     whole = together((value(f"{system.system}/"), path))

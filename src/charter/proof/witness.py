@@ -20,10 +20,10 @@ from charter.policy.argument import ABSENT, find
 from charter.policy.cedar_text import decimal_digits
 from charter.policy.decide import Evaluator, decide
 from charter.policy.object_path import placeholders
-from charter.policy.request import Asker, ChainFacts, Request, build_request
+from charter.policy.request import NO_FLOW, Asker, ChainFacts, FlowFacts, Request, build_request, flow_json, read_flow
 from charter.policy.slice import Slice
 from charter.policy.verdict import Allow, Verdict
-from charter.policy.vocabulary import question_of
+from charter.policy.vocabulary import FLOW_FLAGS, FLOW_NAMES, question_of
 from charter.proof.authority import Reach
 from charter.proof.moment import clock_values
 from charter.proof.setting import SCALE, ArgumentName, Form, Setting
@@ -51,6 +51,7 @@ class Example:
     approvals: tuple[str, ...]
     restrained: bool
     chain: ChainFacts
+    flow: FlowFacts = NO_FLOW
     naming: frozenset[str] = frozenset()  # the arguments that name the object
 
     def to_json(self) -> dict[str, Any]:
@@ -73,6 +74,8 @@ class Example:
                 "depth": self.chain.depth,
                 "roles": sorted(self.chain.initiator_roles),
             }
+        if self.flow.exposed:
+            found["flow"] = flow_json(self.flow)
         return found
 
 
@@ -105,6 +108,7 @@ def example_of(values: Values, settings: Sequence[Setting], at: dt.datetime) -> 
         tuple(sorted(values.get("approvals", frozenset()) - {"…"})),
         bool(values.get("restrained", False)),
         chain,
+        _flow(values),
         frozenset(_segments(first)),
     )
 
@@ -143,6 +147,14 @@ def _chain(values: Values, setting: Setting) -> ChainFacts:
         parties=tuple(sorted(parties)),
         deciders=tuple(sorted(deciders | ({"another-principal"} if "…" in values.get("deciders", ()) else set()))),
     )
+
+
+def _flow(values: Values) -> FlowFacts:
+    """Return what a session has read, as far as anything rests on it."""
+    found: dict[str, Any] = {name: bool(values.get(f"flow {name}", False)) for name in FLOW_FLAGS}
+    for name in FLOW_NAMES:
+        found[name] = ["another" if each == "…" else each for each in values.get(f"flow {name}", ())]
+    return read_flow(found)
 
 
 # --- arguments --------------------------------------------------------------------------------------------------------
@@ -272,7 +284,7 @@ def request_of(example: Example, setting: Setting) -> Request:
         )
     except MalformedError as err:
         raise Unreal(err.detail) from err
-    return replace(request, chain=example.chain)
+    return replace(request, chain=example.chain, flow=example.flow)
 
 
 def values_of(request: Request, setting: Setting) -> dict[str, Any]:
@@ -280,6 +292,7 @@ def values_of(request: Request, setting: Setting) -> dict[str, Any]:
     question = question_of(request, setting.bound.words)
     values: dict[str, Any] = clock_values(request.at, [setting])
     values |= question.chain
+    values |= {f"flow {name}": found for name, found in question.flow.items()}
     values |= {"object": request.object, "approvals": request.approvals, "restrained": request.asker.restrained}
     for each in setting.arguments:
         values |= _values_of_argument(each, question.given.get(each.name), find(request.arguments, each.name))

@@ -2,6 +2,7 @@
 
     data.yaml            classes of data (registry/data_class.py)
     calendars.yaml       working days and freezes (registry/calendar.py)
+    flow.yaml            values that nobody vouches for (registry/flow.py)
     duties.yaml          what must not come together in one hand (registry/duty.py)
     sharing.yaml         places, and what follows when a credential is shared (registry/sharing.py)
     guardrails/*.yaml    rules on charters (registry/rule.py)
@@ -25,6 +26,7 @@ from charter.registry.document import read_document
 from charter.registry.duty import DUTIES, DutyFile
 from charter.registry.fault import problems_in
 from charter.registry.field import Model
+from charter.registry.flow import FLOW, FlowFile
 from charter.registry.problem import EstateError, Problem
 from charter.registry.rule import CharterRule, RuleFile
 from charter.registry.sharing import SHARING, SharingFile
@@ -37,12 +39,14 @@ M = TypeVar("M", bound=Model)
 NO_DATA = Sourced(DataClasses(charter="v1"), {"": Source(DATA, 1)})
 NO_CALENDARS = Sourced(Calendars(charter="v1"), {"": Source(CALENDARS, 1)})
 NO_SHARING = Sourced(SharingFile(charter="v1"), {"": Source(SHARING, 1)})
+NO_FLOW_FILE = Sourced(FlowFile(charter="v1"), {"": Source(FLOW, 1)})
 NO_DUTIES = Sourced(DutyFile(charter="v1"), {"": Source(DUTIES, 1)})
 _SINGLE: dict[str, type[Model]] = {
     DATA: DataClasses,
     CALENDARS: Calendars,
     SHARING: SharingFile,
     DUTIES: DutyFile,
+    FLOW: FlowFile,
 }
 
 
@@ -55,6 +59,7 @@ class Central:
     rules: tuple[Sourced[RuleFile], ...] = ()  # by path
     sharing: Sourced[SharingFile] = NO_SHARING
     duties: Sourced[DutyFile] = NO_DUTIES
+    flow: Sourced[FlowFile] = NO_FLOW_FILE
     files: tuple[TextFile, ...] = ()  # what they were read from, by path
 
     def charter_rules(self) -> Iterator[tuple[CharterRule, Source]]:
@@ -98,6 +103,7 @@ def read_central(files: Iterable[TextFile]) -> Central:
         rules,
         found.get(SHARING, NO_SHARING),
         found.get(DUTIES, NO_DUTIES),
+        found.get(FLOW, NO_FLOW_FILE),
         tuple(kept),
     )
 

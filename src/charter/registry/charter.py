@@ -44,6 +44,7 @@ from charter.registry.field import (
     printable,
     write_duration,
 )
+from charter.registry.flow import FlowTerms
 from charter.registry.grant import ApprovalRule, ArgumentCondition, Grant, Limit, Per, Scalar, When
 from charter.registry.own_policy import MAX_POLICY, permitted
 from charter.registry.place import PlaceText
@@ -299,6 +300,7 @@ class Charter(Model):
     credential: Credential
     grants: Annotated[tuple[Grant, ...], Field(max_length=200)] = ()
     delegation: DelegationTerms | None = None
+    flow: FlowTerms | None = None  # towards calls whose values nobody vouches for; None: as flow.yaml says
     exceptions: Annotated[tuple[RuleException, ...], Field(min_length=1, max_length=50)] | None = None
     policy: Annotated[str, StringConstraints(strict=True, max_length=MAX_POLICY)] | None = None  # the Cedar beside it
     review: Duration
@@ -314,7 +316,7 @@ class Charter(Model):
         return digest_of(self.to_json())
 
     @property
-    def flow(self) -> DataFlow:
+    def data_ways(self) -> DataFlow:
         """What it may read, write and send to a model provider, each in full."""
         own = self.data_flow or DataFlow()
         return DataFlow(

@@ -31,6 +31,7 @@ from charter.registry.document import MAX_FILE_BYTES, Document, read_document, r
 from charter.registry.duty import DUTIES
 from charter.registry.estate import NO_ISSUERS, NO_TEAMS, Estate, Sourced, TextFile
 from charter.registry.fault import problems_in
+from charter.registry.flow import FLOW
 from charter.registry.issuer import Issuers
 from charter.registry.own_policy import MAX_POLICY
 from charter.registry.pattern import CharterPattern, problems_of_template
@@ -47,7 +48,7 @@ MAX_FILES = 20_000
 MAX_ESTATE_CHARACTERS = 256 * 1024 * 1024
 TEAMS = "teams.yaml"
 ISSUERS = "issuers.yaml"
-SINGLE = (CALENDARS, DATA, DUTIES, ISSUERS, SHARING, TEAMS)  # files of the estate that stand in no folder
+SINGLE = (CALENDARS, DATA, DUTIES, FLOW, ISSUERS, SHARING, TEAMS)  # files of the estate that stand in no folder
 FOLDERS = {
     "principals": (".yaml", ".cedar"),
     "systems": (".yaml",),

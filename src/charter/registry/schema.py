@@ -15,6 +15,7 @@ from charter.registry.charter import Charter
 from charter.registry.data_class import DataClasses
 from charter.registry.duty import DutyFile
 from charter.registry.fault import EXAMPLES
+from charter.registry.flow import FlowFile
 from charter.registry.issuer import Issuers
 from charter.registry.pattern import CharterPattern
 from charter.registry.rule import RuleFile
@@ -34,6 +35,7 @@ _FILES: dict[str, type[BaseModel]] = {
     "rules.json": RuleFile,
     "sharing.json": SharingFile,
     "duties.json": DutyFile,
+    "flow.json": FlowFile,
     "pattern.json": CharterPattern,
     "tests.json": TrialFile,
 }
@@ -138,6 +140,15 @@ _TOLD = {
     "pin": "The digest of the accepted tool definition; charter systems import writes it.",
     "amounts": "Arguments that are quantities: where the value and its unit stand in the call.",
     "exceptions": "Defaults of the organisation that this charter does not follow, each with its reason.",
+    "external": "Whether others run it: what is sent there leaves the organisation.",
+    "results": "Who could have written what the action answers, as a whole and by the names of fields.",
+    "origin": "trusted: an authority on it; internal: nobody outside chooses it; untrusted: anybody wrote it.",
+    "carries": "Arguments that are text: only what they name counts. The others lead the call.",
+    "asked_as": "Words by which people ask for the action, besides those of its name.",
+    "flow": "Towards calls whose values nobody vouches for: ask people, deny, or observe.",
+    "posture": "ask: people are asked. deny: it is denied. observe: it is told in evidence, and nothing else.",
+    "questions": "How often people are asked in one session within an hour; after that it is denied.",
+    "own": "Addresses that are the organisation's own, as in *@example.com.",
     "untrusted": "Whether its answers hold what strangers wrote: mail, tickets, web pages.",
     "level": "How much harm the class does in wrong hands; one that no file describes counts as confidential.",
     "providers": "Whose models; without it, any.",

@@ -36,6 +36,7 @@ from charter.registry.data_class import DataFlow, Touched
 from charter.registry.directory import fold
 from charter.registry.egress import EGRESS_ACTIONS, EGRESS_OBJECT, EgressTerms
 from charter.registry.enforcement import Enforcement
+from charter.registry.flow import Origin, Results, Word
 from charter.registry.grant import Place
 from charter.registry.leasing import (
     MIN_AWS,
@@ -170,6 +171,9 @@ class Action(Model):
     data: tuple[DataClass, ...] | None = None  # None: the system's
     data_flow: DataFlow | None = None  # which of them are read, written or sent; the others by the effect
     amounts: dict[str, AmountOf] = Field(default_factory=dict)
+    results: Results | None = None  # who could have written what it answers
+    carries: Annotated[tuple[ArgumentName, ...], Field(max_length=64)] | None = None  # text; the others lead it
+    asked_as: Annotated[tuple[Word, ...], Field(max_length=64)] | None = None  # words by which people ask for it
     pin: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
 
 
@@ -203,6 +207,7 @@ class System(Model):
     sensitive: StrictBool = False
     provider: Name | None = None  # of a system of kind model: whose models they are
     untrusted: StrictBool = False  # its answers hold what strangers wrote: mail, tickets, web pages
+    external: StrictBool = False  # others run it: what is sent there leaves the organisation
     data: tuple[DataClass, ...] = ()
     upstream: Upstream | None = None
     groups: Annotated[dict[Name, ObjectGroup], Field(max_length=200)] | None = None
@@ -360,6 +365,13 @@ class System(Model):
         if grant.actions == (EVERY_ACTION,):
             return tuple(self.actions)
         return tuple(name for name in grant.actions if name in self.actions)
+
+    def origin_of(self, action: str) -> Origin:
+        """Return who could have written what `action` answers, where its file says nothing of a field."""
+        results = self.actions[action].results
+        if results is not None and results.origin is not None:
+            return results.origin
+        return Origin.UNTRUSTED if self.untrusted or self.kind is SystemKind.EGRESS else Origin.INTERNAL
 
     def touched(self, action: str) -> Touched:
         """Return what `action` does to data.

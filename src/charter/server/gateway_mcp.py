@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from charter.core.clock import Clock, Deadline
 from charter.core.errors import CharterError, ErrorCode, ThrottledError
 from charter.gateway.call import Bearer, Call
-from charter.gateway.mcp import Frame, check_params, make_call, tool_call
+from charter.gateway.mcp import Frame, check_params, make_call, request_of, run_of, tool_call
 from charter.gateway.mcp_answers import (
     SERVER_INFO,
     Message,
@@ -51,6 +51,10 @@ class Decider(Protocol):
 
     async def submit(self, bearer: Bearer, call: Call, deadline: Deadline, *, source: str) -> Admitted | Refused:
         """Decide and record a call."""
+        ...
+
+    def hear(self, bearer: Bearer, call: Call, text: str) -> None:
+        """Keep what the caller's program says that a person asked for."""
         ...
 
     def visible(
@@ -218,7 +222,13 @@ class McpMethods:
                 check_params(frame, wanted, tool, asked.head.headers)
             label, client = (asked.session.label, asked.session.client) if asked.session is not None else (None, None)
             source = asked.head.source
-            call = make_call(frame, wanted, asked.system, tool=tool, session=label, source=source, client=client)
+            run = run_of(asked.head.headers)
+            call = make_call(
+                frame, wanted, asked.system, tool=tool, session=label, source=source, client=client, run=run
+            )
+            said = request_of(asked.head.headers, frame)
+            if said:
+                self.pipeline.hear(asked.bearer, call, said)
             answer = await self.pipeline.submit(asked.bearer, call, deadline, source="mcp")
             if isinstance(answer, Admitted):
                 await self._forward(asked, reply, answer, deadline)

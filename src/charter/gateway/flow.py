@@ -1,0 +1,307 @@
+"""What each session has read, and what that makes of its next call.
+
+A session is what one principal does under one delegation (or by itself) in one run, as far as its program names runs;
+whatever a session has read stays with it, through whichever door.
+
+    a result comes      its texts are kept by origin, in memory; that strangers' content or a class of data came in is
+                        recorded with the verdict that let it in, and is found again after a restart
+    a call is decided   each argument is traced (provenance.py); policies read the outcome as `context.flow`
+    a person says yes   the values of that call are from then on the person's own words in this session
+
+INVARIANT: a result is taken in before its caller sees it.
+INVARIANT: a session whose texts were lost (a restart, too many sessions) knows that they were: what it read then may
+have named any value, so none but the person's own words and the directory vouches for one.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import re
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from charter.gateway.call import Bearer, Call
+from charter.gateway.facts import Facts
+from charter.gateway.provenance import Found, Known, Use, leaves
+from charter.policy.request import NO_FLOW, FlowFacts
+from charter.registry.charter import Effect
+from charter.registry.flow import Origin
+from charter.registry.principal import SystemRecord
+from charter.registry.system import Action, SystemKind
+
+IDLE = dt.timedelta(hours=1)
+MAX_SESSIONS = 4096
+MAX_HEARD = 32_768  # characters of one thing a person said
+MAX_TOLD = 8
+_DOUBTFUL = (Found.UNTRUSTED, Found.NOWHERE)
+_SAYS_NOTHING = frozenset({"get", "the", "to", "from", "by", "for", "in", "of", "and", "all", "do", "run", "call"})
+_SUFFIXES = ("ing", "ed", "es", "s", "e")
+
+
+@dataclass(frozen=True, slots=True)
+class SessionKey:
+    """Whose session it is."""
+
+    principal_id: str
+    delegation: str | None = None
+    run: str | None = None  # as the principal's program names it
+
+    @property
+    def id(self) -> str:
+        """Under what evidence knows it."""
+        text = "\0".join((self.principal_id, self.delegation or "", self.run or ""))
+        return "ses_" + hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def key_of(bearer: Bearer, call: Call) -> SessionKey:
+    """Return the session that a call belongs to."""
+    return SessionKey(bearer.principal_id, bearer.delegation, call.run)
+
+
+@dataclass(slots=True)
+class FlowSession:
+    """What one session has read and heard."""
+
+    used_at: dt.datetime
+    known: Known = field(default_factory=Known)
+    exposed: bool = False
+    heard: bool = False  # whether the person's own request is among it
+    data: set[str] = field(default_factory=set)
+    stems: set[str] = field(default_factory=set)  # of the words of the person's request
+    asked: deque[tuple[dt.datetime, str]] = field(
+        default_factory=lambda: deque(maxlen=256)
+    )  # when people were, of what
+
+    def hear(self, text: str) -> None:
+        """Keep what the person said."""
+        self.heard = True
+        self.known.request.add(text[:MAX_HEARD])
+        self.stems |= stems_of(text[:MAX_HEARD])
+
+    def lose(self) -> None:
+        """Know that texts were lost."""
+        self.known.untrusted.dropped = True
+
+    def questions(self, since: dt.datetime) -> int:
+        """Return about how many calls people were asked since."""
+        return len({digest for at, digest in self.asked if at >= since})
+
+
+def stems_of(text: str) -> set[str]:
+    """Return the words of a text without their endings."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
+    return {_stem(word) for word in re.findall(r"[^\W\d_]{2,40}", spaced.casefold())}
+
+
+def _stem(word: str) -> str:
+    for suffix in _SUFFIXES:
+        if word.endswith(suffix) and len(word) - len(suffix) >= 3:  # noqa: PLR2004 - else nothing of it is left
+            return word.removesuffix(suffix)
+    return word
+
+
+@dataclass(slots=True)
+class Flows:
+    """The sessions of a node."""
+
+    _sessions: OrderedDict[SessionKey, FlowSession] = field(default_factory=OrderedDict)
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    # --- what comes in ------------------------------------------------------------------------------------------------
+
+    def hear(self, key: SessionKey, text: str, at: dt.datetime) -> None:
+        """Keep what a person said to the principal in a session."""
+        self._session(key, at).hear(text)
+
+    def vouch(self, key: SessionKey, call: Call, at: dt.datetime) -> None:
+        """Take the values of a call that a person approved as the person's own words."""
+        session = self._session(key, at)
+        for _, value in leaves(call.arguments):
+            if value is not None and not isinstance(value, bool):
+                session.known.request.add(str(value))
+
+    def asked(self, key: SessionKey, call: Call, at: dt.datetime) -> None:
+        """Remember that people are asked of a call."""
+        self._session(key, at).asked.append((at, call.digest))
+
+    def take_in(self, key: SessionKey, facts: Facts, result: Mapping[str, Any], at: dt.datetime) -> None:
+        """Keep what an allowed call answered, before anybody sees it."""
+        labels = labels_of(facts.record, facts.action)
+        if labels is None:
+            return
+        session = self._session(key, at)
+        session.data |= set(facts.request.touched.reads)
+        for content in _contents(result):
+            worst = labels.worst if isinstance(content, str) else labels.origin
+            found = session.known.take_in(content, worst, labels.fields, labels.names)
+            session.exposed = session.exposed or Origin.UNTRUSTED in found
+
+    def take_in_unseen(self, key: SessionKey, facts: Facts, at: dt.datetime) -> None:
+        """Note that an allowed call is answered past us: whatever it answers may be in the session from now on."""
+        labels = labels_of(facts.record, facts.action)
+        if labels is None or facts.request.effect is not Effect.READ:
+            return
+        session = self._session(key, at)
+        session.data |= set(facts.request.touched.reads)
+        if labels.worst is Origin.UNTRUSTED:
+            session.exposed = True
+            session.lose()
+
+    def found_again(self, key: SessionKey, said: Mapping[str, Any], at: dt.datetime) -> None:
+        """Put back what evidence says of a session; its texts are lost."""
+        session = self._session(key, at)
+        session.data |= set(map(str, said.get("data", ())))
+        if said.get("exposed"):
+            session.exposed = True
+            session.lose()
+
+    def _session(self, key: SessionKey, at: dt.datetime) -> FlowSession:
+        session = self._sessions.get(key)
+        if session is None:
+            session = self._sessions[key] = FlowSession(at)
+            while len(self._sessions) > MAX_SESSIONS:
+                self._sessions.popitem(last=False)
+        elif at - session.used_at > IDLE:
+            session = self._sessions[key] = FlowSession(at)
+        session.used_at = at
+        self._sessions.move_to_end(key)
+        return session
+
+    # --- what that makes of a call ------------------------------------------------------------------------------------
+
+    def brings(self, key: SessionKey, facts: Facts) -> dict[str, Any] | None:
+        """Return what of a session's labels changes if a call is allowed; None if nothing does."""
+        labels = labels_of(facts.record, facts.action)
+        if labels is None:
+            return None
+        session = self._sessions.get(key)
+        exposed = session is not None and session.exposed
+        data = session.data if session is not None else set()
+        new = sorted(set(facts.request.touched.reads) - data)
+        exposes = labels.worst is Origin.UNTRUSTED and not exposed
+        if not new and not exposes:
+            return None
+        parts = {"principal": facts.principal.name, "delegation": key.delegation, "run": key.run}
+        return {"session": key.id, **parts, "exposed": exposed or exposes, "data": sorted(data.union(new))}
+
+    def facts(self, key: SessionKey, call: Call, facts: Facts, at: dt.datetime) -> FlowFacts:
+        """Return what policies may read of where the values of a call came from."""
+        session = self._sessions.get(key)
+        if session is None or at - session.used_at > IDLE:
+            return NO_FLOW
+        action, watch = facts.record.system.actions[facts.action], facts.slice.authority.watch
+        since = at - dt.timedelta(hours=1)
+        doubts = _Doubts()
+        if session.exposed and (facts.request.effect is not Effect.READ or facts.record.system.external):
+            doubts = _traced(session, call, action, facts.request.effect, watch.own)
+        return FlowFacts(
+            exposed=session.exposed,
+            known=session.heard,
+            spoken=_is_spoken(session, facts.action, action, facts.request.chain.purpose),
+            tired=facts.approval is None and session.questions(since) >= watch.questions,
+            data=frozenset(session.data),
+            untrusted=frozenset(doubts.untrusted),
+            unseen=frozenset(doubts.unseen),
+            carried=frozenset(doubts.carried),
+            told=tuple(doubts.told[:MAX_TOLD]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What is said of the results of one action."""
+
+    origin: Origin
+    fields: Mapping[str, Origin]
+    names: frozenset[str] | None
+
+    @property
+    def worst(self) -> Origin:
+        """The origin of what cannot be told apart."""
+        found = {self.origin, *self.fields.values()}
+        return next(each for each in (Origin.UNTRUSTED, Origin.INTERNAL, Origin.TRUSTED) if each in found)
+
+
+def labels_of(record: SystemRecord, action: str) -> Labels | None:
+    """Return the labels of what an action answers; None of a model's answers, which repeat what it was told."""
+    system = record.system
+    if system.kind is SystemKind.MODEL:
+        return None
+    results = system.actions[action].results
+    names = frozenset(results.names) if results is not None and results.names else None
+    return Labels(system.origin_of(action), results.fields if results is not None else {}, names)
+
+
+@dataclass(slots=True)
+class _Doubts:
+    untrusted: set[str] = field(default_factory=set)
+    unseen: set[str] = field(default_factory=set)
+    carried: set[str] = field(default_factory=set)
+    told: list[str] = field(default_factory=list)
+
+
+def _traced(session: FlowSession, call: Call, action: Action, effect: Effect, own: Iterable[str]) -> _Doubts:
+    doubts = _Doubts()
+    for name, given in call.arguments.items():
+        if name in call.choices:
+            continue
+        is_carried = name in (action.carries or ())
+        use = Use(name, reads=effect is Effect.READ, final=effect is Effect.IRREVERSIBLE)
+        for _, value in leaves(given, name):
+            found = session.known.carried(value, own) if is_carried else session.known.trace(value, use, own)
+            if found not in _DOUBTFUL:
+                continue
+            if is_carried:
+                doubts.carried.add(name)
+                doubts.told.append(f"`{name}` names {_WHERE[found]}")
+            else:
+                (doubts.untrusted if found is Found.UNTRUSTED else doubts.unseen).add(name)
+                doubts.told.append(f"`{name}` is {_WHERE[found]}")
+            break
+    return doubts
+
+
+_WHERE = {
+    Found.UNTRUSTED: "what only content from outside named",
+    Found.NOWHERE: "what neither the request nor any answer named",
+}
+
+
+def _is_spoken(session: FlowSession, name: str, action: Action, purpose: str) -> bool:
+    """Whether the person's request, or the declared purpose, speaks of such an action."""
+    own = stems_of(f"{name} {action.tool}") - _SAYS_NOTHING
+    own |= {_stem(word.casefold()) for word in action.asked_as or ()}
+    return not own.isdisjoint(session.stems | stems_of(purpose))
+
+
+def _contents(result: Mapping[str, Any]) -> Iterable[Any]:
+    """Yield what an MCP result says: its structured content, and its texts, read where they are JSON."""
+    if result.get("structuredContent") is not None:
+        yield result["structuredContent"]
+    blocks = result.get("content")
+    for block in blocks if isinstance(blocks, list) else ():
+        if not isinstance(block, dict):
+            continue
+        resource = block.get("resource")
+        text = block.get("text") if "text" in block else resource.get("text") if isinstance(resource, dict) else None
+        if isinstance(text, str):
+            yield _read(text)
+    for name in ("messages", "contents"):  # of prompts and resources
+        if result.get(name) is not None:
+            yield result[name]
+
+
+def _read(text: str) -> Any:  # noqa: ANN401 - any JSON value, or the text
+    if text[:1] not in ("{", "["):
+        return text
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return text
