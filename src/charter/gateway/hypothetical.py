@@ -16,7 +16,7 @@ from charter.core.errors import AbsentError, ErrorCode
 from charter.gateway.chain import asker_of, owner_of
 from charter.gateway.replay import World, is_pinned
 from charter.policy.chain import ChainCase, Party
-from charter.policy.request import Asker, ChainFacts, Request, build_request
+from charter.policy.request import NO_FLOW, Asker, ChainFacts, FlowFacts, Request, build_request
 from charter.registry.delegation import Role, is_person, role_of
 from charter.registry.principal import Principal
 from charter.registry.problem import suggestion
@@ -47,6 +47,7 @@ class Supposed:
     object: str | None = None  # None: what the action's template makes of the arguments
     approvals: tuple[str, ...] = ()  # roles of people who said yes; a role twice is two people
     chain: SupposedChain | None = None
+    flow: FlowFacts = NO_FLOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,8 @@ def supposed_case(asked: Supposed, world: World) -> SupposedCase:
     request = build_request(
         asker_of(caller), system, asked.action, asked.arguments, asked.at, taken(asked.approvals), object=asked.object
     )
-    return SupposedCase(ChainCase(parties), replace(request, chain=facts) if facts else request, caller, system)
+    request = replace(request, chain=facts or request.chain, flow=asked.flow)
+    return SupposedCase(ChainCase(parties), request, caller, system)
 
 
 def _chain(asked: SupposedChain | None, caller: Principal, world: World) -> tuple[tuple[Party, ...], ChainFacts | None]:

@@ -252,7 +252,11 @@ class Known:
         if not isinstance(value, str):
             return Found.PLAIN
         whole = normal(value)
-        if "\n" not in value and COPIED <= whole.count(" ") <= MAX_COPIED and self._text(whole, Use(reads=True)) is Found.UNTRUSTED:
+        if (
+            "\n" not in value
+            and COPIED <= whole.count(" ") <= MAX_COPIED
+            and self._text(whole, Use(reads=True)) is Found.UNTRUSTED
+        ):
             return Found.UNTRUSTED
         return self._prose(value, own)
 

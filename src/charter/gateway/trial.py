@@ -20,6 +20,7 @@ from charter.gateway.replay import World
 from charter.gateway.reserve import owed
 from charter.policy.chain import decide_chain
 from charter.policy.coverage import Point, touched_by
+from charter.policy.request import NO_FLOW, read_flow
 from charter.policy.verdict import Allow, Deny, Escalate, Layer, Reason, Verdict, word
 from charter.registry.seat import taken, told
 from charter.registry.sourced import Sourced
@@ -61,7 +62,8 @@ def supposed_of(call: SupposedCall, at: dt.datetime) -> Supposed:
     if chain is not None:
         supposed = SupposedChain(chain.initiator, chain.through, chain.roles, chain.purpose or "", chain.depth)
     asked = (call.principal, call.system, call.action, call.at or at)
-    return Supposed(*asked, call.arguments, call.object, call.approvals, supposed)
+    flow = read_flow(call.flow.model_dump()) if call.flow is not None else NO_FLOW
+    return Supposed(*asked, call.arguments, call.object, call.approvals, supposed, flow)
 
 
 def run_trials(trials: Iterable[Sourced[TrialCase]], world: World) -> tuple[TrialResult, ...]:

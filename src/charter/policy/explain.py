@@ -145,7 +145,7 @@ def _forbidden(bound: Slice, request: Request, rule: str) -> Reason:
         return _outside_data(bound, request)
     if rule == RESTRAINED:
         return _restrained(bound)
-    return _guarded(bound, rule)
+    return _guarded(bound, request, rule)
 
 
 def _outside_data(bound: Slice, request: Request) -> Reason:
@@ -178,7 +178,7 @@ def _restrained(bound: Slice) -> Reason:
     return Reason(Layer.APPROVAL, RESTRAINED, text, mend, who)
 
 
-def _guarded(bound: Slice, rule: str) -> Reason:
+def _guarded(bound: Slice, request: Request, rule: str) -> Reason:
     guardrail = bound.guardrail(rule)
     if guardrail is None:
         return policy_error(bound, rule, "it forbade the call, and is not known")
@@ -187,7 +187,10 @@ def _guarded(bound: Slice, rule: str) -> Reason:
         text = f"`{guardrail.id}` reads {names}, and this call gives it in a form that cannot be compared"
         mend = f"send {names} as plain text, a number with at most 4 decimals, true or false"
         return Reason(_layer(rule), rule, text, mend, bound.principal, guardrail.source)
-    return Reason(_layer(rule), rule, guardrail.reason, guardrail.mend, bound.principal, guardrail.source)
+    text = guardrail.reason
+    if request.flow.told and "context.flow" in guardrail.text:
+        text = f"{text}: {'; '.join(request.flow.told)}"
+    return Reason(_layer(rule), rule, text, guardrail.mend, bound.principal, guardrail.source)
 
 
 def _layer(rule: str) -> Layer:
@@ -270,7 +273,9 @@ def held(
         need = grant.approval
         if need and not roles.isdisjoint(need.seats) and need.is_needed(question):
             reasons.append(_unapproved(bound, grant, need, (request, question)))
-    guards = [_restrained(bound) if rule == RESTRAINED else _guarded_until(bound, rule, roles) for rule in fired]
+    guards = [
+        _restrained(bound) if rule == RESTRAINED else _guarded_until(bound, request, rule, roles) for rule in fired
+    ]
     return (*reasons, *guards)
 
 
@@ -299,8 +304,8 @@ def _own_unapproved(bound: Slice, request: Request, permit: OwnPermit, roles: fr
     return Reason(Layer.APPROVAL, permit.id, text, mend, bound.principal, permit.source)
 
 
-def _guarded_until(bound: Slice, rule: str, roles: frozenset[str]) -> Reason:
-    reason = _guarded(bound, rule)
+def _guarded_until(bound: Slice, request: Request, rule: str, roles: frozenset[str]) -> Reason:
+    reason = _guarded(bound, request, rule)
     guardrail = bound.guardrail(rule)
     who = told(sorted(roles & guardrail.roles if guardrail else roles))
     mend = f"someone with the role {who} can approve exactly this call"

@@ -125,6 +125,8 @@ def _call(shown: Shown, *, is_asked: bool = False) -> str:
     told = " and ".join(f"{name} {given}" for name, given in inner.items())
     parts = [f"`{call.action}` on `{call.system}`", call.object, f"with {told}" if told else ""]
     parts.append(f"on {call.at:%a %d %b %Y at %H:%M} UTC")
+    if call.flow.exposed:
+        parts.append("in a session that read what strangers wrote")
     if call.chain.depth:
         purpose = f", for {call.chain.purpose}" if call.chain.purpose else ""
         parts.append(f"on behalf of {call.chain.initiator}{purpose}")

@@ -80,6 +80,7 @@ _CALLED = {
     "CertificateName": "a certificate's name",
     "Delegated": "a grant's terms of delegation",
     "TrialChain": "a test's delegation",
+    "TrialFlow": "what a test's session has read",
     "ObjectGroup": "a group of objects",
     "DataClasses": "data.yaml",
     "DataRule": "a class of data",

@@ -12,9 +12,9 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StrictInt, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StrictBool, StrictInt, StringConstraints, model_validator
 
-from charter.registry.charter import ActionName, Model, Moment, Name, Pattern, Role, SystemName, Text
+from charter.registry.charter import ActionName, DataClass, Model, Moment, Name, Pattern, Role, SystemName, Text
 from charter.registry.problem import PlacedError
 from charter.registry.property import MAX_PROPERTIES, Property
 
@@ -78,6 +78,24 @@ class TrialChain(Model):
     depth: Annotated[StrictInt, Field(ge=1, le=8)] | None = None  # None: as many delegations as there are parties
 
 
+ArgumentNames = Annotated[
+    tuple[Annotated[str, StringConstraints(strict=True, max_length=128)], ...], Field(max_length=64)
+]
+
+
+class TrialFlow(Model):
+    """What the call's session has read, and where its values came from. Without it, nothing was read before."""
+
+    exposed: StrictBool = True  # to what strangers wrote
+    known: StrictBool = True  # the person's request is known …
+    spoken: StrictBool = True  # … and speaks of such an action
+    tired: StrictBool = False  # people were asked so often that they are not asked again
+    data: Annotated[tuple[DataClass, ...], Field(max_length=64)] = ()  # classes that were read
+    untrusted: ArgumentNames = ()  # arguments whose values only strangers named
+    unseen: ArgumentNames = ()  # … that nothing named
+    carried: ArgumentNames = ()  # text that names such values
+
+
 class SupposedCall(Model):
     """One call that nobody made: who asks for what, with what, when, approved by whom, on whose behalf."""
 
@@ -89,6 +107,7 @@ class SupposedCall(Model):
     at: Moment | None = None
     approvals: tuple[Role, ...] = ()  # of people who approved exactly this call, each another; a role twice is two
     chain: TrialChain | None = None  # None: it acts by itself
+    flow: TrialFlow | None = None  # None: its session has read nothing
 
 
 class TrialCase(SupposedCall):
