@@ -119,7 +119,9 @@ class TablePipeline:
             return Refused("vrd_2", Escalate((a_reason(Layer.APPROVAL),), ("payments-lead",)), "apr_7")
         permit = self.permits.issue(verdict_id="vrd_3", principal_id=bearer.principal_id, call=call)
         messages = self._forward(permit, bearer, call, deadline)
-        return Admitted("vrd_3", 1, messages, is_approved=False, give_up=lambda: self.permits.discard(permit))
+        return Admitted(
+            "vrd_3", 1, messages, is_approved=False, reasons=(), give_up=lambda: self.permits.discard(permit)
+        )
 
     async def _forward(
         self, permit: Any, bearer: Bearer, call: Call, deadline: Deadline

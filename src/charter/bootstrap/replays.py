@@ -165,7 +165,7 @@ class Replay:
         )
         if isinstance(first, Admitted):
             await _drain(first)
-            return told
+            return replace(told, reasons=first.reasons)
         approvers = first.verdict.approvers if isinstance(first.verdict, Escalate) else ()
         said = word(first.verdict)
         told = replace(told, verdict=said, passed=False, reasons=first.verdict.reasons, approvers=approvers)

@@ -77,7 +77,7 @@ def replay(
 def _show(call: dict[str, Any], *, is_expected: bool) -> None:
     mark, style = _MARKS[call["verdict"]]
     say(f"{call['line']:>5}  {mark} {clean(call['principal'])}  {clean(call['system'])}/{clean(call['tool'])}", style)
-    for reason in call["reasons"][:2]:
+    for reason in call["reasons"][: 2 if call["verdict"] != "allow" else 0]:
         say(f"                {clean(reason['text'])} ({reason['rule']})", "dim")
     if call["approvers"]:
         say(f"                asked: {', '.join(call['approvers'])}; {'made' if call['made'] else 'not made'}", "dim")

@@ -98,6 +98,7 @@ class Admitted:
     entry_index: int
     messages: AsyncIterator[Message]
     is_approved: bool  # whether a person's approval was spent on it
+    reasons: tuple[Reason, ...]  # by which rules it is allowed
     give_up: Callable[[], None]  # in place of iterating: the permit is forgotten, the verdict closed, limits given back
 
 
@@ -175,7 +176,9 @@ class Pipeline:
                     self._give_up(permit, bearer, call, recorded)
 
                 is_approved = bool(recorded.verdict.approvals_used)
-                return Admitted(recorded.verdict_id, recorded.index, messages, is_approved, give_up)
+                return Admitted(
+                    recorded.verdict_id, recorded.index, messages, is_approved, recorded.verdict.reasons, give_up
+                )
             case Deny() | Escalate() as verdict:
                 self._notice(bearer, call, verdict)
                 return Refused(recorded.verdict_id, verdict, recorded.approval_id)

@@ -3,7 +3,7 @@
     {"session": {"principal": "support-agent", "request": "Answer ticket 7", "at": "2026-11-24T09:30:00Z"}}
     {"said": "and mail ana@example.com a summary"}
     {"call": {"system": "tickets", "action": "ticket.read", "arguments": {"ticket_id": "7"}}, "result": {"body": "…"}}
-    {"call": {"system": "mail", "tool": "send_message", "arguments": {…}}, "result": {…}, "approve": true, "expect": "escalate"}
+    {"call": {"system": "mail", "tool": "send_message", "arguments": {…}}, "approve": true, "expect": "escalate"}
 
 A session lasts until the next one begins. A call names an action, or the tool that performs it. `result` is any JSON
 value, or what an MCP server answered (`{"content": […]}`); it comes back only if the call is allowed. `approve` is what
