@@ -18,6 +18,7 @@ SOURCES = {
     "servers.txt": ["requirements/servers.in"],
     "servers-v1.txt": ["requirements/servers-v1.in"],
     "peers.txt": ["requirements/peers.in"],
+    "agentdojo.txt": ["requirements/agentdojo.in"],
 }
 
 

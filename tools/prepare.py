@@ -27,6 +27,7 @@ VENVS: dict[str, dict[str, tuple[str, ...]]] = {
     ".venv-servers": {"demo": ("servers",), "test": ("servers",)},
     ".venv-servers-v1": {"demo": ("servers-v1",), "test": ("servers-v1",)},
     ".venv-peers": {"bench": ("peers",)},
+    ".venv-agentdojo": {"bench": ("agentdojo",)},
 }
 
 

@@ -235,7 +235,14 @@ def test_nothing_sent_to_the_proxy_of_charter_run_breaks_it(proxied: Proxied) ->
             raise UnavailableError(ErrorCode.NOT_RUNNING, "no Charter answers", help="start it")
 
         relay = EgressRelay(
-            "http://127.0.0.1:9", proxied.url, proxied.resource, "secret", nothing, lambda _: None, lambda _: False
+            "http://127.0.0.1:9",
+            proxied.url,
+            proxied.resource,
+            "secret",
+            nothing,
+            lambda _: None,
+            lambda _: False,
+            "a-run",
         )
         async with relay.serving() as address:
             port = int(address.rpartition(":")[2])

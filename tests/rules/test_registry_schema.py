@@ -24,6 +24,7 @@ FOLDERS = {
     "data.yaml": "data.json",
     "calendars.yaml": "calendars.json",
     "sharing.yaml": "sharing.json",
+    "flow.yaml": "flow.json",
     "teams.yaml": "teams.json",
 }
 STARTER = {path: text for path, text in starter_files().items() if path.endswith(".yaml")}

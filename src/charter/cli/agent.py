@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -27,8 +28,11 @@ from charter.config import child_environment
 from charter.core.clock import SystemClock
 from charter.core.entropy import SystemEntropy
 from charter.core.errors import DeniedError, ErrorCode, MalformedError, UnavailableError
+from charter.gateway.mcp import REQUEST_HEADER, RUN_HEADER
 from charter.identity.issuance import decisions_of
 from charter.identity.jose import thumbprint_of
+
+MAX_REQUEST_HEADER = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Ways:
     lease: list[str]
     outside: list[str]
     proxy: str | None
+    says: dict[str, str]  # headers that tell which run it is, and what the person asked for
 
 
 def obtain_token(
@@ -79,8 +84,17 @@ def obtain_token(
     return answer | {"resource": resource, "principal": principal["name"], "client_id": principal["id"]}
 
 
-def run_agent(context: Context, name: str, command: list[str], behalf: Behalf, lease: Sequence[str] = ()) -> int:
+def run_agent(
+    context: Context,
+    name: str,
+    command: list[str],
+    behalf: Behalf,
+    lease: Sequence[str] = (),
+    request: str | None = None,
+) -> int:
     """Run `command` as principal `name`, with leases on the systems `lease`; return its exit code.
+
+    `request` is what a person asked for, in their words.
 
     Raises:
         MalformedError: there is no command.
@@ -98,7 +112,7 @@ def run_agent(context: Context, name: str, command: list[str], behalf: Behalf, l
     apart = {*principal["leased"], *principal["outside"]}
     systems = [system for system in reached if system not in apart]
     outside = [system for system in reached if system in principal["outside"]] if principal["proxy"] else []
-    ways = Ways(systems, list(dict.fromkeys(lease)), outside, principal["proxy"])
+    ways = Ways(systems, list(dict.fromkeys(lease)), outside, principal["proxy"], _says(tokens, request))
     return asyncio.run(_run(principal["name"], tokens, words, ways))
 
 
@@ -194,10 +208,25 @@ def _lend(context: Context, name: str, behalf: Behalf) -> str:
     return str(context.control.post("/v1/delegations", body)["id"])
 
 
+def _says(tokens: AgentTokens, request: str | None) -> dict[str, str]:
+    """Return the headers that make all calls of this run one session.
+
+    Raises:
+        MalformedError: the request is too long.
+    """
+    if request is None:
+        return {RUN_HEADER: tokens.entropy.token(18)}
+    told = base64.b64encode(request.encode()).decode()
+    if len(told) > MAX_REQUEST_HEADER:
+        most = MAX_REQUEST_HEADER * 3 // 4
+        raise MalformedError(ErrorCode.TOO_LARGE, f"the request is longer than {most} bytes", help="say it shorter")
+    return {RUN_HEADER: tokens.entropy.token(18), REQUEST_HEADER: told}
+
+
 async def _run(name: str, tokens: AgentTokens, command: list[str], ways: Ways) -> int:
     endpoints = {system: f"{tokens.issuer}/mcp/{system}" for system in ways.systems}
     secret = tokens.entropy.token(24)
-    async with relaying(Relay(endpoints, secret, tokens.headers, forget=tokens.forget, learn=tokens.learn)) as base:
+    async with relaying(_relay_of(endpoints, secret, tokens, ways)) as base:
         urls = {system: f"{base}/{secret}/{system}" for system in ways.systems}
         async with contextlib.AsyncExitStack() as undo:
             folder = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="charter-run-")))
@@ -211,6 +240,10 @@ async def _run(name: str, tokens: AgentTokens, command: list[str], ways: Ways) -
             return await _child(command, environment)
 
 
+def _relay_of(endpoints: dict[str, str], secret: str, tokens: AgentTokens, ways: Ways) -> Relay:
+    return Relay(endpoints, secret, tokens.headers, forget=tokens.forget, learn=tokens.learn, says=ways.says)
+
+
 def _relay(tokens: AgentTokens, system: str, ways: Ways) -> AbstractAsyncContextManager[str]:
     """Return the forward proxy on this machine that leads to one system."""
     return EgressRelay(
@@ -221,6 +254,7 @@ def _relay(tokens: AgentTokens, system: str, ways: Ways) -> AbstractAsyncContext
         credentials=tokens.headers,
         forget=tokens.forget,
         learn=tokens.learn,
+        run=ways.says[RUN_HEADER],
     ).serving()
 
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from charter.core.errors import CharterError
 from charter.gateway.egress import parse_absolute, parse_destination
+from charter.gateway.mcp import RUN_HEADER
 
 BUFFER = 64 * 1024
 MAX_HEAD = 32 * 1024
@@ -38,6 +39,7 @@ class EgressRelay:
     credentials: Callable[[str, str, str], Awaitable[Mapping[str, str]]]  # (method, resource, url) -> headers
     forget: Callable[[str], None]  # the resource whose token was not taken
     learn: Callable[[str | None], bool]  # told of each nonce; whether it is a new one
+    run: str  # which run the connections belong to
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     @asynccontextmanager
@@ -103,7 +105,8 @@ class EgressRelay:
         while True:
             left -= 1
             proof = await self.credentials(method, self.resource, url)
-            own = f"Proxy-Authorization: {proof['authorization']}\r\nDPoP: {proof['dpop']}\r\n\r\n"
+            own = f"Proxy-Authorization: {proof['authorization']}\r\nDPoP: {proof['dpop']}\r\n"
+            own += f"{RUN_HEADER}: {self.run}\r\n\r\n"
             upstream = await self._dial(head + own.encode())
             answer = await _head(upstream[0])
             if left == 0 or not self._is_worth_another_try(answer):

@@ -14,13 +14,14 @@ import aiohttp
 from aiohttp import web
 
 from charter.core.errors import CharterError
+from charter.gateway.mcp import REQUEST_HEADER, RUN_HEADER
 from charter.gateway.mcp_protocol import RpcCode
 
 # What speaks of one hop only (RFC 9110 section 7.6.1), is set anew for the next, or is none of the agent's business.
 _NOT_FORWARDED = frozenset(
     {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host", "content-length", "origin"}
     | {"authorization", "dpop", "proxy-authorization", "proxy-connection", "accept-encoding", "content-encoding"}
-    | {"www-authenticate", "dpop-nonce"}
+    | {"www-authenticate", "dpop-nonce", RUN_HEADER, REQUEST_HEADER}
 )
 TRIES = 3  # of one request: with a fresh nonce, and with a fresh token
 _USE_NONCE = 'error="use_dpop_nonce"'
@@ -42,8 +43,11 @@ class Relay:
         *,
         forget: Callable[[str], None],
         learn: Callable[[str | None], bool],
+        says: Mapping[str, str] | None = None,
     ) -> None:
-        """`forget` is told of an endpoint that did not take what `credentials` gave, `learn` of each nonce it gave.
+        """`says` are headers of every request: which run it belongs to, and what the person asked for.
+
+        `forget` is told of an endpoint that did not take what `credentials` gave, `learn` of each nonce it gave.
 
         `learn` answers whether the nonce is a new one, so that another try makes sense.
         """
@@ -52,6 +56,7 @@ class Relay:
         self._endpoints = endpoints
         self._secret = secret
         self._credentials = credentials
+        self._says = dict(says or {})
 
     def app(self) -> web.Application:
         """Return the relay as an application."""
@@ -87,7 +92,9 @@ class Relay:
         with what signed it.
         """
         proof = await self._credentials(request.method, target)
-        headers = {k: v for k, v in request.headers.items() if k.lower() not in _NOT_FORWARDED} | dict(proof)
+        headers = (
+            {k: v for k, v in request.headers.items() if k.lower() not in _NOT_FORWARDED} | dict(proof) | self._says
+        )
         async with request.app[_SESSION].request(
             request.method, target, data=body or None, headers=headers, allow_redirects=False
         ) as upstream:

@@ -189,6 +189,9 @@ def run(
         list[str] | None,
         typer.Option(help="Give it a lease on this system (postgres, aws); repeat for several.", show_default=False),
     ] = None,
+    request: Annotated[
+        str | None, typer.Option("--request", help="What a person asked for, in their words.", show_default=False)
+    ] = None,
 ) -> None:
     """Run a command as principal NAME: it gets NAME's identity and its MCP endpoints, without a change to its code.
 
@@ -202,6 +205,9 @@ def run(
     With --lease it also finds a credential of its own on that system, for what the charter grants there and for as long
     as it runs: DATABASE_URL and PG… for a database, an AWS profile for AWS.
 
+    All its calls are one session. With --request Charter knows what was asked for, and can tell values that the person
+    named from those that only strangers did (docs/data-flow.md).
+
     Example: charter run refund-agent -- python my_agent.py
 
     Example: charter run refund-agent --on-behalf-of maria@example.com --purpose dispute-handling -- python my_agent.py
@@ -211,7 +217,7 @@ def run(
     from charter.cli.agent import Behalf, run_agent
 
     raise typer.Exit(
-        run_agent(context_of(context), name, context.args, Behalf(on_behalf_of, purpose, lasts), lease or ())
+        run_agent(context_of(context), name, context.args, Behalf(on_behalf_of, purpose, lasts), lease or (), request)
     )
 
 

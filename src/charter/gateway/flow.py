@@ -123,6 +123,7 @@ class Flows:
     def vouch(self, key: SessionKey, call: Call, at: dt.datetime) -> None:
         """Take the values of a call that a person approved as the person's own words."""
         session = self._session(key, at)
+        session.stems |= stems_of(call.tool)  # so is what is done: it is not asked again whether it was meant
         for _, value in leaves(call.arguments):
             if value is not None and not isinstance(value, bool):
                 session.known.request.add(str(value))
@@ -141,12 +142,13 @@ class Flows:
         for content in _contents(result):
             worst = labels.worst if isinstance(content, str) else labels.origin
             found = session.known.take_in(content, worst, labels.fields, labels.names)
-            session.exposed = session.exposed or Origin.UNTRUSTED in found
+            session.exposed = session.exposed or (bool(found) and labels.worst is Origin.UNTRUSTED)
 
     def take_in_unseen(self, key: SessionKey, facts: Facts, at: dt.datetime) -> None:
         """Note that an allowed call is answered past us: whatever it answers may be in the session from now on."""
         labels = labels_of(facts.record, facts.action)
-        if labels is None or facts.request.effect is not Effect.READ:
+        is_tunnel = facts.record.system.kind is SystemKind.EGRESS
+        if labels is None or (facts.request.effect is not Effect.READ and not is_tunnel):
             return
         session = self._session(key, at)
         session.data |= set(facts.request.touched.reads)

@@ -47,6 +47,7 @@ from charter.policy.request import NO_FLOW
 from charter.policy.verdict import Allow, Deny, Escalate, Layer, Reason, Verdict
 from charter.registry.approval import Approval
 from charter.registry.principal import LiveEstate, SystemRecord
+from charter.registry.system import SystemKind
 
 Message = dict[str, Any]
 MAX_READINGS = 8  # how often facts may change under one call before it is given up
@@ -170,6 +171,8 @@ class Pipeline:
                 stopped = refusal(self.live, bearer, self.live.systems.get(call.system), at=self.clock.now())
                 if stopped is not None:
                     self.permits.discard(permit)
+                if recorded.facts is not None and recorded.facts.record.system.kind is SystemKind.EGRESS:
+                    self.flows.take_in_unseen(key_of(bearer, call), recorded.facts, self.clock.now())
                 messages = self._forward(permit, bearer, call, deadline, recorded)
 
                 def give_up() -> None:
@@ -383,7 +386,8 @@ class Pipeline:
 
     def _take_in(self, bearer: Bearer, call: Call, recorded: Recorded, message: Message) -> None:
         """Keep what comes back in the session, before the caller sees it."""
-        if recorded.facts is None or "method" in message:
+        is_tunnel = recorded.facts is not None and recorded.facts.record.system.kind is SystemKind.EGRESS
+        if recorded.facts is None or is_tunnel or "method" in message:
             return
         result, at = message.get("result"), self.clock.now()
         if isinstance(result, dict):

@@ -35,7 +35,9 @@ _JOINTS = "@._-+/:%&=#~"
 _RUN_ON = re.compile(r"([.!?])(?=[A-Z][a-z]+\s)")  # a sentence that begins without a space
 _WORD = re.compile(r"[^\W\d_]{1,24}|\d{1,3}")  # what many texts hold by chance
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\d{1,18}(?:,\d{3})*(?:\.\d{1,9})?(?![\w])")
-_WHEN = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?|\d{1,2}:\d{2}")
+_WHEN = re.compile(
+    r"\d{4}-\d{2}-\d{2}(?:[Tt ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:[Zz]|[+-]\d{2}:?\d{2})?)?|\d{1,2}:\d{2}"
+)
 _NAMING = re.compile(
     r"[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+"  # addresses of mail
     r"|(?:https?://|www\.)[^\s<>\"')\]]{1,512}"  # of pages

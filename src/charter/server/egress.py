@@ -19,7 +19,7 @@ import logging
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import h11
@@ -38,6 +38,7 @@ from charter.core.errors import (
 from charter.gateway.call import Bearer, Call
 from charter.gateway.egress import Destination, parse_absolute, parse_destination, read_client_hello, request_call
 from charter.gateway.egress import tunnel_call as to_tunnel
+from charter.gateway.mcp import RUN_HEADER, run_of
 from charter.gateway.pins import UpstreamError
 from charter.gateway.pipeline import Admitted, Came, Pipeline, Refused
 from charter.identity.failures import Failures
@@ -217,6 +218,8 @@ class EgressDoor:
             if asked.path is None
             else request_call(system, asked.to, asked.method, asked.path, request_id)
         )
+        named = asked.header(RUN_HEADER.encode())
+        call = replace(call, run=run_of({RUN_HEADER: named} if named is not None else {}))
         self.egress.announce(request_id)
         try:
             deadline = Deadline.after(self.clock, self.seconds)

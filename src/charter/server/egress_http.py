@@ -25,6 +25,7 @@ Headers = list[tuple[bytes, bytes]]
 _HOP = frozenset(
     {b"connection", b"keep-alive", b"te", b"trailer", b"upgrade", b"host", b"expect", b"dpop"}
     | {b"proxy-authorization", b"proxy-connection", b"proxy-authenticate", b"proxy-authentication-info"}
+    | {b"charter-session", b"charter-request"}
 )
 
 
