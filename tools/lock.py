@@ -19,6 +19,7 @@ SOURCES = {
     "servers-v1.txt": ["requirements/servers-v1.in"],
     "peers.txt": ["requirements/peers.in"],
     "agentdojo.txt": ["requirements/agentdojo.in"],
+    "litellm.txt": ["requirements/litellm.in"],
 }
 
 

@@ -28,6 +28,7 @@ VENVS: dict[str, dict[str, tuple[str, ...]]] = {
     ".venv-servers-v1": {"demo": ("servers-v1",), "test": ("servers-v1",)},
     ".venv-peers": {"bench": ("peers",)},
     ".venv-agentdojo": {"bench": ("agentdojo",)},
+    ".venv-litellm": {"bench": ("litellm",)},
 }
 
 

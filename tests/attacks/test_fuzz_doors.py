@@ -27,6 +27,7 @@ from charter.server.bundle import BundleApp
 from charter.server.control_gate import ControlGate
 from charter.server.gateway import GatewayApp
 from charter.server.leases import LeaseApp
+from charter.server.models import ModelApp
 from charter.server.nodes import NodesApp
 from charter.server.oauth import OAuthApp
 from charter.server.proxied import ProxiedApp
@@ -45,7 +46,7 @@ LISTENING = frozenset(
 DOORS = {
     "server/app.py": (
         *("fuzz_control", "fuzz_oauth", "fuzz_console", "fuzz_gateway", "fuzz_scim", "fuzz_trust", "fuzz_leases"),
-        *("nodes", "http_connections", "fuzz_access"),
+        *("nodes", "http_connections", "fuzz_access", "models"),
     ),
     "server/control_socket.py": ("fuzz_control",),
     "server/workload_door.py": ("workload_api",),
@@ -85,7 +86,7 @@ def test_every_door_is_tried_by_a_fuzz_test() -> None:
 def test_the_tcp_door_leads_to_nothing_else(tmp_path: Path) -> None:
     with a_world(tmp_path) as world:
         behind = {type(app) for _, app in world.doors._routes}
-        machines = {GatewayApp, OAuthApp, BundleApp, NodesApp, LeaseApp, AccessApp, ProxiedApp}
+        machines = {GatewayApp, OAuthApp, BundleApp, NodesApp, LeaseApp, AccessApp, ProxiedApp, ModelApp}
         assert behind == machines | {ScimApp, ControlGate, Door}
         assert type(world.doors._otherwise) is Door
 
@@ -99,7 +100,7 @@ SECRET = "s3cret-path-segment"
 def relay() -> Iterator[tuple[Background, str, aiohttp.ClientSession]]:
     background = Background()
 
-    async def credentials(method: str, url: str) -> Mapping[str, str]:
+    async def credentials(method: str, url: str, _at: str | None) -> Mapping[str, str]:
         if "broken" in url:
             raise UnavailableError(ErrorCode.NOT_RUNNING, "no Charter answers", help="start it")
         return {"authorization": f"DPoP the-token-for-{method}", "dpop": "a-proof"}
@@ -111,7 +112,7 @@ def relay() -> Iterator[tuple[Background, str, aiohttp.ClientSession]]:
         upstream = background.enter(serving(RogueHttp(modern=True)))
         places = {"notes": upstream, "broken": f"{upstream}/broken", "gone": "http://127.0.0.1:9/"}
         base = background.enter(
-            relaying(Relay(places, SECRET, credentials, forget=lambda _: None, learn=lambda _: False))
+            relaying(Relay(places, SECRET, credentials, forget=lambda _: None, learn=lambda _: False, models=places))
         )
         web = background.run(session())
         yield background, base, web

@@ -400,7 +400,7 @@ def model_files(**composition_: Any) -> dict[str, str]:
         "environment": "production",
         "owner": {"person": "pia@example.com", "team": "payments-platform"},
         "upstream": {"transport": "http", "url": "http://127.0.0.1:9/mcp"},
-        "actions": {"complete": {"tool": "complete", "effect": "read", "pin": PIN}},
+        "actions": {"complete": {"tool": "messages", "effect": "read", "object": "*"}},
     }
     changed = files(**composition_) | {"systems/models.yaml": json.dumps(system)}
     for name in ("refund-agent", "charge-reader"):
@@ -411,7 +411,7 @@ def model_files(**composition_: Any) -> dict[str, str]:
 
 
 def ask(stage: Stage, name: str = "refund-agent", **arguments: Any) -> Admitted | Refused:
-    call = Call("models", "complete", arguments, digest_of({"tool": "complete", "arguments": arguments}), PIN)
+    call = Call("models", "messages", arguments, digest_of({"tool": "messages", "arguments": arguments}), None)
 
     async def asked() -> Admitted | Refused:
         found = await stage.house.pipeline.submit(bearer, call, Deadline.after(stage.clock, 5), source="test")

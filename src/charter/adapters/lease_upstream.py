@@ -5,11 +5,13 @@ INVARIANT: a call spends its permit before it counts, and a batch makes nothing 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from charter.adapters.egress import Egress
+from charter.adapters.model_api import ModelApis
 from charter.adapters.upstream import McpUpstreams
 from charter.core.clock import Deadline
 from charter.core.errors import ErrorCode
@@ -31,6 +33,7 @@ class Upstreams:
     live: LiveEstate
     permits: PermitLedger
     egress: Egress
+    models: ModelApis
     batches: dict[str, Batch] = field(default_factory=dict)  # by the lease they lead to
 
     async def tools(self, record: SystemRecord, deadline: Deadline) -> tuple[ToolDefinition, ...]:
@@ -42,9 +45,19 @@ class Upstreams:
         record = self.live.systems.get(call.system)
         if record is not None and record.system.kind is SystemKind.EGRESS:
             return self._connected(permit, call, record)
+        if record is not None and record.system.kind is SystemKind.MODEL:
+            return self._asked(permit, call, record, deadline)
         if record is None or not record.system.is_leased:
             return self.mcp.call(permit, call, deadline)
         return self._counted(permit, call)
+
+    async def _asked(
+        self, permit: Permit, call: Call, record: SystemRecord, deadline: Deadline
+    ) -> AsyncIterator[Message]:
+        self.permits.redeem(permit, call)
+        async with contextlib.aclosing(self.models.called(call, record, deadline)) as messages:
+            async for message in messages:
+                yield message
 
     async def _connected(self, permit: Permit, call: Call, record: SystemRecord) -> AsyncIterator[Message]:
         self.permits.redeem(permit, call)

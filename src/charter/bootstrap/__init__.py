@@ -30,6 +30,7 @@ from charter.adapters.identity_store import SqlIdentity
 from charter.adapters.issuer_keys import IssuerKeys
 from charter.adapters.lease_upstream import Upstreams
 from charter.adapters.master_place import Surroundings
+from charter.adapters.model_api import ModelApis
 from charter.adapters.oauth_tokens import OAuthTokens
 from charter.adapters.registry_store import load_live
 from charter.adapters.seal_store import SqlDataKeys, SqlSeals
@@ -59,6 +60,7 @@ from charter.gateway.flow import IDLE, Flows, SessionKey
 from charter.gateway.permit import PermitLedger
 from charter.gateway.pins import ToolList
 from charter.gateway.pipeline import Pipeline
+from charter.gateway.proposals import Proposals
 from charter.gateway.streams import OpenStreams
 from charter.identity.asking import Consents
 from charter.identity.connection import Connection, Connections
@@ -214,7 +216,7 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
     upstreams = McpUpstreams(
         live, permits, clock, UpstreamSettings(settings.estate.resolve(), variable, proof_of=broker.proof), hear
     )
-    everything = Upstreams(upstreams, live, permits, Egress())
+    everything = Upstreams(upstreams, live, permits, Egress(), ModelApis(broker.proof))
     pipeline = Pipeline(
         live=live,
         slices=slices,
@@ -229,6 +231,7 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
         entropy=entropy,
         issuer=settings.issuer,
         flows=_flows(database, clock),
+        proposals=Proposals(),
         noticed=lambda principal_id, model, system: hear_model(house, principal_id, model, system),
     )
     house = House(

@@ -163,6 +163,7 @@ class House:
     async def aclose(self) -> None:
         """End children and connections, let the last outcomes be recorded, close the database, give the lock back."""
         await self.upstreams.aclose()
+        self.reach.models.close()
         await self.pipeline.settled()
         self.leasing.close()
         await asyncio.to_thread(self.database.close)

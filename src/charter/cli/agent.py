@@ -56,6 +56,7 @@ class Ways:
     lease: list[str]
     outside: list[str]
     proxy: str | None
+    models: dict[str, str]  # model systems, each with its provider
     says: dict[str, str]  # headers that tell which run it is, and what the person asked for
 
 
@@ -112,7 +113,8 @@ def run_agent(
     apart = {*principal["leased"], *principal["outside"]}
     systems = [system for system in reached if system not in apart]
     outside = [system for system in reached if system in principal["outside"]] if principal["proxy"] else []
-    ways = Ways(systems, list(dict.fromkeys(lease)), outside, principal["proxy"], _says(tokens, request))
+    models = {system: known for system, known in principal["models"].items() if system in reached}
+    ways = Ways(systems, list(dict.fromkeys(lease)), outside, principal["proxy"], models, _says(tokens, request))
     return asyncio.run(_run(principal["name"], tokens, words, ways))
 
 
@@ -158,6 +160,7 @@ def _agent(context: Context, name: str) -> tuple[dict[str, Any], AgentTokens]:
     systems = control.get("/v1/systems")["systems"]
     principal["leased"] = [each["system"] for each in systems if "lease" in each]
     principal["outside"] = [each["system"] for each in systems if each["kind"] == "egress"]
+    principal["models"] = {each["system"]: each.get("provider", "") for each in systems if each["kind"] == "model"}
     status = control.get("/v1/status")
     principal["proxy"], issuer = status["egress"], status["issuer"]
     key = agent_key(context.settings.key_folder, issuer, name)
@@ -227,12 +230,13 @@ async def _run(name: str, tokens: AgentTokens, command: list[str], ways: Ways) -
     endpoints = {system: f"{tokens.issuer}/mcp/{system}" for system in ways.systems}
     secret = tokens.entropy.token(24)
     async with relaying(_relay_of(endpoints, secret, tokens, ways)) as base:
-        urls = {system: f"{base}/{secret}/{system}" for system in ways.systems}
+        urls = {system: f"{base}/{secret}/{system}" for system in ways.systems if system not in ways.models}
+        models = {system: f"{base}/{secret}/{system}" for system in ways.models}
         async with contextlib.AsyncExitStack() as undo:
             folder = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="charter-run-")))
             environment = _environment(name, urls, folder)
             proxies = {each: await undo.enter_async_context(_relay(tokens, each, ways)) for each in ways.outside}
-            environment |= _proxied(proxies)
+            environment |= _proxied(proxies) | _modelled(models, ways.models)
             if ways.lease:
                 environment = await undo.enter_async_context(
                     leased(LeaseClient(tokens), ways.lease, folder, environment)
@@ -241,7 +245,10 @@ async def _run(name: str, tokens: AgentTokens, command: list[str], ways: Ways) -
 
 
 def _relay_of(endpoints: dict[str, str], secret: str, tokens: AgentTokens, ways: Ways) -> Relay:
-    return Relay(endpoints, secret, tokens.headers, forget=tokens.forget, learn=tokens.learn, says=ways.says)
+    models = {system: f"{tokens.issuer}/model/{system}" for system in ways.models}
+    return Relay(
+        endpoints, secret, tokens.headers, forget=tokens.forget, learn=tokens.learn, says=ways.says, models=models
+    )
 
 
 def _relay(tokens: AgentTokens, system: str, ways: Ways) -> AbstractAsyncContextManager[str]:
@@ -256,6 +263,19 @@ def _relay(tokens: AgentTokens, system: str, ways: Ways) -> AbstractAsyncContext
         learn=tokens.learn,
         run=ways.says[RUN_HEADER],
     ).serving()
+
+
+def _modelled(urls: dict[str, str], providers: dict[str, str]) -> dict[str, str]:
+    """Return the variables that models' clients find their addresses in; the usual ones where one system is meant."""
+    named = {f"CHARTER_MODEL_URL_{system.upper().replace('-', '_')}": url for system, url in urls.items()}
+    anthropic = [system for system in urls if providers[system] == "anthropic"]
+    others = [system for system in urls if providers[system] != "anthropic"]
+    key = "charter-run"  # clients want some key; the relay puts the token in its place
+    if len(anthropic) == 1:
+        named |= {"ANTHROPIC_BASE_URL": urls[anthropic[0]], "ANTHROPIC_API_KEY": key}
+    if len(others) == 1:
+        named |= {"OPENAI_BASE_URL": f"{urls[others[0]]}/v1", "OPENAI_API_KEY": key}
+    return named
 
 
 def _proxied(proxies: dict[str, str]) -> dict[str, str]:

@@ -21,21 +21,22 @@ from charter.gateway.mcp_protocol import RpcCode
 _NOT_FORWARDED = frozenset(
     {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host", "content-length", "origin"}
     | {"authorization", "dpop", "proxy-authorization", "proxy-connection", "accept-encoding", "content-encoding"}
-    | {"www-authenticate", "dpop-nonce", RUN_HEADER, REQUEST_HEADER}
+    | {"www-authenticate", "dpop-nonce", RUN_HEADER, REQUEST_HEADER, "x-api-key"}
 )
 TRIES = 3  # of one request: with a fresh nonce, and with a fresh token
 _USE_NONCE = 'error="use_dpop_nonce"'
 _UNREACHABLE = (502, "the Charter server cannot be reached", "start it with charter up")
 MAX_BODY_BYTES = 16 * 1024 * 1024
 CONNECT_SECONDS = 10
-Credentials = Callable[[str, str], Awaitable[Mapping[str, str]]]  # (method, url) -> headers that prove who asks
+# (method, resource, url; the resource's own if none) -> headers that prove who asks
+Credentials = Callable[[str, str, str | None], Awaitable[Mapping[str, str]]]
 _SESSION = web.AppKey("session", aiohttp.ClientSession)
 
 
 class Relay:
-    """Forwards `/<secret>/<system>` to the gateway's endpoint of that system."""
+    """Forwards `/<secret>/<system>` to the gateway's endpoint of that system, and what is below it to a model's API."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - where, proved how, and what each request says besides
         self,
         endpoints: Mapping[str, str],
         secret: str,
@@ -44,6 +45,7 @@ class Relay:
         forget: Callable[[str], None],
         learn: Callable[[str | None], bool],
         says: Mapping[str, str] | None = None,
+        models: Mapping[str, str] | None = None,
     ) -> None:
         """`says` are headers of every request: which run it belongs to, and what the person asked for.
 
@@ -57,24 +59,29 @@ class Relay:
         self._secret = secret
         self._credentials = credentials
         self._says = dict(says or {})
+        self._models = dict(models or {})
 
     def app(self) -> web.Application:
         """Return the relay as an application."""
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_route("*", "/{secret}/{system}", self._handle)
+        app.router.add_route("*", "/{secret}/{system}/{rest:.+}", self._handle)
         app.cleanup_ctx.append(_session)
         return app
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         """Forward one request and stream the answer back."""
-        target = self._endpoints.get(request.match_info["system"])
+        system, rest = request.match_info["system"], request.match_info.get("rest")
+        base = self._models.get(system)
+        resource = self._endpoints.get(system)
+        target = resource if rest is None else f"{base}/{rest}" if base is not None else None
         given = request.match_info["secret"].encode(errors="replace")
-        if not hmac.compare_digest(given, self._secret.encode()) or target is None:
+        if not hmac.compare_digest(given, self._secret.encode()) or target is None or resource is None:
             return web.json_response({"error": "not found"}, status=404)
         body = await request.read()
         try:
             for left in reversed(range(TRIES)):
-                answer = await self._forward(request, target, body, is_last=left == 0)
+                answer = await self._forward(request, (resource, target), body, is_last=left == 0)
                 if answer is not None:
                     return answer
             return _refused(*_UNREACHABLE)
@@ -84,14 +91,15 @@ class Relay:
             return _refused(*_UNREACHABLE)
 
     async def _forward(
-        self, request: web.Request, target: str, body: bytes, *, is_last: bool = False
+        self, request: web.Request, to: tuple[str, str], body: bytes, *, is_last: bool = False
     ) -> web.StreamResponse | None:
         """Forward a request; return None if it was not taken and can be tried again.
 
         That is with the nonce that the server gave, or with another token: ours may be one that was withdrawn together
         with what signed it.
         """
-        proof = await self._credentials(request.method, target)
+        resource, target = to
+        proof = await self._credentials(request.method, resource, target)
         headers = (
             {k: v for k, v in request.headers.items() if k.lower() not in _NOT_FORWARDED} | dict(proof) | self._says
         )
@@ -102,7 +110,7 @@ class Relay:
             if upstream.status == web.HTTPUnauthorized.status_code:
                 wants_nonce = _USE_NONCE in upstream.headers.get("WWW-Authenticate", "")
                 if not wants_nonce:
-                    self._forget(target)
+                    self._forget(resource)
                 if not is_last and (is_new or not wants_nonce):
                     return None
             answer = web.StreamResponse(status=upstream.status, reason=upstream.reason)

@@ -78,7 +78,9 @@ class FlowSession:
     )  # when people were, of what
 
     def hear(self, text: str) -> None:
-        """Keep what the person said."""
+        """Keep what the person said; what strangers wrote is not theirs for standing in their place."""
+        if self.known.untrusted.holds_part_of(text):
+            return
         self.heard = True
         self.known.request.add(text[:MAX_HEARD])
         self.stems |= stems_of(text[:MAX_HEARD])

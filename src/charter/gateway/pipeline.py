@@ -16,6 +16,7 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any, Protocol
 
 import msgspec
@@ -34,7 +35,8 @@ from charter.gateway.model_use import other_model
 from charter.gateway.obligations import held_to_obligations
 from charter.gateway.permit import Permit, PermitLedger
 from charter.gateway.pins import ToolDefinition, UpstreamError
-from charter.gateway.reserve import give_back
+from charter.gateway.proposals import Proposals
+from charter.gateway.reserve import correct, give_back
 from charter.gateway.settle import GatewayWork, Recorded, Ticket, ask_people, record_denial, settle_and_record
 from charter.gateway.streams import OpenStream, OpenStreams
 from charter.identity.authority import refusal
@@ -50,6 +52,7 @@ from charter.registry.principal import LiveEstate, SystemRecord
 from charter.registry.system import SystemKind
 
 Message = dict[str, Any]
+USED = "charter/used"  # in the result of a call to a model: what it took
 MAX_READINGS = 8  # how often facts may change under one call before it is given up
 LOOK_SECONDS = 1.0  # how often an open stream asks whether it may go on
 
@@ -129,6 +132,7 @@ class Pipeline:
     entropy: Entropy
     issuer: str  # the control plane that vouches for callers
     flows: Flows
+    proposals: Proposals
     noticed: Callable[[str, str, str], None]  # who asked for which model that nobody accepted, at which system
     _closing: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -330,12 +334,24 @@ class Pipeline:
             asking = self.entropy.identifier("apr") if isinstance(verdict, Escalate) else ""
             told = {"point": bearer.point.principal_name} if isinstance(bearer, Vouched) else {}
             brings = self.flows.brings(key_of(bearer, call), facts) if isinstance(facts, Facts) else None
-            ticket = Ticket(self.entropy.identifier("vrd"), asking, source, timing, self.issuer, asks, brings, told)
+            decided = self._decided_by(bearer, call, at)
+            ticket = Ticket(
+                self.entropy.identifier("vrd"), asking, source, timing, self.issuer, asks, brings, decided, told
+            )
             recorded = await self.writer.awrite(_work(bearer, call, facts, verdict, ticket))
             if recorded is not None:
                 self._note(bearer, call, recorded, at)
                 return recorded if isinstance(facts, Deny) else replace(recorded, facts=facts)
         raise _keeps_changing()
+
+    def _decided_by(self, bearer: Bearer, call: Call, at: dt.datetime) -> Mapping[str, Any] | None:
+        """Return what evidence says of who decided on a call: the model's answer that proposed it, or that none did."""
+        record = self.live.systems.get(call.system)
+        is_model = record is not None and record.system.kind is SystemKind.MODEL
+        if is_model or not self.proposals.knows(bearer.principal_id, at):
+            return None
+        answer = self.proposals.decided_by(bearer.principal_id, call.tool, call.arguments, at)
+        return {"decided_by": answer.to_json() if answer is not None else None}
 
     def _note(self, bearer: Bearer, call: Call, recorded: Recorded, at: dt.datetime) -> None:
         """Let the session know what people were asked, and what they said yes to."""
@@ -416,6 +432,7 @@ class Pipeline:
 
         def work(tx: GatewayWork) -> None:
             give_back(tx.limits, unused)
+            correct(tx.limits, () if unused else recorded.reserved, outcome.took)
             tx.record(draft)
 
         task = asyncio.ensure_future(self.writer.awrite(work, patient=True))
@@ -460,6 +477,8 @@ class Outcome:
     sent: bool = True
     bytes: int = 0
     digest: str | None = None
+    took: dict[str, Decimal] = field(default_factory=dict)  # of a model: what is summed by limits, as it came to be
+    used: dict[str, Any] | None = None  # of a model: tokens, and which model answered
 
     def see(self, message: Message) -> None:
         """Take note of one message from the upstream."""
@@ -471,6 +490,19 @@ class Outcome:
         result = message.get("result")
         is_ok = isinstance(result, dict) and not result.get("isError", False)
         self.word = "ok" if is_ok else "tool-error"
+        if isinstance(result, dict) and isinstance(result.get(USED), dict):
+            self._used(result[USED])
+
+    def _used(self, told: dict[str, Any]) -> None:
+        """Take note of what a model's answer says that it took."""
+        self.used = told
+        self.bytes, self.digest = int(told["bytes"]), str(told["digest"])
+        if "input_tokens" in told:
+            tokens = {"input_tokens": told["input_tokens"], "max_tokens": told["output_tokens"]}
+            self.took = {name: Decimal(value) for name, value in tokens.items()}
+            self.took["tokens"] = sum(self.took.values(), Decimal(0))
+        if "cost" in told:
+            self.took["cost"] = Decimal(told["cost"])
 
     def end(self, word: str, *, sent: bool) -> None:
         """Say that the call ended otherwise than by an answer."""
@@ -484,7 +516,7 @@ class Outcome:
             "bytes": self.bytes,
             "result_digest": self.digest,
             "duration_ms": round((now - self.started) * 1000),
-        }
+        } | ({"used": self.used} if self.used is not None else {})
 
 
 def withdrawn_message(why: str) -> Message:

@@ -27,6 +27,7 @@ MAX_LEAVES = 20_000  # of one result
 MAX_DEPTH = 32
 MAX_HANDLES = 20_000
 MAX_NAME = 80  # characters of what names an object
+QUOTED = 24  # characters of a text that nobody writes alike by chance
 COUNTER = 3  # digits of a number that many texts hold
 COPIED = 3  # spaces in a title that nobody writes alike by chance
 MAX_COPIED = 15  # … and more make it prose, which is quoted
@@ -123,6 +124,11 @@ class Texts:
     def has(self, wanted: str) -> bool:
         """Return whether a normal text stands in one of them as a whole word."""
         return any(_stands_in(wanted, part) for part in self.parts)
+
+    def holds_part_of(self, text: str) -> bool:
+        """Return whether one of them, if it is more than a word, stands in `text`."""
+        said = normal(text)
+        return any(len(part) >= QUOTED and part in said for part in self.parts)
 
     def names(self, wanted: str) -> bool:
         """Return whether a short text is named in one of them: in quotes, or as a number or name of something."""

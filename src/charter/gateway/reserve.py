@@ -6,8 +6,9 @@ INVARIANT: nothing is added before every link was found to have room: a denial l
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Protocol
 
 from charter.policy.grant import SCALE
@@ -33,6 +34,7 @@ class Reserved:
 
     owner: str
     amounts: tuple[tuple[str, int, int], ...]
+    arguments: tuple[str | None, ...] = ()  # what each sums; None: it counts calls
 
 
 def owed(owner: str, name: str, verdict: Allow) -> tuple[LinkLimits, ...]:
@@ -87,6 +89,18 @@ def give_back(limits: LimitStore, reserved: Sequence[Reserved]) -> None:
         limits.add(each.owner, [(key, start, -amount) for key, start, amount in each.amounts])
 
 
+def correct(limits: LimitStore, reserved: Sequence[Reserved], actual: Mapping[str, Decimal]) -> None:
+    """Count what a call really took in place of what was reserved for it, of the arguments that `actual` tells."""
+    for each in reserved:
+        changes = []
+        for (key, start, amount), argument in zip(each.amounts, each.arguments, strict=True):
+            took = actual.get(argument or "")
+            if took is not None and int(took * SCALE) != amount:
+                changes.append((key, start, int(took * SCALE) - amount))
+        if changes:
+            limits.add(each.owner, changes)
+
+
 def _first_with_room(limits: LimitStore, link: LinkLimits, system: str, at: dt.datetime) -> Reserved | Deny:
     """Return what to count for one link; the denial is the first option's."""
     first: Deny | None = None
@@ -111,7 +125,8 @@ def _room(
             text = f"the limit of {limit.text} for `{link.name}` on `{system}` is used up"
             mend = _mend(limit, at, oldest)
             return Deny((Reason(Layer.LIMIT, limit.key, text, mend, link.name, limit.source),))
-    return Reserved(link.owner, tuple((*windows[-1], limit.amount) for limit, windows in counters))
+    amounts = tuple((*windows[-1], limit.amount) for limit, windows in counters)
+    return Reserved(link.owner, amounts, tuple(limit.argument for limit, _ in counters))
 
 
 def _mend(limit: LimitDue, at: dt.datetime, oldest: int) -> str:

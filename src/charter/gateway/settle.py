@@ -81,6 +81,7 @@ class Ticket:
     issuer: str = ""  # the control plane that vouched for the caller
     asks: bool = True  # whether people are asked at once where the verdict waits for them
     brings: Mapping[str, Any] | None = None  # what an allowed call brings into its session
+    decided: Mapping[str, Any] | None = None  # who decided on it, where the principal's models are asked here
     told: Mapping[str, Any] = field(default_factory=dict)  # what those who are asked are told besides the call
 
 
@@ -224,6 +225,7 @@ def _call_body(live: LiveEstate, bearer: Bearer, call: Call, ticket: Ticket) -> 
         "timing_us": ticket.timing_us,
     }
     told |= {name: said for name, said in (("source", call.source), ("client", call.client)) if said is not None}
+    told |= ticket.decided or {}
     return told | (_asked_by(bearer, call) if isinstance(bearer, Vouched) else {})
 
 

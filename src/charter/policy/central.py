@@ -70,12 +70,15 @@ def _data(central: Central) -> Iterator[tuple[str, str, Source]]:
 
 def data_text(name: str, providers: tuple[str, ...]) -> str:
     """Return in Cedar that data of the class `name` goes to the models of `providers` alone."""
-    seen = [f"resource.reads.contains({quoted(name)})", f"resource.sends.contains({quoted(name)})"]
+    read, sent = f"resource.reads.contains({quoted(name)})", f"resource.sends.contains({quoted(name)})"
+    held = f'(resource.provider != "" && context.flow.data.contains({quoted(name)})'  # the session has read it
+    seen = [read, sent, f"{held})"]
     if providers:
         allowed = strings(providers)
         seen = [
-            f"({seen[0]} && !({allowed}.contains(principal.provider)))",
-            f"({seen[1]} && !({allowed}.contains(resource.provider)))",
+            f"({read} && !({allowed}.contains(principal.provider)))",
+            f"({sent} && !({allowed}.contains(resource.provider)))",
+            f"{held} && !({allowed}.contains(resource.provider)))",
         ]
         told = f"only models of {' and '.join(providers)} may see `{name}`"
         mend = f"use a model of {' or '.join(providers)}"

@@ -106,7 +106,7 @@ class LimitRule:
             if quantity is None:
                 return None
             amount = int(quantity["value"])
-        return LimitDue(self.key, self.window, amount, self.ceiling, self.text, self.source)
+        return LimitDue(self.key, self.window, amount, self.ceiling, self.text, self.source, self.limit.sum)
 
 
 def _scaled(value: Decimal) -> int:

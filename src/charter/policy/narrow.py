@@ -95,7 +95,7 @@ def _due(limit: TokenLimit, request: Request, life: Window, key: str) -> LimitDu
     quantity = (record_of(request, limit.sum) or {}).get("quantity")
     if quantity is None or quantity["unit"] != (unit or "") or int(quantity["value"]) < 0:
         return None
-    return LimitDue(key, life, int(quantity["value"]), _scaled(most), f"{limit.max} of `{limit.sum}`")
+    return LimitDue(key, life, int(quantity["value"]), _scaled(most), f"{limit.max} of `{limit.sum}`", None, limit.sum)
 
 
 def _scaled(value: Decimal) -> int:

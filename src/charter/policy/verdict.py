@@ -67,6 +67,7 @@ class LimitDue:
     ceiling: int
     text: str  # `50 calls per day`
     source: Source | None = None
+    argument: str | None = None  # that is summed; None: calls are counted
 
     @property
     def counter(self) -> str:

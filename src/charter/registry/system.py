@@ -47,6 +47,7 @@ from charter.registry.leasing import (
     fault_of_iam,
     fault_of_sql,
 )
+from charter.registry.model_api import MODEL_OBJECT, OPERATIONS, ModelPattern, Prices
 from charter.registry.problem import PlacedError, suggestion
 from charter.registry.upstream_credential import SecretRef, UpstreamCredential, VariableName
 
@@ -206,6 +207,9 @@ class System(Model):
     title: Text | None = None
     sensitive: StrictBool = False
     provider: Name | None = None  # of a system of kind model: whose models they are
+    prices: Annotated[dict[ModelPattern, Prices], Field(max_length=500)] | None = (
+        None  # of its models, per million tokens
+    )
     untrusted: StrictBool = False  # its answers hold what strangers wrote: mail, tickets, web pages
     external: StrictBool = False  # others run it: what is sent there leaves the organisation
     data: tuple[DataClass, ...] = ()
@@ -245,6 +249,9 @@ class System(Model):
         actions = data.get("actions") if isinstance(data, dict) else None
         is_leased = isinstance(data, dict) and data.get("kind") in [kind.value for kind in LEASED]
         is_egress = isinstance(data, dict) and data.get("kind") == SystemKind.EGRESS.value
+        is_model = isinstance(data, dict) and data.get("kind") == SystemKind.MODEL.value
+        if is_model and isinstance(actions, dict) and data.get("upstream") is not None:
+            return data | {"actions": _model_actions(data, actions)}
         if not isinstance(actions, dict) or not (is_leased or is_egress or data.get("enforcement") is not None):
             return data
         place = {"object": OBJECT} if is_leased else {"object": EGRESS_OBJECT} if is_egress else {}
@@ -272,6 +279,25 @@ class System(Model):
             raise PlacedError(("lease", "ttl"), f"AWS gives sessions of {write_duration(MIN_AWS)} at least")
         for name, action in self.actions.items():
             self._check_action(name, action)
+        return self
+
+    @model_validator(mode="after")
+    def _is_a_models_api(self) -> System:
+        if self.kind is not SystemKind.MODEL:
+            if self.prices is not None:
+                raise PlacedError(("prices",), "only a system of the kind model has `prices`")
+            return self
+        if self.upstream is None:
+            return self
+        if not isinstance(self.upstream, HttpUpstream):
+            raise PlacedError(("upstream",), "models are reached over HTTP: transport, url and credential")
+        for name, action in self.actions.items():
+            if action.tool not in OPERATIONS:
+                text = f"`{action.tool}` is no operation of a model's API; {suggestion(action.tool, OPERATIONS)}"
+                raise PlacedError(("actions", name, "tool"), text)
+        units = {each.unit for prices in (self.prices or {}).values() for each in (prices.input, prices.output)}
+        if len(units) > 1:
+            raise PlacedError(("prices",), "prices of one system are in one currency")
         return self
 
     @model_validator(mode="after")
@@ -340,7 +366,9 @@ class System(Model):
     @property
     def has_pins(self) -> bool:
         """Whether its tools are defined by an upstream, and accepted as they are; else its file says what they are."""
-        return not (self.is_leased or self.enforcement is not None or self.kind is SystemKind.EGRESS)
+        return not (
+            self.is_leased or self.enforcement is not None or self.kind in (SystemKind.EGRESS, SystemKind.MODEL)
+        )
 
     @property
     def is_leased(self) -> bool:
@@ -429,6 +457,27 @@ class System(Model):
         own = self.data if known.data is None else known.data
         named = known.data_flow.classes if known.data_flow else frozenset()
         return (*own, *sorted(named.difference(own)))
+
+
+def _model_actions(data: dict[str, Any], actions: dict[str, Any]) -> dict[str, Any]:
+    """Fill in what actions of a model's API need not say: their object, and the currency of `cost`."""
+    prices = data.get("prices")
+    first = next(iter(prices.values()), None) if isinstance(prices, dict) else None
+    asked = first.get("input") if isinstance(first, dict) else None
+    unit = str(asked).partition(" ")[2]
+    filled: dict[str, Any] = {}
+    for name, action in actions.items():
+        if not isinstance(action, dict):
+            filled[name] = action
+            continue
+        operation = OPERATIONS.get(str(action.get("tool")))
+        given: dict[str, Any] = (
+            {"object": MODEL_OBJECT} if operation is None or operation.asks else {"object": "models"}
+        )
+        if unit and operation is not None and operation.asks:
+            given["amounts"] = {"cost": {"value": "cost", "given_in": unit}}
+        filled[name] = given | action
+    return filled
 
 
 class Team(Model):

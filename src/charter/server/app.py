@@ -121,6 +121,8 @@ def _machine_routes(house: House, *, mtls: bool = False) -> dict[str, App]:
     from charter.server.access import RESOURCE_METADATA, WELL_KNOWN, AccessApp
     from charter.server.gateway import GatewayApp
     from charter.server.leases import LeaseApp
+    from charter.server.models import PREFIX as MODELS
+    from charter.server.models import ModelApp
     from charter.server.oauth import OAuthApp
     from charter.server.proxied import ENVOY, NGINX, ProxiedApp
 
@@ -133,6 +135,7 @@ def _machine_routes(house: House, *, mtls: bool = False) -> dict[str, App]:
         ENVOY: proxied,
         RESOURCE_METADATA: access,
         WELL_KNOWN: access,
+        MODELS: ModelApp.of(house, gateway),
         "/lease/": LeaseApp.of(house, gateway),
         "/.well-known/oauth-protected-resource": gateway,
         BUNDLE_PATH: BundleApp.of(house),
