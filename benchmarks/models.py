@@ -1,4 +1,4 @@
-"""What the model gateway adds to a chat completion, and to a stream's first piece, beside LiteLLM's proxy if it is there.
+"""What the model gateway adds to a chat completion, beside LiteLLM's proxy if it is there.
 
 Charter is the real `charter up`; each call is decided, and its verdict durable, before it leaves. The provider is as
 thin as an HTTP server can be. Clients are raw keep-alive sockets; every answer's body is checked. All take turns.

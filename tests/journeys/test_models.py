@@ -1,4 +1,4 @@
-"""An agent that calls a model by the official clients, and a tool that the model proposed, and knows nothing of Charter."""
+"""An agent that calls a model by the official client of its provider, and knows nothing of Charter."""
 
 from __future__ import annotations
 
