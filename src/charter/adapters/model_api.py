@@ -30,7 +30,7 @@ from charter.registry.system import HttpUpstream
 
 HEAD, CHUNK = "notifications/model/head", "notifications/model/chunk"
 PASSED_ON = ("anthropic-version", "anthropic-beta", "openai-beta")  # of a caller's headers
-PASSED_BACK = ("content-type", "retry-after", "request-id", "x-request-id", "openai-processing-ms")
+PASSED_BACK = ("content-type", "content-length", "retry-after", "request-id", "x-request-id", "openai-processing-ms")
 MAX_ANSWER = 256 * 1024 * 1024
 CONNECTIONS = 2048
 Message = dict[str, Any]

@@ -42,6 +42,7 @@ from charter.registry.system import SystemKind
 from charter.server.callers import Callers, Resource, words
 from charter.server.gateway import METADATA_PREFIX, GatewayApp, Watch
 from charter.server.gateway_http import (
+    WATCH_SECONDS,
     Head,
     HttpRefusal,
     Receive,
@@ -200,18 +201,8 @@ class ModelApp:
                 verdict = (b"x-charter-verdict", answer.verdict_id.encode())
                 await send_json(send, status, told, verdict, *self.callers.nonce_for(asked.head))
                 return
-            passing = asyncio.ensure_future(self._pass_on(asked, call, answer, send))
-            leaving = asyncio.ensure_future(_gone(receive))
-            try:
-                await asyncio.wait({passing, leaving}, return_when=asyncio.FIRST_COMPLETED)
-                if not passing.done():
-                    passing.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await passing
-            finally:
-                passing.cancel()
-                leaving.cancel()
-                await asyncio.gather(passing, leaving, return_exceptions=True)
+            async with _while_there(receive):
+                await self._pass_on(asked, call, answer, send)
         finally:
             self.apis.forget(request_id)
 
@@ -312,9 +303,35 @@ async def _whole(messages: AsyncIterator[dict[str, Any]]) -> tuple[int, bytes]:
     return status, b"".join(pieces)
 
 
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+@contextlib.asynccontextmanager
+async def _while_there(receive: Receive) -> AsyncIterator[None]:
+    """Give up what is within once the caller goes away. Most answers are there before that need be watched for."""
+    mine = asyncio.current_task()
+    watching: list[asyncio.Task[None]] = []
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone = True
+        if mine is not None:
+            mine.cancel()
+
+    later = asyncio.get_running_loop().call_later(
+        WATCH_SECONDS, lambda: watching.append(asyncio.ensure_future(watch()))
+    )
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not gone:
+            raise
+        if mine is not None:
+            mine.uncancel()
+    finally:
+        later.cancel()
+        for each in watching:
+            each.cancel()
 
 
 def _has(scope: Scope, name: bytes) -> bool:
