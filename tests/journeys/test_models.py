@@ -23,7 +23,13 @@ actions:
   chat: {{tool: chat.completions, effect: read}}
 """
 AGENT = dedent("""
+    import asyncio, os
     import openai
+    from mcp import Client
+    async def tools():
+        async with Client(os.environ["CHARTER_MCP_URL"]) as client:
+            return [tool.name for tool in (await client.list_tools()).tools]
+    print(asyncio.run(tools()))
     with openai.OpenAI(max_retries=0) as client:
         answer = client.chat.completions.create(model="small-1", messages=[{"role": "user", "content": "hello"}])
         print(answer.choices[0].message.content)
@@ -50,7 +56,7 @@ def test_a_program_that_speaks_to_models_needs_no_change(estate: Terminal, tmp_p
         estate.charter("apply", "--yes", "--reason", "it asks small models")
         with estate.up():
             done = estate.charter("run", "note-reader", "--", sys.executable, str(tmp_path / "agent.py"))
-            assert done.out.splitlines() == ["hello", "refused: permission_error"]
+            assert done.out.splitlines() == ["['notes__read_note']", "hello", "refused: permission_error"]
             told = estate.ask("evidence", "query", "--principal", "note-reader", "--kind", "outcome")["entries"]
             assert told[-1]["body"]["used"]["input_tokens"] == 11
         assert [each.headers.get("authorization") for each in seen] == [None]

@@ -29,10 +29,11 @@ from charter.core.clock import SystemClock
 from charter.core.entropy import SystemEntropy
 from charter.core.errors import DeniedError, ErrorCode, MalformedError, UnavailableError
 from charter.gateway.mcp import REQUEST_HEADER, RUN_HEADER
-from charter.identity.issuance import decisions_of
+from charter.identity.issuance import all_of, decisions_of
 from charter.identity.jose import thumbprint_of
 
 MAX_REQUEST_HEADER = 8192
+ALL_ENDPOINT = "_all"  # of the relay: no system is called so
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Ways:
     lease: list[str]
     outside: list[str]
     proxy: str | None
+    all: bool  # whether it also gets the endpoint where all are together: what is lent is for one system each
     models: dict[str, str]  # model systems, each with its provider
     says: dict[str, str]  # headers that tell which run it is, and what the person asked for
 
@@ -114,7 +116,15 @@ def run_agent(
     systems = [system for system in reached if system not in apart]
     outside = [system for system in reached if system in principal["outside"]] if principal["proxy"] else []
     models = {system: known for system, known in principal["models"].items() if system in reached}
-    ways = Ways(systems, list(dict.fromkeys(lease)), outside, principal["proxy"], models, _says(tokens, request))
+    ways = Ways(
+        systems,
+        list(dict.fromkeys(lease)),
+        outside,
+        principal["proxy"],
+        behalf == Behalf(),
+        models,
+        _says(tokens, request),
+    )
     return asyncio.run(_run(principal["name"], tokens, words, ways))
 
 
@@ -228,6 +238,7 @@ def _says(tokens: AgentTokens, request: str | None) -> dict[str, str]:
 
 async def _run(name: str, tokens: AgentTokens, command: list[str], ways: Ways) -> int:
     endpoints = {system: f"{tokens.issuer}/mcp/{system}" for system in ways.systems}
+    endpoints |= {ALL_ENDPOINT: all_of(tokens.issuer)} if ways.all else {}
     secret = tokens.entropy.token(24)
     async with relaying(_relay_of(endpoints, secret, tokens, ways)) as base:
         urls = {system: f"{base}/{secret}/{system}" for system in ways.systems if system not in ways.models}
@@ -235,6 +246,8 @@ async def _run(name: str, tokens: AgentTokens, command: list[str], ways: Ways) -
         async with contextlib.AsyncExitStack() as undo:
             folder = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="charter-run-")))
             environment = _environment(name, urls, folder)
+            if ways.all:
+                environment["CHARTER_MCP_URL"] = f"{base}/{secret}/{ALL_ENDPOINT}"
             proxies = {each: await undo.enter_async_context(_relay(tokens, each, ways)) for each in ways.outside}
             environment |= _proxied(proxies) | _modelled(models, ways.models)
             if ways.lease:

@@ -284,6 +284,14 @@ class Pipeline:
             f"the tools `{principal.name}` is granted on `{system}` are held: their definitions were not accepted",
         )
 
+    def systems_of(self, bearer: Bearer) -> frozenset[str]:
+        """Return the names of the systems that a principal's charter grants anything on."""
+        principal = self.live.principals.get(bearer.principal_id)
+        try:
+            return frozenset(self.slices.of(principal).systems) if principal is not None else frozenset()
+        except CharterError:  # its policy cannot be bound: each call would be denied for that
+            return frozenset()
+
     @contextmanager
     def admit_stream(self, bearer: Bearer, system: str | None = None) -> Iterator[OpenStream]:
         """Register a stream of `bearer`; its `closed` event is set as soon as it may not go on.

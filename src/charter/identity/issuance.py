@@ -27,6 +27,7 @@ from charter.registry.principal import LiveEstate, Principal, SystemRecord
 
 RESOURCE_PATH = "/mcp/"
 DECISION_PATH = "/access/v1"
+ALL_PATH = "/mcp"  # all MCP systems of a principal together
 MAX_RESOURCE = 2048
 Question = Callable[[IdentityWork], CharterError | None]  # asked inside the work; an error is the refusal
 Deed = Callable[[IdentityWork], None]  # done inside the work, once nothing speaks against the token
@@ -87,9 +88,14 @@ def decisions_of(issuer: str) -> str:
     return f"{issuer}{DECISION_PATH}"
 
 
+def all_of(issuer: str) -> str:
+    """Return the resource indicator of all MCP systems together: each call there is decided as one to its system."""
+    return f"{issuer}{ALL_PATH}"
+
+
 def is_target(live: LiveEstate, issuer: str, resource: str) -> bool:
-    """Whether tokens are made out to `resource`: a registered system's, or the decision API."""
-    return resource == decisions_of(issuer) or system_at(live, issuer, resource) is not None
+    """Whether tokens are made out to `resource`: a registered system's, all of them, or the decision API."""
+    return resource in (decisions_of(issuer), all_of(issuer)) or system_at(live, issuer, resource) is not None
 
 
 def enforces(live: LiveEstate, name: str) -> bool:
@@ -190,8 +196,12 @@ def _refusal_of(tx: IdentityWork, asked: TokenRequest, principal: Principal, iss
     unproven = _unproven(tx, asked, principal)
     if unproven is not None:
         return unproven
-    is_point = asked.resource == decisions_of(issuer)
-    error = _refusal_of_point(tx.live, asked, principal) if is_point else _bad_system(tx, asked, principal, issuer)
+    if asked.resource == decisions_of(issuer):
+        error = _refusal_of_point(tx.live, asked, principal)
+    elif asked.resource == all_of(issuer):
+        error = _refusal_of_all(asked, principal)
+    else:
+        error = _bad_system(tx, asked, principal, issuer)
     answers = (question(tx) for question in asked.questions)
     return error or next((each for each in answers if each is not None), None)
 
@@ -221,6 +231,18 @@ def _refusal_of_point(live: LiveEstate, asked: TokenRequest, principal: Principa
     if not enforces(live, principal.name):
         mend = "name it under `enforcement.points` in a system's file"
         return _bad_target(f"no system names `{principal.name}` as an enforcement point", mend)
+    return None
+
+
+def _refusal_of_all(asked: TokenRequest, principal: Principal) -> CharterError | None:
+    """Return why the client gets no token for all systems together: what is lent or narrowed is for one system each."""
+    if asked.lent is not None or asked.may_act is not None or asked.authorization_details:
+        return _bad_target("what is lent or narrowed is for one system", "ask for a token for each system")
+    if not asked.granted:
+        return _bad_target(
+            f"the charter of `{principal.name}` grants nothing on any MCP system",
+            "its owner can add a grant, then charter plan and apply",
+        )
     return None
 
 

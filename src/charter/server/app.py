@@ -130,6 +130,7 @@ def _machine_routes(house: House, *, mtls: bool = False) -> dict[str, App]:
     access, proxied = AccessApp.of(house, gateway), ProxiedApp.of(house, gateway)
     return {
         "/mcp/": gateway,
+        "/mcp": gateway,
         f"{DECISION_PATH}/": access,
         NGINX: proxied,
         ENVOY: proxied,

@@ -29,10 +29,12 @@ from charter.gateway.mcp_answers import WireError, error_message, error_of, resu
 from charter.gateway.mcp_protocol import SESSION_HEADER, RpcCode
 from charter.gateway.mcp_sessions import Session, Sessions
 from charter.identity.dpop import ProofMemory
+from charter.identity.issuance import all_of
 from charter.identity.nonce import Nonces
 from charter.identity.use import Contradiction
 from charter.registry.principal import LiveEstate
 from charter.server.callers import Authenticator, Callers, Resource, host_of
+from charter.server.gateway_all import AllMethods
 from charter.server.gateway_http import (
     Head,
     HttpRefusal,
@@ -50,6 +52,7 @@ from charter.server.gateway_http import (
 from charter.server.gateway_mcp import Asked, Decider, McpMethods, Tools, negotiated
 
 PREFIX = "/mcp/"
+ALL = ""  # in the place of a system: all of them
 METADATA_PREFIX = "/.well-known/oauth-protected-resource/mcp/"
 _METHODS = ("GET", "POST", "DELETE")
 _ALLOW = (b"allow", ", ".join(_METHODS).encode())
@@ -123,6 +126,7 @@ class GatewayApp:
     watch: Watch | None = None
     callers: Callers = field(init=False)
     _methods: McpMethods = field(init=False)
+    _all: AllMethods = field(init=False)
     _sessions: Sessions = field(init=False)
 
     def __post_init__(self) -> None:
@@ -131,6 +135,7 @@ class GatewayApp:
             self.pipeline, told.issuer, told.base, told.hosts, told.origins, self.clock, self.nonces, self.failed
         )
         self._methods = McpMethods(self.pipeline, self.upstream, self.live, self.clock, self.settings.call_seconds)
+        self._all = AllMethods(self.pipeline, self.upstream, self.live, self.clock, self.settings.call_seconds)
         self._sessions = Sessions(self.clock, self.entropy)
 
     @classmethod
@@ -166,7 +171,7 @@ class GatewayApp:
         """
         self.callers.check_head(head, *_METHODS)
         bearer = self.callers.caller(head, self._resource(system))
-        if self.watch is not None and (found := self.watch.called(bearer, head.source, system)):
+        if self.watch is not None and (found := self.watch.called(bearer, head.source, system or "mcp")):
             await self.watch.tell(found)
         return bearer
 
@@ -177,7 +182,7 @@ class GatewayApp:
         reply: Reply | None = None
         try:
             head = read_head(scope)
-            if head.path.startswith(METADATA_PREFIX):
+            if f"{head.path}/".startswith(METADATA_PREFIX):
                 await self._metadata(head, send)
                 return
             system = self._system(head, PREFIX)
@@ -208,7 +213,7 @@ class GatewayApp:
                 session = self._session(head, bearer, system)
                 if not accepts(head, "text/event-stream"):
                     raise HttpRefusal(406, "the header `Accept` must list `text/event-stream`")
-                await self._methods.listen(Asked(bearer, system, Frame(None, "", {}), head, session), reply)
+                await self._of(system).listen(Asked(bearer, system, Frame(None, "", {}), head, session), reply)
             case _:  # DELETE
                 self._sessions.end(self._session(head, bearer, system))
                 await send_empty(send, 204)
@@ -221,7 +226,7 @@ class GatewayApp:
                 await send_empty(send, 202)
                 return
             check_modern(frame, head.headers)
-            await self._methods.answer(asked, reply)
+            await self._of(asked.system).answer(asked, reply)
             return
         check_mirrors(frame, head.headers)
         if frame.method == "initialize" and frame.id is not None:
@@ -233,7 +238,7 @@ class GatewayApp:
                 session.cancel(frame.params.get("requestId"))
             await send_empty(send, 202)
             return
-        await self._methods.answer(Asked(asked.bearer, asked.system, frame, head, session), reply)
+        await self._of(asked.system).answer(Asked(asked.bearer, asked.system, frame, head, session), reply)
 
     async def _initialize(self, asked: Asked, send: Send) -> None:
         """Open a session for the caller and this system, and for no one else."""
@@ -243,7 +248,7 @@ class GatewayApp:
         )
         session.client = client_of(asked.frame.params.get("clientInfo"))
         assert asked.frame.id is not None  # noqa: S101 - looked at by the caller
-        body = result_message(asked.frame.id, self._methods.initialize(asked, version))
+        body = result_message(asked.frame.id, self._of(asked.system).initialize(asked, version))
         named = (SESSION_HEADER.encode(), session.id.encode())
         await send_json(send, 200, body, named, *self.callers.nonce_for(asked.head))
 
@@ -259,7 +264,12 @@ class GatewayApp:
         except AbsentError as err:
             raise HttpRefusal(404, f"{err.detail}; {err.help}") from err
 
+    def _of(self, system: str) -> McpMethods:
+        return self._methods if system != ALL else self._all
+
     def _system(self, head: Head, prefix: str) -> str:
+        if head.path == prefix.rstrip("/"):
+            return ALL
         try:
             return parse_name(head.path.removeprefix(prefix), "system")
         except MalformedError as err:
@@ -267,6 +277,8 @@ class GatewayApp:
 
     def _resource(self, system: str) -> Resource:
         issuer = self.settings.issuer
+        if system == ALL:
+            return Resource(all_of(issuer), f"{issuer}{METADATA_PREFIX.rstrip('/')}")
         return Resource(f"{issuer}{PREFIX}{system}", f"{issuer}{METADATA_PREFIX}{system}")
 
     async def _metadata(self, head: Head, send: Send) -> None:
@@ -279,7 +291,7 @@ class GatewayApp:
             "authorization_servers": [self.settings.issuer],
             "bearer_methods_supported": ["header"],
             "dpop_signing_alg_values_supported": ["ES256", "EdDSA"],
-            "resource_name": f"{system}, governed by Charter",
+            "resource_name": f"{system or 'all systems'}, governed by Charter",
         }
         await send_json(send, 200, body)
 

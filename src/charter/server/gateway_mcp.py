@@ -63,6 +63,10 @@ class Decider(Protocol):
         """Return the tools a caller may see, and why there are none if so."""
         ...
 
+    def systems_of(self, bearer: Bearer) -> frozenset[str]:
+        """Return the names of the systems that a caller's charter grants anything on."""
+        ...
+
     def admit_stream(self, bearer: Bearer) -> AbstractContextManager[Any]:
         """Register a long stream; its `closed` event is set when authority is withdrawn."""
         ...
@@ -118,10 +122,13 @@ class McpMethods:
         try:
             await self._dispatch(asked, reply)
         except CharterError as err:
-            if reply.finished:
-                return
-            status = err.status if isinstance(err, WireError) and asked.modern else 200
-            await reply.finish(error_message(asked.frame.id, error_of(err)), status)
+            await self._fail(asked, reply, err)
+
+    async def _fail(self, asked: Asked, reply: Reply, err: CharterError) -> None:
+        if reply.finished:
+            return
+        status = err.status if isinstance(err, WireError) and asked.modern else 200
+        await reply.finish(error_message(asked.frame.id, error_of(err)), status)
 
     async def _dispatch(self, asked: Asked, reply: Reply) -> None:
         match asked.frame.method:
@@ -178,7 +185,7 @@ class McpMethods:
         live = await self._definitions(asked.system, deadline)
         tools, why = self.pipeline.visible(asked.bearer, asked.system, live)
         page, following = self._page(asked, tools)
-        shown = [tool.definition if asked.modern else _before_2026(tool.definition) for tool in page]
+        shown = [tool.definition if asked.modern else before_2026(tool.definition) for tool in page]
         result: dict[str, Any] = {"tools": shown}
         if following is not None:
             result["nextCursor"] = following
@@ -306,7 +313,7 @@ class McpMethods:
                     if (await asyncio.wait(waits, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED))[0]:
                         return
                     now = self._edition(asked)
-                    if changed is not None and any(old is not new for old, new in zip(seen, now, strict=True)):
+                    if changed is not None and _differ(seen, now):
                         await reply.event(changed)
                     seen = now
             finally:
@@ -318,6 +325,11 @@ class McpMethods:
         record = self.live.systems.get(asked.system)
         tools, changes = self.upstream.edition(record) if record is not None else (None, 0)
         return self.live.principals.get(asked.bearer.principal_id), record, tools, changes
+
+
+def _differ(before: tuple[object, ...], now: tuple[object, ...]) -> bool:
+    pairs = zip(before, now, strict=False)
+    return len(before) != len(now) or any(old is not new and old != new for old, new in pairs)
 
 
 class _Stop:
@@ -362,7 +374,7 @@ def negotiated(asked: object) -> str:
     return asked if isinstance(asked, str) and asked in LEGACY_VERSIONS else LEGACY_VERSIONS[0]
 
 
-def _before_2026(definition: dict[str, Any]) -> dict[str, Any]:
+def before_2026(definition: dict[str, Any]) -> dict[str, Any]:
     """Return a definition as older clients can read it: outputs had to be objects."""
     output = definition.get("outputSchema")
     if output is None or output.get("type") == "object":

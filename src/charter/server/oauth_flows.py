@@ -15,15 +15,16 @@ from functools import partial
 from typing import Protocol
 
 from charter.core.errors import CharterError, ConflictError, ErrorCode, MalformedError, UnavailableError
+from charter.gateway.mcp_all import mcp_systems
 from charter.identity.bearer import Binding, Client
 from charter.identity.exchange import MayAct, may_act_of
-from charter.identity.issuance import Issued, Refused, TokenRequest, decisions_of, issue, system_at
+from charter.identity.issuance import Issued, Refused, TokenRequest, all_of, decisions_of, issue, system_at
 from charter.identity.marks import mark_of_certificate
 from charter.identity.revocation import token_type
 from charter.registry.lending import Side
 from charter.registry.lent_scope import ANY
 from charter.registry.narrowing import Narrowing, read_narrowing
-from charter.registry.principal import LiveEstate, Principal
+from charter.registry.principal import LiveEstate, Principal, SystemRecord
 from charter.registry.rotation import wanted_at
 from charter.server.gateway_http import Head
 from charter.server.oauth_clients import Authenticated, Clients
@@ -93,11 +94,16 @@ class Issuing:
             resource=resource,
             token_id=parts.entropy.identifier("tok"),
             source=head.source,
-            granted=record is not None and self._grants(principal, record.name),
+            granted=self._is_granted(principal, resource, record),
             charter_digest=principal.digest,
             bound_to=who.bound_to,
             marks=_marks(who, head),
         )
+
+    def _is_granted(self, principal: Principal, resource: str, record: SystemRecord | None) -> bool:
+        if resource == all_of(self._parts.issuer):
+            return any(self._grants(principal, each.name) for each in mcp_systems(self._parts.live))
+        return record is not None and self._grants(principal, record.name)
 
     async def answer(self, who: Authenticated, asked: TokenRequest, head: Head) -> Body:
         """Issue the token that `asked` describes, and return the answer that holds it.
@@ -155,6 +161,9 @@ class Issuing:
         if text is not None and asked.resource == decisions_of(self._parts.issuer):
             detail = "a token for decisions cannot be narrowed"
             raise MalformedError(ErrorCode.BAD_DETAILS, detail, help="ask without `authorization_details`")
+        if text is not None and asked.resource == all_of(self._parts.issuer):
+            detail = "a token for all systems together cannot be narrowed"
+            raise MalformedError(ErrorCode.BAD_DETAILS, detail, help="ask for one system")
         if text is None or record is None:  # a resource that is no system is refused when it is issued, and recorded
             return asked
         narrowing = read_narrowing(text, system=record.name, location=asked.resource)
