@@ -90,6 +90,7 @@ def test_a_charter_that_asks_for_what_nobody_attests_is_told_where(estate: Termi
     assert "is no digest" in problem["text"]
 
 
+@pytest.mark.slow
 def test_an_agent_is_adopted_by_its_signed_card_and_held_to_it(estate: Terminal, tmp_path: Path) -> None:
     key = a_key("partner-1")
     signer = create_agent_card_signer(

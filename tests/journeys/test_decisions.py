@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from charter.cli.agent_keys import AgentTokens, agent_key
 from charter.core.clock import SystemClock
@@ -124,6 +125,7 @@ def test_a_gateway_of_the_teams_own_asks_and_a_person_lifts_a_denial(estate: Ter
         assert asking.ask("evaluation", question("read"))["decision"] is False
 
 
+@pytest.mark.slow
 def test_a_principal_that_enforces_nothing_is_told_so_at_the_terminal(estate: Terminal) -> None:
     prepared(estate)
     estate.charter("apply", "--yes", "--reason", "our gateway asks")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 
+import pytest
+
 from terminal import ROOT, Terminal
 
 LEAKED = "sk-ant-api03-" + "Zk3vQ9xW7bL2mN8pR4tY6uI1oA5sD0fG" * 3 + "AA"
@@ -58,6 +60,7 @@ def test_a_scan_needs_no_estate_and_nothing_to_write_to(running: Terminal) -> No
     assert elsewhere.refused("scan", "nowhere", expect=2)["error"] == "bad_request"
 
 
+@pytest.mark.slow
 def test_an_imported_server_is_pinned_and_a_change_is_told(running: Terminal) -> None:
     """Import shows what is other than what was accepted, and writes nothing until that is accepted too."""
     file = running.folder / "systems" / "notes.yaml"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 from egress_stage import outside
 from terminal import Terminal
 
@@ -21,6 +23,7 @@ actions:
 """
 
 
+@pytest.mark.slow
 def test_a_command_goes_out_where_its_charter_lets_it(estate: Terminal, tmp_path: Path) -> None:
     curl = shutil.which("curl")
     assert curl, "curl is not installed"

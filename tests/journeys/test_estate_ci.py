@@ -77,6 +77,7 @@ def test_a_diff_against_a_revision_needs_no_server_and_shows_what_widens(checkou
     assert "= refund-agent: widens" in terminal.say("diff")
 
 
+@pytest.mark.slow
 def test_a_base_that_is_missing_or_none_counts_as_nothing_and_says_so(checkout: Path, tmp_path: Path) -> None:
     terminal = Terminal.at(checkout).inside("estate")
     assert "the base holds no estate" in terminal.ask("diff", "--base", "no-such-branch")["note"]

@@ -22,6 +22,7 @@ def edit(terminal: Terminal, name: str, old: str, new: str) -> None:
     file.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_new_estate_is_applied_at_once_and_once_only(tmp_path: Path) -> None:
     terminal = Terminal.at(tmp_path / "work")
     written = terminal.ask("init", "estate")["files"]

@@ -29,6 +29,7 @@ def checks(terminal: Terminal, expect: int = 0) -> dict[str, dict[str, Any]]:
     return {check["name"]: check for check in terminal.ask("doctor", expect=expect)["checks"]}
 
 
+@pytest.mark.slow
 def test_keys_are_rotated_while_the_server_runs(terminal: Terminal) -> None:
     before = master_key(terminal).read_bytes()
     with terminal.up():

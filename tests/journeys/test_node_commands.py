@@ -51,6 +51,7 @@ def an_agent(machine: Terminal, url: str, socket: Path) -> Iterator[subprocess.P
         agent.stdout.close()
 
 
+@pytest.mark.slow
 def test_a_machine_joins_serves_its_processes_and_is_put_out(tmp_path: Path) -> None:
     home, machine = an_estate(tmp_path / "home"), Terminal.at(tmp_path / "machine")
     with home.up() as server, an_open_folder() as folder:

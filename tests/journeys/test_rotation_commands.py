@@ -82,6 +82,7 @@ def test_a_key_that_is_asked_for_is_overdue_until_its_agent_runs_again(running: 
     assert running.ask("rotate")["overdue"] == 0
 
 
+@pytest.mark.slow
 def test_a_rotation_that_broke_off_is_gone_on_with(running: Terminal) -> None:
     """Killed after Charter took the new key and before it was put in place."""
     running.agent("note-reader", READ)

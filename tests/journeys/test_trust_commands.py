@@ -73,6 +73,7 @@ def test_two_charters_federate_and_believe_each_others_workloads(tmp_path: Path)
             assert bundles.get_bundle_for_trust_domain(TrustDomain("partner.example")) is None
 
 
+@pytest.mark.slow
 def test_the_commands_say_what_charters_ask_for_and_what_is_wrong(tmp_path: Path) -> None:
     home = an_estate(tmp_path / "home", "home.example")
     (entry,) = home.ask("workload", "entries")["workloads"]

@@ -69,6 +69,7 @@ def test_a_secret_is_never_an_argument(locked: Terminal) -> None:
     assert "there is no secret on standard input" in empty.err
 
 
+@pytest.mark.slow
 def test_doctor_tells_of_secrets_that_systems_lack(locked: Terminal) -> None:
     found = {check["name"]: check for check in locked.ask("doctor", expect=1)["checks"]}
     assert found["vault"]["found"] == "`locked-notes` needs the secret `notes-key`"
@@ -79,6 +80,7 @@ def test_doctor_tells_of_secrets_that_systems_lack(locked: Terminal) -> None:
     assert locked.ask("vault", "ls")["missing"] == [{"name": "notes-key", "system": "locked-notes"}]
 
 
+@pytest.mark.slow
 def test_a_piped_secret_keeps_all_of_its_bytes_but_one_line_end(locked: Terminal) -> None:
     """`printf` and `echo` are both used for this."""
     charter = Path(sys.executable).parent / "charter"
