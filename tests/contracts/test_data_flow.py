@@ -58,6 +58,19 @@ def test_the_directory_vouches(stage: Stage) -> None:
     assert isinstance(talk.call("send", to=["zoe@third.example.net"], body="y"), Admitted)
 
 
+def test_what_the_charter_names_exactly_needs_nobody(tmp_path: Path) -> None:
+    grant = {
+        "system": "mail",
+        "actions": ["send"],
+        "when": {"to": {"each_of": ["fixed@partner.example.net", "x@y.example"]}},
+    }
+    reading = {"system": "mail", "actions": ["read"]}
+    with a_house(tmp_path, files=files(grants=[reading, grant])) as stage:
+        talk = Talk(stage)
+        talk.call("read", {"subject": "write fixed@partner.example.net"})
+        assert isinstance(talk.call("send", to=["fixed@partner.example.net"], body="hello"), Admitted)
+
+
 def test_a_yes_makes_the_value_the_persons_own_for_this_session_alone(stage: Stage) -> None:
     talk = Talk(stage)
     talk.call("read", STRANGER)

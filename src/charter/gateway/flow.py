@@ -204,7 +204,8 @@ class Flows:
         since = at - dt.timedelta(hours=1)
         doubts = _Doubts()
         if session.exposed and (facts.request.effect is not Effect.READ or facts.record.system.external):
-            doubts = _traced(session, call, action, facts.request.effect, watch.own)
+            vouched = (*watch.own, *watch.named.get(facts.record.name, ()))
+            doubts = _traced(session, call, action, facts.request.effect, vouched)
         return FlowFacts(
             exposed=session.exposed,
             known=session.heard,

@@ -13,7 +13,8 @@ flow.yaml
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Protocol
 
@@ -79,6 +80,11 @@ class HasFlow(Protocol):
     """A charter, as far as it matters here."""
 
     @property
+    def grants(self) -> Sequence[Any]:
+        """Its grants."""
+        ...
+
+    @property
     def flow(self) -> FlowTerms | None:
         """Its own terms."""
         ...
@@ -91,6 +97,7 @@ class Watch:
     posture: Posture = Posture.OBSERVE
     questions: int = 10
     own: tuple[str, ...] = ()
+    named: Mapping[str, frozenset[str]] = field(default_factory=dict)  # by system: values that the charter itself names
 
 
 OBSERVED = Watch()
@@ -98,7 +105,19 @@ OBSERVED = Watch()
 
 def watch_of(charter: HasFlow, file: FlowFile) -> Watch:
     """Return what holds for a charter under the estate's file."""
-    return Watch(posture_of(charter, file), questions_of(charter, file), file.own)
+    return Watch(posture_of(charter, file), questions_of(charter, file), file.own, _named(charter))
+
+
+def _named(charter: HasFlow) -> dict[str, frozenset[str]]:
+    """Return the values that grants name exactly: a call that gives one of them goes where the charter says."""
+    found: dict[str, set[str]] = {}
+    for grant in charter.grants:
+        places = (*grant.objects, *(grant.under or ()))
+        named = {part for place in places if "*" not in place for part in (place, *place.split("/"))}
+        for condition in (grant.when.arguments if grant.when else {}).values():
+            named |= {str(each) for each in (condition.equals, *(condition.one_of or ()), *(condition.each_of or ()))}
+        found.setdefault(grant.system, set()).update(named - {"None", ""})
+    return {system: frozenset(names) for system, names in found.items()}
 
 
 def posture_of(charter: HasFlow, file: FlowFile) -> Posture:

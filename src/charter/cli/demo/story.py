@@ -15,6 +15,7 @@ from pathlib import Path
 from charter.cli.demo.chapters import act, discover, govern
 from charter.cli.demo.lending import lend
 from charter.cli.demo.making import change_what_it_is_made_of
+from charter.cli.demo.poisoned import read_a_strangers_mail
 from charter.cli.demo.prove import prove
 from charter.cli.demo.renewing import renew
 from charter.cli.demo.sharing import share_a_key
@@ -82,6 +83,7 @@ def _chapters(teller: Teller, *, keep: bool) -> None:
         change_what_it_is_made_of(teller)
         share_a_key(teller)
         lend(teller)
+        read_a_strangers_mail(teller)
         prove(teller)
         if keep:
             say(f"\nStill running. Console: {teller.ask('console')['url']}", "bold")
