@@ -1,0 +1,1 @@
+"""One module for each agent framework; each imports its framework, and none imports another."""

@@ -1,0 +1,33 @@
+"""OpenAI's Agents SDK: function tools that ask before they run. What is refused is told to the model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from agents import FunctionTool, RunContextWrapper
+
+from charter.sdk.answer import Allowed
+from charter.sdk.client import AsyncCharter
+
+
+def govern(tools: Sequence[FunctionTool], charter: AsyncCharter, *, system: str) -> list[FunctionTool]:
+    """Return the tools, governed: each call is the action of the tool's name on `system`, the object its name too."""
+    return [_governed(tool, charter, system) for tool in tools]
+
+
+def _governed(tool: FunctionTool, charter: AsyncCharter, system: str) -> FunctionTool:
+    async def invoke(context: RunContextWrapper[Any], text: str) -> Any:  # noqa: ANN401 - the tool's own
+        try:
+            arguments = json.loads(text or "{}")
+        except ValueError:
+            return "the arguments are no JSON"
+        if not isinstance(arguments, dict):
+            return "the arguments are no object"
+        answer = await charter.check(system, tool.name, tool.name, arguments)
+        # what runs is what was decided on, not another reading of the text
+        return await tool.on_invoke_tool(context, json.dumps(arguments)) if isinstance(answer, Allowed) else answer.text
+
+    return replace(tool, on_invoke_tool=invoke)

@@ -1,0 +1,188 @@
+"""The clients: one that blocks and one that does not; both ask the decision API and read its answers alike.
+
+Under `charter run` they find where to ask in the environment (CHARTER_DECISIONS_URL, CHARTER_PRINCIPAL), and the relay
+proves the program by its key. Elsewhere `headers` gives what proves it at each request: (method, url) -> headers.
+
+INVARIANT: nothing is retried that may have been decided: a connection that broke after the question left is no answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from charter.sdk.answer import Allowed, Answer, CallDenied, CallHeld, CharterUnavailable, Held, Obligation, Question
+from charter.sdk.answer import read_answer as _read
+
+URL, PRINCIPAL = "CHARTER_DECISIONS_URL", "CHARTER_PRINCIPAL"
+SECONDS = 10.0
+POLL_SECONDS = 2.0
+TRIES = 3  # of a connection that could not be made: nothing left, so nothing was decided
+Headers = Callable[[str, str], Mapping[str, str]]
+
+
+class _Asking:
+    """What both clients share."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        principal: str | None = None,
+        headers: Headers | None = None,
+        obligations: Mapping[str, Obligation] | None = None,
+    ) -> None:
+        found, name = url or os.environ.get(URL), principal or os.environ.get(PRINCIPAL)
+        if not found or not name:
+            missing = URL if not found else PRINCIPAL
+            raise CharterUnavailable(f"{missing} is not set: run the program by `charter run NAME -- …`, or say url=…")
+        self.principal = name
+        self._url = f"{found.rstrip('/')}/evaluation"
+        self._headers = headers
+        self._obligations = dict(obligations or {})
+
+    def question(
+        self,
+        system: str,
+        action: str,
+        object: str,
+        arguments: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> Question:
+        """Return the question whether this program may make a call."""
+        told = dict(context or {})
+        if self._obligations:
+            told["supported_obligations"] = sorted(self._obligations)
+        return Question(self.principal, system, action, object, arguments or {}, told)
+
+    def _proof(self) -> dict[str, str]:
+        return dict(self._headers("POST", self._url)) if self._headers is not None else {}
+
+    def _answer(self, response: httpx.Response) -> Answer:
+        try:
+            body = response.json()
+        except ValueError:
+            body = None
+        return _read(response.status_code, body, self._obligations)
+
+
+class Charter(_Asking):
+    """Asks, and blocks until there is an answer."""
+
+    def __init__(self, url: str | None = None, *, seconds: float = SECONDS, **more: Any) -> None:  # noqa: ANN401
+        """`seconds` bounds one question; the others are those of `charter.sdk.client._Asking`."""
+        super().__init__(url, **more)
+        self._client = httpx.Client(timeout=seconds, transport=httpx.HTTPTransport(retries=TRIES), trust_env=False)
+
+    def ask(self, question: Question) -> Answer:
+        """Return the verdict on a call.
+
+        Raises:
+            CharterUnavailable: there is none to be had; nothing is allowed.
+        """
+        try:
+            return self._answer(self._client.post(self._url, json=question.to_json(), headers=self._proof()))
+        except httpx.HTTPError as err:
+            raise CharterUnavailable(f"the decision API cannot be asked: {err!r}"[:300]) from err
+
+    def check(self, system: str, action: str, object: str, arguments: Mapping[str, Any] | None = None) -> Answer:
+        """Return the verdict on a call of this program."""
+        return self.ask(self.question(system, action, object, arguments))
+
+    def require(self, question: Question) -> Allowed:
+        """Return the allow, or raise CallDenied or CallHeld."""
+        return required(self.ask(question))
+
+    def wait(self, question: Question, seconds: float) -> Answer:
+        """Ask until people answered, for at most so long; return the last answer."""
+        ends = time.monotonic() + seconds
+        answer = self.ask(question)
+        while isinstance(answer, Held) and time.monotonic() + POLL_SECONDS < ends:
+            time.sleep(POLL_SECONDS)
+            answer = self.ask(question)
+        return answer
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None) -> None:
+        """Close the connections."""
+        self.close()
+
+
+class AsyncCharter(_Asking):
+    """Asks without blocking the event loop."""
+
+    def __init__(self, url: str | None = None, *, seconds: float = SECONDS, **more: Any) -> None:  # noqa: ANN401
+        """`seconds` bounds one question; the others are those of `charter.sdk.client._Asking`."""
+        super().__init__(url, **more)
+        transport = httpx.AsyncHTTPTransport(retries=TRIES)
+        self._client = httpx.AsyncClient(timeout=seconds, transport=transport, trust_env=False)
+
+    async def ask(self, question: Question) -> Answer:
+        """Return the verdict on a call.
+
+        Raises:
+            CharterUnavailable: there is none to be had; nothing is allowed.
+        """
+        try:
+            return self._answer(await self._client.post(self._url, json=question.to_json(), headers=self._proof()))
+        except httpx.HTTPError as err:
+            raise CharterUnavailable(f"the decision API cannot be asked: {err!r}"[:300]) from err
+
+    async def check(self, system: str, action: str, object: str, arguments: Mapping[str, Any] | None = None) -> Answer:
+        """Return the verdict on a call of this program."""
+        return await self.ask(self.question(system, action, object, arguments))
+
+    async def require(self, question: Question) -> Allowed:
+        """Return the allow, or raise CallDenied or CallHeld."""
+        return required(await self.ask(question))
+
+    async def wait(self, question: Question, seconds: float) -> Answer:
+        """Ask until people answered, for at most so long; return the last answer."""
+        ends = time.monotonic() + seconds
+        answer = await self.ask(question)
+        while isinstance(answer, Held) and time.monotonic() + POLL_SECONDS < ends:
+            await asyncio.sleep(POLL_SECONDS)
+            answer = await self.ask(question)
+        return answer
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def __aenter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None
+    ) -> None:
+        """Close the connections."""
+        await self.aclose()
+
+
+def required(answer: Answer) -> Allowed:
+    """Return the allow.
+
+    Raises:
+        CallDenied, CallHeld: it is none.
+    """
+    match answer:
+        case Allowed():
+            return answer
+        case Held():
+            raise CallHeld(answer)
+        case _:
+            raise CallDenied(answer)

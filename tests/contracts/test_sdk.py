@@ -1,0 +1,355 @@
+"""The SDK against a real Charter, and each framework's adapter with the real package, offline."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builders import REFUND_CHARTER
+from charter.bootstrap import authority
+from charter.cli.agent_keys import AgentTokens, agent_key
+from charter.console.signin import SignIn
+from charter.core.canonical import canonical
+from charter.core.clock import SystemClock
+from charter.core.entropy import SystemEntropy
+from charter.lifecycle.emergency import Move
+from charter.sdk import (
+    Allowed,
+    AsyncCharter,
+    CallDenied,
+    CallHeld,
+    Charter,
+    CharterUnavailable,
+    Denied,
+    Held,
+    governed,
+)
+from charter.sdk.answer import read_answer
+from charter.server.app import public_app
+from charter.server.oauth import ASSERTION_TYPE
+from houses import BEARING, Stage, a_house, estate_files
+from serving import listening
+
+AGENT = "assistant"
+TOOLS: dict[str, Any] = {
+    "charter": "v1",
+    "system": "tools",
+    "kind": "http",
+    "environment": "production",
+    "owner": {"person": "pia@example.com", "team": "payments-platform"},
+    "actions": {
+        "read_record": {"effect": "read"},
+        "write_record": {"effect": "write"},
+        "drop_record": {"effect": "irreversible"},
+        "mark_record": {"effect": "write"},
+    },
+    "enforcement": {
+        "points": [AGENT],
+        "vouching": "allowed",
+        "obligations": [
+            {
+                "id": "tell",
+                "type": "notification",
+                "to": "pia@example.com",
+                "body": "marked",
+                "on": "allow",
+                "actions": ["mark_record"],
+            }
+        ],
+    },
+}
+GRANTS: list[dict[str, Any]] = [
+    {"system": "tools", "actions": ["read_record", "mark_record"]},
+    {"system": "tools", "actions": ["write_record"], "approval": {"by": "payments-lead"}},
+]
+
+
+@dataclass
+class Sdk:
+    stage: Stage
+    url: str
+    token: str
+
+    def headers(self, _method: str, _url: str) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.token}"}
+
+    def client(self, **more: Any) -> Charter:
+        return Charter(f"{self.url}/access/v1", principal=AGENT, headers=self.headers, **more)
+
+    def asynchronous(self) -> AsyncCharter:
+        return AsyncCharter(f"{self.url}/access/v1", principal=AGENT, headers=self.headers)
+
+    def approve(self, approval: str | None) -> None:
+        assert approval is not None
+        asyncio.run(authority.answer(self.stage.house, approval, yes=True, person="lena@example.com", reason="a test"))
+
+
+@contextmanager
+def an_sdk(folder: Path) -> Iterator[Sdk]:
+    charter = REFUND_CHARTER | {"principal": AGENT, "grants": GRANTS, "credential": BEARING}
+    files = estate_files() | {
+        "systems/tools.yaml": canonical(TOOLS).decode(),
+        f"principals/{AGENT}.yaml": canonical(charter).decode(),
+    }
+    listener = uvicorn.Config("", port=0, log_level="error").bind_socket()
+    port = listener.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    profiles = ("obligations:1",)
+    with a_house(folder, files=files, public_url=url, port=port, authzen_profiles=profiles) as stage:
+        stage.clock.at = SystemClock().now()
+        signin = SignIn(SystemClock(), SystemEntropy(), "op@example.com", issuer=url)
+        key = agent_key(folder / "keys", url, AGENT)
+        asyncio.run(authority.register_key(stage.house, AGENT, key.jwk, actor="t@example.com", reason="a test"))
+        tokens = AgentTokens(key, url, stage.house.principal(AGENT).id, SystemClock(), SystemEntropy())
+        with listening(public_app(stage.house, signin), listener):
+            form = {
+                "grant_type": "client_credentials",
+                "resource": f"{url}/access/v1",
+                "client_assertion_type": ASSERTION_TYPE,
+                "client_assertion": tokens.assertion(),
+            }
+            answer = httpx.post(f"{url}/oauth/token", data=form, timeout=20).json()
+            yield Sdk(stage, url, str(answer["access_token"]))
+
+
+@pytest.fixture(scope="module")
+def sdk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sdk]:
+    with an_sdk(tmp_path_factory.mktemp("sdk")) as found:
+        yield found
+
+
+def test_a_call_is_allowed_denied_or_held_with_the_reason(sdk: Sdk) -> None:
+    with sdk.client() as charter:
+        allowed = charter.check("tools", "read_record", "record/1", {"id": "1"})
+        assert isinstance(allowed, Allowed)
+        denied = charter.check("tools", "drop_record", "record/1")
+        assert isinstance(denied, Denied)
+        assert "drop_record" in denied.why
+        assert denied.mend
+        held = charter.check("tools", "write_record", "record/1", {"text": "held"})
+        assert isinstance(held, Held)
+        assert held.approvers == ("payments-lead",)
+        sdk.approve(held.approval)
+        again = charter.wait(charter.question("tools", "write_record", "record/1", {"text": "held"}), 5)
+        assert isinstance(again, Allowed)
+        other = charter.check("tools", "write_record", "record/1", {"text": "another"})
+        assert isinstance(other, Held)
+    verdicts = {each["body"]["verdict_id"] for each in sdk.stage.entries("verdict")}
+    assert {allowed.verdict, denied.verdict, held.verdict} <= verdicts
+
+
+def test_an_obligation_that_nobody_fulfils_denies(sdk: Sdk) -> None:
+    with sdk.client() as charter:
+        answer = charter.check("tools", "mark_record", "record/1")
+        assert isinstance(answer, Denied)
+        assert "notification" in answer.why
+    done: list[Any] = []
+    with sdk.client(obligations={"notification": done.append}) as charter:
+        assert isinstance(charter.check("tools", "mark_record", "record/1"), Allowed)
+    assert done[0]["type"] == "notification"
+
+
+def test_a_governed_function_runs_only_once_its_call_is_allowed(sdk: Sdk) -> None:
+    ran: list[str] = []
+    with sdk.client() as charter:
+
+        @governed(charter, system="tools", object=lambda **given: f"record/{given['id']}")
+        def read_record(id: str, limit: int = 5) -> str:  # noqa: A002
+            ran.append(id)
+            return f"{id}:{limit}"
+
+        @governed(charter, system="tools", action="drop_record")
+        def drop(id: str) -> None:  # noqa: A002
+            ran.append(f"dropped {id}")
+
+        @governed(charter, system="tools", action="write_record")
+        async def write(text: str) -> str:
+            ran.append(text)
+            return text
+
+        assert read_record("7") == "7:5"
+        with pytest.raises(CallDenied, match="drop_record"):
+            drop("7")
+        with pytest.raises(CallHeld) as held:
+            asyncio.run(write("new words"))
+        sdk.approve(held.value.answer.approval)
+        assert asyncio.run(write("new words")) == "new words"
+    assert ran == ["7", "new words"]
+    asked = sdk.stage.entries("verdict")[-4]["body"]
+    assert (asked["action"], asked["object"]) == ("read_record", "record/7")
+
+
+def test_without_a_decision_nothing_runs(sdk: Sdk) -> None:
+    with Charter("http://127.0.0.1:9/access/v1", principal=AGENT, seconds=1) as charter:
+
+        @governed(charter, system="tools")
+        def read_record() -> None:
+            raise AssertionError("it ran")
+
+        with pytest.raises(CharterUnavailable):
+            read_record()
+    with Charter(f"{sdk.url}/access/v1", principal=AGENT) as anonymous, pytest.raises(CharterUnavailable, match="401"):
+        anonymous.check("tools", "read_record", "x")
+    with pytest.raises(CharterUnavailable, match="charter run"):
+        Charter()
+
+
+@given(
+    st.integers(100, 599),
+    st.recursive(st.none() | st.booleans() | st.text(), lambda i: st.lists(i) | st.dictionaries(st.text(), i)),
+)
+def test_what_is_no_clear_allow_is_none(status: int, body: Any) -> None:
+    try:
+        answer = read_answer(status, body, {})
+    except CharterUnavailable:
+        return
+    assert not isinstance(answer, Allowed) or (status == 200 and body["decision"] is True)
+
+
+# --- the frameworks ---
+
+
+def test_langchain_and_langgraph(sdk: Sdk) -> None:
+    from langchain_core.messages import AIMessage
+    from langchain_core.tools import tool
+    from langgraph.graph import END, START, MessagesState, StateGraph
+    from langgraph.prebuilt import ToolNode
+
+    from charter.sdk.adapters.langchain import govern
+
+    ran: list[str] = []
+
+    @tool
+    def read_record(id: str) -> str:  # noqa: A002
+        """Read a record."""
+        ran.append(id)
+        return f"record {id}"
+
+    @tool
+    def drop_record(id: str) -> str:  # noqa: A002
+        """Drop a record."""
+        ran.append(f"dropped {id}")
+        return "gone"
+
+    with sdk.client() as charter:
+        tools = govern([read_record, drop_record], charter, system="tools")
+        assert tools[0].invoke({"id": "1"}) == "record 1"
+        assert "Charter denied this call" in tools[1].invoke({"id": "1"})
+
+        def model(_state: MessagesState) -> dict[str, Any]:
+            calls = [
+                {"name": name, "args": {"id": "2"}, "id": name, "type": "tool_call"}
+                for name in ("read_record", "drop_record")
+            ]
+            return {"messages": [AIMessage("", tool_calls=calls)]}
+
+        graph = StateGraph(MessagesState)
+        graph.add_node("model", model)
+        graph.add_node("tools", ToolNode(tools))
+        graph.add_edge(START, "model")
+        graph.add_edge("model", "tools")
+        graph.add_edge("tools", END)
+        said = graph.compile().invoke({"messages": [("user", "go")]})["messages"][-2:]
+        assert said[0].content == "record 2"
+        assert "Charter denied this call" in said[1].content
+    assert ran == ["1", "2"]
+
+
+def test_openais_agents(sdk: Sdk) -> None:
+    from agents import RunContextWrapper, function_tool
+
+    from charter.sdk.adapters.openai_agents import govern
+
+    ran: list[str] = []
+
+    @function_tool
+    def read_record(id: str) -> str:  # noqa: A002
+        """Read a record."""
+        ran.append(id)
+        return f"record {id}"
+
+    @function_tool
+    def drop_record(id: str) -> str:  # noqa: A002
+        """Drop a record."""
+        ran.append(f"dropped {id}")
+        return "gone"
+
+    async def go() -> list[Any]:
+        async with sdk.asynchronous() as charter:
+            context: Any = RunContextWrapper(None)
+            tools = govern([read_record, drop_record], charter, system="tools")
+            return [await each.on_invoke_tool(context, json.dumps({"id": "1"})) for each in tools]
+
+    read, dropped = asyncio.run(go())
+    assert read == "record 1"
+    assert "Charter denied this call" in dropped
+    assert ran == ["1"]
+
+
+def test_pydantic_ai(sdk: Sdk) -> None:
+    from pydantic_ai import Agent
+    from pydantic_ai.models.test import TestModel
+    from pydantic_ai.toolsets import FunctionToolset
+
+    from charter.sdk.adapters.pydantic_ai import govern
+
+    ran: list[str] = []
+
+    def read_record(id: str) -> str:  # noqa: A002
+        """Read a record."""
+        ran.append("read")
+        return f"record {id}"
+
+    def drop_record(id: str) -> str:  # noqa: A002, ARG001
+        """Drop a record."""
+        ran.append("dropped")
+        return "gone"
+
+    async def go() -> str:
+        async with sdk.asynchronous() as charter:
+            toolset = govern(FunctionToolset([read_record, drop_record]), charter, system="tools")
+            agent = Agent(TestModel(), toolsets=[toolset])  # this model calls every tool once
+            return str((await agent.run("go")).output)
+
+    said = asyncio.run(go())
+    assert "record" in said
+    assert "Charter denied this call" in said
+    assert ran == ["read"]
+
+
+def test_claudes_agent_sdk(sdk: Sdk) -> None:
+    from claude_agent_sdk import ClaudeAgentOptions, PermissionResultAllow, PermissionResultDeny, ToolPermissionContext
+
+    from charter.sdk.adapters.claude_agent import can_use_tool
+
+    async def go() -> tuple[Any, Any]:
+        async with sdk.asynchronous() as charter:
+            callback = can_use_tool(charter, system="tools")
+            assert ClaudeAgentOptions(can_use_tool=callback).can_use_tool is callback
+            context = ToolPermissionContext()
+            return await callback("read_record", {"id": "1"}, context), await callback("drop_record", {}, context)
+
+    allowed, denied = asyncio.run(go())
+    assert isinstance(allowed, PermissionResultAllow)
+    assert allowed.updated_input == {"id": "1"}
+    assert isinstance(denied, PermissionResultDeny)
+    assert "Charter denied this call" in denied.message
+
+
+def test_a_kill_reaches_the_program_at_its_next_call(tmp_path: Path) -> None:
+    with an_sdk(tmp_path) as sdk, sdk.client() as charter:
+        assert isinstance(charter.check("tools", "read_record", "x"), Allowed)
+        asyncio.run(authority.move(sdk.stage.house, AGENT, Move.KILL, actor="op@example.com", reason="a test"))
+        with pytest.raises(CharterUnavailable, match="401"):
+            charter.check("tools", "read_record", "x")
