@@ -120,7 +120,7 @@ class Provider(http.server.BaseHTTPRequestHandler):
             piece = text.encode()
             self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
             self.wfile.flush()
-            if number == 1 and self.seen[-1].json["model"] == "small-slow":
+            if self.seen[-1].json["model"] in (f"small-slow-{number}", "small-slow" if number == 1 else ""):
                 self.gate.wait(20)
         self.wfile.write(b"0\r\n\r\n")
 
@@ -230,9 +230,23 @@ def _response_events(asked: dict[str, Any]) -> list[tuple[str | None, Any]]:
         "sequence_number": 1,
         "logprobs": [],
     }
+    events: list[tuple[str | None, Any]] = [("response.output_text.delta", delta)]
+    if asked.get("tools"):
+        item = whole["output"][0]
+        place = {"output_index": 0, "sequence_number": 1}
+        empty = item | {"arguments": "", "status": "in_progress"}
+        given = {"item_id": item["id"], "name": item["name"], "arguments": item["arguments"]}
+        events = [
+            (name, {"type": name} | place | more)
+            for name, more in (
+                ("response.output_item.added", {"item": empty}),
+                ("response.function_call_arguments.done", given),
+                ("response.output_item.done", {"item": item}),
+            )
+        ]
     return [
         ("response.created", {"type": "response.created", "response": begun, "sequence_number": 0}),
-        ("response.output_text.delta", delta),
+        *events,
         ("response.completed", {"type": "response.completed", "response": whole, "sequence_number": 2}),
     ]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charter.bootstrap import authority
@@ -109,7 +109,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(changed=st.dictionaries(st.sampled_from(["charge_id", "amount", "currency", "note"]), JSON, max_size=3))
 def test_no_change_of_arguments_keeps_a_yes(stage: Stage, changed: dict[str, Any]) -> None:
     """The digest an approval is bound to differs for every other value, however alike it looks."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc.jwk import ECKey
 
@@ -260,7 +260,7 @@ def test_where_no_charter_allows_it_nobody_registers(tmp_path: Path) -> None:
         assert site.register().status_code in (400, 403)
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30)
 @given(
     st.dictionaries(
         st.sampled_from(["client_name", "redirect_uris", "grant_types", "token_endpoint_auth_method"]),

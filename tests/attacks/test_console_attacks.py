@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote, urlencode
 
 import pytest
 from fastapi.routing import APIRoute
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charter.console.door import HEADERS, MAX_BODY
@@ -498,7 +498,7 @@ def test_hostile_text_in_every_field_never_becomes_markup(path: str) -> None:
 
 
 @given(text=st.text(alphabet=st.characters(), max_size=60))
-@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=15)
 def test_any_text_in_a_call_is_shown_harmlessly(text: str) -> None:
     caller = Caller(HostileDesk(text)).sign_in()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charter.bootstrap import authority
@@ -600,7 +600,7 @@ def test_an_open_call_ends_when_a_link_above_it_is_withdrawn(stage: Lending) -> 
 # --- whatever is done in whatever order ---
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12)
 @given(st.data())
 def test_withdrawing_a_link_stops_exactly_the_chains_that_hold_it(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

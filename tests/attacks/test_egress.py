@@ -216,7 +216,7 @@ def test_nothing_sent_breaks_it(proxied: Proxied) -> None:
         ["Host: localhost:443", "Proxy-Authorization: Basic eDp4", "Upgrade: h2c", "Expect: 100-continue"]
     )
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
     @given(line, st.lists(header | st.binary(max_size=40).map(lambda b: b.decode("latin-1")), max_size=5), st.binary())
     def attempt(first: str, headers: list[str], body: bytes) -> None:
         with dial(proxied) as connection:

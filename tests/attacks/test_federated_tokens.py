@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc.jwk import RSAKey
 
@@ -183,7 +183,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(json_values)
 def test_any_document_is_a_key_set_or_a_clear_refusal(document: Any) -> None:
     try:
@@ -193,7 +193,7 @@ def test_any_document_is_a_key_set_or_a_clear_refusal(document: Any) -> None:
     assert keys
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(st.dictionaries(st.sampled_from(["iss", "sub", "aud", "exp", "x"]), json_values), st.text(max_size=30))
 def test_any_text_is_a_token_or_a_clear_refusal(claims: dict[str, Any], tail: str) -> None:
     for text in (tail, f"{tail}.{tail}.{tail}", f"{jwt_head({'alg': 'RS256'})}.{jwt_head(claims)}.{tail}"):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charter.server import connection
@@ -273,7 +273,7 @@ async def whole(doors: Doors, data: bytes) -> bytes:
         writer.close()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(data=mangled() | st.binary(max_size=200))
 def test_no_bytes_break_the_door(standing: tuple[Background, Doors], data: bytes) -> None:
     background, doors = standing

@@ -60,7 +60,7 @@ def test_a_look_alike_is_no_name(name: str) -> None:
         parse_name(name)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(max_size=70))
 def test_a_name_has_one_spelling_only(text: str) -> None:
     """What is a name is the same in small letters, in every normal form of Unicode, and in a URL."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charter.core.errors import CharterError
@@ -133,7 +133,7 @@ JSON = st.recursive(
 NAMES = st.sampled_from(["model", "messages", "input", "tools", "n", "max_tokens", "stream", "role", "content", "type"])
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(st.dictionaries(NAMES, JSON, max_size=6) | st.binary(max_size=300))
 def test_nothing_sent_to_the_model_gateway_breaks_it(gateway: Gateway, body: dict[str, Any] | bytes) -> None:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()

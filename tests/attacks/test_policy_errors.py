@@ -163,7 +163,7 @@ def test_an_answer_that_is_not_clearly_yes_denies(answer: Answer) -> None:
     assert isinstance(decide(plain_slice(CedarEngine()), a_request(charter=a_charter()), evaluator), Deny)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.sampled_from([True, False, None]), st.lists(st.sampled_from(["refund-agent/grant-1", "x"])), st.lists(st.text())
 )
@@ -304,7 +304,7 @@ TEXTS = st.text(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(pattern=TEXTS, value=TEXTS, name=TEXTS)
 def test_no_text_of_a_charter_becomes_policy(pattern: str, value: str, name: str) -> None:
     """Whatever stands in objects and conditions: the grant reads back as one policy, and allows what it says alone."""
@@ -321,7 +321,7 @@ def test_no_text_of_a_charter_becomes_policy(pattern: str, value: str, name: str
     assert isinstance(decide(slice_, elsewhere, CedarEngine()), Deny)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(arguments=st.dictionaries(TEXTS, TEXTS | st.integers() | st.booleans(), max_size=4))
 def test_no_argument_of_a_call_becomes_policy(arguments: dict[str, Any]) -> None:
     charter = a_charter(grants=[{"system": "payments", "actions": ["refund.create"], "objects": ["charge/ch_1"]}])

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import charter
@@ -99,7 +99,7 @@ def test_no_path_gives_anything_once_what_it_rests_on_is_withdrawn(tmp_path: Pat
         assert world.stage.upstream.calls == []
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8)
 @given(st.lists(st.sampled_from(Move), max_size=5))
 def test_no_order_of_moves_leaves_a_path_open(tmp_path_factory: pytest.TempPathFactory, moves: list[Move]) -> None:
     """Whatever was moved in whatever order: what rests on the principal or on the old token follows its standing."""

@@ -207,7 +207,7 @@ SIGNED = x509.load_der_x509_certificate(HOME_CHAIN[0]).tbs_certificate_bytes
 
 
 @pytest.mark.filterwarnings("ignore:Parsed a serial number")  # what cryptography says of a negative one
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(position=st.integers(0, len(SIGNED) - 1), bits=st.integers(1, 255))
 def test_an_altered_byte_of_what_is_signed_is_noticed(position: int, bits: int) -> None:
     leaf = bytearray(HOME_CHAIN[0])
@@ -400,7 +400,7 @@ members = st.sampled_from(["kty", "use", "kid", "x5c", "n", "e", "crv", "x", "y"
 values = json_values | st.sampled_from(["RSA", "EC", "P-256", "P-521", "jwt-svid", "x509-svid", "AQAB", ["AA=="]])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(st.dictionaries(members, values, max_size=10), max_size=4))
 def test_no_document_breaks_the_parser(keys: list[dict[str, Any]]) -> None:
     with contextlib.suppress(MalformedError):

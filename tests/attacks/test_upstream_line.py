@@ -340,7 +340,7 @@ class _NoTransport(asyncio.Transport):
 )
 @example([GOOD + GOOD])
 @example([b"HTTP/1.1 200 OK\r\n\r\n", b"x"])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_whatever_comes_a_line_gives_one_response_or_an_error(pieces: list[bytes]) -> None:
     async def go() -> None:
         line = Line()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from grpclib.const import Status
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charter.identity.pace import of_svids
@@ -233,7 +233,7 @@ def test_frames_out_of_place_harm_nobody_else(
     assert not [each for each in caplog.records if each.exc_info]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(st.binary(max_size=400), st.booleans())
 def test_no_bytes_break_the_server(stage: WorkloadStage, data: bytes, greets: bool) -> None:
     with a_visitor(stage.path, greets=greets) as visitor:

@@ -59,7 +59,7 @@ def test_any_stretch_verifies(database: Database[Any], start: int, end: int) -> 
     assert pack.count(b"\n") == 1 + -(-(end - start) // 256) + (end - start)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 40), st.data())
 def test_any_stretch_of_any_log_verifies(
     tmp_path_factory: pytest.TempPathFactory, size: int, data: st.DataObject
@@ -94,7 +94,7 @@ def test_a_checkpoint_held_from_earlier_is_compared(tmp_path: Path) -> None:
     assert fault.text == "the held checkpoint of 10 entries lies outside this pack and cannot be compared"
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(st.data())
 def test_no_bytes_upset_the_verifier_or_pass_for_a_pack(database: Database[Any], data: st.DataObject) -> None:
     pack = a_pack(database, end=12)

@@ -228,7 +228,7 @@ BODIES = st.recursive(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(BODIES)
 def test_any_body_is_answered_without_a_fault(server: Server, body: Any) -> None:
     assert server.raw("POST", "/lease/orders-db", json.dumps(body).encode()).status_code < 500

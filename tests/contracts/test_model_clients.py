@@ -166,25 +166,26 @@ def test_a_kill_ends_an_open_stream(gateway: Gateway) -> None:
     assert gateway.ended(1)[0]["outcome"] == "withdrawn"
 
 
-@pytest.mark.parametrize("way", ["chat", "chat stream", "responses", "responses stream", "messages", "messages stream"])
-def test_a_proposed_call_is_linked_to_the_answer_that_proposed_it(gateway: Gateway, way: str) -> None:
-    name, _, streamed = way.partition(" ")
+def propose(gateway: Gateway, name: str, *, stream: bool, model: str = "small-1") -> Any:
+    """Ask a model that proposes a call of a tool, through one of the three APIs."""
     ask: Any = [{"role": "user", "content": "write to ana@example.com"}]
     match name:
         case "chat":
-            made: Any = gateway.openai().chat.completions.create(
-                model="small-1", messages=ask, tools=[FUNCTION], stream=bool(streamed)
-            )
+            return gateway.openai().chat.completions.create(model=model, messages=ask, tools=[FUNCTION], stream=stream)
         case "responses":
             function: Any = {"type": "function", "name": "mail__send", "parameters": {}, "strict": False}
-            made = gateway.openai().responses.create(
-                model="small-1", input=ask, tools=[function], stream=bool(streamed)
-            )
+            return gateway.openai().responses.create(model=model, input=ask, tools=[function], stream=stream)
         case _:
             tool: Any = {"name": "mail__send", "input_schema": {"type": "object"}}
-            made = gateway.anthropic().messages.create(
-                model="small-1", max_tokens=9, messages=ask, tools=[tool], stream=bool(streamed)
+            return gateway.anthropic().messages.create(
+                model=model, max_tokens=9, messages=ask, tools=[tool], stream=stream
             )
+
+
+@pytest.mark.parametrize("way", ["chat", "chat stream", "responses", "responses stream", "messages", "messages stream"])
+def test_a_proposed_call_is_linked_to_the_answer_that_proposed_it(gateway: Gateway, way: str) -> None:
+    name, _, streamed = way.partition(" ")
+    made = propose(gateway, name, stream=bool(streamed))
     for _ in made if streamed else ():
         pass
     gateway.ended(1)
@@ -198,6 +199,23 @@ def test_a_proposed_call_is_linked_to_the_answer_that_proposed_it(gateway: Gatew
         if decided:
             assert decided["verdict"] == gateway.verdicts()[0]["verdict_id"]
             assert decided["response"] is not None
+
+
+@pytest.mark.parametrize(("name", "last"), [("chat", 1), ("responses", 2), ("responses", 3), ("messages", 3)])
+def test_a_caller_that_acts_before_the_answer_ends_is_linked_to_it(gateway: Gateway, name: str, last: int) -> None:
+    """The provider says nothing more until it is let go on: what it proposed is known once the caller has it."""
+    stream = iter(propose(gateway, name, stream=True, model=f"small-slow-{last}"))
+    for _ in range(last + 1):
+        next(stream)
+    stage, arguments = gateway.stage, {"to": "ana@example.com"}
+    digest = digest_of({"system": "payments", "tool": "send", "arguments": arguments})
+    stage.submit(stage.bearer(AGENT), Call("payments", "send", arguments, digest, PIN))
+    asked, called = gateway.verdicts()[0], gateway.verdicts()[-1]
+    assert called["decided_by"]["verdict"] == asked["verdict_id"]
+    assert called["decided_by"]["response"] is not None
+    gateway.gate.set()
+    for _ in stream:
+        pass
 
 
 def test_the_persons_words_are_heard_and_tools_results_are_not(gateway: Gateway) -> None:

@@ -276,7 +276,7 @@ CALLS = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(CALLS)
 def test_totals_agree_with_counting_by_hand(calls: list[tuple[str, str, str, bool, int]]) -> None:
     lines = [

@@ -467,6 +467,7 @@ def test_a_page_on_another_port_cannot_frame_the_console(
 
 def _tab_to(page: Page, name: str) -> None:
     """Press Tab until what is called `name` has the focus; whatever has it on the way must show it."""
+    page.wait_for_load_state()  # a heading is there before the style sheet is, and focus has another look until then
     for _ in range(80):
         page.keyboard.press("Tab")
         _is_focus_seen(page)

@@ -292,7 +292,7 @@ def test_what_goes_at_once_costs_callers_another_token_and_nothing_else(scene: S
         load = prepare(scene, server)
         asyncio.run(run(server, load))
         assert load.took
-        said = ("bad_token", "invalid_client", "401", "'layer': 'standing'")
+        said = ("bad_token", "invalid_client", "is revoked", "401", "'layer': 'standing'")
         of_bot = [each for each in load.refused if any(each_said in each for each_said in said)]
         assert load.refused == of_bot  # it does not ask again by itself, as agents under charter run do
         assert len(of_bot) <= 60

@@ -146,7 +146,7 @@ NASTY = st.text(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @example(a_finding(models=("0" * 20 + "\x1b" * 6 + "\U0001342f" * 9,)))  # each escape is longer than what it shows
 @given(
     st.builds(

@@ -98,7 +98,7 @@ SECRETS = st.sampled_from([*FORMS, "google", "aws", "bedrock", "SECRET"]).flatma
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(SECRETS, st.sampled_from(["{}", "--token={}", "API_KEY={}", "https://u:{}@h/p", "https://h/p?k={}", "-H x:{}"]))
 def test_no_word_of_a_command_keeps_its_secret(secret: str, shape: str) -> None:
     shown = without_secrets(shape.format(secret))

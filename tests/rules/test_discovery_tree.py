@@ -33,7 +33,7 @@ def as_text(value: object) -> object:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(JSON, st.sampled_from([None, 1, "\t"]), st.booleans())
 def test_all_json_is_read_as_json_reads_it(value: object, indent: int | str | None, ascii_only: bool) -> None:
     assert plain(read_json(json.dumps(value, indent=indent, ensure_ascii=ascii_only))) == as_text(value)
@@ -68,7 +68,7 @@ def test_what_is_no_json_is_refused_with_its_line(text: str, why: str | None) ->
         read_json(text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(st.sampled_from('{}[]:,"\\/*\n ab1'), max_size=80))
 def test_any_text_is_read_as_json_or_refused(text: str) -> None:
     try:
@@ -77,7 +77,7 @@ def test_any_text_is_read_as_json_or_refused(text: str) -> None:
         return
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(st.text(max_size=60), st.text(st.sampled_from("a:-&*!{}[]|>'\"\n #%<? \t"), max_size=60)))
 def test_any_text_is_read_as_yaml_or_refused(text: str) -> None:
     try:

@@ -292,7 +292,7 @@ _PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from(sorted(FILES)), st.integers(0, 900), st.integers(0, 40), st.lists(_PIECES, max_size=4).map("".join)
 )

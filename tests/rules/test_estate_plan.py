@@ -262,7 +262,7 @@ def test_a_plan_rests_on_what_is_registered() -> None:
     assert planned({}).digest != planned({}, principals=newer).digest
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.sampled_from(["a", "b", "c", "d"]), unique=True),
     st.lists(st.sampled_from(["a", "b", "c", "d"]), unique=True),
@@ -291,7 +291,7 @@ _JSON = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @example({"x": [True]}, {"x": [1]})
 @given(st.dictionaries(st.sampled_from("xyz"), _JSON), st.dictionaries(st.sampled_from("xyz"), _JSON))
 def test_values_differ_exactly_where_a_difference_is_told(before: dict[str, Any], after: dict[str, Any]) -> None:

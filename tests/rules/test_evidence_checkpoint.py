@@ -106,7 +106,7 @@ def test_too_many_signatures_or_characters_are_refused() -> None:
         parse_checkpoint(NOTE + "x" * 200_000)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.one_of(st.text(max_size=80), st.integers(0, len(NOTE) - 1), st.tuples(st.integers(0, len(NOTE)), st.text())))
 def test_no_text_upsets_either_parser(material: str | int | tuple[int, str]) -> None:
     if isinstance(material, tuple):

@@ -109,7 +109,7 @@ def test_an_empty_log_where_entries_were_is_named() -> None:
     assert named([]) == ["entries 0 to 11 are missing"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.one_of(st.integers(0, COUNT - 1), st.just(-1)), max_size=16), st.randoms(use_true_random=False))
 def test_no_other_sequence_passes(picks: list[int], dice: random.Random) -> None:
     entries = [FORGED if pick < 0 else ENTRIES[pick] for pick in picks]
@@ -119,7 +119,7 @@ def test_no_other_sequence_passes(picks: list[int], dice: random.Random) -> None
     assert (faults_of(entries) == []) == (entries == ENTRIES)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.one_of(st.binary(max_size=30), st.sampled_from([b"[]", b'{"index": 1e400}', b'{"index": true}']))))
 def test_no_bytes_upset_the_comparison(entries: list[bytes]) -> None:
     assert faults_of(entries) != []

@@ -70,7 +70,7 @@ def test_roots_are_the_reference_ones(size: int) -> None:
     assert frontier.root == (bytes.fromhex(REFERENCE_ROOTS[size - 1]) if size else EMPTY_ROOT)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(1, 300), max_size=6))
 def test_appending_in_any_groups_gives_the_root_and_the_tiles_of_the_definition(groups: list[int]) -> None:
     edge, kept, size = Edge(), {}, 0
@@ -86,7 +86,7 @@ def test_appending_in_any_groups_gives_the_root_and_the_tiles_of_the_definition(
     assert all(len(hashes) == FULL_BYTES for hashes in full)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sizes.filter(bool), st.data())
 def test_every_entry_can_be_proved_and_nothing_else(size: int, data: st.DataObject) -> None:
     index = data.draw(st.integers(0, size - 1))
@@ -108,7 +108,7 @@ def test_every_entry_can_be_proved_and_nothing_else(size: int, data: st.DataObje
             verify_inclusion(LEAVES[index], index, size, path[:-1], ROOTS[size])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sizes, sizes)
 def test_every_growth_can_be_proved_and_no_other_history(one: int, other: int) -> None:
     first, second = sorted((one, other))

@@ -106,7 +106,7 @@ def test_a_sliding_window_is_covered_by_few_slices_and_by_all_that_touch_it(seco
     assert all(later - earlier == step for earlier, later in pairwise(found))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(["1s", "10s", "59s", "2m", "90m", "24h"]), st.integers(1, 5), st.data())
 def test_in_no_stretch_of_its_length_is_a_sliding_limit_exceeded(within: str, count: int, data: Any) -> None:
     of, counters = limit(count=count, within=within), Counters()
@@ -122,7 +122,7 @@ def test_in_no_stretch_of_its_length_is_a_sliding_limit_exceeded(within: str, co
         assert sum(last - seconds < each <= last for each in allowed) <= count
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from(["10s", "90m", "24h"]), st.integers(1, 5))
 def test_room_comes_back_when_the_denial_says(within: str, count: int) -> None:
     of, counters = limit(count=count, within=within), Counters()

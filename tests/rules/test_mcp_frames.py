@@ -88,7 +88,7 @@ def test_brackets_in_texts_are_no_nesting() -> None:
 
 
 @given(json_values)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_json_value_is_read_as_it_was_written(value: Any) -> None:
     assert parse_json(json.dumps(value).encode()) == value
     assert parse_json(json.dumps(value, ensure_ascii=False).encode()) == value
@@ -97,7 +97,7 @@ def test_every_json_value_is_read_as_it_was_written(value: Any) -> None:
 @given(st.binary(max_size=200))
 @example(b'{"jsonrpc":"2.0","id":1e400,"method":"x"}')
 @example(b'{"jsonrpc":"2.0","method":"x","params":{"_meta":[]}}')
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_bytes_are_a_message_or_refused(data: bytes) -> None:
     try:
         frame = parse_frame(data)
@@ -107,7 +107,7 @@ def test_any_bytes_are_a_message_or_refused(data: bytes) -> None:
 
 
 @given(st.dictionaries(st.sampled_from(["jsonrpc", "id", "method", "params", "result", "error"]), json_values))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_object_is_a_message_or_refused(message: dict[str, Any]) -> None:
     try:
         frame = parse_frame(json.dumps(message).encode())
@@ -232,7 +232,7 @@ def test_an_older_message_with_a_header_that_disagrees_is_refused() -> None:
 @example("=?base64?YQ==?=")
 @example(" padded ")
 @example("line\nbreak")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_text_survives_the_way_through_a_header(text: str) -> None:
     header = encode_header(text)
     assert header.isascii()
@@ -242,7 +242,7 @@ def test_any_text_survives_the_way_through_a_header(text: str) -> None:
 
 
 @given(st.text(alphabet=st.characters(max_codepoint=255), max_size=60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_header_is_decoded_or_refused(header: str) -> None:
     try:
         text = decode_header(header)
@@ -366,7 +366,7 @@ scalars = st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.
         {}, optional={"region": scalars, "flag": scalars, "deep": st.fixed_dictionaries({"n": scalars})}
     )
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_what_is_mirrored_is_always_found_equal(arguments: dict[str, Any]) -> None:
     declared = declared_headers(SCHEMA)
     check_mirrored(declared, arguments, mirrored(declared, arguments))

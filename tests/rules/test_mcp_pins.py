@@ -235,7 +235,7 @@ def test_kept_definitions_come_back_as_they_were() -> None:
 
 
 @given(name=st.text(min_size=1, max_size=30), description=st.text(max_size=80), key=st.text(max_size=10))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_definition_makes_a_file_that_says_something_else(name: str, description: str, key: str) -> None:
     schema = {"type": "object", "properties": {key: {"type": "string"}}, "required": [key]}
     try:

@@ -82,7 +82,7 @@ def test_a_person_of_the_freezes_role_lets_one_call_by() -> None:
     assert word(verdict(central, at=INSIDE, approvals=frozenset({"payments-lead"}))) == "allow"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(-(10**6), 3 * 10**6), st.sampled_from(["charge.read", "refund.create"]))
 def test_a_freeze_is_what_its_two_moments_say(seconds: int, action: str) -> None:
     at = START + dt.timedelta(seconds=seconds)

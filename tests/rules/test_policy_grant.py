@@ -168,7 +168,7 @@ def literals(node: Any) -> list[str]:
     return [text for each in node for text in literals(each)] if isinstance(node, list) else []
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     objects=st.lists(PRINTABLE, min_size=1, max_size=3).filter(lambda o: "*" not in o),
     name=HOSTILE.filter(lambda n: n not in ("hours", "days", "arguments")),
@@ -192,7 +192,7 @@ def test_no_text_in_a_charter_can_change_the_shape_of_its_policy(
     assert {name, choice, like} <= set(texts)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(HOSTILE, st.lists(HOSTILE, min_size=1, max_size=3))
 def test_no_name_in_a_charter_can_change_the_shape_of_the_schema(zone: Any, arguments: Any) -> None:
     schema = schema_text({"payments/charge.read": "read"}, [zone], arguments)

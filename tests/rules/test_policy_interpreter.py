@@ -194,7 +194,7 @@ def asked(charter: Charter, system: System, call: Any) -> tuple[Ask, Any]:
     return Ask(charter, system, action, arguments, request.object, at, restrained, chain), request
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(
     charters,
     st.sampled_from(["production", "production", "production", "staging"]),
@@ -224,7 +224,7 @@ def test_cedar_and_a_direct_reading_agree(charter: Any, environment: Any, kind: 
             assert allowing_grants(ask, frozenset(verdict.approvers))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(charters, st.lists(calls, min_size=3, max_size=6))
 def test_the_conditions_an_explanation_blames_are_those_that_fail(charter: Any, calls: Any) -> None:
     system = a_system(**SYSTEM)
@@ -241,7 +241,7 @@ def test_the_conditions_an_explanation_blames_are_those_that_fail(charter: Any, 
             assert (not grant.failures(question) and not is_held) == allows(own, ask, frozenset())
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(charters, st.lists(calls, min_size=3, max_size=6))
 def test_no_call_is_ever_allowed_outside_its_environment(charter: Any, calls: Any) -> None:
     system = a_system(**SYSTEM | {"environment": "sandbox"})
@@ -268,7 +268,7 @@ guardrails = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(charters, st.lists(guardrails, min_size=1, max_size=3), st.lists(calls, min_size=3, max_size=6))
 def test_a_guardrail_never_allows_more(charter: Any, texts: Any, calls: Any) -> None:
     system = a_system(**SYSTEM)

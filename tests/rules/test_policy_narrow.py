@@ -173,7 +173,7 @@ parts = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     st.lists(parts, min_size=1, max_size=3),
     st.sampled_from(["charge.read", "refund.create"]),

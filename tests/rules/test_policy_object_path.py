@@ -88,7 +88,7 @@ def test_a_template_with_odd_braces_is_told_of(template: Any) -> None:
 PIECES = st.sampled_from(["..", ".", "/", "\\", "%2e", "%2F", "%5c", "%25", "a", "b", "\uff0e", "\u2024", "~", "\x01"])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(PIECES, max_size=8).map("".join), st.sampled_from(["{p}", "root/{p}", "root/{p}/leaf"]))
 def test_no_path_ever_leaves_its_template(value: Any, template: Any) -> None:
     try:
@@ -101,7 +101,7 @@ def test_no_path_ever_leaves_its_template(value: Any, template: Any) -> None:
     assert path.startswith(template.partition("{")[0])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=30))
 def test_an_argument_in_the_middle_is_always_one_segment(value: Any) -> None:
     try:

@@ -149,7 +149,7 @@ STATEMENTS = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(STATEMENTS, max_size=4))
 def test_the_inventory_finds_the_actions_that_cedar_finds(statements: list[str]) -> None:
     text = "".join(statements)
@@ -158,7 +158,7 @@ def test_the_inventory_finds_the_actions_that_cedar_finds(statements: list[str])
     assert set(permitted(text)) == wanted
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.sampled_from([PERMIT, REFUNDS, PERMIT + REFUNDS]),
     st.sampled_from(["charge.read", "refund.create"]),

@@ -28,7 +28,7 @@ def shuffled(value: Any, draw: st.DataObject) -> Any:
             return value
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(charters)
 def test_a_charter_read_from_its_own_json_is_the_same_charter(written: dict[str, Any]) -> None:
     charter = Charter.model_validate(written)
@@ -37,13 +37,13 @@ def test_a_charter_read_from_its_own_json_is_the_same_charter(written: dict[str,
     assert again.digest == charter.digest
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(charters, st.data())
 def test_the_order_of_fields_does_not_change_the_digest(written: dict[str, Any], data: st.DataObject) -> None:
     assert Charter.model_validate(shuffled(written, data)).digest == Charter.model_validate(written).digest
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(charters, charters)
 def test_two_charters_share_a_digest_only_if_they_are_one(one: dict[str, Any], other: dict[str, Any]) -> None:
     first, second = Charter.model_validate(one), Charter.model_validate(other)
@@ -71,14 +71,14 @@ def test_a_quantity_is_its_value_however_many_zeros_it_has(one: object, other: o
     assert str(Quantity.model_validate(one)) == str(Quantity.model_validate(other))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(quantities("EUR"))
 def test_a_quantity_reads_back_exactly(text: str) -> None:
     quantity = Quantity.model_validate(text)
     assert Quantity.model_validate(str(quantity)) == quantity
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(durations)
 def test_a_duration_reads_back_exactly(text: str) -> None:
     assert parse_duration(write_duration(parse_duration(text))) == parse_duration(text)

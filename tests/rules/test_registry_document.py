@@ -149,7 +149,7 @@ def test_no_file_takes_long(data: bytes) -> None:
 _YAML = st.text(alphabet=st.sampled_from(list("abc:-?[]{}&*!|>'\"%@`#,\\\n \t019.~\u00e4\u202e\ufeff")), max_size=60)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(st.binary(max_size=80), _YAML.map(str.encode), st.text(max_size=60).map(lambda t: t.encode("utf-8"))))
 @example(b'"\\UFFFFFFFF"')
 @example(b"%YAML 9.9\n---\n")
@@ -178,7 +178,7 @@ _JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,5}", fullmatch=True), _JSON, max_size=4))
 def test_json_reads_as_itself(value: dict[str, object]) -> None:
     assert read(json.dumps(value)).value == value

@@ -76,7 +76,7 @@ def test_a_value_cannot_bring_another_parameter_in() -> None:
     assert "no e-mail address" in refused({"principal": "eu", "owner": "${principal}"}, pattern)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=40))
 def test_whatever_a_value_holds_it_stays_one_text(value: str) -> None:
     pattern = a_pattern('objects: ["charge/${principal}-*"]', "objects: [all]").model_copy(
@@ -92,7 +92,7 @@ def test_whatever_a_value_holds_it_stays_one_text(value: str) -> None:
     assert set(found) == set(pattern.template)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(charters)
 def test_what_is_written_as_yaml_reads_as_the_same_charter(written: dict[str, Any]) -> None:
     charter = Charter.model_validate(written)

@@ -228,7 +228,7 @@ def test_central_files_are_planned_applied_and_withdrawn_like_all_others(tmp_pat
         assert house.live.central.files == ()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from(["data.yaml", "calendars.yaml", "guardrails/charters.yaml", "principals/refund-agent.cedar"]),
     st.sampled_from([FREEZES, LEVELS, HEAD + rule("at_most: {review: 90d}"), "forbid (principal, action, resource);"]),

@@ -71,7 +71,7 @@ def test_every_starter_file_points_its_editor_to_its_schema(path: str) -> None:
     assert STARTER[path].splitlines()[0] == f"# yaml-language-server: $schema={up}.schema/{wanted}"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(charters)
 def test_every_charter_passes_the_schema(written: dict[str, Any]) -> None:
     validator = jsonschema.Draft202012Validator(SCHEMAS["principal.json"])

@@ -52,7 +52,7 @@ def test_each_principal_is_by_itself() -> None:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sets(st.sampled_from(["read", "refund", "list"])), min_size=1, max_size=8))
 def test_what_is_in_force_is_what_the_last_version_grants_since_its_unbroken_run(history: list[set[str]]) -> None:
     versions = [version(n, *sorted(actions)) for n, actions in enumerate(history)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,7 @@ from charter.registry.principal import SystemRecord
 from charter.registry.system import HttpUpstream
 
 HEAD, CHUNK = "notifications/model/head", "notifications/model/chunk"
+PROPOSED = "notifications/model/proposed"  # calls that a caller can act on once it has the next piece
 PASSED_ON = ("anthropic-version", "anthropic-beta", "openai-beta")  # of a caller's headers
 PASSED_BACK = ("content-type", "content-length", "retry-after", "request-id", "x-request-id", "openai-processing-ms")
 MAX_ANSWER = 256 * 1024 * 1024
@@ -104,7 +105,7 @@ class ModelApis:
         is_stream = content_type(line) == "text/event-stream"
         headers = {name: line.headers[name] for name in PASSED_BACK if name in line.headers}
         yield {"method": HEAD, "params": {"status": line.status, "headers": headers}}
-        reader, size, digest = self.reader(is_stream=is_stream), 0, hashlib.sha256()
+        reader, size, digest, held = self.reader(is_stream=is_stream), 0, hashlib.sha256(), b""
         try:
             async with asyncio.timeout(deadline.remaining()):
                 async for piece in line.pieces():
@@ -113,19 +114,22 @@ class ModelApis:
                         raise UpstreamError(ErrorCode.TOO_LARGE, f"the answer exceeds {MAX_ANSWER} bytes", sent=True)
                     digest.update(piece)
                     reader.feed(piece)
-                    yield {"method": CHUNK, "params": {"data": piece}}
+                    # What is no stream means something only when it is whole: its last piece waits for the end.
+                    now, held = (piece, b"") if is_stream else (held, piece)
+                    for message in _next(reader, now):
+                        yield message
         except (TimeoutError, LineError) as err:
             raise broken(err) from err
         reader.end()
+        for message in _next(reader, held):
+            yield message
         told: dict[str, Any] = {"bytes": size, "digest": f"sha256:{digest.hexdigest()}", "status": line.status}
         told |= _used(reader, record, str(call.arguments.get("model", "")))
-        proposed = [{"name": each.name, "arguments": each.arguments} for each in reader.proposed]
         yield {
             "result": {
                 "content": [],
                 "isError": line.status >= 400,  # noqa: PLR2004 - the statuses of errors
                 USED: told,
-                "proposed": proposed,
             }
         }
 
@@ -158,6 +162,14 @@ class ModelApis:
         for wire in self._wires.values():
             wire.close_all()
         self._wires.clear()
+
+
+def _next(reader: AnswerReader, piece: bytes) -> Iterator[Message]:
+    """Yield a piece of the answer, and before it the calls that its reader can act on then."""
+    if calls := reader.ready():
+        yield {"method": PROPOSED, "params": {"calls": calls, "response": reader.id, "model": reader.model}}
+    if piece:
+        yield {"method": CHUNK, "params": {"data": piece}}
 
 
 def _used(reader: AnswerReader, record: SystemRecord, model: str) -> dict[str, Any]:

@@ -14,7 +14,9 @@ from charter.gateway.mcp_json import parse_json
 
 MAX_LOOKED_AT = 8 * 1024 * 1024  # bytes of an answer, or of one event of a stream
 MAX_PROPOSED = 128  # calls of one answer
-MAX_ARGUMENTS = 256 * 1024
+MAX_ARGUMENTS = 1024 * 1024  # characters of all calls of one answer
+MAX_TRIES = 64  # to read a call's arguments before the answer says that they are whole
+_ENDS = ("content_block_stop", "message_stop", "response.output_item.done", "response.completed")
 _INPUT = ("input_tokens", "prompt_tokens")
 _OUTPUT = ("output_tokens", "completion_tokens")
 
@@ -44,17 +46,20 @@ class ProposedCall:
 class _Draft:
     name: str = ""
     text: list[str] = field(default_factory=list)
-    size: int = 0
     given: Any = None
-
-    def add(self, piece: object) -> None:
-        if isinstance(piece, str) and self.size + len(piece) <= MAX_ARGUMENTS:
-            self.text.append(piece)
-            self.size += len(piece)
+    tries: int = 0
+    is_whole: bool = False
+    is_told: bool = False
 
     def done(self) -> ProposedCall:
         text = "".join(self.text)
         return ProposedCall(self.name, _json(text) if text else self.given if self.given is not None else {})
+
+    def try_whole(self) -> None:
+        """See whether the arguments are whole already, as callers do that act before the answer's end."""
+        if not self.is_whole and self.tries < MAX_TRIES and self.text and self.text[-1].rstrip().endswith("}"):
+            self.tries += 1
+            self.is_whole = isinstance(_json("".join(self.text)), dict)
 
 
 class AnswerReader:
@@ -65,6 +70,7 @@ class AnswerReader:
         self._left = bytearray()
         self._lost = False
         self._drafts: dict[str, _Draft] = {}
+        self._room = MAX_ARGUMENTS
         self._usage: dict[str, int] = {}
         self.id: str | None = None
         self.model: str | None = None
@@ -80,6 +86,13 @@ class AnswerReader:
     def proposed(self) -> tuple[ProposedCall, ...]:
         """The calls that are proposed."""
         return tuple(each.done() for each in self._drafts.values() if each.name)
+
+    def ready(self) -> tuple[ProposedCall, ...]:
+        """Return the calls that became whole since this was last asked: a caller can act on them from now on."""
+        fresh = [each for each in self._drafts.values() if each.is_whole and each.name and not each.is_told]
+        for each in fresh:
+            each.is_told = True
+        return tuple(each.done() for each in fresh)
 
     def feed(self, data: bytes) -> None:
         """Look at the next bytes."""
@@ -101,6 +114,7 @@ class AnswerReader:
         if not self._is_stream and not self._lost:
             self._whole(_json_bytes(bytes(self._left)))
         self._left.clear()
+        self._all_whole()
 
     def _event(self, data: bytes) -> None:
         said = _json_bytes(data)
@@ -108,14 +122,20 @@ class AnswerReader:
             return
         response = said.get("response")
         if isinstance(response, dict):  # OpenAI responses: the events that hold all of it so far
-            self._note(response)
-            if said.get("type") == "response.completed":
-                self._whole(response)
-            return
-        message = said.get("message")
-        self._note(message if isinstance(message, dict) else said)  # Anthropic's first event holds the message
-        self._chunk(said)
-        self._block(said)
+            self._whole(response)
+        else:
+            message = said.get("message")
+            self._note(message if isinstance(message, dict) else said)  # Anthropic's first event holds the message
+            self._chunk(said)
+            self._block(said)
+            self._item(said.get("item"))
+            self._arguments(said)
+        if said.get("type") in _ENDS:
+            self._all_whole()
+
+    def _all_whole(self) -> None:
+        for each in self._drafts.values():
+            each.is_whole = True
 
     def _whole(self, said: Any) -> None:  # noqa: ANN401
         if not isinstance(said, dict):
@@ -126,12 +146,31 @@ class AnswerReader:
             for call in _dicts(message.get("tool_calls") if isinstance(message, dict) else None):
                 self._function(f"{choice.get('index', 0)}/{len(self._drafts)}", call.get("function"))
         for item in _dicts(said.get("output")):
-            if item.get("type") == "function_call":
-                self._function(f"o/{item.get('id', len(self._drafts))}", item)
+            self._item(item)
         for block in _dicts(said.get("content")):
             if block.get("type") == "tool_use":
                 draft = self._draft(f"b/{block.get('id', len(self._drafts))}")
                 draft.name, draft.given = str(block.get("name", ""))[:256], block.get("input")
+
+    def _item(self, item: object) -> None:
+        """Take an item of OpenAI's responses, which comes when it begins, when it ends, and in the whole answer."""
+        if isinstance(item, dict) and item.get("type") == "function_call":
+            draft = self._draft(f"o/{item.get('id', len(self._drafts))}")
+            if isinstance(item.get("name"), str):
+                draft.name = item["name"][:256]
+            self._give(draft, item.get("arguments"))
+
+    def _arguments(self, said: Mapping[str, Any]) -> None:
+        """Take the event of OpenAI's responses that holds all arguments of an item."""
+        draft = self._drafts.get(f"o/{said.get('item_id')}")
+        if draft is not None and said.get("type") == "response.function_call_arguments.done":
+            self._give(draft, said.get("arguments"))
+            draft.is_whole = True
+
+    def _give(self, draft: _Draft, arguments: object) -> None:
+        if isinstance(arguments, str) and arguments and not draft.is_told:
+            draft.text.clear()
+            self._add(draft, arguments)
 
     def _function(self, key: str, found: Any) -> None:  # noqa: ANN401
         if not isinstance(found, dict):
@@ -139,12 +178,14 @@ class AnswerReader:
         draft = self._draft(key)
         if isinstance(found.get("name"), str):
             draft.name = found["name"][:256]
-        draft.add(found.get("arguments"))
+        self._add(draft, found.get("arguments"))
 
     def _chunk(self, said: Mapping[str, Any]) -> None:
         """Take the pieces of calls in a chunk of OpenAI's chat."""
         for choice in _dicts(said.get("choices")):
             delta = choice.get("delta")
+            if choice.get("finish_reason") is not None:
+                self._all_whole()
             for call in _dicts(delta.get("tool_calls") if isinstance(delta, dict) else None):
                 self._function(f"{choice.get('index', 0)}/{call.get('index', 0)}", call.get("function"))
 
@@ -156,12 +197,18 @@ class AnswerReader:
             draft = self._draft(key)
             draft.name, draft.given = str(begun.get("name", ""))[:256], begun.get("input")
         if isinstance(delta, dict) and delta.get("type") == "input_json_delta" and key in self._drafts:
-            self._drafts[key].add(delta.get("partial_json"))
+            self._add(self._drafts[key], delta.get("partial_json"))
 
     def _draft(self, key: str) -> _Draft:
         if key not in self._drafts and len(self._drafts) >= MAX_PROPOSED:
             return _Draft()
         return self._drafts.setdefault(key, _Draft())
+
+    def _add(self, draft: _Draft, piece: object) -> None:
+        if isinstance(piece, str) and len(piece) <= self._room:
+            self._room -= len(piece)
+            draft.text.append(piece)
+            draft.try_whole()
 
     def _note(self, said: Mapping[str, Any]) -> None:
         for name in ("id", "model"):

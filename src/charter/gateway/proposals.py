@@ -39,9 +39,13 @@ class Proposals:
     _kept: OrderedDict[tuple[str, str], list[tuple[str, Answer, dt.datetime]]] = field(default_factory=OrderedDict)
     _asks: dict[str, dt.datetime] = field(default_factory=dict)  # principals, and when their models last answered
 
+    def answers(self, principal_id: str, at: dt.datetime) -> None:
+        """Know that a principal's models are asked here, whatever they propose."""
+        self._asks[principal_id] = at
+
     def remember(self, principal_id: str, calls: Iterable[ProposedCall], answer: Answer, at: dt.datetime) -> None:
         """Keep what an answer proposes."""
-        self._asks[principal_id] = at
+        self.answers(principal_id, at)
         for call in calls:
             digest = _digest(call.arguments)
             if digest is None:

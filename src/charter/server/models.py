@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from charter.adapters.model_api import CHUNK, HEAD, PASSED_ON, ModelApis, Outgoing
+from charter.adapters.model_api import CHUNK, HEAD, PASSED_ON, PROPOSED, ModelApis, Outgoing
 from charter.core.clock import Clock, Deadline
 from charter.core.entropy import Entropy
 from charter.core.errors import (
@@ -29,10 +29,9 @@ from charter.core.values import parse_name
 from charter.gateway.call import Bearer, Call
 from charter.gateway.mcp import RUN_HEADER, run_of
 from charter.gateway.mcp_json import parse_json
-from charter.gateway.model_answer import ProposedCall
 from charter.gateway.model_request import ModelRequest, model_call, parse_model_request
 from charter.gateway.pins import UpstreamError
-from charter.gateway.pipeline import USED, Admitted, Pipeline, Refused
+from charter.gateway.pipeline import Admitted, Pipeline, Refused
 from charter.gateway.proposals import Answer
 from charter.identity.issuance import resource_of
 from charter.policy.verdict import Deny, Layer
@@ -202,23 +201,26 @@ class ModelApp:
                 await send_json(send, status, told, verdict, *self.callers.nonce_for(asked.head))
                 return
             async with _while_there(receive):
-                await self._pass_on(asked, call, answer, send)
+                await self._pass_on(asked, answer, send)
         finally:
             self.apis.forget(request_id)
 
-    async def _pass_on(self, asked: Asked, call: Call, admitted: Admitted, send: Send) -> None:
+    async def _pass_on(self, asked: Asked, admitted: Admitted, send: Send) -> None:
         began = False
         async with contextlib.aclosing(admitted.messages) as messages:  # type: ignore[type-var]  # a generator is one
             async for message in messages:
                 match message.get("method"):
                     case method if method == HEAD:
                         began = True
+                        self.pipeline.proposals.answers(asked.bearer.principal_id, self.clock.now())
                         head = self._head(asked, admitted, message["params"])
                         await send(head)
                     case method if method == CHUNK:
                         await send({"type": "http.response.body", "body": message["params"]["data"], "more_body": True})
+                    case method if method == PROPOSED:
+                        self._keep(asked, admitted, message["params"])
                     case _:
-                        await self._end(asked, call, admitted, message, send, began=began)
+                        await self._end(asked, message, send, began=began)
 
     def _head(self, asked: Asked, admitted: Admitted, params: Mapping[str, Any]) -> dict[str, Any]:
         headers = [(name.encode(), value.encode("latin-1", "replace")) for name, value in params["headers"].items()]
@@ -226,13 +228,10 @@ class ModelApp:
         headers += self.callers.nonce_for(asked.head)
         return {"type": "http.response.start", "status": params["status"], "headers": headers}
 
-    async def _end(
-        self, asked: Asked, call: Call, admitted: Admitted, message: dict[str, Any], send: Send, *, began: bool
-    ) -> None:
+    async def _end(self, asked: Asked, message: dict[str, Any], send: Send, *, began: bool) -> None:
         """End the answer: whole, or because the authority it rested on was withdrawn."""
         error = message.get("error")
         if error is None:
-            self._keep(asked, call, admitted, message["result"])
             await send({"type": "http.response.body", "body": b""})
             return
         told = _error(403, str(error.get("message")), "withdrawn", anthropic=OPERATIONS[asked.operation].is_anthropic)
@@ -243,12 +242,10 @@ class ModelApp:
         await send({"type": "http.response.body", "body": event, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
-    def _keep(self, asked: Asked, _call: Call, admitted: Admitted, result: dict[str, Any]) -> None:
-        """Remember which calls the model proposes."""
-        used = result[USED]
-        answer = Answer(used.get("response"), used.get("model"), admitted.verdict_id)
-        calls = [ProposedCall(each["name"], each["arguments"]) for each in result["proposed"]]
-        self.pipeline.proposals.remember(asked.bearer.principal_id, calls, answer, self.clock.now())
+    def _keep(self, asked: Asked, admitted: Admitted, params: Mapping[str, Any]) -> None:
+        """Remember which calls the model proposes, before the caller can act on them."""
+        answer = Answer(params["response"], params["model"], admitted.verdict_id)
+        self.pipeline.proposals.remember(asked.bearer.principal_id, params["calls"], answer, self.clock.now())
 
     async def _models(self, asked: Asked, send: Send) -> None:
         """Answer with the models that the caller could ask, of those that the provider lists."""
