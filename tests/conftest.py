@@ -8,7 +8,7 @@ from postgres import database_url, postgres_server, postgres_url
 __all__ = ["aws_url", "database_url", "postgres_server", "postgres_url", "token"]
 
 # How fast a machine is decides nothing; and what a property shares between its examples is shared on purpose.
-settings.register_profile(
-    "charter", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
-settings.load_profile("charter")
+_EASY = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture)
+settings.register_profile("quick", max_examples=50, deadline=None, suppress_health_check=_EASY)
+settings.register_profile("thorough", max_examples=300, deadline=None, suppress_health_check=_EASY)
+settings.load_profile("quick")  # make test-all asks for the other

@@ -199,14 +199,14 @@ def test_a_lease_is_renewed_within_its_end(stage: LeaseStage, orders: Orders) ->
 
 
 def test_an_operator_renews_a_lease_and_policy_is_asked_all_the_same(tmp_path: Path, orders: Orders) -> None:
-    with a_lease_house(tmp_path, orders, [READ_ORDERS | {"limit": [{"count": 2, "per": "day"}]}]) as stage:
+    with a_lease_house(tmp_path, orders, [READ_ORDERS | {"limit": [{"count": 2, "within": "1d"}]}]) as stage:
         given = stage.lease()
         stage.inner.clock.advance(minutes=5)
         assert not isinstance(stage.renew(given.lease, None), NotGiven)
         stage.inner.clock.advance(minutes=5)
         refused = stage.renew(given.lease, None)
         assert isinstance(refused, NotGiven)
-        assert "limit of 2 calls per day" in refused.refusals[0][2].verdict.reasons[0].text
+        assert "limit of 2 calls within 1d" in refused.refusals[0][2].verdict.reasons[0].text
 
 
 def test_what_is_asked_for_is_decided_like_any_call_and_all_of_it_or_nothing(tmp_path: Path, orders: Orders) -> None:

@@ -75,6 +75,7 @@ def test_an_agent_works_waits_for_a_person_and_is_stopped(running: Terminal) -> 
     assert running.ask("show", "note-keeper")["standing"] == "revoked"
 
 
+@pytest.mark.slow
 def test_a_token_is_for_one_system_and_one_key(running: Terminal) -> None:
     token = running.ask("token", "note-reader", "notes")
 
@@ -122,6 +123,7 @@ def test_signing_keys_rotate_and_what_they_signed_still_verifies(running: Termin
     assert running.ask("show", "note-reader")["envelope"] == before
 
 
+@pytest.mark.slow
 def test_the_same_key_for_two_principals_is_a_finding(running: Terminal) -> None:
     running.charter("token", "note-reader", "notes")
     (folder,) = (running.folder.parent / "estate-home" / ".config" / "charter" / "keys").iterdir()
@@ -134,6 +136,7 @@ def test_the_same_key_for_two_principals_is_a_finding(running: Terminal) -> None
     assert "note-keeper" in running.say("findings")
 
 
+@pytest.mark.slow
 def test_who_may_reach_what_is_drawn(running: Terminal) -> None:
     edges = running.ask("graph")["edges"]
 
@@ -146,6 +149,7 @@ def test_who_may_reach_what_is_drawn(running: Terminal) -> None:
     assert notes["pinned"] == len(notes["actions"]) == 6
 
 
+@pytest.mark.slow
 def test_the_review_answers_five_questions_from_what_happened(running: Terminal) -> None:
     running.agent("note-reader", READ, WRITE, WRITE, WRITE)
 

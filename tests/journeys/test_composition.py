@@ -79,6 +79,7 @@ def test_a_change_is_held_until_someone_reviews_exactly_that(running: Terminal) 
     assert "accepted by sam@example.com: measured it" in " ".join(told.split())
 
 
+@pytest.mark.slow
 def test_a_charter_that_asks_for_what_nobody_attests_is_told_where(estate: Terminal) -> None:
     digest = "sha256:" + "a" * 64
     pin(estate, f"{{program: {digest}, attested: [program]}}")

@@ -63,6 +63,7 @@ def test_a_person_at_the_console_approves_a_call_and_kills_the_agent(running: Te
     expect(stranger.get_by_text("This link has been used already")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_person_at_the_console_reviews_what_an_agent_is_made_of(running: Terminal, chromium: Browser) -> None:
     file = running.folder / "principals" / "note-keeper.yaml"
     charter = file.read_text(encoding="utf-8")

@@ -95,6 +95,7 @@ def test_a_principal_lends_on_and_a_switch_stops_that_edge_alone(lending: Termin
     assert on_behalf(lending, "note-reader", newest["id"], READ)[0]["ok"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "code"),
     [

@@ -71,6 +71,7 @@ def test_the_demo_keeps_every_claim_and_stays_until_it_is_interrupted(tmp_path: 
     assert not (tmp_path / "demo" / "estate" / ".charter" / "control.sock").exists()
 
 
+@pytest.mark.slow
 def test_a_part_that_does_not_do_what_is_claimed_fails_the_demo(tmp_path: Path) -> None:
     """One public server is broken, as an update might break it: it starts, and ends at once."""
     for name in (".venv-servers", ".venv-servers-v1"):

@@ -50,6 +50,7 @@ def test_what_a_scan_finds_becomes_a_principal(running: Terminal) -> None:
     assert running.ask("show", draft["principal"])["owner"]["person"] == "rita@example.com"
 
 
+@pytest.mark.slow
 def test_a_scan_needs_no_estate_and_nothing_to_write_to(running: Terminal) -> None:
     elsewhere = Terminal.at(running.folder.parent / "elsewhere")
     (elsewhere.folder / ".mcp.json").write_text(

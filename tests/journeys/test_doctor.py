@@ -46,6 +46,7 @@ def find_key(folder: Path) -> None:
     (folder / "kept.key").rename(folder / KEY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("break_it", "wrong", "advice", "mend"),
     [
@@ -89,6 +90,7 @@ def test_a_log_is_not_begun_anew_beside_the_old_one(estate: Terminal) -> None:
     assert elsewhere["help"] == "set CHARTER_TRUST_DOMAIN back to `charter.local`"
 
 
+@pytest.mark.slow
 def test_a_folder_closed_to_this_account_is_told_and_not_walked_into(estate: Terminal) -> None:
     data = estate.folder / ".charter"
     person = estate.but(before=AS_OWNER)

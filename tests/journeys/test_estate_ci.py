@@ -60,6 +60,7 @@ def widened(repo: Path) -> None:
 # --- diff and check ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_diff_against_a_revision_needs_no_server_and_shows_what_widens(checkout: Path) -> None:
     terminal = Terminal.at(checkout).inside("estate")
     assert terminal.ask("diff")["changes"] == []
@@ -157,6 +158,7 @@ def commit(folder: Path) -> subprocess.CompletedProcess[str]:
     return run(folder, "git", "-c", "user.name=Rita", "-c", "user.email=rita@example.com", "commit", "-am", "change")
 
 
+@pytest.mark.slow
 def test_the_hook_stops_a_commit_that_breaks_a_property_and_lets_a_good_one_through(hooked: Path) -> None:
     widened(hooked)
     stopped = commit(hooked)
@@ -173,6 +175,7 @@ def test_the_hook_stops_a_commit_that_breaks_a_property_and_lets_a_good_one_thro
     assert "purpose: Refund small charges" in git(hooked, "show", "HEAD:estate/principals/refund-agent.yaml")
 
 
+@pytest.mark.slow
 def test_the_hook_stops_a_file_that_is_wrong_and_is_not_asked_about_others(hooked: Path) -> None:
     (hooked / "README.md").write_text("more\n", encoding="utf-8")
     git(hooked, "add", ".")

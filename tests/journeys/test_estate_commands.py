@@ -49,6 +49,7 @@ def test_the_inventory_shows_every_field_of_all_seven_kinds(folder: Path) -> Non
         assert all(word in wide for word in told), each["name"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "names"),
     [
@@ -72,6 +73,7 @@ def test_a_principal_is_shown_with_its_conditions_in_words(folder: Path) -> None
     assert "People may lend it authority for dispute-handling" in shown
 
 
+@pytest.mark.slow
 def test_the_signature_of_a_charter_is_verified_by_another_implementation(folder: Path) -> None:
     shown = json.loads(charter(folder, "show", "refund-agent", "--json"))
     (jwk,) = shown["signing_keys"]
@@ -85,6 +87,7 @@ def test_the_signature_of_a_charter_is_verified_by_another_implementation(folder
     assert jwk["x"] in {each["body"].get("public", {}).get("x") for each in vouched}
 
 
+@pytest.mark.slow
 def test_problems_of_files_come_to_programs_with_their_places(folder: Path) -> None:
     bad = folder / "principals" / "bad.yaml"
     bad.write_text("charter: v1\nprincipal: bad\nkind: agnet\n")
@@ -100,6 +103,7 @@ def test_problems_of_files_come_to_programs_with_their_places(folder: Path) -> N
     assert json.loads(charter(folder, "plan", "--json"))["changes"] == []
 
 
+@pytest.mark.slow
 def test_a_draft_that_grants_nothing_yet_can_be_applied_once_a_person_filled_it_in(folder: Path) -> None:
     (folder / "principals" / "found.yaml").write_text(
         "charter: v1\nprincipal: found\nkind: workflow\nenvironment: sandbox\n"
@@ -114,6 +118,7 @@ def test_a_draft_that_grants_nothing_yet_can_be_applied_once_a_person_filled_it_
     assert (shown["systems"], shown["standing"]) == ([], "active")
 
 
+@pytest.mark.slow
 def test_the_rules_in_force_are_listed_with_what_they_answer(folder: Path) -> None:
     found = {each["name"]: each for each in json.loads(charter(folder, "rules", "--json"))["rules"]}
     assert found["review-critical"]["concerns"] == ["invoice-workflow", "travel-browser"]

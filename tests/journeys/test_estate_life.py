@@ -98,6 +98,7 @@ def test_wrong_files_are_told_by_their_places_and_nothing_is_done(running: Termi
     assert running.ask("evidence", "verify")["size"] == size
 
 
+@pytest.mark.slow
 def test_one_charter_that_cannot_be_applied_stops_all_others(running: Terminal) -> None:
     """A retired name may not come back: that is known only to the registry, not to the files."""
     running.charter("retire", "churn-forecast", "--reason", "no longer used")
@@ -142,6 +143,7 @@ def test_a_charter_comes_from_a_pattern(running: Terminal) -> None:
     assert running.ask("show", "docs-bot")["owner"] == {"person": "rita@example.com", "team": "platform"}
 
 
+@pytest.mark.slow
 def test_a_failing_table_test_is_an_answer_of_no(estate: Terminal) -> None:
     edit(estate, "tests/refunds.yaml", "expect: allow", "expect: deny")
 
@@ -161,6 +163,7 @@ def test_schemas_are_for_editors(estate: Terminal) -> None:
     assert "namespace Charter" in estate.say("schema", "--cedar")
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_no_estate_is_left_alone(tmp_path: Path) -> None:
     elsewhere = Terminal.at(tmp_path / "elsewhere")
 

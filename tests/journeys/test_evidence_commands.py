@@ -10,6 +10,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from terminal import BIN, Terminal
 
 READ = {"system": "notes", "tool": "read_note", "arguments": {"id": "welcome"}}
@@ -28,6 +30,7 @@ def verified(pack: str | Path, key: str, verifier: str) -> subprocess.CompletedP
     return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_what_happened_can_be_asked_for(running: Terminal) -> None:
     running.agent("note-reader", READ, WRITE)
     (denied,) = running.ask("evidence", "query", "--principal", "note-reader", "--verdict", "deny")["entries"]
@@ -49,6 +52,7 @@ def test_what_happened_can_be_asked_for(running: Terminal) -> None:
     assert running.refused("evidence", "query", "--since", "yesterday", expect=2)["help"]
 
 
+@pytest.mark.slow
 def test_the_log_can_be_followed_by_a_program(running: Terminal) -> None:
     follower = subprocess.Popen(
         [BIN / "charter", "evidence", "tail", "-f", "-n", "1", "--json"],

@@ -71,12 +71,14 @@ def test_doctor_tells_of_a_key_file_that_others_can_read(terminal: Terminal) -> 
     assert found["mend"].startswith("chmod 600")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_rotated_is_wrong_input(terminal: Terminal) -> None:
     terminal.charter("rotate", "everything", expect=2)
     terminal.charter("rotate", "token", "--to", "file", expect=2)
     terminal.charter("rotate", "master", "--to", "somewhere", expect=2)
 
 
+@pytest.mark.slow
 def test_the_master_key_is_not_handed_to_a_command(terminal: Terminal) -> None:
     """An agent that `charter run` starts finds nothing of Charter's own in its environment."""
     there = terminal.but(CHARTER_MASTER_KEY=os.urandom(32).hex(), CHARTER_MASTER_PIN="4711")

@@ -77,6 +77,7 @@ def test_an_agent_gets_a_credential_of_its_own_for_as_long_as_it_runs(
         assert PASSWORD not in json.dumps(terminal.ask("evidence", "query"))
 
 
+@pytest.mark.slow
 def test_a_lease_is_seen_renewed_and_revoked_singly(terminal: Terminal, orders: Orders) -> None:
     waiting = "import os, sys, time; print('up', flush=True); time.sleep(600)"
     with terminal.up():
@@ -111,6 +112,7 @@ def test_a_lease_is_seen_renewed_and_revoked_singly(terminal: Terminal, orders: 
                     agent.stdout.close()
 
 
+@pytest.mark.slow
 def test_a_refused_lease_tells_why_and_starts_no_agent(terminal: Terminal, orders: Orders) -> None:
     with terminal.up():
         done = terminal.charter("run", "note-reader", "--lease", "orders-db", "--", "true", expect=3)

@@ -53,6 +53,7 @@ def terminal(estate: Terminal, aws_url: str) -> Terminal:
     return estate.but(AWS_ENDPOINT_URL=aws_url)
 
 
+@pytest.mark.slow
 def test_boto3_acts_as_the_leased_session_and_as_nobody_else(terminal: Terminal, tmp_path: Path) -> None:
     import boto3
 

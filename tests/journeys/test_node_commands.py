@@ -77,6 +77,7 @@ def test_a_machine_joins_serves_its_processes_and_is_put_out(tmp_path: Path) -> 
         home.refused("workload", "put-out", "web-9", expect=4)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_is_said_plainly(tmp_path: Path) -> None:
     machine = Terminal.at(tmp_path / "machine")
     unsafe = machine.refused("workload", "join", "http://charter.example.com", "web-1", expect=2)

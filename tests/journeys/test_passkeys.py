@@ -114,6 +114,7 @@ def test_a_passkey_is_added_used_and_removed(site: Site, context: BrowserContext
     assert site.told() == ["added", "removed"]
 
 
+@pytest.mark.slow
 def test_a_copied_passkey_is_noticed_and_revoked(site: Site, context: BrowserContext) -> None:
     page = context.new_page()
     wire, device = a_device(context, page)
@@ -132,6 +133,7 @@ def test_a_copied_passkey_is_noticed_and_revoked(site: Site, context: BrowserCon
     assert site.told() == ["added", "revoked: a copy of it was used"]
 
 
+@pytest.mark.slow
 def test_a_device_that_did_not_verify_its_user_opens_nothing(site: Site, context: BrowserContext) -> None:
     page = context.new_page()
     wire, device = a_device(context, page)

@@ -23,6 +23,7 @@ def effect(terminal: Terminal, principal: str) -> dict[str, Any]:
     return next(each for each in terminal.ask("plan")["effects"] if each["principal"] == principal)
 
 
+@pytest.mark.slow
 def test_a_wider_charter_is_shown_with_a_call_that_was_refused(running: Terminal) -> None:
     edit(running, AGENT, "max: 200 EUR", "max: 300 EUR")
 
@@ -39,6 +40,7 @@ def test_a_wider_charter_is_shown_with_a_call_that_was_refused(running: Terminal
     assert "approval: role:payments-risk" in shown
 
 
+@pytest.mark.slow
 def test_a_narrower_charter_needs_nobody(running: Terminal) -> None:
     edit(running, AGENT, "max: 200 EUR", "max: 150 EUR")
 
@@ -48,6 +50,7 @@ def test_a_narrower_charter_needs_nobody(running: Terminal) -> None:
     assert [each["becomes"]["verdict"] for each in found["losses"]] == ["deny"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "conclusion", "turn"),
     [
@@ -68,6 +71,7 @@ def test_what_no_policy_decides_is_told_by_its_field(
     assert [each["turn"] for each in found["terms"]] == ([turn] if turn else [])
 
 
+@pytest.mark.slow
 def test_a_looser_guardrail_is_told_for_those_it_held_back(running: Terminal) -> None:
     edit(running, "guardrails/hours.cedar", "minute < 480", "minute < 450")
 
@@ -79,6 +83,7 @@ def test_a_looser_guardrail_is_told_for_those_it_held_back(running: Terminal) ->
     assert {each["call"]["at"][11:16] for each in found["gains"]} == {"06:30"}  # 07:30 in Berlin
 
 
+@pytest.mark.slow
 def test_a_plan_of_nothing_has_no_effects(running: Terminal) -> None:
     assert running.ask("plan")["effects"] == []
 
@@ -145,6 +150,7 @@ def test_a_plan_is_proposed_looked_at_and_answered(running: Terminal) -> None:
     control.close()
 
 
+@pytest.mark.slow
 def test_what_only_narrows_is_applied_without_anybody(running: Terminal) -> None:
     with_review(running)
     edit(running, AGENT, "max: 200 EUR", "max: 150 EUR")
@@ -152,6 +158,7 @@ def test_what_only_narrows_is_applied_without_anybody(running: Terminal) -> None
     running.charter("apply", "--yes", "--reason", "smaller refunds")
 
 
+@pytest.mark.slow
 def test_nobody_makes_themselves_an_approver_or_turns_the_review_off(running: Terminal) -> None:
     with_review(running)
     edit(running, "teams.yaml", CHANGES, "")

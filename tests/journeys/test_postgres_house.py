@@ -13,6 +13,7 @@ READ = {"system": "notes", "tool": "read_note", "arguments": {"id": "welcome"}}
 DROP = {"system": "notes", "tool": "drop_note", "arguments": {"id": "welcome"}}
 
 
+@pytest.mark.slow
 @pytest.mark.postgres
 def test_an_estate_is_governed_on_postgresql(applied_estate: Path, postgres_url: str, tmp_path: Path) -> None:
     shutil.copytree(applied_estate, tmp_path / "estate", ignore=shutil.ignore_patterns(".charter"))

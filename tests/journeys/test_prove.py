@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from terminal import Terminal
 
 DUTIES = """\
@@ -31,6 +33,7 @@ def test_the_starter_estate_is_clean_and_says_what_guardrails_stop(tmp_path: Pat
     assert found["duties"] == found["same_authority"] == []
 
 
+@pytest.mark.slow
 def test_a_broken_duty_and_a_rule_that_says_nothing_are_told_with_their_places(tmp_path: Path) -> None:
     estate = an_estate(tmp_path)
     (estate.folder / "duties.yaml").write_text(DUTIES, encoding="utf-8")
@@ -46,6 +49,7 @@ def test_a_broken_duty_and_a_rule_that_says_nothing_are_told_with_their_places(t
     assert estate.ask("prove", "refund-agent")["duties"][0]["principals"] == ["refund-agent"]
 
 
+@pytest.mark.slow
 def test_a_duty_about_nothing_and_a_principal_that_is_none_are_told(tmp_path: Path) -> None:
     estate = an_estate(tmp_path)
     estate.refused("prove", "refund-agnt", expect=4)

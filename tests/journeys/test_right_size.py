@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from terminal import Terminal
 
 
+@pytest.mark.slow
 def test_what_was_never_used_is_taken_out_and_the_agent_goes_on(running: Terminal) -> None:
     calls = [{"system": "notes", "tool": "read_note", "arguments": {"id": "welcome"}}]
     assert running.agent("note-keeper", *calls)[0]["ok"]

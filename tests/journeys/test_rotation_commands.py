@@ -23,6 +23,7 @@ def files_of(terminal: Terminal) -> list[str]:
     return sorted(each.name for each in folder.iterdir())
 
 
+@pytest.mark.slow
 def test_every_credential_is_listed_with_its_age(running: Terminal) -> None:
     running.agent("note-reader", READ)
 
@@ -124,6 +125,7 @@ def test_a_key_from_a_file_takes_the_place_of_another(running: Terminal, tmp_pat
     assert running.refused("rotate", "key", "nobody", expect=4)
 
 
+@pytest.mark.slow
 def test_a_directorys_token_and_a_vault_secret_are_replaced(running: Terminal) -> None:
     running.ask("people", "provisioner", "okta")
     told = running.ask("rotate", "provisioner", "okta")

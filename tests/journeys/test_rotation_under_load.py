@@ -280,6 +280,7 @@ def test_no_call_is_refused_while_everything_is_replaced_on_schedule(scene: Serv
     check_evidence(scene, [*OWN, "data-key"])
 
 
+@pytest.mark.slow
 def test_what_goes_at_once_costs_callers_another_token_and_nothing_else(scene: Served) -> None:
     async def run(server: Server, load: Load) -> None:
         async with under_load(scene, server, load):

@@ -6,9 +6,12 @@ import json
 import socket
 from pathlib import Path
 
+import pytest
+
 from terminal import AS_OWNER, Terminal
 
 
+@pytest.mark.slow
 def test_a_second_server_on_one_folder_is_refused_and_harms_nothing(estate: Terminal) -> None:
     with estate.up() as server:
         error = estate.refused("up", expect=5)
@@ -17,6 +20,7 @@ def test_a_second_server_on_one_folder_is_refused_and_harms_nothing(estate: Term
         assert estate.ask("kill", "note-keeper", "--reason", "the first one still obeys")["after"] == "revoked"
 
 
+@pytest.mark.slow
 def test_the_data_folder_may_stand_deeper_than_a_socket_may_be_named(tmp_path: Path) -> None:
     deep = Terminal.at(tmp_path).but("--data", "/".join(["a-folder-with-a-long-name" * 2] * 3))
 
@@ -24,6 +28,7 @@ def test_the_data_folder_may_stand_deeper_than_a_socket_may_be_named(tmp_path: P
         assert deep.ask("console")["url"].startswith(f"{server.url}/sign-in/")  # the running server alone can say it
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_told_before_anything_is_done(tmp_path: Path) -> None:
     terminal = Terminal.at(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -92,6 +92,7 @@ def test_a_credential_used_elsewhere_is_noticed_looked_at_and_settled(served: tu
     assert at_home.calls(WRITE) == [True]
 
 
+@pytest.mark.slow
 def test_one_key_for_two_principals_in_a_proof_is_noticed_by_the_running_server(
     served: tuple[Terminal, Server],
 ) -> None:
@@ -192,6 +193,7 @@ def test_one_shared_account_is_split_into_those_who_use_it(served: tuple[Termina
     estate.charter("retire", "note-keeper", "--reason", "nobody uses it any more")
 
 
+@pytest.mark.slow
 def test_one_who_is_alone_is_not_split(served: tuple[Terminal, Server]) -> None:
     estate, server = served
     sender(estate, server, INSIDE, a_key(estate, "note-keeper")).calls(*[READ] * 6)
@@ -201,6 +203,7 @@ def test_one_who_is_alone_is_not_split(served: tuple[Terminal, Server]) -> None:
     assert "nothing tells its senders apart" in estate.say("split", "note-keeper", expect=1)
 
 
+@pytest.mark.slow
 def test_places_that_nobody_wrote_down_are_told_when_files_are_checked(estate: Terminal) -> None:
     _credential(estate, "note-keeper", "credential: {type: private-key-jwt, places: [lab]}")
     (problem,) = estate.refused("validate", expect=2)["problems"]

@@ -130,6 +130,7 @@ def test_a_person_comes_in_as_far_as_their_groups_let_them(site: Site, page: Pag
     assert change["actor"] == "maria@example.com"
 
 
+@pytest.mark.slow
 def test_a_viewer_looks_and_changes_nothing(site: Site, page: Page) -> None:
     come_in(site, page, "vera")
     expect(page.get_by_role("heading", level=1)).to_have_text("Inventory")

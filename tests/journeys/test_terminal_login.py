@@ -114,6 +114,7 @@ def told(stream: Any) -> tuple[str, str]:
     return code[1], url[0]
 
 
+@pytest.mark.slow
 def test_a_viewers_terminal_looks_and_changes_nothing(site: Site) -> None:
     site.keep_login(Access.VIEWER)
     assert site.run("show", "refund-agent", "--json").returncode == DONE

@@ -39,6 +39,7 @@ def test_a_supposed_call_is_explained_by_the_files_with_each_condition(terminal:
     assert denied["mend"]
 
 
+@pytest.mark.slow
 def test_what_is_registered_is_asked_with_what_stops_a_call_before_policy(terminal: Terminal) -> None:
     """The starter's tools were never imported: the gateway would hold this call, and the rules tell what comes next."""
     told = terminal.ask("why", *CALL, "amount=900", *NOON, expect=1)
@@ -58,6 +59,7 @@ def test_a_chain_is_supposed_with_who_began_it(terminal: Terminal) -> None:
     assert "who began it" in refused["detail"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "code"),
     [

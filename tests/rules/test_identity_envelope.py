@@ -225,6 +225,7 @@ def test_a_new_master_in_the_same_file_opens_everything_and_the_old_one_nothing(
     assert "lost or exchanged" in str(caught.value.help)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", KINDS)
 @pytest.mark.parametrize("start", ["file", "environment", "aws-kms"])
 def test_the_master_moves_between_kinds_while_everything_runs(
