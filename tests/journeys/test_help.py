@@ -16,7 +16,7 @@ from charter.config import Settings
 from terminal import ROOT as CHECKOUT
 from terminal import Terminal
 
-NO_JSON = {"demo", "run", "schema"}  # a show, another program's output, and JSON by itself
+NO_JSON = {"demo", "run", "mcp", "schema"}  # a show, another program's output, MCP, and JSON by itself
 DOCS = CHECKOUT / "docs"
 ROOT = typer.main.get_command(app)
 

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import stat
+import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -22,12 +23,15 @@ from charter.cli.agent_lending import Side, borrowed, exchanging, read_token
 from charter.cli.agent_rotation import next_key, replace_when_due, settle, take_place
 from charter.cli.context import Context, segment
 from charter.cli.egress_relay import EgressRelay
+from charter.cli.mcp_bridge import Bridge
+from charter.cli.mcp_endpoint import Endpoint, web_session
+from charter.cli.mcp_pipes import Output, lines_of
 from charter.cli.output import warn
-from charter.cli.relay import Relay, relaying
+from charter.cli.relay import MAX_BODY_BYTES, Relay, relaying
 from charter.config import child_environment
 from charter.core.clock import SystemClock
 from charter.core.entropy import SystemEntropy
-from charter.core.errors import DeniedError, ErrorCode, MalformedError, UnavailableError
+from charter.core.errors import AbsentError, DeniedError, ErrorCode, MalformedError, UnavailableError
 from charter.gateway.mcp import REQUEST_HEADER, RUN_HEADER
 from charter.identity.issuance import all_of, decisions_of
 from charter.identity.jose import thumbprint_of
@@ -107,10 +111,7 @@ def run_agent(
     if not words:
         raise MalformedError(ErrorCode.BAD_VALUE, "there is no command to run", help="charter run NAME -- COMMAND …")
     principal, tokens = _agent(context, name)
-    if principal["standing"] not in ("active", "restrained"):
-        raise DeniedError(
-            ErrorCode.NOT_STANDING, f"`{name}` is {principal['standing']}", help="it has no authority to act"
-        )
+    _must_act(principal)
     reached = _on_behalf(context, principal, tokens, behalf)
     apart = {*principal["leased"], *principal["outside"]}
     systems = [system for system in reached if system not in apart]
@@ -126,6 +127,48 @@ def run_agent(
         _says(tokens, request),
     )
     return asyncio.run(_run(principal["name"], tokens, words, ways))
+
+
+def serve_mcp(context: Context, name: str, system: str | None, behalf: Behalf, request: str | None = None) -> None:
+    """Serve MCP on standard input and output as principal `name`: of `system`, or of all its systems together.
+
+    Raises:
+        MalformedError: all of them are asked for on somebody's behalf.
+        CharterError: the principal may not act, or reaches no such system.
+    """
+    if system is None and behalf != Behalf():
+        text = "what is lent is for one system each"
+        raise MalformedError(ErrorCode.BAD_VALUE, text, help="name it: charter mcp NAME SYSTEM")
+    principal, tokens = _agent(context, name)
+    _must_act(principal)
+    reached = _on_behalf(context, principal, tokens, behalf, only=None if system is None else [system])
+    if system is not None and system not in reached:
+        raise AbsentError(
+            ErrorCode.UNKNOWN_SYSTEM,
+            f"`{name}` reaches no system `{system}`",
+            help="see what it may do: charter show NAME",
+        )
+    resource = all_of(tokens.issuer) if system is None else f"{tokens.issuer}/mcp/{system}"
+    asyncio.run(_serve_mcp(resource, tokens, _says(tokens, request)))
+
+
+async def _serve_mcp(resource: str, tokens: AgentTokens, says: dict[str, str]) -> None:
+    """Pass messages on until standard input ends, or this process is told to."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - a coroutine runs in a task
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    output = await Output.to(sys.stdout.buffer)
+    async with web_session() as web:
+        bridge = Bridge(Endpoint(resource, tokens, web, says), output.line)
+        try:
+            async for line in lines_of(sys.stdin.buffer, MAX_BODY_BYTES):
+                await bridge.take(line)
+            await bridge.settle()
+        except asyncio.CancelledError:
+            if task.uncancel():
+                raise
+        finally:
+            await bridge.close()
 
 
 def own_key(context: Context, name: str, key_id: str | None = None) -> AgentKey | None:
@@ -181,6 +224,12 @@ def _agent(context: Context, name: str) -> tuple[dict[str, Any], AgentTokens]:
         control.post(f"/v1/principals/{segment(name)}/keys", body)
     tokens = AgentTokens(key, issuer, principal["id"], SystemClock(), SystemEntropy(), when_due=replace_when_due)
     return principal, tokens
+
+
+def _must_act(principal: dict[str, Any]) -> None:
+    if principal["standing"] not in ("active", "restrained"):
+        text = f"`{principal['name']}` is {principal['standing']}"
+        raise DeniedError(ErrorCode.NOT_STANDING, text, help="it has no authority to act")
 
 
 def _on_behalf(

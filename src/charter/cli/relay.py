@@ -24,7 +24,7 @@ _NOT_FORWARDED = frozenset(
     | {"www-authenticate", "dpop-nonce", RUN_HEADER, REQUEST_HEADER, "x-api-key"}
 )
 TRIES = 3  # of one request: with a fresh nonce, and with a fresh token
-_USE_NONCE = 'error="use_dpop_nonce"'
+USE_NONCE = 'error="use_dpop_nonce"'
 _UNREACHABLE = (502, "the Charter server cannot be reached", "start it with charter up")
 MAX_BODY_BYTES = 16 * 1024 * 1024
 CONNECT_SECONDS = 10
@@ -108,7 +108,7 @@ class Relay:
         ) as upstream:
             is_new = self._learn(upstream.headers.get("DPoP-Nonce"))
             if upstream.status == web.HTTPUnauthorized.status_code:
-                wants_nonce = _USE_NONCE in upstream.headers.get("WWW-Authenticate", "")
+                wants_nonce = USE_NONCE in upstream.headers.get("WWW-Authenticate", "")
                 if not wants_nonce:
                     self._forget(resource)
                 if not is_last and (is_new or not wants_nonce):

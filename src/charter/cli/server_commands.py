@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
     app.command("doctor")(doctor)
     app.command("token")(token)
     app.command("run", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(run)
+    app.command("mcp")(mcp)
     app.command("bench")(bench)
 
 
@@ -219,6 +220,36 @@ def run(
     raise typer.Exit(
         run_agent(context_of(context), name, context.args, Behalf(on_behalf_of, purpose, lasts), lease or (), request)
     )
+
+
+def mcp(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The principal's name.")],
+    system: Annotated[
+        str | None, typer.Argument(help="One system; without it all of them together.", show_default=False)
+    ] = None,
+    on_behalf_of: OnBehalfOf = None,
+    purpose: Purpose = None,
+    lasts: Lasts = None,
+    request: Annotated[
+        str | None, typer.Option("--request", help="What a person asked for, in their words.", show_default=False)
+    ] = None,
+) -> None:
+    """Serve MCP on standard input and output as principal NAME, for hosts that only start servers.
+
+    Such a host (Claude Desktop, Cursor, VS Code) starts this command, and finds there what NAME's charter allows on
+    SYSTEM, or on all its systems with tools named SYSTEM__TOOL. Each message goes to the gateway with a fresh token of
+    NAME's; none stands in the host's configuration (docs/recipes.md).
+
+    Example: charter mcp coding-assistant
+
+    Example: charter mcp refund-agent payments
+
+    Standard output holds MCP messages alone, one a line. It ends with standard input.
+    """
+    from charter.cli.agent import Behalf, serve_mcp
+
+    serve_mcp(context_of(context), name, system, Behalf(on_behalf_of, purpose, lasts), request)
 
 
 def demo(

@@ -64,7 +64,7 @@ class Frame:
     def progress_token(self) -> RequestId | None:
         """What the caller wants progress told under, if it wants any."""
         token = self.meta.get("progressToken")
-        return token if _is_id(token) else None
+        return token if is_id(token) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def parse_frame(data: bytes) -> Frame:
         kind = "a batch of messages is" if isinstance(body, list) else "such a body is"
         raise WireError(RpcCode.INVALID_REQUEST, f"{kind} not accepted; send one JSON-RPC message")
     request_id = body.get("id")
-    if "id" in body and not _is_id(request_id):
+    if "id" in body and not is_id(request_id):
         raise WireError(RpcCode.INVALID_REQUEST, "the `id` is neither a short text nor a safe integer")
     if "result" in body or "error" in body:
         raise WireError(RpcCode.INVALID_REQUEST, "no request waits for this response", request_id=request_id)
@@ -268,7 +268,7 @@ def check_params(frame: Frame, asked: ToolCall, tool: ToolDefinition, headers: H
         raise WireError(RpcCode.HEADER_MISMATCH, text, request_id=frame.id) from err
 
 
-def _is_id(value: Any) -> bool:  # noqa: ANN401
+def is_id(value: Any) -> bool:  # noqa: ANN401
     """Whether `value` may be a JSON-RPC id here: a text of at most 256, or an integer every reader agrees about."""
     if isinstance(value, str):
         return len(value) <= MAX_ID
