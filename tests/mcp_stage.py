@@ -32,7 +32,7 @@ from charter.gateway.permit import PermitLedger
 from charter.gateway.pins import ToolDefinition, UpstreamError
 from charter.gateway.pipeline import Admitted, Refused
 from charter.gateway.streams import OpenStream, OpenStreams
-from charter.policy.verdict import Deny, Escalate, Layer, Reason
+from charter.policy.verdict import Allow, Deny, Escalate, Layer, Reason
 from charter.registry.principal import LiveEstate, SystemRecord
 from charter.registry.standing import Standing
 from charter.registry.system import System
@@ -146,6 +146,12 @@ class TablePipeline:
     ) -> tuple[list[ToolDefinition], str | None]:
         shown = [tool for tool in tools if tool.name not in self.hidden]
         return shown, None if shown else f"the charter of `{bearer.principal_name}` grants nothing on `{system}`"
+
+    def would(self, bearer: Bearer, call: Call, at: datetime) -> tuple[object, Allow | Deny]:  # noqa: ARG002
+        return None, Deny((a_reason(),)) if call.tool in self.denied else Allow(())
+
+    def listed(self, bearer: Bearer, call: Call, listed: Sequence[Any]) -> None:
+        pass
 
     @contextlib.contextmanager
     def admit_stream(self, bearer: Bearer) -> Iterator[OpenStream]:

@@ -194,7 +194,9 @@ def test_an_upstream_without_tools_has_none() -> None:
         async with stage(record) as gateway:
             server = gateway.upstream._reach(record).server
             _, peer = await server.ready(deadline())  # type: ignore[misc]  # a stdio server gives both
-            server._peer = type(peer)(peer.version, peer.modern, has_tools=False, tells_changes=False)  # type: ignore[attr-defined]
+            server._peer = type(peer)(
+                peer.version, peer.modern, has_tools=False, tells_changes=False, offered=peer.offered
+            )  # type: ignore[attr-defined]
             assert (await result(gateway, "tools/list"))["tools"] == []
 
     asyncio.run(go())

@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from charter.adapters.upstream_address import AddressRule, usual_addresses
 from charter.adapters.upstream_child import ChildLimits, Program
@@ -67,7 +67,11 @@ class Server(Protocol):
         ...
 
     async def list_tools(self, deadline: Deadline) -> Listed:
-        """Return its tools."""
+        """Return its tools, and what else it offers."""
+        ...
+
+    async def list_resources(self, cursor: str | None, deadline: Deadline) -> tuple[list[Any], str | None]:
+        """Return one page of its resources, and the cursor of the next."""
         ...
 
     def call(self, call: Call, tool: ToolDefinition | None, deadline: Deadline) -> AsyncGenerator[Message]:
@@ -152,6 +156,19 @@ class McpUpstreams:
             if self._heard is not None and fresh is not before:
                 self._heard(record, fresh)
         return fresh.tools
+
+    async def resources(
+        self, record: SystemRecord, delegation: str | None, cursor: str | None, deadline: Deadline
+    ) -> tuple[list[Any], str | None]:
+        """Return one page of the resources that a system lists, as whoever acts under `delegation` sees them.
+
+        Raises:
+            UpstreamError: it cannot be reached, or answers nonsense.
+            MalformedError: it does not know the cursor.
+        """
+        chain = self._live.delegations.chain_of(delegation)
+        reached = self._reach(record, chain.initiator if chain else None)
+        return await reached.server.list_resources(cursor, deadline)
 
     def known(self, record: SystemRecord) -> tuple[ToolDefinition, ...] | None:
         """Return the definitions last read, None if they never were."""

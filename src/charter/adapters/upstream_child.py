@@ -19,7 +19,7 @@ from typing import cast
 
 from typing_extensions import override
 
-from charter.adapters.upstream_rpc import Message, encode, nonsense, read_message
+from charter.adapters.upstream_rpc import CHANGED, Message, encode, nonsense, read_message
 from charter.core.errors import ErrorCode
 from charter.gateway.mcp_protocol import RpcCode
 from charter.gateway.pins import UpstreamError
@@ -244,7 +244,7 @@ class Child(asyncio.SubprocessProtocol):
 
     def _note(self, method: str, message: Message) -> None:
         params = message.get("params")
-        if method == "notifications/tools/list_changed":
+        if method in CHANGED:
             self._changed()
         elif method == "notifications/progress" and isinstance(params, dict):
             token = params.get("progressToken")

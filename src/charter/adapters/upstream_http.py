@@ -10,20 +10,26 @@ import contextlib
 import re
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from charter.adapters.upstream_line import Line
 from charter.adapters.upstream_rpc import (
+    CHANGED,
+    CHANGES,
     Listed,
     Message,
     Peer,
     encode,
     final,
     initialize_params,
-    list_tools,
+    list_all,
+    list_resources,
     nonsense,
     peer_from_discover,
     peer_from_initialize,
     request,
+    sent,
+    telling,
     too_slow,
 )
 from charter.adapters.upstream_wire import OK, HttpWire, NotTakenError, content_type, status_error
@@ -35,6 +41,7 @@ from charter.gateway.mcp_protocol import (
     METHOD_HEADER,
     MODERN_VERSION,
     NAME_HEADER,
+    NAMED_BY,
     SESSION_HEADER,
     VERSION_HEADER,
     RpcCode,
@@ -68,28 +75,37 @@ class HttpServer:
         return ()
 
     async def list_tools(self, deadline: Deadline) -> Listed:
-        """Return the tools there are.
+        """Return the tools there are, and what else it offers.
 
         Raises:
             UpstreamError: the server cannot be reached, or answers nonsense.
         """
         peer = await self.ready(deadline)
+        return await list_all(lambda method, params: self._ask(method, params, deadline), peer)
 
-        async def ask(params: Message) -> Message:
-            return await self._last(self._send("tools/list", params, {}, deadline))
+    async def list_resources(self, cursor: str | None, deadline: Deadline) -> tuple[list[Any], str | None]:
+        """Return one page of its resources, and the cursor of the next.
 
-        return await list_tools(ask, peer)
+        Raises:
+            UpstreamError: the server cannot be reached, or answers nonsense.
+            MalformedError: it does not know the cursor.
+        """
+        return await list_resources(lambda method, params: self._ask(method, params, deadline), cursor)
+
+    async def _ask(self, method: str, params: Message, deadline: Deadline) -> Message:
+        """Return the response to a request that is no call."""
+        return await self._last(self._send(method, params, {}, deadline))
 
     async def call(self, call: Call, tool: ToolDefinition | None, deadline: Deadline) -> AsyncGenerator[Message]:
-        """Send one tool call; yield its notifications and then its result or error, without ids.
+        """Send one call; yield its notifications and then its result or error, without ids.
 
         Raises:
             UpstreamError: it could not be sent, or no answer came.
         """
-        params = {"name": call.tool, "arguments": call.arguments}
+        method, params = sent(call)
         headers = mirrored(tool.params, call.arguments) if tool and tool.params else {}
         self.busy += 1
-        answers = self._send("tools/call", params, headers, deadline, progress=call.wants_progress)
+        answers = self._send(method, params, headers, deadline, progress=call.wants_progress)
         try:
             async for answer in answers:
                 yield final(answer, sent=True) if "method" not in answer else answer
@@ -170,7 +186,7 @@ class HttpServer:
         for is_last in (False, True):
             peer = await self.ready(deadline)
             session, request_id = self._session, self._next_id()
-            asked = params | {"_meta": {"progressToken": request_id}} if progress else params
+            asked = telling(params, request_id) if progress else params
             message = request(request_id, method, asked, modern=peer.modern)
             headers = self._modern_headers(message) | extra if peer.modern else self._legacy_headers(peer)
             answers = self._exchange(message, headers, deadline.remaining())
@@ -230,7 +246,7 @@ class HttpServer:
             task = asyncio.create_task(self._answer(message))
             self._answering.add(task)
             task.add_done_callback(self._answering.discard)
-        elif method == "notifications/tools/list_changed":
+        elif method in CHANGED:
             self.changed()
         elif method == "notifications/progress" and isinstance(params, dict):
             token = params.get("progressToken")
@@ -269,7 +285,7 @@ class HttpServer:
     async def _listen_once(self, peer: Peer) -> bool:
         """Hear one stream to its end; return False if the server offers none."""
         if peer.modern:
-            params = {"notifications": {"toolsListChanged": True}}
+            params = {"notifications": dict.fromkeys(CHANGES, True)}
             message = request(self._next_id(), "subscriptions/listen", params, modern=True)
             line = await self.wire.open("POST", encode(message), self._modern_headers(message), None)
         else:
@@ -281,7 +297,7 @@ class HttpServer:
                 raise status_error(line.status)
             async with contextlib.aclosing(self.wire.events(line, endless=True)) as messages:
                 async for heard in messages:
-                    if heard.get("method") == "notifications/tools/list_changed":
+                    if heard.get("method") in CHANGED:
                         self.changed()
         finally:
             self.wire.close(line)
@@ -293,8 +309,9 @@ class HttpServer:
 
     def _modern_headers(self, message: Message) -> dict[str, str]:
         headers = {VERSION_HEADER: MODERN_VERSION, METHOD_HEADER: message["method"]}
-        if message["method"] == "tools/call":
-            headers[NAME_HEADER] = encode_header(message["params"]["name"])
+        key = NAMED_BY.get(message["method"])
+        if key is not None:
+            headers[NAME_HEADER] = encode_header(message["params"][key])
         return headers
 
     def _legacy_headers(self, peer: Peer) -> dict[str, str]:

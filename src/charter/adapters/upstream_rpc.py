@@ -14,6 +14,8 @@ import msgspec
 
 from charter import __version__
 from charter.core.errors import ErrorCode, MalformedError
+from charter.gateway.call import Call
+from charter.gateway.mcp_features import PROMPT, READ, Offered, feature, sent_as
 from charter.gateway.mcp_protocol import (
     CLIENT_CAPABILITIES_KEY,
     CLIENT_INFO_KEY,
@@ -23,11 +25,16 @@ from charter.gateway.mcp_protocol import (
     VERSION_KEY,
     RpcCode,
 )
-from charter.gateway.pins import ToolDefinition, ToolList, UpstreamError, parse_tools
+from charter.gateway.pins import FEATURES, ToolDefinition, ToolList, UpstreamError, parse_tools
 
 Message = dict[str, Any]
+Ask = Callable[[str, dict[str, Any]], Awaitable[Message]]  # sends a method with its parameters, returns the response
 CLIENT_INFO = {"name": "charter", "version": __version__}
 MAX_PAGES = 100
+MAX_CURSOR = 4096
+CHANGES = ("toolsListChanged", "promptsListChanged", "resourcesListChanged")  # what is listened for
+CHANGED = tuple(f"notifications/{name}/list_changed" for name in ("tools", "prompts", "resources"))
+_LISTS = {READ: ("resources/templates/list", "resourceTemplates"), PROMPT: ("prompts/list", "prompts")}
 MAX_ERROR_TEXT = 4096
 LEGACY_TTL_SECONDS = 30.0
 TTL_BOUNDS = (1.0, 60.0)  # seconds: what a server may ask a list to be kept for
@@ -45,7 +52,8 @@ class Peer:
     version: str
     modern: bool
     has_tools: bool
-    tells_changes: bool  # of its list of tools
+    tells_changes: bool  # of what it lists
+    offered: Offered
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +71,16 @@ def request(request_id: int, method: str, params: dict[str, Any], *, modern: boo
     return {"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}
 
 
-def call_params(tool: str, arguments: dict[str, Any], progress: int | None) -> dict[str, Any]:
-    """Return the parameters of a `tools/call`; `progress` is the token progress is to be told under."""
-    params: dict[str, Any] = {"name": tool, "arguments": arguments}
-    return params if progress is None else params | {"_meta": {"progressToken": progress}}
+def sent(call: Call) -> tuple[str, dict[str, Any]]:
+    """Return the method and the parameters that a call is sent with."""
+    if call.tool in FEATURES:
+        return call.tool, sent_as(call.tool, call.arguments)
+    return "tools/call", {"name": call.tool, "arguments": call.arguments}
+
+
+def telling(params: dict[str, Any], token: int) -> dict[str, Any]:
+    """Return the parameters of a request whose progress is to be told, under `token`."""
+    return params | {"_meta": params.get("_meta", {}) | {"progressToken": token}}
 
 
 def initialize_params() -> dict[str, Any]:
@@ -152,37 +166,94 @@ def peer_from_initialize(answer: Message) -> Peer:
     return _peer(str(version), result, modern=False)
 
 
-async def list_tools(ask: Callable[[dict[str, Any]], Awaitable[Message]], peer: Peer) -> Listed:
-    """Return all tools of a server, page by page.
+async def list_all(ask: Ask, peer: Peer) -> Listed:
+    """Return all tools of a server, page by page, and what else it offers.
 
     Raises:
-        UpstreamError: it refuses, or its list is no list of tools, or never ends.
+        UpstreamError: it refuses, or a list is none, or never ends.
     """
-    if not peer.has_tools:
-        return Listed(ToolList(()), LEGACY_TTL_SECONDS)
+    try:
+        raw, ttl = await _pages(ask, peer, "tools/list", "tools") if peer.has_tools else ([], LEGACY_TTL_SECONDS)
+        found = parse_tools(raw)
+    except _UnknownMethodError:
+        raise nonsense("that it has tools, and does not know `tools/list`", sent=False) from None
+    except MalformedError as err:
+        raise UpstreamError(ErrorCode.UPSTREAM_FAILED, err.detail, sent=False) from err
+    tools, faults = list(found.tools), list(found.faults)
+    for name in peer.offered.names:
+        try:
+            tool, wrong, other = await _feature(ask, peer, name)
+        except UpstreamError as err:  # what it offers beside its tools breaks, and its tools do not
+            faults.append(f"`{name}` is left out: {err.detail}")
+            continue
+        tools.append(tool)
+        faults += wrong
+        ttl = min(ttl, other)
+    return Listed(ToolList(tuple(tools), tuple(faults)), ttl)
+
+
+async def _feature(ask: Ask, peer: Peer, name: str) -> tuple[ToolDefinition, tuple[str, ...], float]:
+    """Return something that a server offers beside tools, what is wrong with it, and how long that may be kept.
+
+    Servers declare what they could have: what there is nothing of is noted, as nobody need look at it.
+    """
+    if name not in _LISTS:
+        return *feature(name), TTL_BOUNDS[1]
+    method, key = _LISTS[name]
+    try:
+        listed, ttl = await _pages(ask, peer, method, key)
+    except _UnknownMethodError:  # a server need not have templates to have resources
+        listed, ttl = [], TTL_BOUNDS[1]
+    is_idle = not listed and (name == PROMPT or not (await list_resources(ask, None))[0])
+    return *feature(name, listed, is_idle=is_idle), ttl
+
+
+class _UnknownMethodError(Exception):
+    """The server does not know the method."""
+
+
+async def _pages(ask: Ask, peer: Peer, method: str, key: str) -> tuple[list[Any], float]:
+    """Return all entries of one of a server's lists, and for how many seconds it may be kept."""
     raw: list[Any] = []
     params: dict[str, Any] = {}
     ttl = TTL_BOUNDS[1] if peer.modern else LEGACY_TTL_SECONDS
     for _ in range(MAX_PAGES):
-        result = (await ask(params)).get("result")
-        tools = result.get("tools") if isinstance(result, dict) else None
-        if result is None or not isinstance(tools, list):
-            raise nonsense("`tools/list` with no list of tools", sent=False)
-        raw += tools
+        page, cursor, seconds = _page(await ask(method, params), method, key)
+        raw += page
         if peer.modern:
-            ttl = min(ttl, _seconds(result.get("ttlMs")))
-        cursor = result.get("nextCursor")
-        if not isinstance(cursor, str):
-            return Listed(_parsed(raw), ttl)
+            ttl = min(ttl, seconds)
+        if cursor is None:
+            return raw, ttl
         params = {"cursor": cursor}
-    raise nonsense(f"`tools/list` with more than {MAX_PAGES} pages", sent=False)
+    raise nonsense(f"`{method}` with more than {MAX_PAGES} pages", sent=False)
 
 
-def _parsed(raw: list[Any]) -> ToolList:
+def _page(answer: Message, method: str, key: str) -> tuple[list[Any], str | None, float]:
+    result, error = answer.get("result"), answer.get("error")
+    if isinstance(error, dict) and error.get("code") == RpcCode.METHOD_NOT_FOUND:
+        raise _UnknownMethodError
+    found = result.get(key) if isinstance(result, dict) else None
+    if result is None or not isinstance(found, list):
+        raise nonsense(f"`{method}` with no list of {key}", sent=False)
+    cursor = result.get("nextCursor")
+    return found, cursor if isinstance(cursor, str) else None, _seconds(result.get("ttlMs"))
+
+
+async def list_resources(ask: Ask, cursor: str | None) -> tuple[list[Any], str | None]:
+    """Return one page of a server's resources, and the cursor of the next.
+
+    Raises:
+        UpstreamError: it refuses, or answers no list.
+    """
+    answer = await ask("resources/list", {"cursor": cursor} if cursor is not None else {})
+    error = answer.get("error")
+    if isinstance(error, dict) and cursor is not None and error.get("code") == RpcCode.INVALID_PARAMS:
+        raise MalformedError(ErrorCode.BAD_REQUEST, "the cursor is none of this list's: list again from the start")
     try:
-        return parse_tools(raw)
-    except MalformedError as err:
-        raise UpstreamError(ErrorCode.UPSTREAM_FAILED, err.detail, sent=False) from err
+        listed, following, _ = _page(answer, "resources/list", "resources")
+    except _UnknownMethodError:
+        return [], None
+    return listed, following if following is not None and len(following) <= MAX_CURSOR else None
 
 
 def tool_named(tools: tuple[ToolDefinition, ...], name: str) -> ToolDefinition | None:
@@ -197,9 +268,10 @@ def _seconds(ttl_ms: Any) -> float:  # noqa: ANN401
 
 def _peer(version: str, result: dict[str, Any], *, modern: bool) -> Peer:
     capabilities = result.get("capabilities")
-    tools = capabilities.get("tools") if isinstance(capabilities, dict) else None
-    tells = isinstance(tools, dict) and tools.get("listChanged") is True
-    return Peer(version, modern, isinstance(tools, dict), tells)
+    told = capabilities if isinstance(capabilities, dict) else {}
+    lists = [told.get(name) for name in ("tools", "prompts", "resources")]
+    tells = any(isinstance(each, dict) and each.get("listChanged") is True for each in lists)
+    return Peer(version, modern, isinstance(told.get("tools"), dict), tells, Offered.of(capabilities))
 
 
 def _foreign(versions: str) -> UpstreamError:

@@ -11,19 +11,24 @@ import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from charter.adapters.upstream_child import LOG_LINES, Child, ChildLimits, Mailbox, Program
 from charter.adapters.upstream_rpc import (
+    CHANGES,
+    Ask,
     Listed,
     Message,
     Peer,
-    call_params,
     final,
     initialize_params,
-    list_tools,
+    list_all,
+    list_resources,
     peer_from_discover,
     peer_from_initialize,
     request,
+    sent,
+    telling,
     too_slow,
 )
 from charter.core.clock import Deadline
@@ -62,30 +67,43 @@ class StdioServer:
         return self._child.busy if self._child else 0
 
     async def list_tools(self, deadline: Deadline) -> Listed:
-        """Return the tools there are.
+        """Return the tools there are, and what else it offers.
 
         Raises:
             UpstreamError: the child cannot be started, dies, or answers nonsense.
         """
         child, peer = await self.ready(deadline)
+        return await list_all(self._asking(child, peer, deadline), peer)
 
-        async def ask(params: Message) -> Message:
-            return await self._ask(child, request(0, "tools/list", params, modern=peer.modern), deadline.remaining())
+    async def list_resources(self, cursor: str | None, deadline: Deadline) -> tuple[list[Any], str | None]:
+        """Return one page of its resources, and the cursor of the next.
 
-        return await list_tools(ask, peer)
+        Raises:
+            UpstreamError: the child cannot be started, dies, or answers nonsense.
+            MalformedError: it does not know the cursor.
+        """
+        child, peer = await self.ready(deadline)
+        return await list_resources(self._asking(child, peer, deadline), cursor)
+
+    def _asking(self, child: Child, peer: Peer, deadline: Deadline) -> Ask:
+        async def ask(method: str, params: Message) -> Message:
+            return await self._ask(child, request(0, method, params, modern=peer.modern), deadline.remaining())
+
+        return ask
 
     async def call(self, call: Call, tool: ToolDefinition | None, deadline: Deadline) -> AsyncGenerator[Message]:  # noqa: ARG002 - the other kind of upstream needs the tool
-        """Send one tool call; yield its notifications and then its result or error, without ids.
+        """Send one call; yield its notifications and then its result or error, without ids.
 
         Raises:
             UpstreamError: it could not be sent, or no answer came.
         """
         child, peer = await self.ready(deadline)
         request_id, box = child.expect()
-        params = call_params(call.tool, call.arguments, request_id if call.wants_progress else None)
+        method, params = sent(call)
+        params = telling(params, request_id) if call.wants_progress else params
         heard, done = child.heard, False
         try:
-            child.write(request(request_id, "tools/call", params, modern=peer.modern))
+            child.write(request(request_id, method, params, modern=peer.modern))
             while not done:
                 message = await box.get(deadline.remaining())
                 done = "method" not in message
@@ -226,7 +244,7 @@ class StdioServer:
         """Ask to be told of changes; what comes carries a subscription id and is routed by its method."""
         request_id, _ = child.expect()
         child.forget(request_id)
-        params = {"notifications": {"toolsListChanged": True}}
+        params = {"notifications": dict.fromkeys(CHANGES, True)}
         with contextlib.suppress(UpstreamError):
             child.write(request(request_id, "subscriptions/listen", params, modern=True))
 

@@ -18,6 +18,7 @@ from charter.core.canonical import MAX_SAFE_INTEGER, digest_of
 from charter.core.errors import MalformedError
 from charter.gateway.call import Call
 from charter.gateway.mcp_answers import RequestId, WireError
+from charter.gateway.mcp_features import asked_of
 from charter.gateway.mcp_json import parse_json
 from charter.gateway.mcp_params import check_mirrored
 from charter.gateway.mcp_protocol import (
@@ -27,6 +28,7 @@ from charter.gateway.mcp_protocol import (
     METHOD_HEADER,
     MODERN_VERSION,
     NAME_HEADER,
+    NAMED_BY,
     SESSION_HEADER,
     SUPPORTED_VERSIONS,
     VERSION_HEADER,
@@ -34,7 +36,7 @@ from charter.gateway.mcp_protocol import (
     RpcCode,
     decode_header,
 )
-from charter.gateway.pins import MAX_NAME, ToolDefinition
+from charter.gateway.pins import FEATURES, MAX_NAME, ToolDefinition
 
 MAX_METHOD = 128
 MAX_ID = 256
@@ -43,7 +45,6 @@ REQUEST_KEY = "charter/request"  # in a call's `_meta`: what the person asked fo
 MAX_RUN = 128
 MAX_REQUEST = 32_768
 MAX_CLIENT = 80  # characters of a program's name and version that are kept
-_NAMED_BY = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 Headers = Mapping[str, str]  # names in lower case
 
 
@@ -69,7 +70,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """What a `tools/call` asks for, before anything is known about the tool."""
+    """What a request asks for, before anything is known about the tool or what else it is."""
 
     tool: str
     arguments: dict[str, Any]
@@ -131,7 +132,7 @@ def check_modern(frame: Frame, headers: Headers) -> None:
         raise _mismatch("MCP-Protocol-Version", frame.id)
     if METHOD_HEADER not in headers:
         raise _mismatch("Mcp-Method", frame.id)
-    if NAME_HEADER not in headers and frame.method in _NAMED_BY:
+    if NAME_HEADER not in headers and frame.method in NAMED_BY:
         raise _mismatch("Mcp-Name", frame.id)
     check_mirrors(frame, headers)
     if version != MODERN_VERSION:
@@ -146,7 +147,7 @@ def check_mirrors(frame: Frame, headers: Headers) -> None:
     """
     if headers.get(METHOD_HEADER, frame.method) != frame.method:
         raise _mismatch("Mcp-Method", frame.id)
-    key = _NAMED_BY.get(frame.method)
+    key = NAMED_BY.get(frame.method)
     if key is None or NAME_HEADER not in headers:
         return
     try:
@@ -164,14 +165,31 @@ def tool_call(frame: Frame) -> ToolCall:
         WireError: it names no tool, its arguments are no object, or it carries answers to questions never asked.
     """
     tool, arguments = frame.params.get("name"), frame.params.get("arguments", {})
-    if not isinstance(tool, str) or not 1 <= len(tool) <= MAX_NAME:
+    if not isinstance(tool, str) or not 1 <= len(tool) <= MAX_NAME or tool in FEATURES:
         raise WireError(RpcCode.INVALID_PARAMS, "the call names no tool", request_id=frame.id)
     if not isinstance(arguments, dict):
         raise WireError(RpcCode.INVALID_PARAMS, "the call's `arguments` are no object", request_id=frame.id)
+    _check_unasked(frame)
+    return ToolCall(tool, arguments)
+
+
+def feature_call(frame: Frame) -> ToolCall:
+    """Return what a request for something other than a tool asks for.
+
+    Raises:
+        WireError: its parameters are none of such a request, or it carries answers to questions never asked.
+    """
+    _check_unasked(frame)
+    try:
+        return ToolCall(frame.method, asked_of(frame.method, frame.params))
+    except MalformedError as err:
+        raise WireError(RpcCode.INVALID_PARAMS, err.detail, request_id=frame.id) from err
+
+
+def _check_unasked(frame: Frame) -> None:
     if "inputResponses" in frame.params or "requestState" in frame.params:
         text = "the call answers questions, but this gateway passes none on"
         raise WireError(RpcCode.INVALID_PARAMS, text, request_id=frame.id)
-    return ToolCall(tool, arguments)
 
 
 def client_of(info: object) -> str | None:

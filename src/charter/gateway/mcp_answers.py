@@ -143,6 +143,22 @@ def tool_result(result: dict[str, Any], verdict_id: str, *, modern: bool) -> dic
 
 def refusal_result(refused: Refusal, *, modern: bool) -> dict[str, Any]:
     """Return the tool result that tells a caller its call was refused, why, and what would make it allowed."""
+    text, facts = _told(refused)
+    result = {
+        "content": [{"type": "text", "text": text}],
+        "isError": True,
+        "_meta": {VERDICT_KEY: refused.verdict_id, REFUSAL_KEY: facts},
+    }
+    return complete(result, modern=modern)
+
+
+def refusal_error(refused: Refusal) -> dict[str, Any]:
+    """Return the JSON-RPC error that tells the same where results have no place for it: of resources and prompts."""
+    text, facts = _told(refused)
+    return {"code": int(RpcCode.DENIED), "message": text, "data": {REFUSAL_KEY: facts}}
+
+
+def _told(refused: Refusal) -> tuple[str, dict[str, Any]]:
     verdict, first = refused.verdict, refused.verdict.reasons[0]
     is_held = isinstance(verdict, Escalate)
     how = f"charter approvals approve {refused.approval_id}" if is_held and refused.approval_id else None
@@ -158,12 +174,7 @@ def refusal_result(refused: Refusal, *, modern: bool) -> dict[str, Any]:
     text = _held_text(verdict.approvers, first, how) if isinstance(verdict, Escalate) else _denied_text(first)
     where = f" at {first.source}" if first.source else ""
     text += f" (rule {first.rule}{where}, layer {first.layer.value}, verdict {refused.verdict_id})"
-    result = {
-        "content": [{"type": "text", "text": text}],
-        "isError": True,
-        "_meta": {VERDICT_KEY: refused.verdict_id, REFUSAL_KEY: facts},
-    }
-    return complete(result, modern=modern)
+    return text, facts
 
 
 def _denied_text(reason: Reason) -> str:

@@ -23,8 +23,9 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from charter.core.errors import ErrorCode, MalformedError
 from charter.core.values import parse_action
+from charter.gateway.mcp_features import OBJECTS, kept_feature, listed_by
 from charter.gateway.mcp_json import parse_json
-from charter.gateway.pins import ToolDefinition, parse_tool
+from charter.gateway.pins import FEATURES, ToolDefinition, parse_tool
 from charter.registry.charter import Effect
 from charter.registry.system import System
 
@@ -64,6 +65,8 @@ def describe_tools(tools: Iterable[ToolDefinition], taken: Iterable[str] = ()) -
     used = set(taken)
     actions: list[DraftAction] = []
     for tool in tools:
+        if tool.is_idle:
+            continue
         name = _action_name(tool.name, used)
         used.add(name)
         effect, why = _effect(tool)
@@ -152,7 +155,8 @@ def changes(
             known = before is not None and before.digest == pin
             lines = describe_change(before, now) if known and before else ("its definition changed", _words(now))
             found.append(ToolChange(name, lines))
-    found += [ToolChange(name, ("is new", _words(tool))) for name, tool in live.items() if name not in pins]
+    new = (tool for name, tool in live.items() if name not in pins and not tool.is_idle)
+    found += [ToolChange(tool.name, ("is new", _words(tool))) for tool in new]
     return tuple(found)
 
 
@@ -167,6 +171,7 @@ def describe_change(before: ToolDefinition, now: ToolDefinition) -> tuple[str, .
     lines += _argument_changes(old["inputSchema"], new["inputSchema"])
     if old.get("outputSchema") != new.get("outputSchema"):
         lines.append("what it gives back is described otherwise")
+    lines += _listed_changes(before, now)
     hints, was = new.get("annotations", {}), old.get("annotations", {})
     lines += [
         f"its hint {_quoted(key)} was {_quoted(was.get(key))} and is {_quoted(hints.get(key))}"
@@ -191,8 +196,12 @@ def load_definitions(data: bytes) -> dict[str, ToolDefinition]:
     kept = parse_json(data)
     if not isinstance(kept, dict) or not isinstance(kept.get("tools"), list):
         raise MalformedError(ErrorCode.BAD_VALUE, "the kept definitions are none", help="import the system again")
-    tools = [parse_tool(item) for item in kept["tools"]]
+    tools = [kept_feature(item) if _is_feature(item) else parse_tool(item) for item in kept["tools"]]
     return {tool.name: tool for tool in tools}
+
+
+def _is_feature(item: Any) -> bool:  # noqa: ANN401
+    return isinstance(item, dict) and item.get("name") in FEATURES
 
 
 def _action_name(tool: str, used: set[str]) -> str:
@@ -216,6 +225,8 @@ def _effect(tool: ToolDefinition) -> tuple[Effect, str]:
 
 def _object(tool: ToolDefinition) -> tuple[str, str]:
     """Return the object template guessed from the arguments that every call must bring."""
+    if tool.name in OBJECTS:
+        return OBJECTS[tool.name], ""
     schema = tool.definition["inputSchema"]
     properties, required = schema.get("properties"), schema.get("required")
     if not isinstance(properties, dict) or not isinstance(required, list):
@@ -235,6 +246,21 @@ def _object(tool: ToolDefinition) -> tuple[str, str]:
     if thing is not None:
         return f"{thing['thing']}/{{{thing[0]}}}", f"object: guessed from the argument `{thing[0]}`"
     return (f"{{{plain}}}", f"object: guessed from the argument `{plain}`") if plain is not None else ("*", "")
+
+
+def _listed_changes(before: ToolDefinition, now: ToolDefinition) -> list[str]:
+    """Return what changed in the prompts, or the templates of resources, that a server lists."""
+    was, has = (
+        {str(each.get("name" if "name" in each else "uriTemplate")): each for each in listed_by(tool)}
+        for tool in (before, now)
+    )
+    lines = [f"it lists {_quoted(name)} no more" for name in was if name not in has]
+    for name, each in has.items():
+        if name not in was:
+            lines.append(f"it lists a new {_quoted(name)}: {_quoted(each.get('description'))}")
+        elif each != was[name]:
+            lines.append(f"its {_quoted(name)} was {_quoted(was[name])} and is {_quoted(each)}")
+    return lines
 
 
 def _argument_changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

@@ -25,6 +25,7 @@ VERSION_HEADER = "mcp-protocol-version"
 METHOD_HEADER = "mcp-method"
 NAME_HEADER = "mcp-name"
 SESSION_HEADER = "mcp-session-id"
+NAMED_BY = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}  # what that header mirrors
 PARAM_HEADER_PREFIX = "mcp-param-"
 
 VERSION_KEY = "io.modelcontextprotocol/protocolVersion"

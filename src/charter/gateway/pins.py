@@ -7,7 +7,7 @@ passed on. Icons, `_meta` and extensions of a tool are therefore left out of wha
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ READ_BY_MODELS = ("name", "title", "description", "inputSchema", "outputSchema",
 MAX_TOOLS = 1000
 MAX_DEFINITION_BYTES = 262_144
 MAX_NAME = 128
+FEATURES = ("resources/read", "prompts/get", "completion/complete")  # names that no tool has: see mcp_features
 _OBJECTS = frozenset({"inputSchema", "outputSchema", "annotations"})
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -46,6 +47,7 @@ class ToolDefinition:
     definition: dict[str, Any]  # the keys of READ_BY_MODELS that the upstream gave
     digest: str  # sha256:…
     params: tuple[ParamHeader, ...] = ()  # arguments that travel as headers too
+    is_idle: bool = field(default=False, compare=False)  # a feature of which the server has nothing to show now
 
     @property
     def choices(self) -> frozenset[str]:
@@ -94,6 +96,8 @@ def parse_tool(raw: Any) -> ToolDefinition:  # noqa: ANN401 - an upstream's JSON
     name = raw.get("name") if isinstance(raw, dict) else None
     if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME or not name.isprintable():
         raise MalformedError(ErrorCode.BAD_VALUE, f"a tool has no name of 1 to {MAX_NAME} printable characters")
+    if name in FEATURES:
+        raise MalformedError(ErrorCode.BAD_VALUE, f"no tool may be called {name!a}, as a method of MCP is")
     definition = {key: raw[key] for key in READ_BY_MODELS if raw.get(key) is not None}
     wrong = [key for key, value in definition.items() if not isinstance(value, dict if key in _OBJECTS else str)]
     if wrong or "inputSchema" not in definition:

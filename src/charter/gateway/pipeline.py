@@ -284,6 +284,13 @@ class Pipeline:
             f"the tools `{principal.name}` is granted on `{system}` are held: their definitions were not accepted",
         )
 
+    def listed(self, bearer: Bearer, call: Call, listed: Sequence[Mapping[str, Any]]) -> None:
+        """Keep in the session what a list told, as if `call` had answered it."""
+        at = self.clock.now()
+        facts = self._resolve(bearer, call, at)
+        if isinstance(facts, Facts):
+            self.flows.take_in(key_of(bearer, call), facts, {"structuredContent": list(listed)}, at)
+
     def systems_of(self, bearer: Bearer) -> frozenset[str]:
         """Return the names of the systems that a principal's charter grants anything on."""
         principal = self.live.principals.get(bearer.principal_id)

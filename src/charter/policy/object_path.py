@@ -28,7 +28,8 @@ _HIDDEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff"
     "\U000e0000-\U000e007f]"
 )
-_URL = re.compile(r"(?P<start>[A-Za-z][A-Za-z0-9+.-]*://(?P<authority>[^/\\?#]+))/?(?P<path>.*)", re.DOTALL)
+_URL = re.compile(r"(?P<start>[A-Za-z][A-Za-z0-9+.-]*://(?P<authority>[^/\\?#]*))/?(?P<path>.*)", re.DOTALL)
+_NEED_HOSTS = ("http:", "https:", "ws:", "wss:", "ftp:")  # browsers take `http:///a/b` for the host `a`
 _MAX_DECODINGS = 3  # how often a value may be percent-encoded over and over
 
 
@@ -127,7 +128,7 @@ def _readings(value: str) -> list[str]:
 def _below_its_start(name: str, value: str, *, may_be_absolute: bool) -> str:
     """Return the part of `value` that must be plain segments: below a leading slash, or below a URL's host."""
     url = _URL.fullmatch(value)
-    if url is None:
+    if url is None or (not url["authority"] and url["start"].lower().startswith(_NEED_HOSTS)):
         return value[1:] if may_be_absolute and len(value) > 1 and value[0] in "/\\" else value
     if "@" in url["authority"] or url["start"] != url["start"].lower():
         help = "write scheme and host in small letters, without a user name"

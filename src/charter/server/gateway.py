@@ -35,6 +35,7 @@ from charter.identity.use import Contradiction
 from charter.registry.principal import LiveEstate
 from charter.server.callers import Authenticator, Callers, Resource, host_of
 from charter.server.gateway_all import AllMethods
+from charter.server.gateway_features import FeatureMethods
 from charter.server.gateway_http import (
     Head,
     HttpRefusal,
@@ -134,7 +135,7 @@ class GatewayApp:
         self.callers = Callers(
             self.pipeline, told.issuer, told.base, told.hosts, told.origins, self.clock, self.nonces, self.failed
         )
-        self._methods = McpMethods(self.pipeline, self.upstream, self.live, self.clock, self.settings.call_seconds)
+        self._methods = FeatureMethods(self.pipeline, self.upstream, self.live, self.clock, self.settings.call_seconds)
         self._all = AllMethods(self.pipeline, self.upstream, self.live, self.clock, self.settings.call_seconds)
         self._sessions = Sessions(self.clock, self.entropy)
 

@@ -6,45 +6,92 @@ A system that is slow, broken or held hides none of the others: what is left out
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from typing_extensions import override
 
 from charter.core.clock import Deadline
-from charter.core.errors import CharterError
-from charter.gateway.mcp_all import mcp_systems, renamed, tool_named
+from charter.core.errors import CharterError, UnavailableError
+from charter.gateway.mcp_all import mcp_systems, name_of, renamed, resource_of, tool_named, uri_of, with_uris
 from charter.gateway.mcp_answers import WireError
-from charter.gateway.mcp_protocol import NAME_HEADER, WHY_KEY, RpcCode
+from charter.gateway.mcp_features import PROMPT, READ, listed_by
+from charter.gateway.mcp_protocol import NAME_HEADER, RpcCode
 from charter.gateway.pins import ToolDefinition
 from charter.registry.principal import SystemRecord
+from charter.server.gateway_features import FeatureMethods
 from charter.server.gateway_http import Reply
-from charter.server.gateway_mcp import LIST_TTL_MS, Asked, McpMethods, before_2026
+from charter.server.gateway_mcp import Asked, before_2026
 
-LEFT_OUT_KEY = "charter/left-out"  # in a list's `_meta`: systems whose tools could not be read, and why
-LIST_SECONDS = 10.0  # that one system may take to list its tools here
+LEFT_OUT_KEY = "charter/left-out"  # in a list's `_meta`: systems that could not be listed, and why
+LIST_SECONDS = 10.0  # that one system may take to list here
+Found = tuple[list[dict[str, Any]], str | None]  # what one system lists, and why it lists nothing
 
 
-@dataclass(slots=True)
-class AllMethods(McpMethods):
+@dataclass
+class AllMethods(FeatureMethods):
     """Answers requests to all systems at once."""
 
     @override
     async def answer(self, asked: Asked, reply: Reply) -> None:
-        if asked.frame.method != "tools/call":
-            await McpMethods.answer(self, asked, reply)
-            return
-        name = asked.frame.params.get("name")
-        found = tool_named(self._granted(asked), name) if isinstance(name, str) else None
+        try:
+            one = await self._one(asked)
+        except CharterError as err:
+            await self._fail(asked, reply, err)
+        else:
+            await super().answer(asked if one is None else one, reply)
+
+    async def _one(self, asked: Asked) -> Asked | None:
+        """Return the request as its single system takes it; None if it is one to all of them.
+
+        Raises:
+            WireError: what it names is not here.
+        """
+        params = asked.frame.params
+        match asked.frame.method:
+            case "tools/call":
+                found = tool_named(self._granted(asked), _text(params.get("name")))
+                key = "name"
+            case "prompts/get":
+                found = await self._prompt(asked, _text(params.get("name")))
+                key = "name"
+            case "resources/read":
+                found = resource_of(self._granted(asked), _text(params.get("uri")))
+                key = "uri"
+            case "completion/complete":
+                return await self._completion(asked)
+            case _:
+                return None
         if found is None:
-            text = f"there is no tool {str(name)[:80]!a} here; `tools/list` names those that you may call"
-            await self._fail(asked, reply, WireError(RpcCode.INVALID_PARAMS, text, request_id=asked.frame.id))
-            return
-        record, tool = found
-        headers = {key: value for key, value in asked.head.headers.items() if key != NAME_HEADER}
-        frame = replace(asked.frame, params=asked.frame.params | {"name": tool})
-        one = replace(asked, system=record.name, frame=frame, head=replace(asked.head, headers=headers))
-        await McpMethods.answer(self, one, reply)
+            raise _nothing(asked, str(params.get(key)))
+        return _to(asked, found[0], {key: found[1]})
+
+    async def _completion(self, asked: Asked) -> Asked:
+        ref = asked.frame.params.get("ref")
+        ref = ref if isinstance(ref, dict) else {}
+        is_prompt = ref.get("type") == "ref/prompt"
+        key = "name" if is_prompt else "uri"
+        found = (
+            await self._prompt(asked, _text(ref.get(key)))
+            if is_prompt
+            else resource_of(self._granted(asked), _text(ref.get(key)))
+        )
+        if found is None:
+            raise _nothing(asked, str(ref.get(key)))
+        return _to(asked, found[0], {"ref": ref | {key: found[1]}})
+
+    async def _prompt(self, asked: Asked, name: str) -> tuple[SystemRecord, str] | None:
+        """Return the system and the prompt that is called so here."""
+        deadline = Deadline.after(self.clock, self.call_seconds)
+        for record in self._granted(asked):
+            if record.system.action_of_tool(PROMPT) is None or not name.startswith(name_of(record.name, "")[:8]):
+                continue
+            tool = await self._live_tool(record.name, PROMPT, deadline)
+            for each in listed_by(tool) if tool is not None else ():
+                if name_of(record.name, each["name"]) == name:
+                    return record, each["name"]
+        return None
 
     def _granted(self, asked: Asked) -> list[SystemRecord]:
         """Return the systems of which the caller may see something, by their names."""
@@ -52,37 +99,101 @@ class AllMethods(McpMethods):
         return [record for record in mcp_systems(self.live) if record.name in own]
 
     @override
-    async def _list(self, asked: Asked) -> dict[str, Any]:
-        deadline = Deadline.after(self.clock, min(LIST_SECONDS, self.call_seconds))
-        records = self._granted(asked)
-        answers = await asyncio.gather(*(self._tools_of(asked, each, deadline) for each in records))
-        tools = [tool for found, _ in answers for tool in found]
-        left_out = {record.name: why for record, (_, why) in zip(records, answers, strict=True) if why is not None}
-        page, following = self._page(asked, tools)
-        result: dict[str, Any] = {
-            "tools": [tool.definition if asked.modern else before_2026(tool.definition) for tool in page]
-        }
-        if following is not None:
-            result["nextCursor"] = following
-        meta: dict[str, Any] = {LEFT_OUT_KEY: left_out} if left_out else {}
-        if not tools:
-            meta[WHY_KEY] = "; ".join(left_out.values()) or "your charter grants nothing on any MCP system"
-        if meta:
-            result["_meta"] = meta
-        return result | {"ttlMs": LIST_TTL_MS, "cacheScope": "private"} if asked.modern else result
+    def _has(self, asked: Asked, name: str) -> bool:
+        if asked.prefix:  # to one of them
+            return super()._has(asked, name)
+        return any(record.system.action_of_tool(name) is not None for record in self._granted(asked))
 
-    async def _tools_of(
-        self, asked: Asked, record: SystemRecord, deadline: Deadline
-    ) -> tuple[list[ToolDefinition], str | None]:
-        try:
-            async with asyncio.timeout(deadline.remaining()):
-                live = await self._definitions(record.name, deadline)
-        except TimeoutError:
-            return [], f"`{record.name}` did not list its tools in time"
-        except CharterError as err:
-            return [], f"`{record.name}`: {err.detail}"
-        tools, why = self.pipeline.visible(asked.bearer, record.name, live)
-        return [renamed(record.name, tool) for tool in tools], why
+    @override
+    async def _list(self, asked: Asked) -> dict[str, Any]:
+        async def tools_of(record: SystemRecord, deadline: Deadline) -> Found:
+            live = await self._definitions(record.name, deadline)
+            tools, why = self._shown(asked, record.name, live)
+            return [self._spelt(asked, renamed(record.name, tool)) for tool in tools], why
+
+        return await self._together(asked, "tools", self._granted(asked), tools_of)
+
+    def _spelt(self, asked: Asked, tool: ToolDefinition) -> dict[str, Any]:
+        return tool.definition if asked.modern else before_2026(tool.definition)
+
+    @override
+    async def _entries(self, asked: Asked, name: str, key: str) -> dict[str, Any]:
+        async def entries_of(record: SystemRecord, deadline: Deadline) -> Found:
+            one = _to(asked, record, {})
+            tool, why = await self._seen(one, name, deadline)
+            entries = self._usable(one, tool) if tool is not None else []
+            return [_renamed(record.name, each) for each in entries], why
+
+        return await self._together(asked, key, self._offering(asked, name), entries_of)
+
+    def _offering(self, asked: Asked, name: str) -> list[SystemRecord]:
+        return [each for each in self._granted(asked) if each.system.action_of_tool(name) is not None]
+
+    async def _together(
+        self,
+        asked: Asked,
+        key: str,
+        records: list[SystemRecord],
+        listed_by: Callable[[SystemRecord, Deadline], Awaitable[Found]],
+    ) -> dict[str, Any]:
+        """Return one page of what several systems list."""
+        deadline = Deadline.after(self.clock, min(LIST_SECONDS, self.call_seconds))
+
+        async def one(record: SystemRecord) -> Found:
+            try:
+                async with asyncio.timeout(deadline.remaining()):
+                    return await listed_by(record, deadline)
+            except TimeoutError:
+                return [], f"`{record.name}` did not list its {key} in time"
+            except CharterError as err:
+                return [], f"`{record.name}`: {err.detail}"
+
+        answers = await asyncio.gather(*map(one, records))
+        listed = [each for found, _ in answers for each in found]
+        left_out = {record.name: why for record, (_, why) in zip(records, answers, strict=True) if why is not None}
+        page, following = self._page(asked, listed, [str(each) for each in listed])
+        why = "; ".join(left_out.values()) or "your charter grants nothing on any MCP system"
+        result = self._result(asked, key, page, following, why if not listed else None)
+        return result | {"_meta": result.get("_meta", {}) | {LEFT_OUT_KEY: left_out}} if left_out else result
+
+    @override
+    async def _resources(self, asked: Asked) -> dict[str, Any]:
+        """Return a page of the resources of one system after the other; the cursor says whose turn it is."""
+        cursor = asked.frame.params.get("cursor")
+        system, _, own = cursor.partition(" ") if isinstance(cursor, str) else ("", "", "")
+        records = self._offering(asked, READ)
+        left_out: dict[str, str] = {}
+        for index, record in enumerate(records):
+            if record.name < system:
+                continue
+            one = _to(asked, record, {})
+            deadline = Deadline.after(self.clock, min(LIST_SECONDS, self.call_seconds))
+            try:
+                tool, why = await self._seen(one, READ, deadline)
+                if tool is None:
+                    left_out[record.name] = why or ""
+                    continue
+                start = own if own and record.name == system else None
+                listed, following = await self._page_of(one, record, tool, start, deadline)
+            except UnavailableError as err:
+                left_out[record.name] = f"`{record.name}`: {err.detail}"
+                continue
+            after = f"{record.name} {following}" if following is not None else None
+            if after is None and index + 1 < len(records):
+                after = records[index + 1].name
+            shown = [_renamed(record.name, each) for each in listed]
+            if shown or after is None:
+                result = self._result(asked, "resources", shown, after, None)
+                return result | {"_meta": {LEFT_OUT_KEY: left_out}} if left_out else result
+            if following is not None:  # a whole page of what the caller may not read: the next says more
+                return self._result(asked, "resources", [], after, None)
+        why = "; ".join(left_out.values()) or "your charter grants no resources on any MCP system"
+        return self._result(asked, "resources", [], None, why)
+
+    @override
+    def _told(self, asked: Asked, result: dict[str, Any]) -> dict[str, Any]:
+        told = super()._told(asked, result)
+        return with_uris(asked.prefix, told) if asked.prefix else told
 
     @override
     def _instructions(self, asked: Asked) -> str:
@@ -96,3 +207,28 @@ class AllMethods(McpMethods):
         records = self._granted(asked)
         editions = [part for record in records for part in (record, *self.upstream.edition(record))]
         return (self.live.principals.get(asked.bearer.principal_id), *editions)
+
+
+def _to(asked: Asked, record: SystemRecord, named: dict[str, Any]) -> Asked:
+    """Return a request as one to a single system, which has its own names for what it is about."""
+    headers = {key: value for key, value in asked.head.headers.items() if key != NAME_HEADER}
+    frame = replace(asked.frame, params=asked.frame.params | named)
+    head = replace(asked.head, headers=headers)
+    return replace(asked, system=record.name, frame=frame, head=head, prefix=uri_of(record.name, ""))
+
+
+def _renamed(system: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """Return a prompt, a resource or a template as it is shown where all are together."""
+    for key in ("uri", "uriTemplate"):
+        if key in entry:
+            return entry | {key: uri_of(system, entry[key])}
+    return entry | {"name": name_of(system, entry["name"])}
+
+
+def _nothing(asked: Asked, name: str) -> WireError:
+    text = f"there is no {name[:80]!a} here; the lists name what you may use"
+    return WireError(RpcCode.INVALID_PARAMS, text, request_id=asked.frame.id)
+
+
+def _text(given: object) -> str:
+    return given if isinstance(given, str) else ""

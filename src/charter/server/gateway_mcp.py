@@ -1,23 +1,23 @@
 """The MCP methods that the gateway answers: initialize, discover, ping, tools, subscriptions. It decides nothing.
 
-Resources, prompts and completions are not offered yet: they are not advertised, and asking for them is answered with
-"method not found".
+Resources, prompts and completions stand in gateway_features.
 """
 
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from charter.core.clock import Clock, Deadline
 from charter.core.errors import CharterError, ErrorCode, ThrottledError
 from charter.gateway.call import Bearer, Call
-from charter.gateway.mcp import Frame, check_params, make_call, request_of, run_of, tool_call
+from charter.gateway.mcp import Frame, ToolCall, check_params, make_call, request_of, run_of, tool_call
 from charter.gateway.mcp_answers import (
     SERVER_INFO,
     Message,
@@ -25,25 +25,28 @@ from charter.gateway.mcp_answers import (
     complete,
     error_message,
     error_of,
+    refusal_error,
     refusal_result,
     result_message,
     tool_result,
 )
 from charter.gateway.mcp_protocol import LEGACY_VERSIONS, SUBSCRIPTION_KEY, SUPPORTED_VERSIONS, WHY_KEY, RpcCode
 from charter.gateway.mcp_sessions import Session
-from charter.gateway.pins import ToolDefinition, UpstreamError
+from charter.gateway.pins import FEATURES, ToolDefinition, UpstreamError
 from charter.gateway.pipeline import Admitted, Refused
+from charter.policy.verdict import Verdict
 from charter.registry.principal import LiveEstate, SystemRecord
 from charter.registry.standing import may_act
 from charter.server.gateway_http import Head, Reply
 
+T = TypeVar("T")
 LIST_TTL_MS = 5_000  # a list is the caller's own view of its authority: kept briefly, and never shared
 PAGE_TOOLS = 250
 MAX_CALLS_PER_PRINCIPAL = 256
 MAX_STREAMS_PER_PRINCIPAL = 32
 WRITE_GRACE_SECONDS = 10.0  # beyond a call's deadline, for a slow reader to take the answer
 LOOK_SECONDS = 1.0  # how often a listening stream looks whether its caller's tools changed
-_CHANGED = "notifications/tools/list_changed"
+LISTS = ("tools", "prompts", "resources")  # what can be listed, and may change
 
 
 class Decider(Protocol):
@@ -67,6 +70,14 @@ class Decider(Protocol):
         """Return the names of the systems that a caller's charter grants anything on."""
         ...
 
+    def would(self, bearer: Bearer, call: Call, at: dt.datetime) -> tuple[object, Verdict]:
+        """Return what would be said of a call, with what that rests on."""
+        ...
+
+    def listed(self, bearer: Bearer, call: Call, listed: Sequence[Mapping[str, Any]]) -> None:
+        """Keep in the session what a list told."""
+        ...
+
     def admit_stream(self, bearer: Bearer) -> AbstractContextManager[Any]:
         """Register a long stream; its `closed` event is set when authority is withdrawn."""
         ...
@@ -77,6 +88,12 @@ class Tools(Protocol):
 
     async def tools(self, record: SystemRecord, deadline: Deadline) -> tuple[ToolDefinition, ...]:
         """Return the tools a system has right now."""
+        ...
+
+    async def resources(
+        self, record: SystemRecord, delegation: str | None, cursor: str | None, deadline: Deadline
+    ) -> tuple[list[Any], str | None]:
+        """Return one page of the resources a system lists, and the cursor of the next."""
         ...
 
     def known(self, record: SystemRecord) -> tuple[ToolDefinition, ...] | None:
@@ -97,6 +114,7 @@ class Asked:
     frame: Frame
     head: Head
     session: Session | None  # None: the caller speaks the stateless version
+    prefix: str = ""  # before each URI that the caller is told, where all systems are together
 
     @property
     def modern(self) -> bool:
@@ -153,7 +171,7 @@ class McpMethods:
         """Return the result of `initialize` for a session that was just opened."""
         return {
             "protocolVersion": version,
-            "capabilities": {"tools": {"listChanged": True}},
+            "capabilities": self._capabilities(asked),
             "serverInfo": SERVER_INFO,
             "instructions": self._instructions(asked),
         }
@@ -161,11 +179,15 @@ class McpMethods:
     def _discover(self, asked: Asked) -> dict[str, Any]:
         return {
             "supportedVersions": list(SUPPORTED_VERSIONS),
-            "capabilities": {"tools": {"listChanged": True}},
+            "capabilities": self._capabilities(asked),
             "instructions": self._instructions(asked),
             "ttlMs": LIST_TTL_MS,
             "cacheScope": "private",
         }
+
+    def _capabilities(self, asked: Asked) -> dict[str, Any]:  # noqa: ARG002 - others need the request
+        """Return what is offered to this caller."""
+        return {"tools": {"listChanged": True}}
 
     def _instructions(self, asked: Asked) -> str:
         text = (
@@ -176,15 +198,15 @@ class McpMethods:
         known = self.upstream.known(record) if record is not None else None
         if known is None:
             return text
-        _, why = self.pipeline.visible(asked.bearer, asked.system, known)
+        why = self._shown(asked, asked.system, known)[1]
         return f"{text} No tool is to be seen now: {why}." if why else text
 
     async def _list(self, asked: Asked) -> dict[str, Any]:
         """Return one page of the tools this caller may see; an empty list says why in `_meta`."""
         deadline = Deadline.after(self.clock, self.call_seconds)
         live = await self._definitions(asked.system, deadline)
-        tools, why = self.pipeline.visible(asked.bearer, asked.system, live)
-        page, following = self._page(asked, tools)
+        tools, why = self._shown(asked, asked.system, live)
+        page, following = self._page(asked, tools, [tool.digest for tool in tools])
         shown = [tool.definition if asked.modern else before_2026(tool.definition) for tool in page]
         result: dict[str, Any] = {"tools": shown}
         if following is not None:
@@ -193,9 +215,20 @@ class McpMethods:
             result["_meta"] = {WHY_KEY: why}
         return result | {"ttlMs": LIST_TTL_MS, "cacheScope": "private"} if asked.modern else result
 
-    def _page(self, asked: Asked, tools: list[ToolDefinition]) -> tuple[list[ToolDefinition], str | None]:
+    def _shown(
+        self, asked: Asked, system: str, live: Sequence[ToolDefinition]
+    ) -> tuple[list[ToolDefinition], str | None]:
+        """Return the tools that a caller may see, and why there are none if so."""
+        tools = [tool for tool in live if tool.name not in FEATURES]
+        found, why = self.pipeline.visible(asked.bearer, system, tools)
+        others = [tool for tool in live if tool.name in FEATURES and not tool.is_idle]
+        if not found and others and self.pipeline.visible(asked.bearer, system, others)[0]:
+            why = f"the charter of `{asked.bearer.principal_name}` grants no tool on `{system}`, only what is none"
+        return found, why
+
+    def _page(self, asked: Asked, listed: list[T], digests: list[str]) -> tuple[list[T], str | None]:
         """Return the page that the cursor asks for, and the cursor of the next. A cursor is good for one exact list."""
-        mark = hashlib.sha256("".join(tool.digest for tool in tools).encode()).hexdigest()[:16]
+        mark = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
         cursor, start = asked.frame.params.get("cursor"), 0
         if cursor is not None:
             place, _, of = cursor.partition(".") if isinstance(cursor, str) else ("", "", "")
@@ -204,7 +237,7 @@ class McpMethods:
                 raise WireError(RpcCode.INVALID_PARAMS, text, request_id=asked.frame.id)
             start = int(place)
         end = start + self.page_tools
-        return tools[start:end], f"{end}.{mark}" if end < len(tools) else None
+        return listed[start:end], f"{end}.{mark}" if end < len(listed) else None
 
     async def _definitions(self, system: str, deadline: Deadline) -> tuple[ToolDefinition, ...]:
         """Return the live tools of a system; of one that may not be used, none, and it is not touched."""
@@ -221,26 +254,41 @@ class McpMethods:
         return next((tool for tool in await self._definitions(system, deadline) if tool.name == name), None)
 
     async def _call(self, asked: Asked, reply: Reply) -> None:
-        frame, wanted = asked.frame, tool_call(asked.frame)
+        await self._submit(asked, reply, tool_call(asked.frame))
+
+    async def _submit(self, asked: Asked, reply: Reply, wanted: ToolCall) -> None:
+        """Have a call decided, and pass on its answer if it is allowed."""
+        frame = asked.frame
         deadline = Deadline.after(self.clock, self.call_seconds)
-        with _Place(self._calls, asked.bearer, MAX_CALLS_PER_PRINCIPAL, "calls"):
+        with Place(self._calls, asked.bearer, MAX_CALLS_PER_PRINCIPAL, "calls"):
             tool = await self._live_tool(asked.system, wanted.tool, deadline)
             if tool is not None and asked.modern and tool.params:
                 check_params(frame, wanted, tool, asked.head.headers)
-            label, client = (asked.session.label, asked.session.client) if asked.session is not None else (None, None)
-            source = asked.head.source
-            run = run_of(asked.head.headers)
-            call = make_call(
-                frame, wanted, asked.system, tool=tool, session=label, source=source, client=client, run=run
-            )
+            call = self._made(asked, wanted, tool)
             said = request_of(asked.head.headers, frame)
             if said:
                 self.pipeline.hear(asked.bearer, call, said)
             answer = await self.pipeline.submit(asked.bearer, call, deadline, source="mcp")
             if isinstance(answer, Admitted):
                 await self._forward(asked, reply, answer, deadline)
+            elif wanted.tool in FEATURES:
+                await reply.finish(error_message(frame.id, refusal_error(answer)))
             else:
                 await self._finish(asked, reply, refusal_result(answer, modern=asked.modern))
+
+    def _made(self, asked: Asked, wanted: ToolCall, tool: ToolDefinition | None) -> Call:
+        """Return the call to be decided."""
+        label, client = (asked.session.label, asked.session.client) if asked.session is not None else (None, None)
+        return make_call(
+            asked.frame,
+            wanted,
+            asked.system,
+            tool=tool,
+            session=label,
+            source=asked.head.source,
+            client=client,
+            run=run_of(asked.head.headers),
+        )
 
     async def _forward(self, asked: Asked, reply: Reply, admitted: Admitted, deadline: Deadline) -> None:
         """Pass on what the upstream says. The caller's going away, or its word, cancels the call.
@@ -274,10 +322,14 @@ class McpMethods:
             elif "error" in message:
                 await reply.finish(error_message(request_id, message["error"]))
             else:
-                result = tool_result(message["result"], admitted.verdict_id, modern=asked.modern)
+                result = tool_result(self._told(asked, message["result"]), admitted.verdict_id, modern=asked.modern)
                 await reply.finish(result_message(request_id, result))
         if not reply.finished:
             raise UpstreamError(ErrorCode.UPSTREAM_FAILED, "the upstream gave no answer", sent=True)
+
+    def _told(self, asked: Asked, result: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - others need the request
+        """Return an upstream's result as this caller is told it."""
+        return result
 
     async def _subscribe(self, asked: Asked, reply: Reply) -> None:
         """Serve a `subscriptions/listen` stream (2026-07-28 basic/patterns/subscriptions)."""
@@ -285,23 +337,29 @@ class McpMethods:
         if not isinstance(wanted, dict):
             text = "`notifications` must say what to listen for"
             raise WireError(RpcCode.INVALID_PARAMS, text, request_id=asked.frame.id)
-        honoured = {"toolsListChanged": True} if wanted.get("toolsListChanged") is True else {}
+        lists = [name for name in self._changing(asked) if wanted.get(f"{name}ListChanged") is True]
+        honoured = {f"{name}ListChanged": True for name in lists}
         meta = {SUBSCRIPTION_KEY: asked.frame.id}
         params = {"_meta": meta, "notifications": honoured}
         acknowledged = {"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": params}
-        changed = {"jsonrpc": "2.0", "method": _CHANGED, "params": {"_meta": meta}} if honoured else None
-        with _Place(self._streams, asked.bearer, MAX_STREAMS_PER_PRINCIPAL, "streams"):
+        changed = [_changed(name) | {"params": {"_meta": meta}} for name in lists]
+        with Place(self._streams, asked.bearer, MAX_STREAMS_PER_PRINCIPAL, "streams"):
             await reply.event(acknowledged)
-            await self._watch_tools(asked, reply, changed)
+            await self._watch(asked, reply, changed)
         await self._finish(asked, reply, {"_meta": meta})
 
     async def listen(self, asked: Asked, reply: Reply) -> None:
         """Serve the GET stream of a session (2025-11-25 basic/transports)."""
-        with _Place(self._streams, asked.bearer, MAX_STREAMS_PER_PRINCIPAL, "streams"):
-            await self._watch_tools(asked, reply, {"jsonrpc": "2.0", "method": _CHANGED})
+        with Place(self._streams, asked.bearer, MAX_STREAMS_PER_PRINCIPAL, "streams"):
+            await self._watch(asked, reply, [_changed(name) for name in self._changing(asked)])
         await reply.end()
 
-    async def _watch_tools(self, asked: Asked, reply: Reply, changed: Message | None) -> None:
+    def _changing(self, asked: Asked) -> list[str]:
+        """Return the lists that the caller can be told of, when they may have changed."""
+        capabilities = self._capabilities(asked)
+        return [name for name in LISTS if name in capabilities]
+
+    async def _watch(self, asked: Asked, reply: Reply, changed: list[Message]) -> None:
         """Tell of changes until the caller goes, its session or token ends, or its authority is withdrawn."""
         reply.watch(None, after=0)
         with self.pipeline.admit_stream(asked.bearer) as stream:
@@ -313,8 +371,8 @@ class McpMethods:
                     if (await asyncio.wait(waits, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED))[0]:
                         return
                     now = self._edition(asked)
-                    if changed is not None and _differ(seen, now):
-                        await reply.event(changed)
+                    for message in changed if _differ(seen, now) else ():
+                        await reply.event(message)
                     seen = now
             finally:
                 for wait in waits:
@@ -325,6 +383,10 @@ class McpMethods:
         record = self.live.systems.get(asked.system)
         tools, changes = self.upstream.edition(record) if record is not None else (None, 0)
         return self.live.principals.get(asked.bearer.principal_id), record, tools, changes
+
+
+def _changed(name: str) -> Message:
+    return {"jsonrpc": "2.0", "method": f"notifications/{name}/list_changed"}
 
 
 def _differ(before: tuple[object, ...], now: tuple[object, ...]) -> bool:
@@ -349,7 +411,7 @@ class _Stop:
         return self._called and self._task is not None and self._task.uncancel() == 0
 
 
-class _Place:
+class Place:
     """One of the places a principal may take at a time, so that none takes all there are."""
 
     __slots__ = ("_counts", "_who")

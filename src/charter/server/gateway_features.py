@@ -1,0 +1,137 @@
+"""The MCP methods of resources, prompts and completions: each use is a call that the pipeline decides and records.
+
+Lists show what the caller could have: prompts and templates as they were accepted, resources as the server lists them
+now. What a list of resources tells counts as read by the session: names and descriptions may be strangers' words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from typing_extensions import override
+
+from charter.core.clock import Deadline
+from charter.core.errors import MalformedError
+from charter.gateway.mcp import ToolCall, feature_call
+from charter.gateway.mcp_answers import WireError
+from charter.gateway.mcp_features import COMPLETE, PROMPT, READ, listed_by, resources_in
+from charter.gateway.mcp_protocol import WHY_KEY, RpcCode
+from charter.gateway.pins import ToolDefinition
+from charter.policy.verdict import Deny
+from charter.registry.principal import SystemRecord
+from charter.server.gateway_http import Reply
+from charter.server.gateway_mcp import LIST_TTL_MS, MAX_CALLS_PER_PRINCIPAL, Asked, McpMethods, Place
+
+NEEDS = {
+    "resources/list": READ,
+    "resources/templates/list": READ,
+    "resources/read": READ,
+    "prompts/list": PROMPT,
+    "prompts/get": PROMPT,
+    "completion/complete": COMPLETE,
+}
+OFFERED = {
+    READ: ("resources", {"listChanged": True}),
+    PROMPT: ("prompts", {"listChanged": True}),
+    COMPLETE: ("completions", {}),
+}
+
+
+@dataclass
+class FeatureMethods(McpMethods):
+    """Answers requests to one system, method by method."""
+
+    @override
+    def _capabilities(self, asked: Asked) -> dict[str, Any]:
+        found = [OFFERED[name] for name in OFFERED if self._has(asked, name)]
+        return super()._capabilities(asked) | dict(found)
+
+    @override
+    async def _dispatch(self, asked: Asked, reply: Reply) -> None:
+        needed = NEEDS.get(asked.frame.method)
+        if needed is None or not self._has(asked, needed):
+            await super()._dispatch(asked, reply)
+            return
+        match asked.frame.method:
+            case "resources/list":
+                await self._finish(asked, reply, await self._resources(asked))
+            case "resources/templates/list":
+                await self._finish(asked, reply, await self._entries(asked, READ, "resourceTemplates"))
+            case "prompts/list":
+                await self._finish(asked, reply, await self._entries(asked, PROMPT, "prompts"))
+            case _:
+                await self._submit(asked, reply, feature_call(asked.frame))
+
+    def _has(self, asked: Asked, name: str) -> bool:
+        """Whether someone accepted that the system offers this."""
+        record = self.live.systems.get(asked.system)
+        return record is not None and record.system.action_of_tool(name) is not None
+
+    async def _resources(self, asked: Asked) -> dict[str, Any]:
+        """Return one page of the resources this caller could read; pages are the server's own."""
+        deadline, cursor = Deadline.after(self.clock, self.call_seconds), asked.frame.params.get("cursor")
+        if cursor is not None and not isinstance(cursor, str):
+            raise WireError(RpcCode.INVALID_PARAMS, "the cursor is no text", request_id=asked.frame.id)
+        tool, why = await self._seen(asked, READ, deadline)
+        record = self.live.systems.get(asked.system)
+        if tool is None or record is None:
+            return self._result(asked, "resources", [], None, why)
+        listed, following = await self._page_of(asked, record, tool, cursor, deadline)
+        return self._result(asked, "resources", listed, following, None)
+
+    async def _page_of(
+        self, asked: Asked, record: SystemRecord, tool: ToolDefinition, cursor: str | None, deadline: Deadline
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """Return a page of a server's resources, of those the caller could read, and note that it was told of them."""
+        with Place(self._calls, asked.bearer, MAX_CALLS_PER_PRINCIPAL, "calls"):
+            listed, following = await self.upstream.resources(record, asked.bearer.delegation, cursor, deadline)
+        shown = [each for each in resources_in(listed) if self._could(asked, tool, {"uri": each["uri"]})]
+        if shown:
+            self.pipeline.listed(asked.bearer, self._made(asked, ToolCall(READ, {"uri": shown[0]["uri"]}), tool), shown)
+        return shown, following
+
+    async def _entries(self, asked: Asked, name: str, key: str) -> dict[str, Any]:
+        """Return one page of the prompts, or of the templates of resources, that were accepted."""
+        tool, why = await self._seen(asked, name, Deadline.after(self.clock, self.call_seconds))
+        entries = self._usable(asked, tool) if tool is not None else []
+        digest = tool.digest if tool is not None else ""
+        page, following = self._page(asked, entries, [digest, *(str(each) for each in entries)])
+        return self._result(asked, key, page, following, why)
+
+    def _usable(self, asked: Asked, tool: ToolDefinition) -> list[dict[str, Any]]:
+        """Return what a caller could use, of what a feature's definition lists; templates are all told."""
+        listed = listed_by(tool)
+        if tool.name != PROMPT:
+            return listed
+        return [each for each in listed if self._could(asked, tool, {"name": each["name"]})]
+
+    def _result(
+        self, asked: Asked, key: str, listed: list[dict[str, Any]], following: str | None, why: str | None
+    ) -> dict[str, Any]:
+        result: dict[str, Any] = {key: listed}
+        if following is not None:
+            result["nextCursor"] = following
+        if why is not None and not listed:
+            result["_meta"] = {WHY_KEY: why}
+        return result | {"ttlMs": LIST_TTL_MS, "cacheScope": "private"} if asked.modern else result
+
+    async def _seen(self, asked: Asked, name: str, deadline: Deadline) -> tuple[ToolDefinition | None, str | None]:
+        """Return a feature as the system offers it now, if the caller may see it; else why not."""
+        tool = await self._live_tool(asked.system, name, deadline)
+        found, why = self.pipeline.visible(asked.bearer, asked.system, [tool] if tool is not None else [])
+        return (found[0], None) if found else (None, why)
+
+    def _could(self, asked: Asked, tool: ToolDefinition, arguments: dict[str, Any]) -> bool:
+        """Whether a use would be allowed now, or held for a person."""
+        try:
+            call = self._made(asked, ToolCall(tool.name, arguments), tool)
+        except MalformedError:  # it has no digest: nobody could ask for it either
+            return False
+        return not isinstance(self.pipeline.would(asked.bearer, call, self.clock.now())[1], Deny)
+
+    @override
+    def _told(self, asked: Asked, result: dict[str, Any]) -> dict[str, Any]:
+        if asked.frame.method != READ or not asked.modern:
+            return result
+        return result | {"ttlMs": 0, "cacheScope": "private"}  # whether it may be read is asked each time

@@ -1,0 +1,289 @@
+"""Resources, prompts and completions through the gateway: a real server behind, the official client before it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.server.mcpserver import MCPServer
+from mcp.shared.exceptions import MCPError
+from mcp_types import PromptReference, ResourceTemplateReference
+
+from charter.adapters.upstream import read_tools
+from charter.bootstrap import authority
+from charter.core.canonical import canonical
+from charter.gateway.mcp_import import describe_tools
+from charter.gateway.pins import ToolDefinition
+from charter.lifecycle.emergency import Move
+from charter.registry.system import HttpUpstream
+from doors import Agent, Doors, open_doors, run
+from mcp_stage import deadline, serving, settings_of
+from servers.library import app
+
+GRANT = [
+    {"system": "library", "actions": ["resources/read"], "objects": ["books://*", "page://iliad/*"]},
+    {
+        "system": "library",
+        "actions": ["prompts/get", "completion/complete"],
+        "objects": ["prompt/sum_up", "page://{book}/{number}"],
+    },
+]
+
+
+def system_of(url: str, tools: tuple[ToolDefinition, ...], **more: Any) -> str:
+    actions = {
+        draft.name: {"tool": draft.tool, "effect": draft.effect.value, "object": draft.object, "pin": draft.pin}
+        for draft in describe_tools(tools)
+    }
+    system = {
+        "charter": "v1",
+        "system": "library",
+        "kind": "mcp",
+        "environment": "production",
+        "owner": {"person": "pia@example.com", "team": "payments-platform"},
+        "upstream": {"transport": "http", "url": f"{url}/mcp"},
+        "actions": actions,
+    }
+    return canonical(system | more).decode()
+
+
+@asynccontextmanager
+async def a_library(folder: Path, grants: list[dict[str, Any]] = GRANT, **system: Any) -> AsyncIterator[Doors]:
+    """The doors of doors.py, with a library behind them, all of which was accepted."""
+    server = app()
+    async with server.router.lifespan_context(server), serving(server) as url, open_doors(folder) as doors:
+        config = HttpUpstream(transport="http", url=f"{url}/mcp")
+        listed = await read_tools(config, settings_of(None, None, None), deadline())
+        files = dict(doors.files)
+        files["systems/library.yaml"] = system_of(url, listed.tools, **system)
+        charter = json.loads(files["principals/refund-agent.yaml"])
+        charter["grants"] += grants
+        files["principals/refund-agent.yaml"] = json.dumps(charter)
+        await doors.apply(files)
+        doors.files = files
+        yield doors
+
+
+async def an_agent(doors: Doors, place: str) -> Agent:
+    """Return an agent with a token for one endpoint."""
+    agent = await doors.agent()
+    form = {
+        "grant_type": "client_credentials",
+        "resource": doors.issuer + place,
+        "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        "client_assertion": agent.assertion(jti="another"),
+    }
+    answer = await doors.request("POST", "/oauth/token", form=form)
+    assert answer.status == 200, answer.body
+    agent.token = answer.json["access_token"]
+    return agent
+
+
+@asynccontextmanager
+async def a_client(doors: Doors, place: str = "/mcp/library", mode: Any = "auto") -> AsyncIterator[Client]:
+    agent = await an_agent(doors, place)
+    async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {agent.token}"}) as web:
+        transport = streamable_http_client(doors.issuer + place, http_client=web)
+        async with Client(transport, mode=mode, read_timeout_seconds=20) as client:
+            yield client
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize(("place", "before", "name"), [("/mcp/library", "", ""), ("/mcp", "library+", "library__")])
+def test_what_is_granted_is_listed_and_used(tmp_path: Path, mode: str, place: str, before: str, name: str) -> None:
+    async def go() -> None:
+        async with a_library(tmp_path) as doors, a_client(doors, place, mode) as client:
+            listed = (await client.list_resources()).resources
+            assert [str(each.uri) for each in listed] == [f"{before}books://iliad", f"{before}books://odyssey"]
+            assert listed[0].description == "A book of war"
+            templates = (await client.list_resource_templates()).resource_templates
+            assert [each.uri_template for each in templates] == [before + "page://{book}/{number}"]
+            prompts = (await client.list_prompts()).prompts
+            assert [(each.name, each.title) for each in prompts] == [(f"{name}sum_up", "Sum up")]
+
+            read = await client.read_resource(f"{before}page://iliad/3")
+            (content,) = read.contents
+            assert (str(content.uri), content.text) == (f"{before}page://iliad/3", "page 3 of iliad")  # type: ignore[union-attr]
+            verdict = doors.entries("verdict")[-1]["body"]
+            assert read.meta is not None
+            assert read.meta["charter/verdict"] == verdict["verdict_id"]
+            assert (verdict["action"], verdict["object"]) == ("resources/read", "page://iliad/3")
+
+            prompt = await client.get_prompt(f"{name}sum_up", {"book": "iliad"})
+            assert prompt.messages[0].content.text == "Please sum up iliad."  # type: ignore[union-attr]
+            argument = {"name": "book", "value": "il"}
+            for ref in (
+                PromptReference(type="ref/prompt", name=f"{name}sum_up"),
+                ResourceTemplateReference(type="ref/resource", uri=before + "page://{book}/{number}"),
+            ):
+                assert (await client.complete(ref, argument)).completion.values == ["iliad"]
+
+    run(go())
+
+
+def test_what_is_not_granted_is_refused_with_the_reason_and_recorded(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with a_library(tmp_path) as doors, a_client(doors) as client:
+            tried = {
+                "staff://salaries": lambda: client.read_resource("staff://salaries"),
+                "page://odyssey/1": lambda: client.read_resource("page://odyssey/1"),
+                "prompt/fire": lambda: client.get_prompt("fire", {"librarian": "bob"}),
+            }
+            for path, ask in tried.items():
+                with pytest.raises(MCPError) as refused:
+                    await ask()
+                assert refused.value.error.code == -31011
+                told = refused.value.error.data["charter/refusal"]
+                assert (told["verdict"], told["rule"][:18]) == ("deny", "refund-agent/grant")
+                verdict = doors.entries("verdict")[-1]["body"]
+                assert (verdict["verdict"], verdict["object"], verdict["verdict_id"]) == (
+                    "deny",
+                    path,
+                    told["verdict_id"],
+                )
+            for path in ("books://../salaries", "books://iliad/../../x", "books://iliad/%2e%2e/x", "BOOKS://iliad"):
+                with pytest.raises(MCPError):
+                    await client.read_resource(path)
+
+    run(go())
+
+
+def test_a_reading_that_needs_approval_is_held_and_passes_once(tmp_path: Path) -> None:
+    async def go() -> None:
+        grant = GRANT[0] | {"approval": {"by": "payments-lead"}}
+        async with a_library(tmp_path, [grant]) as doors, a_client(doors) as client:
+            assert len((await client.list_resources()).resources) == 2  # what is held can be asked for
+            with pytest.raises(MCPError) as held:
+                await client.read_resource("books://iliad")
+            await doors.approve(held.value.error.data["charter/refusal"]["approval"])
+            assert (await client.read_resource("books://iliad")).contents
+            with pytest.raises(MCPError):
+                await client.read_resource("books://iliad")
+
+    run(go())
+
+
+def test_who_is_granted_none_of_it_is_told_why(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with a_library(tmp_path, [{"system": "library", "actions": ["lend"]}]) as doors:
+            agent = await an_agent(doors, "/mcp/library")
+            for method, key in (
+                ("resources/list", "resources"),
+                ("resources/templates/list", "resourceTemplates"),
+                ("prompts/list", "prompts"),
+            ):
+                message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {"_meta": META}}
+                headers = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": method}
+                answer = await agent.send(json.dumps(message).encode(), path="/mcp/library", **headers)
+                assert answer.result[key] == []
+                assert "held" in answer.result["_meta"]["charter/why"]
+
+    run(go())
+
+
+def test_a_system_that_offers_tools_alone_knows_no_such_method(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with open_doors(tmp_path) as doors:
+            agent = await doors.agent()
+            for method in ("resources/list", "resources/read", "prompts/list", "prompts/get", "completion/complete"):
+                answer = await agent.ask(method, {"name": "x", "uri": "x"}, **{"Mcp-Name": "x"})
+                assert answer.json["error"]["code"] == -32601
+            offered = (await agent.ask("server/discover")).result["capabilities"]
+            assert list(offered) == ["tools"]
+
+    run(go())
+
+
+def test_no_tool_is_a_resource_nor_a_resource_a_tool(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with a_library(tmp_path) as doors, a_client(doors) as client:
+            assert (await client.list_tools()).tools == []
+            for name in ("resources/read", "prompts/get", "completion/complete"):
+                with pytest.raises(MCPError):
+                    await client.call_tool(name, {"uri": "books://iliad"})
+            before = len(doors.entries("verdict"))
+            agent = await an_agent(doors, "/mcp")
+            message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"_meta": META}}
+            message["params"] |= {"name": "library__resources/read", "arguments": {"uri": "books://iliad"}}  # type: ignore[operator]
+            headers = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call"}
+            headers["Mcp-Name"] = "library__resources/read"
+            answer = await agent.send(json.dumps(message).encode(), path="/mcp", **headers)
+            assert answer.json["error"]["code"] == -32602
+            assert len(doors.entries("verdict")) == before
+
+    run(go())
+
+
+def test_prompts_that_changed_are_held_until_someone_accepts_them(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with a_library(tmp_path) as doors:
+            system = json.loads(doors.files["systems/library.yaml"])
+            system["actions"]["prompts/get"]["pin"] = "sha256:" + "0" * 64  # as if others had been accepted
+            await doors.apply(doors.files | {"systems/library.yaml": json.dumps(system)})
+            async with a_client(doors) as client:
+                assert (await client.list_prompts()).prompts == []
+                with pytest.raises(MCPError, match="is not the one that was accepted"):
+                    await client.get_prompt("sum_up", {"book": "iliad"})
+                assert len((await client.list_resources()).resources) == 2
+
+    run(go())
+
+
+def test_what_strangers_wrote_in_a_resource_taints_the_session(tmp_path: Path) -> None:
+    """A list is enough: names and descriptions may be theirs."""
+
+    async def go() -> None:
+        for read in (False, True):
+            folder = tmp_path / str(read)
+            folder.mkdir()
+            async with a_library(folder, untrusted=True) as doors, a_client(doors) as client:
+                principal = doors.house.principal("refund-agent")
+                assert not any(session.exposed for session in doors.house.pipeline.flows._sessions.values())
+                if read:
+                    await client.read_resource("books://iliad")
+                else:
+                    await client.list_resources()
+                exposed = [key for key, its in doors.house.pipeline.flows._sessions.items() if its.exposed]
+                assert [key.principal_id for key in exposed] == [principal.id]
+
+    run(go())
+
+
+def test_a_server_that_has_nothing_beside_tools_is_imported_with_tools_alone() -> None:
+    async def go() -> None:
+        server = MCPServer("bare")
+        server.tool()(lend)
+        web = server.streamable_http_app()  # which declares resources and prompts all the same
+        async with web.router.lifespan_context(web), serving(web) as url:
+            config = HttpUpstream(transport="http", url=f"{url}/mcp")
+            listed = await read_tools(config, settings_of(None, None, None), deadline())
+        assert [draft.tool for draft in describe_tools(listed.tools)] == ["lend"]
+
+    run(go())
+
+
+def lend(book: str) -> str:
+    return f"lent {book}"
+
+
+def test_a_kill_ends_reading_at_once(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with a_library(tmp_path) as doors, a_client(doors) as client:
+            await client.read_resource("books://iliad")
+            await authority.move(doors.house, "refund-agent", Move.KILL, actor="op@example.com", reason="a test")
+            with pytest.raises(Exception):  # noqa: B017, PT011 - the client has its own word for a 401
+                await client.read_resource("books://iliad")
+            assert doors.entries("outcome")[-1]["body"]["outcome"] == "ok"
+            assert len(doors.entries("outcome")) == 1
+
+    run(go())
+
+
+META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
