@@ -6,6 +6,7 @@ cannot be read or written. Anything else is a bug and shows itself as one.
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import Annotated, NoReturn
 
@@ -113,6 +114,7 @@ def options(
 
 def main() -> None:
     """Run one command; the console script's entry."""
+    gc.set_threshold(50_000, 20, 50)  # loading code makes hundreds of thousands of objects, and no garbage
     try:
         _run()
     except BrokenPipeError:

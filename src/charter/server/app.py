@@ -97,19 +97,40 @@ def public_app(house: House, signin: SignIn) -> App:
     from charter.bootstrap.desk import HouseDesk
     from charter.console.pages import console_app
     from charter.identity.single_signon import SingleSignOn
-    from charter.server.scim import ScimApp
 
     signon = SingleSignOn(house.provider, house.clock, house.entropy) if house.provider else None
     console = console_app(HouseDesk(house), signin, signon, house.consents, house.settings.issuer)
     routes: dict[str, App] = {
         "/oauth/authorize": console,  # a page, behind the console's door
         **_machine_routes(house),
-        "/scim/v2/": ScimApp.of(house),
+        "/scim/v2/": Later(lambda: _scim(house)),
         "/v1/": ControlGate(control_app(house), signin),
     }
     doors = Doors(routes, console)
     trusted = house.settings.trusted_proxies
     return Forwarded(doors, trusted) if trusted else doors
+
+
+def _scim(house: House) -> App:
+    from charter.server.scim import ScimApp
+
+    return ScimApp.of(house)
+
+
+class Later:
+    """An application that is loaded once it is asked for: a server without a directory starts sooner."""
+
+    def __init__(self, make: Callable[[], App]) -> None:
+        self._make = make
+        self._made: App | None = None
+        self._making = asyncio.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        async with self._making:
+            if self._made is None:
+                self._made = await asyncio.to_thread(self._make)  # calls go on meanwhile
+        await self._made(scope, receive, send)
 
 
 def machine_app(house: House) -> App:
