@@ -99,6 +99,7 @@ def gateway(estate: Terminal, server: Server) -> Gateway:
     return Gateway(AgentTokens(key, server.url, told["client_id"], SystemClock(), SystemEntropy()))
 
 
+@pytest.mark.slow
 def test_a_gateway_of_the_teams_own_asks_and_a_person_lifts_a_denial(estate: Terminal) -> None:
     prepared(estate)
     estate.charter("validate")

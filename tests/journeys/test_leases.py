@@ -59,6 +59,7 @@ def terminal(estate: Terminal, orders: Orders) -> Terminal:
     return estate
 
 
+@pytest.mark.slow
 def test_an_agent_gets_a_credential_of_its_own_for_as_long_as_it_runs(
     terminal: Terminal, orders: Orders, tmp_path: Path
 ) -> None:

@@ -39,6 +39,7 @@ def test_every_credential_is_listed_with_its_age(running: Terminal) -> None:
     assert "none overdue" in running.say("doctor")
 
 
+@pytest.mark.slow
 def test_a_key_on_this_machine_is_replaced_here_and_the_agent_goes_on(running: Terminal) -> None:
     assert running.agent("note-reader", READ)[0]["ok"]
     (before,) = keys_of(running)

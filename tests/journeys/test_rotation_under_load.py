@@ -198,6 +198,7 @@ def p99(took: list[float]) -> float:
     return statistics.quantiles(took, n=100)[98] * 1000
 
 
+@pytest.mark.slow
 def test_no_call_is_refused_while_every_credential_is_replaced(scene: Served) -> None:
     """And what follows a principal stays: its id, charter, limits, what was held for a person, its evidence."""
 

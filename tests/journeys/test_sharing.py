@@ -55,6 +55,7 @@ def a_key(terminal: Terminal, name: str) -> ECKey:
     return key
 
 
+@pytest.mark.slow
 def test_a_credential_used_elsewhere_is_noticed_looked_at_and_settled(served: tuple[Terminal, Server]) -> None:
     estate, server = served
     key = a_key(estate, "note-keeper")
