@@ -16,7 +16,7 @@ import pytest
 
 from charter.adapters.upstream_child import ChildLimits
 from charter.registry.standing import Standing
-from charter.server import gateway_http, gateway_mcp
+from charter.server import gateway_client, gateway_http, gateway_mcp
 from mcp_stage import Background, Stage, a_record, http, rogue, serving, stage, until
 from servers.rogue_http import RogueHttp, Send, respond, text
 
@@ -494,7 +494,7 @@ def test_one_principal_cannot_take_every_place(attacker: Attacker, monkeypatch: 
 
 
 def test_a_caller_that_does_not_read_is_let_go(attacker: Attacker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway_mcp, "WRITE_GRACE_SECONDS", -59.5)  # half a second in all
+    monkeypatch.setattr(gateway_client, "WRITE_GRACE_SECONDS", -59.5)  # half a second in all
 
     async def large(message: dict[str, Any], send: Send) -> None:
         await respond(send, message, text("x" * 12_000_000))

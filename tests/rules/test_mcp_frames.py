@@ -279,8 +279,10 @@ def test_progress_is_asked_for_by_a_proper_token() -> None:
         ({"name": 1}, "names no tool"),
         ({"name": "x" * 129}, "names no tool"),
         ({"arguments": []}, "are no object"),
-        ({"requestState": "x"}, "passes none on"),
-        ({"inputResponses": {}}, "passes none on"),
+        ({"requestState": 1}, "none of ours"),
+        ({"requestState": "x" * 4097}, "none of ours"),
+        ({"inputResponses": []}, "no object"),
+        ({"inputResponses": {str(n): {} for n in range(17)}}, "no object"),
     ],
 )
 def test_a_call_that_is_none_is_refused(changed: dict[str, Any], words: str) -> None:

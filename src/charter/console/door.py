@@ -45,7 +45,7 @@ MAX_BODY = 16 * 1024
 BODY_SECONDS = 10
 FORM = "application/x-www-form-urlencoded"
 PUBLIC = ("/sign-in", "/sign-in/", "/static/")  # exact, or a beginning where it ends in a slash
-LINKED = ("/oauth/authorize", "/device", "/terminal")  # where other programs send people
+LINKED = ("/oauth/authorize", "/device", "/terminal", "/approvals")  # where other programs send people
 _DEEDS = (  # what a POST takes, by the beginning of its path; approvals ask for a human role besides
     ("/approvals/", Access.VIEWER),
     ("/plans/", Access.VIEWER),  # and a seat whose yes the plan needs

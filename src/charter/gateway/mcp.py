@@ -18,6 +18,7 @@ from charter.core.canonical import MAX_SAFE_INTEGER, digest_of
 from charter.core.errors import MalformedError
 from charter.gateway.call import Call
 from charter.gateway.mcp_answers import RequestId, WireError
+from charter.gateway.mcp_asking import MAX_ANSWERS, MAX_STATE
 from charter.gateway.mcp_features import asked_of
 from charter.gateway.mcp_json import parse_json
 from charter.gateway.mcp_params import check_mirrored
@@ -74,13 +75,15 @@ class ToolCall:
 
     tool: str
     arguments: dict[str, Any]
+    answers: dict[str, Any] = field(default_factory=dict)  # to what an earlier result asked for
+    state: str | None = None  # what that result had the caller send back
 
 
 def parse_frame(data: bytes) -> Frame:
     """Return the message that a POST's body holds.
 
     Raises:
-        WireError: it is not exactly one JSON-RPC request or notification.
+        WireError: it is not exactly one JSON-RPC request or notification; of a response the error holds it as `answer`.
     """
     try:
         body = parse_json(data)
@@ -93,7 +96,8 @@ def parse_frame(data: bytes) -> Frame:
     if "id" in body and not is_id(request_id):
         raise WireError(RpcCode.INVALID_REQUEST, "the `id` is neither a short text nor a safe integer")
     if "result" in body or "error" in body:
-        raise WireError(RpcCode.INVALID_REQUEST, "no request waits for this response", request_id=request_id)
+        text = "no request waits for this response"
+        raise WireError(RpcCode.INVALID_REQUEST, text, request_id=request_id, answer=body)
     method, params = body.get("method"), body.get("params", {})
     if body.get("jsonrpc") != "2.0" or not isinstance(method, str) or not 1 <= len(method) <= MAX_METHOD:
         raise WireError(RpcCode.INVALID_REQUEST, "the message is not JSON-RPC 2.0", request_id=request_id)
@@ -162,34 +166,39 @@ def tool_call(frame: Frame) -> ToolCall:
     """Return what a `tools/call` asks for.
 
     Raises:
-        WireError: it names no tool, its arguments are no object, or it carries answers to questions never asked.
+        WireError: it names no tool, its arguments are no object, or the answers it carries are none.
     """
     tool, arguments = frame.params.get("name"), frame.params.get("arguments", {})
     if not isinstance(tool, str) or not 1 <= len(tool) <= MAX_NAME or tool in FEATURES:
         raise WireError(RpcCode.INVALID_PARAMS, "the call names no tool", request_id=frame.id)
     if not isinstance(arguments, dict):
         raise WireError(RpcCode.INVALID_PARAMS, "the call's `arguments` are no object", request_id=frame.id)
-    _check_unasked(frame)
-    return ToolCall(tool, arguments)
+    answers, state = _answers(frame)
+    return ToolCall(tool, arguments, answers, state)
 
 
 def feature_call(frame: Frame) -> ToolCall:
     """Return what a request for something other than a tool asks for.
 
     Raises:
-        WireError: its parameters are none of such a request, or it carries answers to questions never asked.
+        WireError: its parameters are none of such a request, or the answers it carries are none.
     """
-    _check_unasked(frame)
+    answers, state = _answers(frame)
     try:
-        return ToolCall(frame.method, asked_of(frame.method, frame.params))
+        return ToolCall(frame.method, asked_of(frame.method, frame.params), answers, state)
     except MalformedError as err:
         raise WireError(RpcCode.INVALID_PARAMS, err.detail, request_id=frame.id) from err
 
 
-def _check_unasked(frame: Frame) -> None:
-    if "inputResponses" in frame.params or "requestState" in frame.params:
-        text = "the call answers questions, but this gateway passes none on"
+def _answers(frame: Frame) -> tuple[dict[str, Any], str | None]:
+    """Return the answers that a request carries, and what it was to send back with them."""
+    answers, state = frame.params.get("inputResponses", {}), frame.params.get("requestState")
+    if not isinstance(answers, dict) or len(answers) > MAX_ANSWERS:
+        text = f"`inputResponses` is no object of at most {MAX_ANSWERS} answers"
         raise WireError(RpcCode.INVALID_PARAMS, text, request_id=frame.id)
+    if state is not None and not (isinstance(state, str) and len(state) <= MAX_STATE):
+        raise WireError(RpcCode.INVALID_PARAMS, "`requestState` is none of ours", request_id=frame.id)
+    return answers, state
 
 
 def client_of(info: object) -> str | None:

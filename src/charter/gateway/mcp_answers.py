@@ -68,8 +68,11 @@ class WireError(MalformedError):
         status: int = 400,
         request_id: RequestId | None = None,
         data: dict[str, Any] | None = None,
+        answer: dict[str, Any] | None = None,
     ) -> None:
+        """`answer` is the message, where that is a response: an error unless the request was ours."""
         super().__init__(ErrorCode.BAD_REQUEST, detail)
+        self.answer = answer
         self.rpc = rpc
         self.status = status
         self.request_id = request_id

@@ -13,11 +13,13 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from charter.core.clock import Clock
 from charter.core.entropy import Entropy
 from charter.core.errors import AbsentError, ErrorCode
 from charter.gateway.mcp_answers import RequestId
+from charter.gateway.mcp_asking import Ability
 
 IDLE_SECONDS = 3600.0
 MAX_PER_PRINCIPAL = 100
@@ -35,8 +37,11 @@ class Session:
     version: str
     used: float  # monotonic
     client: str | None = None  # what the caller's program says that it is
+    abilities: frozenset[Ability] = frozenset()  # what its client can be asked for
     running: dict[RequestId | None, Callable[[], None]] = field(default_factory=dict)  # how to cancel what is under way
+    waiting: dict[RequestId, asyncio.Future[dict[str, Any]]] = field(default_factory=dict)  # asked, and unanswered
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _asked: int = 0
 
     @property
     def label(self) -> str:
@@ -47,6 +52,21 @@ class Session:
         """Cancel one of its requests, if that is still under way."""
         if isinstance(request_id, str | int) and not isinstance(request_id, bool) and request_id in self.running:
             self.running[request_id]()
+
+    def expect(self) -> tuple[RequestId, asyncio.Future[dict[str, Any]]]:
+        """Return the id of a new request to the client, and what will hold its answer."""
+        self._asked += 1
+        request_id = f"charter-{self._asked}"
+        self.waiting[request_id] = answer = asyncio.get_running_loop().create_future()
+        return request_id, answer
+
+    def answered(self, request_id: object, body: dict[str, Any]) -> bool:
+        """Take the client's answer to a request of ours; return whether one waited for it."""
+        answer = self.waiting.pop(request_id, None) if isinstance(request_id, str) else None
+        if answer is None or answer.done():
+            return False
+        answer.set_result(body)
+        return True
 
 
 class Sessions:

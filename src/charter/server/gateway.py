@@ -26,6 +26,7 @@ from charter.core.values import parse_name
 from charter.gateway.call import Bearer
 from charter.gateway.mcp import Frame, check_mirrors, check_modern, client_of, is_modern, parse_frame
 from charter.gateway.mcp_answers import WireError, error_message, error_of, result_message
+from charter.gateway.mcp_asking import abilities_of
 from charter.gateway.mcp_protocol import SESSION_HEADER, RpcCode
 from charter.gateway.mcp_sessions import Session, Sessions
 from charter.identity.dpop import ProofMemory
@@ -36,6 +37,7 @@ from charter.registry.principal import LiveEstate
 from charter.server.callers import Authenticator, Callers, Resource, host_of
 from charter.server.gateway_all import AllMethods
 from charter.server.gateway_features import FeatureMethods
+from charter.server.gateway_held import WAIT_SECONDS, HeldCalls
 from charter.server.gateway_http import (
     Head,
     HttpRefusal,
@@ -72,6 +74,7 @@ class GatewaySettings:
     hosts: frozenset[str]  # values of `Host` that are ours, in lower case, without a default port
     origins: frozenset[str] = frozenset()  # web origins that may call, besides the issuer's own
     call_seconds: float = 60.0
+    held_seconds: float = WAIT_SECONDS  # for people, while the caller of a held call waits
     max_body_bytes: int = 4 * 1024 * 1024
     base: str = ""  # the address it is seen at, if not the issuer's own
 
@@ -135,8 +138,9 @@ class GatewayApp:
         self.callers = Callers(
             self.pipeline, told.issuer, told.base, told.hosts, told.origins, self.clock, self.nonces, self.failed
         )
-        self._methods = FeatureMethods(self.pipeline, self.upstream, self.live, self.clock, self.settings.call_seconds)
-        self._all = AllMethods(self.pipeline, self.upstream, self.live, self.clock, self.settings.call_seconds)
+        held = HeldCalls(self.live, self.clock, self.settings.issuer, self.settings.held_seconds)
+        parts = (self.pipeline, self.upstream, self.live, self.clock, self.settings.call_seconds, held)
+        self._methods, self._all = FeatureMethods(*parts), AllMethods(*parts)
         self._sessions = Sessions(self.clock, self.entropy)
 
     @classmethod
@@ -208,7 +212,13 @@ class GatewayApp:
         match head.method:
             case "POST":
                 check_json(head)
-                frame = parse_frame(await read_body(head, receive, self.settings.max_body_bytes))
+                try:
+                    frame = parse_frame(await read_body(head, receive, self.settings.max_body_bytes))
+                except WireError as err:
+                    if err.answer is None or not self._is_asked(head, bearer, system, err.answer):
+                        raise
+                    await send_empty(send, 202)
+                    return
                 await self._post(Asked(bearer, system, frame, head, None), send, reply)
             case "GET":
                 session = self._session(head, bearer, system)
@@ -218,6 +228,12 @@ class GatewayApp:
             case _:  # DELETE
                 self._sessions.end(self._session(head, bearer, system))
                 await send_empty(send, 204)
+
+    def _is_asked(self, head: Head, bearer: Bearer, system: str, answer: dict[str, Any]) -> bool:
+        """Take a client's answer to what it was asked in its own session; return whether it was."""
+        if SESSION_HEADER not in head.headers:
+            return False
+        return self._session(head, bearer, system).answered(answer.get("id"), answer)
 
     async def _post(self, asked: Asked, send: Send, reply: Reply) -> None:
         """Answer one message in its caller's era."""
@@ -248,6 +264,7 @@ class GatewayApp:
             asked.bearer.principal_id, asked.system, version, delegation=asked.bearer.delegation
         )
         session.client = client_of(asked.frame.params.get("clientInfo"))
+        session.abilities = abilities_of(asked.frame.params.get("capabilities"))
         assert asked.frame.id is not None  # noqa: S101 - looked at by the caller
         body = result_message(asked.frame.id, self._of(asked.system).initialize(asked, version))
         named = (SESSION_HEADER.encode(), session.id.encode())

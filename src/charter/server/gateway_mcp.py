@@ -37,6 +37,8 @@ from charter.gateway.pipeline import Admitted, Refused
 from charter.policy.verdict import Verdict
 from charter.registry.principal import LiveEstate, SystemRecord
 from charter.registry.standing import may_act
+from charter.server.gateway_client import cancellable
+from charter.server.gateway_held import HeldCalls
 from charter.server.gateway_http import Head, Reply
 
 T = TypeVar("T")
@@ -44,7 +46,6 @@ LIST_TTL_MS = 5_000  # a list is the caller's own view of its authority: kept br
 PAGE_TOOLS = 250
 MAX_CALLS_PER_PRINCIPAL = 256
 MAX_STREAMS_PER_PRINCIPAL = 32
-WRITE_GRACE_SECONDS = 10.0  # beyond a call's deadline, for a slow reader to take the answer
 LOOK_SECONDS = 1.0  # how often a listening stream looks whether its caller's tools changed
 LISTS = ("tools", "prompts", "resources")  # what can be listed, and may change
 
@@ -131,6 +132,7 @@ class McpMethods:
     live: LiveEstate
     clock: Clock
     call_seconds: float
+    held: HeldCalls
     page_tools: int = PAGE_TOOLS
     _calls: Counter[str] = field(default_factory=Counter)
     _streams: Counter[str] = field(default_factory=Counter)
@@ -259,6 +261,9 @@ class McpMethods:
     async def _submit(self, asked: Asked, reply: Reply, wanted: ToolCall) -> None:
         """Have a call decided, and pass on its answer if it is allowed."""
         frame = asked.frame
+        if wanted.state is not None:
+            text = "`requestState` is none of ours"
+            raise WireError(RpcCode.INVALID_PARAMS, text, request_id=frame.id)
         deadline = Deadline.after(self.clock, self.call_seconds)
         with Place(self._calls, asked.bearer, MAX_CALLS_PER_PRINCIPAL, "calls"):
             tool = await self._live_tool(asked.system, wanted.tool, deadline)
@@ -273,6 +278,8 @@ class McpMethods:
                 await self._forward(asked, reply, answer, deadline)
             elif wanted.tool in FEATURES:
                 await reply.finish(error_message(frame.id, refusal_error(answer)))
+            elif self.held.can_send(asked, answer):
+                await self._hold(asked, reply, answer, wanted.answers, call)
             else:
                 await self._finish(asked, reply, refusal_result(answer, modern=asked.modern))
 
@@ -291,26 +298,23 @@ class McpMethods:
         )
 
     async def _forward(self, asked: Asked, reply: Reply, admitted: Admitted, deadline: Deadline) -> None:
-        """Pass on what the upstream says. The caller's going away, or its word, cancels the call.
-
-        Before 2026-07-28 a lost connection was no cancellation (2025-11-25 basic/transports): there the call goes on.
-        """
-        stop = _Stop()
-        late = asyncio.get_running_loop().call_later(deadline.remaining() + WRITE_GRACE_SECONDS, stop)
-        reply.watch(stop if asked.modern else None)
-        running = asked.session.running if asked.session is not None else {}
-        running[asked.frame.id] = stop
-        try:
+        """Pass on what the upstream says. The caller's going away, or its word, cancels the call."""
+        async with cancellable(asked, reply, deadline.remaining()):
             await self._pass_on(asked, reply, admitted)
-        except asyncio.CancelledError:
-            if not stop.is_mine():
-                raise
-            await reply.end()
-        finally:
-            late.cancel()
-            reply.close()
-            if running.get(asked.frame.id) is stop:
-                del running[asked.frame.id]
+
+    async def _hold(self, asked: Asked, reply: Reply, held: Refused, answers: dict[str, Any], call: Call) -> None:
+        """Send a person to a held call, and make it if they approve it in time."""
+
+        async def again() -> Admitted | Refused:
+            deadline = Deadline.after(self.clock, self.call_seconds)
+            return await self.pipeline.submit(asked.bearer, call, deadline, source="mcp")
+
+        async with cancellable(asked, reply, 2 * self.held.seconds + self.call_seconds):
+            answer = await self.held.settle(asked, reply, held, answers, again)
+            if isinstance(answer, Admitted):
+                await self._pass_on(asked, reply, answer)
+            else:
+                await reply.finish(result_message(asked.frame.id, answer))
 
     async def _pass_on(self, asked: Asked, reply: Reply, admitted: Admitted) -> None:
         request_id, token = asked.frame.id, asked.frame.progress_token
@@ -392,23 +396,6 @@ def _changed(name: str) -> Message:
 def _differ(before: tuple[object, ...], now: tuple[object, ...]) -> bool:
     pairs = zip(before, now, strict=False)
     return len(before) != len(now) or any(old is not new and old != new for old, new in pairs)
-
-
-class _Stop:
-    """Cancels the task it was made in, once, and tells that cancellation from any other."""
-
-    def __init__(self) -> None:
-        self._task = asyncio.current_task()
-        self._called = False
-
-    def __call__(self) -> None:
-        if not self._called and self._task is not None:
-            self._called = True
-            self._task.cancel()
-
-    def is_mine(self) -> bool:
-        """Whether the cancellation that was just caught is this one's, and the only one."""
-        return self._called and self._task is not None and self._task.uncancel() == 0
 
 
 class Place:

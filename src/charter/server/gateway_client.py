@@ -1,0 +1,87 @@
+"""A call that takes long: how its caller stops it, and how the caller's client is asked something meanwhile.
+
+INVARIANT: what is asked goes into the stream of the very call that it is for, and its answer is taken from the same
+session alone, which belongs to one principal, one delegation and one system.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from charter.gateway.mcp_answers import Message
+from charter.gateway.mcp_asking import Ability, abilities_of
+from charter.gateway.mcp_protocol import CLIENT_CAPABILITIES_KEY, LEGACY_VERSIONS
+from charter.server.gateway_http import Reply
+
+if TYPE_CHECKING:
+    from charter.server.gateway_mcp import Asked
+
+WRITE_GRACE_SECONDS = 10.0  # beyond a call's deadline, for a slow reader to take the answer
+
+
+@asynccontextmanager
+async def cancellable(asked: Asked, reply: Reply, seconds: float) -> AsyncIterator[None]:
+    """Let what is done in the context end when its caller says so, or goes away, or after `seconds` and some grace.
+
+    Before 2026-07-28 a lost connection was no cancellation (2025-11-25 basic/transports): there the call goes on.
+    """
+    stop = _Stop()
+    late = asyncio.get_running_loop().call_later(seconds + WRITE_GRACE_SECONDS, stop)
+    reply.watch(stop if asked.modern else None)
+    running = asked.session.running if asked.session is not None else {}
+    running[asked.frame.id] = stop
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not stop.is_mine():
+            raise
+        await reply.end()
+    finally:
+        late.cancel()
+        reply.close()
+        if running.get(asked.frame.id) is stop:
+            del running[asked.frame.id]
+
+
+class _Stop:
+    """Cancels the task it was made in, once, and tells that cancellation from any other."""
+
+    def __init__(self) -> None:
+        self._task = asyncio.current_task()
+        self._called = False
+
+    def __call__(self) -> None:
+        if not self._called and self._task is not None:
+            self._called = True
+            self._task.cancel()
+
+    def is_mine(self) -> bool:
+        """Whether the cancellation that was just caught is this one's, and the only one."""
+        return self._called and self._task is not None and self._task.uncancel() == 0
+
+
+def abilities(asked: Asked) -> frozenset[Ability]:
+    """Return what the caller's client can be asked for."""
+    if asked.session is None:
+        return abilities_of(asked.frame.meta.get(CLIENT_CAPABILITIES_KEY))
+    known = asked.session.abilities
+    return known if asked.session.version == LEGACY_VERSIONS[0] else known - {Ability.URL}  # new in 2025-11-25
+
+
+async def ask_client(asked: Asked, reply: Reply, method: str, params: Message, seconds: float) -> dict[str, Any]:
+    """Ask the client of a session something in the stream of its call; return its response.
+
+    Raises:
+        TimeoutError: none came in time.
+    """
+    assert asked.session is not None  # noqa: S101 - modern clients are asked by results
+    request_id, answer = asked.session.expect()
+    try:
+        await reply.event({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
+        async with asyncio.timeout(seconds):
+            return await answer
+    finally:
+        asked.session.waiting.pop(request_id, None)
