@@ -126,6 +126,7 @@ def fill_npm(goal: str) -> None:
     fill_npm_folder("npm", "the filesystem MCP server")
     if goal != "demo":
         fill_npm_folder("npm-test", "an OpenID provider and client for the tests")
+        fill_npm_folder("npm-conformance", "the public conformance suite of MCP for the tests")
     if goal == "bench" and sysconfig.get_platform() == "linux-x86_64":
         fill_npm_folder("npm-bench", "a policy decision point for the benchmarks", into=".venv-peers")
 

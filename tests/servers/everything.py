@@ -1,0 +1,249 @@
+"""The server that the public conformance suite asks for: one thing of each kind, under the names it knows.
+
+Source: modelcontextprotocol/conformance SERVER_REQUIREMENTS.md. What it does is done by the official SDK.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from typing import Annotated, Any
+
+from mcp.server.mcpserver import Context, MCPServer
+from mcp_types import (
+    AudioContent,
+    Completion,
+    CompletionArgument,
+    CompletionContext,
+    EmbeddedResource,
+    EmptyResult,
+    ImageContent,
+    PromptReference,
+    ResourceTemplateReference,
+    SamplingMessage,
+    SetLevelRequestParams,
+    SubscribeRequestParams,
+    TextContent,
+    TextResourceContents,
+    UnsubscribeRequestParams,
+)
+from pydantic import BaseModel, Field
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+SOUND = base64.b64encode(b"RIFF$\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00@\x1f\x00\x00").decode()
+PAUSE = 0.03
+
+
+class Answered(BaseModel):
+    """What a person fills in."""
+
+    username: str
+    email: str
+
+
+class Defaults(BaseModel):
+    """What has a value already."""
+
+    name: str = "John Doe"
+    age: int = 30
+    score: float = 95.5
+    status: Annotated[str, Field(json_schema_extra={"enum": ["active", "inactive", "pending"]})] = "active"
+    verified: bool = True
+
+
+def _choices(*names: str) -> list[dict[str, str]]:
+    return [{"const": name, "title": name.title()} for name in names]
+
+
+class Choices(BaseModel):
+    """One or more of some."""
+
+    untitledSingle: Annotated[str, Field(json_schema_extra={"enum": ["option1", "option2", "option3"]})]  # noqa: N815 - the suite's names
+    titledSingle: Annotated[str, Field(json_schema_extra={"oneOf": _choices("one", "two", "three")})]  # noqa: N815
+    legacyEnum: Annotated[  # noqa: N815
+        str, Field(json_schema_extra={"enum": ["opt1", "opt2"], "enumNames": ["Option One", "Option Two"]})
+    ]
+    untitledMulti: Annotated[  # noqa: N815
+        list[str], Field(json_schema_extra={"items": {"type": "string", "enum": ["option1", "option2"]}})
+    ]
+    titledMulti: Annotated[list[str], Field(json_schema_extra={"items": {"anyOf": _choices("one", "two")}})]  # noqa: N815
+
+
+def everything() -> MCPServer:
+    """Return the server."""
+    server = MCPServer("everything", version="1.0.0")
+    _tools(server)
+    _working(server)
+    _asking(server)
+    _resources(server)
+    _prompts(server)
+    return server
+
+
+def _embedded(uri: str, text: str, kind: str = "text/plain") -> EmbeddedResource:
+    return EmbeddedResource(type="resource", resource=TextResourceContents(uri=uri, mime_type=kind, text=text))
+
+
+def _image() -> ImageContent:
+    return ImageContent(type="image", data=PIXEL, mime_type="image/png")
+
+
+def _text(text: str) -> TextContent:
+    return TextContent(type="text", text=text)
+
+
+def _tools(server: MCPServer) -> None:
+    @server.tool(structured_output=False)
+    def test_simple_text() -> str:
+        """Say something."""
+        return "This is a simple text response for testing."
+
+    @server.tool(structured_output=False)
+    def test_image_content() -> list[ImageContent]:
+        """Show something."""
+        return [_image()]
+
+    @server.tool(structured_output=False)
+    def test_audio_content() -> list[AudioContent]:
+        """Play something."""
+        return [AudioContent(type="audio", data=SOUND, mime_type="audio/wav")]
+
+    @server.tool(structured_output=False)
+    def test_embedded_resource() -> list[EmbeddedResource]:
+        """Hand something over."""
+        return [_embedded("test://embedded-resource", "This is an embedded resource content.")]
+
+    @server.tool(structured_output=False)
+    def test_multiple_content_types() -> list[TextContent | ImageContent | EmbeddedResource]:
+        """Do all of that."""
+        mixed = _embedded("test://mixed-content-resource", '{"test":"data","value":123}', "application/json")
+        return [_text("Multiple content types test:"), _image(), mixed]
+
+
+def _working(server: MCPServer) -> None:
+    @server.tool(structured_output=False)
+    async def test_tool_with_logging(ctx: Context) -> str:
+        """Log while at work."""
+        for each in ("Tool execution started", "Tool processing data", "Tool execution completed"):
+            await ctx.info(each)
+            await asyncio.sleep(PAUSE)
+        return "logged"
+
+    @server.tool(structured_output=False)
+    async def test_tool_with_progress(ctx: Context) -> str:
+        """Tell how far it is."""
+        for each in (0, 50, 100):
+            await ctx.report_progress(each, 100)
+            await asyncio.sleep(PAUSE)
+        return "done"
+
+    @server.tool(structured_output=False)
+    def test_error_handling() -> str:
+        """Fail."""
+        raise RuntimeError("This tool intentionally returns an error for testing")
+
+    @server.tool(structured_output=False)
+    async def test_touch(ctx: Context) -> str:
+        """Change the resource that is watched."""
+        await ctx.session.send_resource_updated("test://watched-resource")
+        await ctx.notify_resource_updated("test://watched-resource")
+        return "touched"
+
+
+def _asking(server: MCPServer) -> None:
+    @server.tool(structured_output=False)
+    async def test_sampling(prompt: str, ctx: Context) -> str:
+        """Ask the client's model."""
+        message = SamplingMessage(role="user", content=_text(prompt))
+        result = await ctx.session.create_message(messages=[message], max_tokens=100)
+        return f"LLM response: {getattr(result.content, 'text', '')}"
+
+    @server.tool(structured_output=False)
+    async def test_elicitation(message: str, ctx: Context) -> str:
+        """Ask the person."""
+        result = await ctx.elicit(message=message, schema=Answered)
+        return f"User response: {result.action}, {getattr(result, 'data', None)}"
+
+    @server.tool(structured_output=False)
+    async def test_elicitation_sep1034_defaults(ctx: Context) -> str:
+        """Ask for what has defaults."""
+        result = await ctx.elicit(message="Please check", schema=Defaults)
+        return f"Elicitation completed: action={result.action}, content={getattr(result, 'data', None)}"
+
+    @server.tool(structured_output=False)
+    async def test_elicitation_sep1330_enums(ctx: Context) -> str:
+        """Ask to choose."""
+        result = await ctx.elicit(message="Please choose", schema=Choices)
+        return f"Elicitation completed: action={result.action}, content={getattr(result, 'data', None)}"
+
+
+def _resources(server: MCPServer) -> None:
+    @server.resource("test://static-text", name="Static text", description="A text", mime_type="text/plain")
+    def static_text() -> str:
+        return "This is the content of the static text resource."
+
+    @server.resource("test://static-binary", name="Static binary", description="An image", mime_type="image/png")
+    def static_binary() -> bytes:
+        return base64.b64decode(PIXEL)
+
+    @server.resource("test://watched-resource", name="Watched", description="It changes", mime_type="text/plain")
+    def watched() -> str:
+        return "Watched resource content"
+
+    @server.resource("test://template/{id}/data", name="Template", description="Any", mime_type="application/json")
+    def template(id: str) -> str:  # noqa: A002 - the suite's name
+        return json.dumps({"id": id, "templateTest": True, "data": f"Data for ID: {id}"})
+
+    async def subscribe(_ctx: Any, _params: Any) -> EmptyResult:
+        return EmptyResult()
+
+    low = server._lowlevel_server  # the SDK's small server has no door for these
+    low.add_request_handler("resources/subscribe", SubscribeRequestParams, subscribe)
+    low.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, subscribe)
+    low.add_request_handler("logging/setLevel", SetLevelRequestParams, subscribe)
+
+
+def _prompts(server: MCPServer) -> None:
+    @server.prompt()
+    def test_simple_prompt() -> str:
+        """Say something."""
+        return "This is a simple prompt for testing."
+
+    @server.prompt()
+    def test_prompt_with_arguments(arg1: str, arg2: str) -> str:
+        """Say something given."""
+        return f"Prompt with arguments: arg1='{arg1}', arg2='{arg2}'"
+
+    @server.prompt()
+    def test_prompt_with_embedded_resource(resourceUri: str) -> list[Any]:  # noqa: N803 - the suite's name
+        """Hand something over."""
+        embedded = _embedded(resourceUri, "Embedded resource content for testing.")
+        return [embedded, _text("Please process the embedded resource above.")]
+
+    @server.prompt()
+    def test_prompt_with_image() -> list[Any]:
+        """Show something."""
+        return [_image(), _text("Please analyze the image above.")]
+
+    @server.completion()
+    async def complete(
+        ref: PromptReference | ResourceTemplateReference,
+        argument: CompletionArgument,
+        context: CompletionContext | None,  # noqa: ARG001 - the decorator's signature
+    ) -> Completion:
+        assert ref
+        return Completion(values=[f"{argument.value}1"], total=1, has_more=False)
+
+
+def app() -> Any:
+    """Return the server as an ASGI application, at `/mcp`."""
+    return everything().streamable_http_app()
+
+
+if __name__ == "__main__":
+    import sys
+
+    import uvicorn
+
+    uvicorn.run(app(), port=int(sys.argv[1]), log_level="warning")
