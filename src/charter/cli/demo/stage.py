@@ -91,8 +91,8 @@ class Stage:
         return self.root / "ledger.db"
 
 
-def build_stage(root: Path, servers: Servers, entropy: Entropy, at: datetime) -> Stage:
-    """Put everything into `root` and return the stage."""
+def build_stage(root: Path, servers: Servers, entropy: Entropy, at: datetime, *, models: int) -> Stage:
+    """Put everything into `root` and return the stage. `models`: the port at which models are asked."""
     stage = Stage(root, servers)
     _write_app(stage, entropy)
     for name in ("ledger.db", "copy.db"):
@@ -101,7 +101,7 @@ def build_stage(root: Path, servers: Servers, entropy: Entropy, at: datetime) ->
         database.close()
     (root / "folder").mkdir()
     (root / "folder" / "notes.txt").write_text("Refunds up to 100 EUR need no call.\n", encoding="utf-8")
-    _write_estate(stage, at)
+    _write_estate(stage, at, models)
     return stage
 
 
@@ -115,7 +115,7 @@ def _write_app(stage: Stage, entropy: Entropy) -> None:
         subprocess.run(["git", *_GIT_IDENTITY, *command], cwd=stage.app, check=True, capture_output=True)  # noqa: S607
 
 
-def _write_estate(stage: Stage, at: datetime) -> None:
+def _write_estate(stage: Stage, at: datetime, models: int) -> None:
     """Write the estate's files for this machine."""
     closed = (at + timedelta(hours=2), at + timedelta(hours=3))
     words = {
@@ -127,6 +127,7 @@ def _write_estate(stage: Stage, at: datetime) -> None:
         "@@APP@@": stage.app,
         "@@LEDGER@@": stage.ledger,
         "@@COPY@@": stage.root / "copy.db",
+        "@@MODELS@@": models,
         "@@FOLDER@@": stage.root / "folder",
         "@@CLOSED@@": f"{closed[0]:%H:%M}-{closed[1]:%H:%M} UTC",
     }

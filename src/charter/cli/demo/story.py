@@ -12,11 +12,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from charter.cli.demo.asking import ask_a_model
 from charter.cli.demo.chapters import act, discover, govern
 from charter.cli.demo.lending import lend
 from charter.cli.demo.making import change_what_it_is_made_of
 from charter.cli.demo.poisoned import read_a_strangers_mail
 from charter.cli.demo.prove import prove
+from charter.cli.demo.provider import Provider, a_provider
 from charter.cli.demo.renewing import renew
 from charter.cli.demo.sharing import share_a_key
 from charter.cli.demo.stage import build_stage, find_servers
@@ -40,11 +42,11 @@ def tell(*, keep: bool, folder: Path | None, servers: Path | None) -> int:
     started = clock.monotonic()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as on Ctrl-C: with what was started
     root = _new_folder(folder)
-    stage = build_stage(root, found, SystemEntropy(), clock.now())
-    teller = Teller(stage)
     say(f"The demo's folder is {root}", "dim")
     try:
-        _chapters(teller, keep=keep)
+        with a_provider() as provider:
+            teller = Teller(build_stage(root, found, SystemEntropy(), clock.now(), models=provider.port))
+            _chapters(teller, provider, keep=keep)
     except Untrue as err:
         warn(f"\n✗ {err}")
         warn(f"the demo stopped; its folder is kept at {root}")
@@ -74,11 +76,12 @@ def _new_folder(folder: Path | None) -> Path:
     return root
 
 
-def _chapters(teller: Teller, *, keep: bool) -> None:
+def _chapters(teller: Teller, provider: Provider, *, keep: bool) -> None:
     discover(teller)
     govern(teller)
     with teller.server() as link:
         act(teller)
+        ask_a_model(teller, provider)
         renew(teller)
         change_what_it_is_made_of(teller)
         share_a_key(teller)

@@ -88,14 +88,25 @@ class Teller:
 
         `behalf`: on whose behalf it acts, if not its own.
         """
-        options = ["--on-behalf-of", behalf] if behalf else []
-        words = ["run", name, *options, "--", str(self.stage.servers.python), str(HERE / "agent.py")]
-        printed = self.charter(*words, stdin=json.dumps(calls))
-        answers = _answers(printed)
-        if len(answers) != len(calls):
-            raise Untrue(f"the agent made {len(answers)} of its {len(calls)} calls:\n{printed}")
+        answers = self.run(name, HERE / "agent.py", calls, behalf=behalf)
         for call, answer in zip(calls, answers, strict=True):
             self._show(name, call, answer)
+        return answers
+
+    def run(
+        self, name: str, program: Path, asked: list[dict[str, Any]], *, behalf: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Let a program do what is `asked` of it as principal `name`, under `charter run`; return what it answers.
+
+        Raises:
+            Untrue: it answers more or less than it was asked.
+        """
+        options = ["--on-behalf-of", behalf] if behalf else []
+        words = ["run", name, *options, "--", str(self.stage.servers.python), str(program)]
+        printed = self.charter(*words, stdin=json.dumps(asked))
+        answers = _answers(printed)
+        if len(answers) != len(asked):
+            raise Untrue(f"the agent did {len(answers)} of {len(asked)} things:\n{printed}")
         return answers
 
     def begin_agent(self, name: str, calls: list[dict[str, Any]]) -> subprocess.Popen[str]:
