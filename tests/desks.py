@@ -7,6 +7,7 @@ import copy
 import datetime as dt
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -19,6 +20,7 @@ from charter.core.errors import AbsentError, ConflictError, DeniedError, ErrorCo
 from charter.identity.asking_client import AskingClient
 from charter.identity.passkey import Answer, Place
 from charter.identity.single_signon import Identity
+from charter.lifecycle.approval_card import argument_line, visible
 from charter.registry.access import Access
 from charter.registry.passkey import Passkey
 from charter.registry.standing import Move, Standing, moved
@@ -177,6 +179,28 @@ def an_approval(number: int = 1, **changed: Any) -> Json:
         "expires_at": rfc3339(START + dt.timedelta(hours=24)),
         "verdict_id": "vrd_00000000000000000000000003",
     } | changed
+
+
+def a_card(approval: Json) -> Json:
+    """Return the card of a call that waits."""
+    call, amounts = approval["call"], {"amount": (Decimal(150), "EUR")}
+    seen = f"the first time on {call['object']}, like 12 other objects before"
+    return {
+        "asks": {
+            "principal": call["principal"],
+            "kind": "agent",
+            "owner": "maria@example.com (payments-ops)",
+            "chain": "by itself",
+            "purpose": None,
+            "started_by": None,
+        },
+        "arguments": [argument_line(name, value, amounts) for name, value in call["arguments"].items()],
+        "unusual": [
+            {"sign": "amount", "text": "amount: 150 EUR, more than ever: usually 20, at most 95 EUR"},
+            {"sign": "object", "text": visible(seen)},
+        ],
+        "usual": "compared with 214 calls let through in 30 days",
+    }
 
 
 def a_lease(number: int = 1, **changed: Any) -> Json:
@@ -603,7 +627,12 @@ class FakeDesk:
 
     def approvals(self, every: bool) -> list[Json]:
         self._read()
-        return [copy.deepcopy(a) for a in self.waiting.values() if every or a["state"] == "waiting"]
+        found = [copy.deepcopy(a) for a in self.waiting.values() if every or a["state"] == "waiting"]
+        return [each | {"card": a_card(each)} for each in found]
+
+    def unanswered(self) -> int:
+        self._read()
+        return sum(a["state"] == "waiting" for a in self.waiting.values())
 
     async def answer(self, approval_id: str, yes: bool, *, person: str, reason: str) -> Json:
         found = self.waiting.get(approval_id)

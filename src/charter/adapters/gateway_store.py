@@ -52,6 +52,16 @@ class SqlApprovals:
             )
         return _approval(row)
 
+    def of_principal(self, principal_id: str, state: ApprovalState, *, limit: int) -> list[Approval]:
+        """Return a principal's approvals in `state`, newest first."""
+        query = (
+            sa.select(t.approval)
+            .where(t.approval.c.principal_id == principal_id, t.approval.c.state == state.value)
+            .order_by(t.approval.c.asked_at.desc(), t.approval.c.id.desc())
+            .limit(limit)
+        )
+        return [_approval(row) for row in self._connection.execute(query)]
+
     def in_states(self, states: Sequence[ApprovalState], *, limit: int = 500) -> list[Approval]:
         """Return approvals in any of `states`, newest first."""
         query = (

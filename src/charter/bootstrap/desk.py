@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from charter.registry.standing import Move
 
 Json = dict[str, Any]
+MAX_CARDS = 20  # that say what is different from usual
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,13 @@ class HouseDesk:
     def approvals(self, every: bool) -> list[Json]:
         """Return the calls that wait for a person, oldest first."""
         found = inventory.approvals(self.house, every=every)
-        return [inventory.approval_view(approval) for approval in reversed(found)]
+        shown = found[::-1]
+        cards = inventory.approval_cards(self.house, shown[:MAX_CARDS])
+        return [*cards, *map(inventory.approval_view, shown[MAX_CARDS:])]
+
+    def unanswered(self) -> int:
+        """Return how many calls wait for a person."""
+        return len(inventory.approvals(self.house, every=False))
 
     async def answer(self, approval_id: str, yes: bool, *, person: str, reason: str) -> Json:
         """Record a person's yes or no."""

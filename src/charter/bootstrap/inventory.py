@@ -14,6 +14,7 @@ from charter.evidence.entry import EntryKind
 from charter.evidence.log import MAX_PAGE, Query, Stored, query
 from charter.identity.jose import encode_base64url
 from charter.identity.weakness import KINDS as WEAKNESSES
+from charter.lifecycle.approval_card import card_of, masked
 from charter.registry.approval import Approval, ApprovalState
 from charter.registry.declared import SECRET
 from charter.registry.inventory import inventory_of
@@ -128,11 +129,12 @@ def approval(house: House, approval_id: str) -> Approval:
 
 
 def approval_view(approval: Approval) -> dict[str, Any]:
-    """Return an approval as JSON."""
+    """Return an approval as JSON; what looks like a credential among its arguments is masked."""
+    call = approval.call | {"arguments": masked(approval.call.get("arguments") or {})}
     return {
         "id": approval.id,
         "state": approval.state.value,
-        "call": approval.call,
+        "call": call,
         "roles": list(approval.roles),
         "given": approval.given,
         "missing": list(approval.missing()),
@@ -140,6 +142,20 @@ def approval_view(approval: Approval) -> dict[str, Any]:
         "expires_at": approval.expires_at.isoformat(),
         "verdict_id": approval.verdict_id,
     }
+
+
+def approval_cards(house: House, found: Iterable[Approval]) -> list[dict[str, Any]]:
+    """Return approvals as JSON, each with its card: who asks, what for, and what is different from usual."""
+    from charter.adapters.approval_past import past_of
+
+    def read(tx: HouseTransaction) -> list[dict[str, Any]]:
+        return [
+            approval_view(each)
+            | {"card": card_of(each, house.live.principals.get(each.principal_id), past_of(tx.connection, each))}
+            for each in found
+        ]
+
+    return house.database.read(read)
 
 
 def _is_wanted(principal: Principal, wanted: dict[str, str]) -> bool:

@@ -53,7 +53,10 @@ def show(context: typer.Context, approval_id: Id, as_json: Json = False) -> None
 
     Example: charter approvals show apr_01k…
 
-    With --json: id, state, call, roles, given, missing, asked_at, expires_at, verdict_id.
+    It says what is different from what the principal was let do in the last 30 days. What looks like a credential is
+    masked, with the beginning of its digest.
+
+    With --json: id, state, call, roles, given, missing, asked_at, expires_at, verdict_id, card.
     """
     answer = context_of(context).control.get(f"/v1/approvals/{segment(approval_id)}")
     if as_json:
@@ -101,18 +104,37 @@ def _answer(
 
 
 def _card(a: dict[str, Any]) -> None:
-    call = a["call"]
+    call, card = a["call"], a.get("card")
     say(f"{a['id']}  {a['state']}", "bold")
     rows: list[list[object]] = [
         ["principal", call["principal"]],
         ["call", f"{call['system']} / {call['tool']} ({call['action']}, {call['effect']})"],
         ["object", call["object"]],
-        *([f"  {name}", value] for name, value in call["arguments"].items()),
+        *(card_rows(card) if card else ([f"  {name}", value] for name, value in call["arguments"].items())),
         *([f"  it says: {name}", value] for name, value in call.get("said", {}).items()),
         ["why it waits", "; ".join(call["why"])],
         ["who may approve", ", ".join(a["roles"])],
         ["said yes", ", ".join(f"{who} as {role}" for role, who in a["given"].items()) or "nobody yet"],
     ]
+    if card:
+        who = card["asks"]
+        rows[1:1] = [["owner", who["owner"] or "nobody known"], ["on behalf of", _behalf(who)]]
+        rows += [["unlike usual", each["text"]] for each in card["unusual"]] or [["unlike usual", "nothing"]]
+        rows.append(["", card["usual"]])
     if "point" in call:
         rows.insert(1, ["asked by", f"the enforcement point {call['point']}"])
     table(["", ""], rows)
+
+
+def card_rows(card: dict[str, Any]) -> list[list[object]]:
+    """Return the arguments of a call as its card tells them."""
+    rows: list[list[object]] = []
+    for each in card["arguments"]:
+        rows.append([f"  {each['name']}", each["value"]])
+        rows += [["", f"that is {each['amount']}"]] if "amount" in each else []
+        rows += [["", f"look closely: it {each['note']}"]] if "note" in each else []
+    return rows
+
+
+def _behalf(who: dict[str, Any]) -> str:
+    return str(who["chain"]) + (f", for {who['purpose']}" if who["purpose"] else "")

@@ -115,8 +115,13 @@ class Desk(Protocol):
         """Return the calls that wait for a person, or with `every` the answered ones too, oldest first.
 
         Each: id, state, call {principal, system, tool, action, effect, object, arguments {}, why []}, roles [],
-        given {role: person}, missing [], asked_at, expires_at, verdict_id.
+        given {role: person}, missing [], asked_at, expires_at, verdict_id; of the oldest, also their card
+        (lifecycle/approval_card).
         """
+        ...
+
+    def unanswered(self) -> int:
+        """Return how many calls wait for a person."""
         ...
 
     async def answer(self, approval_id: str, yes: bool, *, person: str, reason: str) -> Json:

@@ -68,7 +68,7 @@ class Console:
 
     def _frame(self, visitor: Visitor) -> dict[str, Any]:
         node = self.desk.status()
-        return {"visitor": visitor, "waiting": len(self.desk.approvals(False)), "node": node}  # noqa: FBT003
+        return {"visitor": visitor, "waiting": self.desk.unanswered(), "node": node}
 
     @property
     def today(self) -> dt.date:

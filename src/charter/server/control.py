@@ -306,7 +306,8 @@ async def list_approvals(request: Request, *, all: bool = False) -> dict[str, An
 @approvals.get("/approvals/{approval_id}")
 async def show_approval(request: Request, approval_id: str) -> dict[str, Any]:
     """One question, with the exact call."""
-    return inventory.approval_view(inventory.approval(house_of(request), approval_id))
+    house = house_of(request)
+    return await asyncio.to_thread(lambda: inventory.approval_cards(house, [inventory.approval(house, approval_id)])[0])
 
 
 @approvals.post("/approvals/{approval_id}/approve")
