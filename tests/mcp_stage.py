@@ -28,6 +28,7 @@ from charter.core.clock import Deadline, SystemClock
 from charter.core.entropy import SystemEntropy
 from charter.core.errors import ErrorCode, UnauthenticatedError
 from charter.gateway.call import Bearer, Call
+from charter.gateway.mcp_logs import is_due
 from charter.gateway.permit import PermitLedger
 from charter.gateway.pins import ToolDefinition, UpstreamError
 from charter.gateway.pipeline import Admitted, Refused
@@ -130,6 +131,8 @@ class TablePipeline:
         try:
             with self.streams.open(bearer.principal_id) as stream:
                 async for message in stream.guard(self.upstream.call(permit, call, deadline)):
+                    if not is_due(message, call.logs):
+                        continue
                     outcome = "answered" if "method" not in message else outcome
                     yield message
                 if stream.why is not None:

@@ -99,7 +99,7 @@ def test_whoever_asks_what_is_here_is_told_why_there_is_nothing() -> None:
                 "No tool is to be seen now: the charter of `agent` grants nothing on `notes`."
             )
             assert told["supportedVersions"] == ["2026-07-28", "2025-11-25", "2025-06-18"]
-            assert told["capabilities"] == {"tools": {"listChanged": True}}
+            assert told["capabilities"] == {"tools": {"listChanged": True}, "logging": {}}
 
     asyncio.run(go())
 

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
-from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver import Context, MCPServer
 from mcp.shared.exceptions import MCPError
 from mcp_types import PromptReference, ResourceTemplateReference
 
@@ -24,7 +24,7 @@ from charter.gateway.pins import ToolDefinition
 from charter.lifecycle.emergency import Move
 from charter.registry.system import HttpUpstream
 from doors import Agent, Doors, open_doors, run
-from mcp_stage import deadline, serving, settings_of
+from mcp_stage import a_record, deadline, http, serving, settings_of, stage
 from servers.library import app
 
 GRANT = [
@@ -196,7 +196,7 @@ def test_a_system_that_offers_tools_alone_knows_no_such_method(tmp_path: Path) -
                 answer = await agent.ask(method, {"name": "x", "uri": "x"}, **{"Mcp-Name": "x"})
                 assert answer.json["error"]["code"] == -32601
             offered = (await agent.ask("server/discover")).result["capabilities"]
-            assert list(offered) == ["tools"]
+            assert list(offered) == ["tools", "logging"]
 
     run(go())
 
@@ -287,3 +287,52 @@ def test_a_kill_ends_reading_at_once(tmp_path: Path) -> None:
 
 
 META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
+
+
+def a_logger() -> MCPServer:
+    """A server that logs while it is called."""
+    server = MCPServer("logger")
+
+    @server.tool()
+    async def work(ctx: Context) -> str:
+        """Work."""
+        await ctx.debug("details of ch_123456")
+        await ctx.warning({"hot": 9}, logger_name="boiler")
+        return "done"
+
+    return server
+
+
+@pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_what_a_server_logs_is_told_to_whoever_asked_for_it(mode: str) -> None:
+    async def go() -> None:
+        heard: list[tuple[str, Any, str | None]] = []
+
+        async def listen(params: Any) -> None:
+            heard.append((params.level, params.data, params.logger))
+
+        server = a_logger().streamable_http_app()
+        async with server.router.lifespan_context(server), serving(server) as url:
+            record = a_record(http(f"{url}/mcp"), ("work",))
+            async with stage(record) as there:
+                headers = {"Authorization": f"Bearer {there.token()}"}
+                async with (
+                    httpx2.AsyncClient(headers=headers) as web,
+                    Client(
+                        streamable_http_client(there.url(), http_client=web), mode=mode, logging_callback=listen
+                    ) as client,
+                ):
+                    assert client.server_capabilities.logging is not None
+                    await client.call_tool("work", {})
+                    warning = ("warning", {"hot": 9}, "boiler")
+                    assert heard == ([warning] if mode == "legacy" else [])  # by default: from `info` on, or nothing
+                    heard.clear()
+                    if mode == "legacy":
+                        await client.session.set_logging_level("debug")
+                        await client.call_tool("work", {})
+                    else:
+                        await client.call_tool("work", {}, meta={"io.modelcontextprotocol/logLevel": "debug"})
+                    assert heard == [("debug", "details of ch_123456", None), warning]
+
+    run(go())

@@ -22,14 +22,12 @@ DIFFERENCES = {
     "2025-11-25": {
         "elicitation-sep1034-defaults": ASKS,
         "elicitation-sep1330-enums": ASKS,
-        "logging-set-level": "not offered yet",
         "resources-subscribe": "not offered yet",
         "resources-unsubscribe": "not offered yet",
         "server-sse-multiple-streams": JSON,
         "server-sse-polling": JSON,
         "tools-call-elicitation": ASKS,
         "tools-call-sampling": ASKS,
-        "tools-call-with-logging": "not offered yet",
     },
 }
 

@@ -21,6 +21,7 @@ from typing_extensions import override
 
 from charter.adapters.upstream_rpc import CHANGED, Message, encode, nonsense, read_message
 from charter.core.errors import ErrorCode
+from charter.gateway.mcp_logs import LOGGED
 from charter.gateway.mcp_protocol import RpcCode
 from charter.gateway.pins import UpstreamError
 
@@ -246,6 +247,8 @@ class Child(asyncio.SubprocessProtocol):
         params = message.get("params")
         if method in CHANGED:
             self._changed()
+        elif method == LOGGED:
+            self._log.append(f"logged: {params!r}"[:LOG_LINE])  # nothing says of which call, so no caller is told
         elif method == "notifications/progress" and isinstance(params, dict):
             token = params.get("progressToken")
             if type(token) is int and token in self._boxes:

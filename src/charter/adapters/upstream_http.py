@@ -36,6 +36,7 @@ from charter.adapters.upstream_wire import OK, HttpWire, NotTakenError, content_
 from charter.core.clock import Deadline
 from charter.core.errors import ErrorCode
 from charter.gateway.call import Call
+from charter.gateway.mcp_logs import LOGGED, log_of, rank_of
 from charter.gateway.mcp_params import mirrored
 from charter.gateway.mcp_protocol import (
     METHOD_HEADER,
@@ -65,6 +66,7 @@ class HttpServer:
     _peer: Peer | None = None
     _session: str | None = None
     _issued: int = 0
+    _level: str | None = None  # from which on it logs, once that was said
     _meeting: asyncio.Lock = field(default_factory=asyncio.Lock)
     _listening: asyncio.Task[None] | None = None
     _answering: set[asyncio.Task[None]] = field(default_factory=set)
@@ -102,6 +104,8 @@ class HttpServer:
         Raises:
             UpstreamError: it could not be sent, or no answer came.
         """
+        if call.logs is not None:
+            await self._speak_up(call.logs, deadline)
         method, params = sent(call)
         headers = mirrored(tool.params, call.arguments) if tool and tool.params else {}
         self.busy += 1
@@ -112,6 +116,14 @@ class HttpServer:
         finally:
             self.busy -= 1
             await answers.aclose()
+
+    async def _speak_up(self, level: str, deadline: Deadline) -> None:
+        """Have a legacy server, whose session is one for all callers, log as much as any of them wants to be told."""
+        peer = await self.ready(deadline)
+        if peer.modern or not peer.logs or (self._level is not None and rank_of(self._level) <= rank_of(level)):
+            return
+        self._level = level
+        await self._ask("logging/setLevel", {"level": level}, deadline)  # what it answers changes nothing
 
     async def aclose(self) -> None:
         """End the session and close all connections."""
@@ -138,7 +150,7 @@ class HttpServer:
             async with asyncio.timeout(min(deadline.remaining(), self.wire.limits.negotiate_seconds)), self._meeting:
                 peer = self._peer
                 if peer is None:
-                    self._session = None
+                    self._session = self._level = None
                     peer = self._peer = await self._meet()
                     self.changed()
         except TimeoutError:
@@ -248,6 +260,9 @@ class HttpServer:
             task.add_done_callback(self._answering.discard)
         elif method in CHANGED:
             self.changed()
+        elif method == LOGGED:
+            logged = log_of(params)
+            return {"method": method, "params": logged} if logged is not None else None
         elif method == "notifications/progress" and isinstance(params, dict):
             token = params.get("progressToken")
             if type(token) is int and token == request_id:

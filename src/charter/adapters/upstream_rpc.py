@@ -16,6 +16,7 @@ from charter import __version__
 from charter.core.errors import ErrorCode, MalformedError
 from charter.gateway.call import Call
 from charter.gateway.mcp_features import PROMPT, READ, Offered, feature, sent_as
+from charter.gateway.mcp_logs import LOG_LEVEL_KEY
 from charter.gateway.mcp_protocol import (
     CLIENT_CAPABILITIES_KEY,
     CLIENT_INFO_KEY,
@@ -54,6 +55,7 @@ class Peer:
     has_tools: bool
     tells_changes: bool  # of what it lists
     offered: Offered
+    logs: bool = False  # and takes a level, before 2026-07-28
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +75,10 @@ def request(request_id: int, method: str, params: dict[str, Any], *, modern: boo
 
 def sent(call: Call) -> tuple[str, dict[str, Any]]:
     """Return the method and the parameters that a call is sent with."""
+    asked = {"_meta": {LOG_LEVEL_KEY: call.logs}} if call.logs is not None else {}
     if call.tool in FEATURES:
-        return call.tool, sent_as(call.tool, call.arguments)
-    return "tools/call", {"name": call.tool, "arguments": call.arguments}
+        return call.tool, sent_as(call.tool, call.arguments) | asked
+    return "tools/call", {"name": call.tool, "arguments": call.arguments} | asked
 
 
 def telling(params: dict[str, Any], token: int) -> dict[str, Any]:
@@ -271,7 +274,8 @@ def _peer(version: str, result: dict[str, Any], *, modern: bool) -> Peer:
     told = capabilities if isinstance(capabilities, dict) else {}
     lists = [told.get(name) for name in ("tools", "prompts", "resources")]
     tells = any(isinstance(each, dict) and each.get("listChanged") is True for each in lists)
-    return Peer(version, modern, isinstance(told.get("tools"), dict), tells, Offered.of(capabilities))
+    has_tools, logs = isinstance(told.get("tools"), dict), isinstance(told.get("logging"), dict)
+    return Peer(version, modern, has_tools, tells, Offered.of(capabilities), logs)
 
 
 def _foreign(versions: str) -> UpstreamError:

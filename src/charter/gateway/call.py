@@ -28,5 +28,6 @@ class Call:
     approval: str | None = None  # the approval that the caller says it rests on; None: whichever there is
     run: str | None = None  # as the caller's program names what it is about: calls of one run are one session
     choices: frozenset[str] = frozenset()  # arguments that the tool's definition lets take one of a few values alone
+    logs: str | None = None  # the least level of what the server logs meanwhile that its caller is told; None: nothing
     by_proxy: bool = False  # whether a proxy of the system asks about it, and carries the answer out
     fulfils: frozenset[str] | None = None  # types of obligations that the caller can carry out; None: it did not say

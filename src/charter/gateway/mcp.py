@@ -21,6 +21,7 @@ from charter.gateway.mcp_answers import RequestId, WireError
 from charter.gateway.mcp_asking import MAX_ANSWERS, MAX_STATE
 from charter.gateway.mcp_features import asked_of
 from charter.gateway.mcp_json import parse_json
+from charter.gateway.mcp_logs import LOG_LEVEL_KEY, read_level
 from charter.gateway.mcp_params import check_mirrored
 from charter.gateway.mcp_protocol import (
     CLIENT_CAPABILITIES_KEY,
@@ -67,6 +68,11 @@ class Frame:
         """What the caller wants progress told under, if it wants any."""
         token = self.meta.get("progressToken")
         return token if is_id(token) else None
+
+    @property
+    def log_level(self) -> str | None:
+        """The least level of what a server logs meanwhile that the caller wants to be told, if any."""
+        return read_level(self.meta.get(LOG_LEVEL_KEY))
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +226,7 @@ def make_call(  # noqa: PLR0913 - each is known by another part of the edge
     source: str | None = None,
     client: str | None = None,
     run: str | None = None,
+    logs: str | None = None,
 ) -> Call:
     """Return the call to be decided. `tool` is the live definition of the tool, if there is one.
 
@@ -241,6 +248,7 @@ def make_call(  # noqa: PLR0913 - each is known by another part of the edge
         wants_progress=frame.progress_token is not None,
         source=source,
         run=run,
+        logs=logs or frame.log_level,
         choices=tool.choices if tool else frozenset(),
         client=client or client_of(frame.meta.get(CLIENT_INFO_KEY)),
     )

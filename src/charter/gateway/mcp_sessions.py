@@ -20,6 +20,7 @@ from charter.core.entropy import Entropy
 from charter.core.errors import AbsentError, ErrorCode
 from charter.gateway.mcp_answers import RequestId
 from charter.gateway.mcp_asking import Ability
+from charter.gateway.mcp_logs import USUAL_LEVEL
 
 IDLE_SECONDS = 3600.0
 MAX_PER_PRINCIPAL = 100
@@ -37,6 +38,7 @@ class Session:
     version: str
     used: float  # monotonic
     client: str | None = None  # what the caller's program says that it is
+    logs: str = USUAL_LEVEL  # the least level of what servers log that its caller is told
     abilities: frozenset[Ability] = frozenset()  # what its client can be asked for
     running: dict[RequestId | None, Callable[[], None]] = field(default_factory=dict)  # how to cancel what is under way
     waiting: dict[RequestId, asyncio.Future[dict[str, Any]]] = field(default_factory=dict)  # asked, and unanswered

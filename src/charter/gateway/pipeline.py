@@ -30,6 +30,7 @@ from charter.gateway.call import Bearer, Call
 from charter.gateway.chain import Slices, read_chain, rests_on
 from charter.gateway.facts import MODEL_RULE, Facts, resolve
 from charter.gateway.flow import Flows, key_of
+from charter.gateway.mcp_logs import is_due, text_of
 from charter.gateway.mcp_protocol import RpcCode
 from charter.gateway.model_use import other_model
 from charter.gateway.obligations import held_to_obligations
@@ -393,6 +394,8 @@ class Pipeline:
         try:
             with self.admit_stream(bearer, call.system) as stream:
                 async for message in stream.guard(self.upstream.call(permit, call, deadline)):
+                    if not is_due(message, call.logs):
+                        continue
                     outcome.see(message)
                     self._take_in(bearer, call, recorded, message)
                     yield message
@@ -418,10 +421,14 @@ class Pipeline:
     def _take_in(self, bearer: Bearer, call: Call, recorded: Recorded, message: Message) -> None:
         """Keep what comes back in the session, before the caller sees it."""
         is_tunnel = recorded.facts is not None and recorded.facts.record.system.kind is SystemKind.EGRESS
-        if recorded.facts is None or is_tunnel or "method" in message:
+        if recorded.facts is None or is_tunnel:
             return
         result, at = message.get("result"), self.clock.now()
-        if isinstance(result, dict):
+        if "method" in message:
+            if said := text_of(message):
+                told = {"content": [{"type": "text", "text": said}]}
+                self.flows.take_in(key_of(bearer, call), recorded.facts, told, at)
+        elif isinstance(result, dict):
             self.flows.take_in(key_of(bearer, call), recorded.facts, result, at)
         elif "error" in message:
             told = {"content": [{"type": "text", "text": str(message["error"])}]}

@@ -16,7 +16,9 @@ from charter.core.errors import MalformedError
 from charter.gateway.mcp import ToolCall, feature_call
 from charter.gateway.mcp_answers import WireError
 from charter.gateway.mcp_features import COMPLETE, PROMPT, READ, listed_by, resources_in
+from charter.gateway.mcp_logs import LEVELS, read_level
 from charter.gateway.mcp_protocol import WHY_KEY, RpcCode
+from charter.gateway.mcp_sessions import Session
 from charter.gateway.pins import ToolDefinition
 from charter.policy.verdict import Deny
 from charter.registry.principal import SystemRecord
@@ -45,10 +47,13 @@ class FeatureMethods(McpMethods):
     @override
     def _capabilities(self, asked: Asked) -> dict[str, Any]:
         found = [OFFERED[name] for name in OFFERED if self._has(asked, name)]
-        return super()._capabilities(asked) | dict(found)
+        return super()._capabilities(asked) | dict(found) | {"logging": {}}
 
     @override
     async def _dispatch(self, asked: Asked, reply: Reply) -> None:
+        if asked.frame.method == "logging/setLevel" and asked.session is not None:
+            await self._finish(asked, reply, _set_level(asked, asked.session))
+            return
         needed = NEEDS.get(asked.frame.method)
         if needed is None or not self._has(asked, needed):
             await super()._dispatch(asked, reply)
@@ -135,3 +140,13 @@ class FeatureMethods(McpMethods):
         if asked.frame.method != READ or not asked.modern:
             return result
         return result | {"ttlMs": 0, "cacheScope": "private"}  # whether it may be read is asked each time
+
+
+def _set_level(asked: Asked, session: Session) -> dict[str, Any]:
+    """Let a session be told what is logged from a level on (2025-11-25 server/utilities/logging)."""
+    level = read_level(asked.frame.params.get("level"))
+    if level is None:
+        text = f"`level` is none of {', '.join(LEVELS)}"
+        raise WireError(RpcCode.INVALID_PARAMS, text, request_id=asked.frame.id)
+    session.logs = level
+    return {}

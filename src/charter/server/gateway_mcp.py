@@ -30,6 +30,7 @@ from charter.gateway.mcp_answers import (
     result_message,
     tool_result,
 )
+from charter.gateway.mcp_logs import LOGGED, MAX_LOGS
 from charter.gateway.mcp_protocol import LEGACY_VERSIONS, SUBSCRIPTION_KEY, SUPPORTED_VERSIONS, WHY_KEY, RpcCode
 from charter.gateway.mcp_sessions import Session
 from charter.gateway.pins import FEATURES, ToolDefinition, UpstreamError
@@ -295,6 +296,7 @@ class McpMethods:
             source=asked.head.source,
             client=client,
             run=run_of(asked.head.headers),
+            logs=asked.session.logs if asked.session is not None else None,
         )
 
     async def _forward(self, asked: Asked, reply: Reply, admitted: Admitted, deadline: Deadline) -> None:
@@ -317,9 +319,13 @@ class McpMethods:
                 await reply.finish(result_message(asked.frame.id, answer))
 
     async def _pass_on(self, asked: Asked, reply: Reply, admitted: Admitted) -> None:
-        request_id, token = asked.frame.id, asked.frame.progress_token
+        request_id, token, logged = asked.frame.id, asked.frame.progress_token, 0
         async for message in admitted.messages:
-            if "method" in message:
+            if message.get("method") == LOGGED:
+                logged += 1
+                if logged <= MAX_LOGS:
+                    await reply.event({"jsonrpc": "2.0", **message})
+            elif "method" in message:
                 if token is not None:
                     note = message["params"] | {"progressToken": token}
                     await reply.event({"jsonrpc": "2.0", "method": message["method"], "params": note})
