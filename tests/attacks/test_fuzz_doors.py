@@ -33,6 +33,7 @@ from charter.server.nodes import NodesApp
 from charter.server.oauth import OAuthApp
 from charter.server.proxied import ProxiedApp
 from charter.server.scim import ScimApp
+from charter.server.spans import SpansApp
 from fuzz_stage import SOURCE, a_world, fuzzed
 from hostile import TEXT
 from mcp_stage import Background, serving
@@ -87,7 +88,7 @@ def test_every_door_is_tried_by_a_fuzz_test() -> None:
 def test_the_tcp_door_leads_to_nothing_else(tmp_path: Path) -> None:
     with a_world(tmp_path) as world:
         behind = {type(app._make() if isinstance(app, Later) else app) for _, app in world.doors._routes}
-        machines = {GatewayApp, OAuthApp, BundleApp, NodesApp, LeaseApp, AccessApp, ProxiedApp, ModelApp}
+        machines = {GatewayApp, OAuthApp, BundleApp, NodesApp, LeaseApp, AccessApp, ProxiedApp, ModelApp, SpansApp}
         assert behind == machines | {ScimApp, ControlGate, Door}
         assert type(world.doors._otherwise) is Door
 

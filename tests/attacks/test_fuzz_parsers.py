@@ -58,6 +58,7 @@ MORE: dict[str, Callable[[], dict[str, Any]]] = {
         "at": AT,
     },
     "registry.narrowing.read_narrowing": lambda: {"system": "payments", "location": "http://127.0.0.1/mcp/payments"},
+    "evidence.vendor_logs.read_observation": lambda: {"kind": "cloudtrail"},
     "registry.document.read_document": lambda: {"path": "principals/x.yaml"},
     "registry.document.read_text": lambda: {"path": "principals/x.yaml"},
     "adapters.upstream_rpc.read_message": lambda: {"sent": True},
@@ -96,6 +97,9 @@ SEEDS = (
     '{"subject":{"type":"user","id":"a"},"action":{"name":"r"},"resource":{"type":"x","id":"y"},"evaluations":[{}]}',
     "90d",
     "mon-fri",
+    '{"eventID":"1","eventTime":"2026-11-24T09:00:00Z","eventName":"InvokeModel","userIdentity":{"arn":"a/b/c"}}',
+    '{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"a","attributes":[{"key":"gen_ai.a","value":{}}]}]}]}]}',
+    "syslog+tls://siem.example.com:6514",
 )
 
 

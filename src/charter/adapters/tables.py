@@ -481,3 +481,46 @@ lease = sa.Table(  # credentials made for one principal each; no secret
     sa.Column("tidy_at", _time, nullable=True, index=True),
     sa.Column("changed_at", _time, nullable=True),
 )
+evidence_sink = sa.Table(  # where evidence is sent to
+    "evidence_sink",
+    metadata,
+    sa.Column("name", sa.String(63), primary_key=True),
+    sa.Column("address", sa.String(2048), nullable=False),
+    sa.Column("form", sa.String(16), nullable=False),
+    sa.Column("secret_env", sa.String(128), nullable=True),
+    sa.Column("added_by", sa.String(254), nullable=False),
+    sa.Column("added_at", _time, nullable=False),
+)
+evidence_cursor = sa.Table(  # how far into which node's log a sink has been served
+    "evidence_cursor",
+    metadata,
+    sa.Column("sink", sa.String(63), sa.ForeignKey("evidence_sink.name"), primary_key=True),
+    sa.Column("node", sa.String(40), primary_key=True),
+    sa.Column("next", sa.BigInteger, nullable=False),  # the index of the first entry it has not taken
+    sa.Column("moved_at", _time, nullable=False),
+)
+observed_event = sa.Table(  # which events of others stand in the evidence: each once
+    "observed_event",
+    metadata,
+    sa.Column("identity", sa.String(64), primary_key=True),  # SHA-256 over the source's kind and the event's own id
+    sa.Column("digest", sa.String(64), nullable=False),  # of what was told of it
+)
+known_actor = sa.Table(  # which principal it is that another's logs name so, by a person's word
+    "known_actor",
+    metadata,
+    sa.Column("source", sa.String(32), primary_key=True),
+    sa.Column("actor", sa.String(512), primary_key=True),
+    sa.Column("principal_id", sa.String(40), sa.ForeignKey("principal.id"), nullable=False),
+    sa.Column("said_by", sa.String(254), nullable=False),
+    sa.Column("said_at", _time, nullable=False),
+)
+span_source = sa.Table(  # applications that send spans with a key of Charter's, by its digest
+    "span_source",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("name", sa.String(63), nullable=False, unique=True),
+    sa.Column("key_digest", sa.String(71), nullable=False, unique=True),
+    sa.Column("standing", sa.String(16), nullable=False),
+    sa.Column("made_by", sa.String(254), nullable=False),
+    sa.Column("made_at", _time, nullable=False),
+)

@@ -43,6 +43,7 @@ from charter.bootstrap.keys import Keys
 from charter.bootstrap.lease_room import LeaseRoom
 from charter.bootstrap.policy_watch import hear_disagreement
 from charter.bootstrap.sharing import SharingWatch
+from charter.bootstrap.sinks import SinkRoom
 from charter.bootstrap.slices import SliceCache
 from charter.bootstrap.tending import hear_model, hear_tools
 from charter.bootstrap.transaction import HouseTransaction
@@ -264,6 +265,7 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
     house.farewells.append(lambda person: _end_what_they_lent(pipeline, person))
     house.leasing = _leasing(house, database)
     house.sharing = SharingWatch(house)
+    house.sinks = SinkRoom.of(house)
     return house
 
 

@@ -22,6 +22,7 @@ from charter.bootstrap.federation import keep_asking
 from charter.bootstrap.keys import Keys
 from charter.bootstrap.lease_room import LeaseRoom
 from charter.bootstrap.sharing import SharingWatch
+from charter.bootstrap.sinks import SinkRoom
 from charter.bootstrap.slices import SliceCache
 from charter.bootstrap.tending import tend
 from charter.bootstrap.transaction import HouseTransaction
@@ -86,6 +87,7 @@ class House:
     farewells: list[Callable[[Person], None]] = field(default_factory=list)  # told, on the writer's thread, who left
     leasing: LeaseRoom = field(init=False)
     sharing: SharingWatch = field(init=False)
+    sinks: SinkRoom = field(init=False)
     last_calls: list[Callable[[], None]] = field(default_factory=list)  # when told to stop: answer who waits for news
     pending: PendingConnections = field(default_factory=PendingConnections)
 
@@ -153,6 +155,7 @@ class House:
             asyncio.create_task(tend(self, stop)),
             asyncio.create_task(keep_asking(self, stop)),
             asyncio.create_task(lease_keeping.keep(self.leasing, stop)),
+            asyncio.create_task(self.sinks.keep(stop)),
         ]
         try:
             yield

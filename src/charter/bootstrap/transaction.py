@@ -12,9 +12,11 @@ from charter.adapters.gateway_store import SqlApprovals, SqlLimits
 from charter.adapters.identity_store import SqlIdentity
 from charter.adapters.lease_store import SqlLeases
 from charter.adapters.node_store import SqlNodes
+from charter.adapters.observation_store import SqlObservations
 from charter.adapters.passkey_store import SqlPasskeys
 from charter.adapters.registry_store import RegistryStore
 from charter.adapters.seal_store import SqlDataKeys, SqlSeals
+from charter.adapters.sink_store import SqlSinks
 from charter.adapters.transaction import Frame, SqlTransaction
 from charter.adapters.trust_store import SqlTrust
 from charter.adapters.vault_store import SqlConnections, SqlVault
@@ -107,3 +109,13 @@ class HouseTransaction(SqlTransaction):
     def limits(self) -> SqlLimits:
         """The counters of limits."""
         return SqlLimits(self.connection)
+
+    @cached_property
+    def sinks(self) -> SqlSinks:
+        """Where evidence is sent to, and how far each came."""
+        return SqlSinks(self.connection)
+
+    @cached_property
+    def observations(self) -> SqlObservations:
+        """What others told, and who they told of."""
+        return SqlObservations(self.connection)

@@ -57,6 +57,7 @@ def _checks(context: Context) -> Iterator[Check]:
         "charter leases ls shows each with its error; docs/leases.md says what to do",
         lambda: _leases(context),
     )
+    yield _attempt("sinks", "charter evidence sinks; docs/integrations.md", lambda: _sinks(context))
     yield _attempt(
         "evidence", "copy the data folder before anything else; then charter evidence verify", lambda: _log(context)
     )
@@ -172,6 +173,18 @@ def _leases(context: Context) -> tuple[bool, str]:
     told = f"{counts['in_use']} in use, {counts['revoking']} being revoked"
     if counts["overdue"]:
         return False, f"{told}; the revocation of {counts['overdue']} failed and is tried again"
+    return True, told
+
+
+def _sinks(context: Context) -> tuple[bool, str]:
+    """Ask whether evidence reaches every sink."""
+    found = context.control.get("/v1/sinks")["sinks"]
+    waiting = sum(each["backlog"] for each in found)
+    told = f"{counted(len(found), 'sink')}, {counted(waiting, 'entry', 'entries')} waiting"
+    for each in found:
+        if each["state"] != "ok":
+            why = each["error"] or f"its oldest entry waits since {each['waited_seconds']} s"
+            return False, f"{told}; `{each['name']}` is {each['state']}: {why}"
     return True, told
 
 

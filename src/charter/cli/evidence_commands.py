@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from charter.cli import integration_commands
 from charter.cli.context import Json, context_of
 from charter.cli.output import NO, counted, print_json, say, table
 
@@ -25,6 +26,7 @@ def register(app: typer.Typer) -> None:
     group.command("prove")(prove)
     group.command("verify")(verify)
     group.command("export")(export)
+    integration_commands.add_to(group)
     app.add_typer(group, name="evidence")
 
 

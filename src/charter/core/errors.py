@@ -73,6 +73,8 @@ class ErrorCode(StrEnum):
     UNKNOWN_ENTRY = "unknown_entry"
     UNKNOWN_APPROVAL = "unknown_approval"
     UNKNOWN_FINDING = "unknown_finding"
+    UNKNOWN_SINK = "unknown_sink"
+    UNKNOWN_SOURCE = "unknown_source"
     NOT_PINNED = "not_pinned"
     UNKNOWN_PERSON = "unknown_person"
     UNKNOWN_LEASE = "unknown_lease"

@@ -31,6 +31,7 @@ class EntryKind(StrEnum):
     VERDICT = "verdict"
     OUTCOME = "outcome"
     CONTEXT_CHANGED = "context.changed"  # strangers' content, or a class of data, comes into a session
+    OBSERVED = "observed"  # what another tells of something Charter did not see: a vendor's log, a span
     QUESTION_REFUSED = "question.refused"  # an enforcement point asked what means nothing here, and was told no
     QUESTION_SEARCHED = "question.searched"  # an enforcement point asked who, what or which: one page of the answer
     APPROVAL_ASKED = "approval.asked"
@@ -80,6 +81,9 @@ class EntryKind(StrEnum):
     FEDERATION_FAILED = "federation.failed"  # the first time that an endpoint gave no good bundle
     FINDING_OPENED = "finding.opened"
     FINDING_CHANGED = "finding.changed"
+    ACTOR_IDENTIFIED = "actor.identified"  # a person said which principal it is that another's logs name so
+    SINK_CHANGED = "sink.changed"  # where evidence is sent to: added or removed
+    SOURCE_CHANGED = "source.changed"  # an application that may send spans: added or revoked
     TOOL_HELD = "tool.held"  # a tool definition that is not the pinned one
     PERSON_CHANGED = "person.changed"  # by the directory: new, changed, inactive, gone
     GROUP_CHANGED = "group.changed"

@@ -27,6 +27,7 @@ from charter.registry.principal import LiveEstate, Principal, SystemRecord
 
 RESOURCE_PATH = "/mcp/"
 DECISION_PATH = "/access/v1"
+SPANS_PATH = "/otlp"
 ALL_PATH = "/mcp"  # all MCP systems of a principal together
 MAX_RESOURCE = 2048
 Question = Callable[[IdentityWork], CharterError | None]  # asked inside the work; an error is the refusal
@@ -93,9 +94,15 @@ def all_of(issuer: str) -> str:
     return f"{issuer}{ALL_PATH}"
 
 
+def spans_of(issuer: str) -> str:
+    """Return the resource indicator of the door for spans: a token for it says whose they are, and opens nothing."""
+    return f"{issuer}{SPANS_PATH}"
+
+
 def is_target(live: LiveEstate, issuer: str, resource: str) -> bool:
-    """Whether tokens are made out to `resource`: a registered system's, all of them, or the decision API."""
-    return resource in (decisions_of(issuer), all_of(issuer)) or system_at(live, issuer, resource) is not None
+    """Whether tokens are made out to `resource`: a system's, all of them, the decision API, or the door for spans."""
+    own = (decisions_of(issuer), all_of(issuer), spans_of(issuer))
+    return resource in own or system_at(live, issuer, resource) is not None
 
 
 def enforces(live: LiveEstate, name: str) -> bool:
@@ -200,6 +207,8 @@ def _refusal_of(tx: IdentityWork, asked: TokenRequest, principal: Principal, iss
         error = _refusal_of_point(tx.live, asked, principal)
     elif asked.resource == all_of(issuer):
         error = _refusal_of_all(asked, principal)
+    elif asked.resource == spans_of(issuer):
+        error = _refusal_of_spans(asked)
     else:
         error = _bad_system(tx, asked, principal, issuer)
     answers = (question(tx) for question in asked.questions)
@@ -231,6 +240,13 @@ def _refusal_of_point(live: LiveEstate, asked: TokenRequest, principal: Principa
     if not enforces(live, principal.name):
         mend = "name it under `enforcement.points` in a system's file"
         return _bad_target(f"no system names `{principal.name}` as an enforcement point", mend)
+    return None
+
+
+def _refusal_of_spans(asked: TokenRequest) -> CharterError | None:
+    """Return why the client gets no token for spans: it tells of itself alone."""
+    if asked.lent is not None or asked.may_act is not None or asked.authorization_details:
+        return _bad_target("a token for spans stands for the principal alone", "ask without all of that")
     return None
 
 

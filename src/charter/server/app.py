@@ -18,7 +18,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from typing_extensions import override
@@ -28,7 +28,7 @@ from charter.bootstrap.workload import Workloads
 from charter.config import BUNDLE_PATH, Settings
 from charter.console.signin import SignIn
 from charter.core.errors import ConflictError, ErrorCode, MalformedError
-from charter.identity.issuance import DECISION_PATH
+from charter.identity.issuance import DECISION_PATH, SPANS_PATH
 from charter.registry.directory import Person
 from charter.server.bundle import BundleApp
 from charter.server.bundle_door import BundleTls
@@ -44,6 +44,9 @@ from charter.server.gateway_http import send_json
 from charter.server.nodes import PATH as NODES_PATH
 from charter.server.nodes import NodesApp
 from charter.server.workload_door import workload_door
+
+if TYPE_CHECKING:
+    from charter.server.gateway import GatewayApp
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -117,8 +120,14 @@ def _scim(house: House) -> App:
     return ScimApp.of(house)
 
 
+def _spans(house: House, gateway: GatewayApp) -> App:
+    from charter.server.spans import SpansApp
+
+    return SpansApp.of(house, gateway)
+
+
 class Later:
-    """An application that is loaded once it is asked for: a server without a directory starts sooner."""
+    """An application that is loaded once it is asked for: a server that nobody asks for it starts sooner."""
 
     def __init__(self, make: Callable[[], App]) -> None:
         self._make = make
@@ -159,6 +168,7 @@ def _machine_routes(house: House, *, mtls: bool = False) -> dict[str, App]:
         WELL_KNOWN: access,
         MODELS: ModelApp.of(house, gateway),
         "/lease/": LeaseApp.of(house, gateway),
+        f"{SPANS_PATH}/": Later(lambda: _spans(house, gateway)),
         "/.well-known/oauth-protected-resource": gateway,
         BUNDLE_PATH: BundleApp.of(house),
         NODES_PATH: NodesApp.of(house),

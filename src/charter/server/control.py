@@ -29,6 +29,7 @@ from charter.registry.standing import Move
 from charter.server.control_compositions import compositions
 from charter.server.control_delegations import delegations
 from charter.server.control_findings import findings
+from charter.server.control_integrations import integrations
 from charter.server.control_leases import leases
 from charter.server.control_people import people
 from charter.server.control_plans import plans
@@ -140,7 +141,19 @@ def control_app(house: House, signin: SignIn | None = None) -> FastAPI:
     app.state.house = house
     app.state.signin = signin
     own = (principals, estate, approvals, evidence, findings, operations)
-    for router in (*own, people, delegations, trust, vault, leases, rotation, compositions, decisions, plans):
+    for router in (
+        *own,
+        people,
+        delegations,
+        trust,
+        vault,
+        leases,
+        rotation,
+        compositions,
+        decisions,
+        plans,
+        integrations,
+    ):
         app.include_router(router, prefix="/v1")
 
     app.add_middleware(_Bounded)

@@ -28,7 +28,7 @@ from charter.server.problems import http_error, problem_of
 
 WHOAMI = "/v1/whoami"
 MAX_BODY = 32 * 1024 * 1024
-_LOCAL_ONLY = ("/v1/console/", "/v1/evidence/export", "/v1/keys/rotate/master")
+_LOCAL_ONLY = ("/v1/console/", "/v1/evidence/export", "/v1/evidence/sinks", "/v1/keys/rotate/master")
 _TAKES: tuple[tuple[str, str, Access], ...] = (  # method, beginning of the path, what it takes
     ("GET", "/v1/", Access.VIEWER),
     ("POST", "/v1/plan", Access.VIEWER),  # and "/v1/plans/", which takes a seat whose yes the plan needs
@@ -36,6 +36,7 @@ _TAKES: tuple[tuple[str, str, Access], ...] = (  # method, beginning of the path
     ("POST", "/v1/why", Access.VIEWER),
     ("POST", "/v1/what-if", Access.OPERATOR),  # it reads much
     ("POST", "/v1/evidence/verify", Access.VIEWER),
+    ("POST", "/v1/evidence/ingest", Access.OPERATOR),
     ("POST", "/v1/approvals/", Access.VIEWER),  # and a human role
     ("POST", "/v1/compositions/", Access.VIEWER),  # and a human role
     ("POST", "/v1/delegations/withdraw", Access.OPERATOR),

@@ -18,7 +18,16 @@ from charter.core.errors import CharterError, ConflictError, ErrorCode, Malforme
 from charter.gateway.mcp_all import mcp_systems
 from charter.identity.bearer import Binding, Client
 from charter.identity.exchange import MayAct, may_act_of
-from charter.identity.issuance import Issued, Refused, TokenRequest, all_of, decisions_of, issue, system_at
+from charter.identity.issuance import (
+    Issued,
+    Refused,
+    TokenRequest,
+    all_of,
+    decisions_of,
+    issue,
+    spans_of,
+    system_at,
+)
 from charter.identity.marks import mark_of_certificate
 from charter.identity.revocation import token_type
 from charter.registry.lending import Side
@@ -160,6 +169,9 @@ class Issuing:
         record = system_at(live, self._parts.issuer, asked.resource)
         if text is not None and asked.resource == decisions_of(self._parts.issuer):
             detail = "a token for decisions cannot be narrowed"
+            raise MalformedError(ErrorCode.BAD_DETAILS, detail, help="ask without `authorization_details`")
+        if text is not None and asked.resource == spans_of(self._parts.issuer):
+            detail = "a token for spans cannot be narrowed"
             raise MalformedError(ErrorCode.BAD_DETAILS, detail, help="ask without `authorization_details`")
         if text is not None and asked.resource == all_of(self._parts.issuer):
             detail = "a token for all systems together cannot be narrowed"

@@ -1,0 +1,246 @@
+"""What others tell becomes evidence: each event once, matched to the principal it is known to be.
+
+INVARIANT: a work takes its events whole: their entries, and the memory that they were told, or none of it. So whoever
+was interrupted tells everything again, and only what was missing is added.
+INVARIANT: an event told otherwise than before is not added, and is no silent repetition either: it is set aside.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from charter.core.canonical import digest_of
+from charter.core.clock import rfc3339
+from charter.core.errors import AbsentError, CharterError, ErrorCode, MalformedError
+from charter.evidence.entry import Draft, EntryKind
+from charter.evidence.observation import MAX_TEXT, Observation
+from charter.evidence.vendor_logs import READERS, read_observation
+from charter.registry.declared import FEDERATED, SPIFFE
+from charter.registry.record import Finding, FindingState
+
+if TYPE_CHECKING:
+    from charter.bootstrap.house import House
+    from charter.bootstrap.transaction import HouseTransaction
+
+SHADOW_AI = "shadow-ai"
+MAX_GROUP = 200  # events of one work
+MAX_LINES = 2_000  # of one request
+MAX_FINDINGS = 100  # opened by one request: what one file can put before people
+_TELLING = frozenset({"sub", "arn", "appid", "azp", "oid", "client_id", "email"})
+_LEASE = re.compile(r"charter-(lea_[0-9a-z]{1,36})")
+
+
+@dataclass(slots=True)
+class Taken:
+    """What became of what was told."""
+
+    added: int = 0
+    repeated: int = 0
+    unknown: int = 0  # of those added: by actors that are no principal
+    findings: int = 0
+    aside: list[tuple[int, str]] = field(default_factory=list)  # the numbers of lines set aside, and why
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON."""
+        aside = [{"line": number, "why": why} for number, why in sorted(self.aside)]
+        counts = {"added": self.added, "repeated": self.repeated, "unknown": self.unknown, "findings": self.findings}
+        return counts | {"set_aside": aside}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One event, with the number it is told under, and the principal that proved that it sends it, if one did."""
+
+    number: int
+    event: Observation
+    principal_id: str | None = None
+
+
+async def ingest(house: House, kind: str, lines: Sequence[str], *, first: int, file: str, actor: str) -> dict[str, Any]:
+    """Take the lines of a log of that kind; `first` is the number of the first of them in the file.
+
+    Raises:
+        MalformedError: there is no such kind of log, or there are too many lines.
+    """
+    if kind not in READERS:
+        raise MalformedError(
+            ErrorCode.BAD_VALUE, f"{kind[:40]!a} is no kind of log", help=f"there are {', '.join(READERS)}"
+        )
+    told, taken = [], Taken()
+    for number, line in enumerate(lines, first):
+        try:
+            told.append(Told(number, read_observation(line.encode(), kind)))
+        except UnicodeEncodeError:
+            taken.aside.append((number, "it is no text"))
+        except CharterError as err:
+            taken.aside.append((number, err.detail))
+    brought = {"file": file[:MAX_TEXT], "by": actor}
+    await take(house, told, brought, taken)
+    return taken.to_json()
+
+
+async def take(house: House, told: Sequence[Told], brought: dict[str, str], taken: Taken) -> None:
+    """Add what was told to the evidence, and to `taken` what became of it."""
+    marks = _marks(house) if any(each.principal_id is None for each in told) else {}
+    for start in range(0, len(told), MAX_GROUP):
+        group = told[start : start + MAX_GROUP]
+        known = _known(house, group, marks)
+        done = await house.database.awrite(partial(_take, house, group, known, brought, taken.findings))
+        taken.added += done.added
+        taken.repeated += done.repeated
+        taken.unknown += done.unknown
+        taken.findings += done.findings
+        taken.aside += done.aside
+
+
+def _take(
+    house: House,
+    group: Sequence[Told],
+    known: Mapping[str, tuple[str, str]],
+    brought: dict[str, str],
+    opened: int,
+    tx: HouseTransaction,
+) -> Taken:
+    done, found = Taken(), tx.observations.digests([each.event.identity for each in group])
+    fresh: list[tuple[str, str]] = []
+    for each in group:
+        event = each.event
+        before = found.get(event.identity)
+        if before is not None:
+            if before == event.digest:
+                done.repeated += 1
+            else:
+                done.aside.append((each.number, f"the event {event.event[:80]!a} was told otherwise before"))
+            continue
+        found[event.identity] = event.digest
+        fresh.append((event.identity, event.digest))
+        who, how = (each.principal_id, "token") if each.principal_id else known.get(event.identity, (None, ""))
+        principal = tx.live.principals.get(who) if who else None
+        index = tx.record(event.draft((principal.id, principal.name) if principal else None, how, brought))
+        done.added += 1
+        if principal is None:
+            done.unknown += 1
+            if event.uses_ai and opened + done.findings < MAX_FINDINGS:
+                done.findings += _open_finding(house, tx, event, index)
+    tx.observations.add(fresh)
+    return done
+
+
+def _open_finding(house: House, tx: HouseTransaction, event: Observation, index: int) -> bool:
+    """Open the finding of an actor that uses AI and is no principal; return whether it is new."""
+    who = event.who
+    body = {
+        "source": event.source,
+        "actor": who.name,
+        "actor_kind": who.kind,
+        "action": event.action,
+        "service": event.service,
+        "model": event.used.model if event.used else "",
+        "at": rfc3339(event.at),
+        "entries": [index],
+    }
+    finding = Finding(
+        id=house.entropy.identifier("fnd"),
+        kind=SHADOW_AI,
+        fingerprint=digest_of({"kind": SHADOW_AI, "source": event.source, "actor": who.name}),
+        state=FindingState.OPEN,
+        title=f"{who.name[:120]!a} uses AI, as {event.source} tells ({event.action[:80]}), and is no principal",
+        body=body,
+        principal_id=None,
+        opened_at=tx.at,
+        changed_at=tx.at,
+    )
+    kept, is_new = tx.registry.findings.open(finding)
+    if is_new:
+        said = {
+            "finding": kept.id,
+            "kind": SHADOW_AI,
+            "title": finding.title,
+            "source": event.source,
+            "actor": who.name,
+        }
+        tx.record(Draft(EntryKind.FINDING_OPENED, "charter", None, said))
+    return is_new
+
+
+# --- who an actor is --------------------------------------------------------------------------------------------------
+
+
+def _known(house: House, group: Sequence[Told], marks: Mapping[str, str | None]) -> dict[str, tuple[str, str]]:
+    """Return whom the actors of events are known to be, and by what: the events by their identity."""
+    said = house.database.read(lambda tx: tx.observations.known())
+    found = {}
+    for each in group:
+        event = each.event
+        for mark in event.who.marks:
+            if (event.source, mark) in said:
+                found[event.identity] = (said[event.source, mark], "a person's word")
+                break
+            holder = marks.get(mark) or _lease_holder(house, mark)
+            if holder:
+                found[event.identity] = (holder, f"the credential {mark[:80]}")
+                break
+    return found
+
+
+def _marks(house: House) -> dict[str, str | None]:
+    """Return by what charters say that their principals are known to others; None where two say the same."""
+    found: dict[str, str | None] = {}
+    for key in house.live.keys.values():
+        if key.jwk.get("kty") == SPIFFE and "id" in key.jwk:
+            names = [key.jwk["id"]]
+        elif key.jwk.get("kty") == FEDERATED:
+            claims: dict[str, Any] = json.loads(key.jwk.get("claims", "{}"))
+            names = [value for name, value in claims.items() if name in _TELLING and isinstance(value, str)]
+            if {"namespace", "service_account"} <= claims.keys():  # as Kubernetes' audit log names the account
+                names.append(f"system:serviceaccount:{claims['namespace']}:{claims['service_account']}")
+        else:
+            continue
+        for name in names:
+            same = found.get(name, key.principal_id) == key.principal_id
+            found[name] = key.principal_id if same else None
+    for principal in house.live.principals.values():
+        found.setdefault(principal.spiffe_id, principal.id)
+    return found
+
+
+def _lease_holder(house: House, mark: str) -> str | None:
+    """Return who holds the lease whose session is called so."""
+    lease = _LEASE.fullmatch(mark)
+    if lease is None:
+        return None
+    try:
+        return house.database.read(lambda tx: tx.leases.get(lease[1])).principal_id
+    except AbsentError:
+        return None
+
+
+async def identify(house: House, source: str, actor: str, principal: str, *, by: str, reason: str) -> dict[str, Any]:
+    """Say that a source's actor is a principal: what it tells from now on is about that; its finding is adopted.
+
+    Raises:
+        AbsentError: there is no such principal.
+        MalformedError: there is no such source.
+    """
+    if source not in READERS and source != "otlp":
+        known = ", ".join((*READERS, "otlp"))
+        raise MalformedError(ErrorCode.BAD_VALUE, f"{source[:40]!a} is no source", help=f"there are {known}")
+    found = house.principal(principal)
+    body = {"principal": found.name, "source": source, "name": actor, "reason": reason}
+
+    def work(tx: HouseTransaction) -> None:
+        tx.observations.identify(source, actor, found.id, by, rfc3339(tx.at))
+        tx.record(Draft(EntryKind.ACTOR_IDENTIFIED, by, found.id, body))
+        for each in tx.registry.findings.of_kinds((SHADOW_AI,)):
+            if each.state is FindingState.OPEN and (each.body["source"], each.body["actor"]) == (source, actor):
+                tx.registry.findings.update(replace(each.moved(FindingState.ADOPTED, tx.at, found.id)))
+                said = {"finding": each.id, "kind": SHADOW_AI, "to": "adopted", "reason": reason}
+                tx.record(Draft(EntryKind.FINDING_CHANGED, by, found.id, said))
+
+    await house.database.awrite(work)
+    return {"source": source, "actor": actor, "principal": found.name}
