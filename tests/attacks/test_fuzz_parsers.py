@@ -50,6 +50,7 @@ MORE: dict[str, Callable[[], dict[str, Any]]] = {
     "policy.guardrail.parse_guardrails": lambda: {"path": "guardrails/x.cedar", "engine": CedarEngine()},
     "policy.own.parse_own": lambda: {"principal": "refund-agent", "engine": CedarEngine()},
     "policy.statement.split_statements": lambda: {"path": "guardrails/x.cedar"},
+    "gateway.mcp_questions.read_question": lambda: {"system": "payments", "method": "elicitation/create"},
     "gateway.egress.parse_absolute": lambda: {"method": "GET"},
     "identity.rotation_request.read_rotation": lambda: {
         "live": LiveEstate(),

@@ -74,8 +74,10 @@ class Server(Protocol):
         """Return one page of its resources, and the cursor of the next."""
         ...
 
-    def call(self, call: Call, tool: ToolDefinition | None, deadline: Deadline) -> AsyncGenerator[Message]:
-        """Send one call; yield notifications, then one result or error."""
+    def call(
+        self, call: Call, tool: ToolDefinition | None, deadline: Deadline, whose: str = ""
+    ) -> AsyncGenerator[Message]:
+        """Send one call of `whose`; yield notifications and questions, then one result or error."""
         ...
 
     async def aclose(self) -> None:
@@ -181,7 +183,7 @@ class McpUpstreams:
         return (None, 0) if reached is None else (reached.tools, reached.changes)
 
     def call(self, permit: Permit, call: Call, deadline: Deadline) -> AsyncGenerator[Message]:
-        """Spend `permit` on `call`; return what makes it, and yields notifications, then one result or error.
+        """Spend `permit` on `call`; return what makes it, and yields notes, questions, then one result or error.
 
         Raises:
             IntegrityError: the permit is not good for this call; nothing was sent.
@@ -201,7 +203,8 @@ class McpUpstreams:
                 help="list the tools again, then call",
             )
         chain = self._live.delegations.chain_of(permit.delegation)
-        return self._reach(record, chain.initiator if chain else None).server.call(call, tool, deadline)
+        whose = f"{permit.principal_id}/{permit.delegation or ''}"
+        return self._reach(record, chain.initiator if chain else None).server.call(call, tool, deadline, whose)
 
     def logs(self, system: str) -> tuple[str, ...]:
         """Return the last lines a system's server logged. For the operator alone: they may hold anything."""
@@ -255,11 +258,12 @@ def connect(
     config: Config, settings: UpstreamSettings, changed: Callable[[], None], proof: Proof | None = None
 ) -> Server:
     """Return the server that `config` describes. Nothing is started yet."""
-    proof = proof or PlainProof(config, settings.variable)
+    proof, asks = proof or PlainProof(config, settings.variable), config.asks or ()
     if isinstance(config, StdioUpstream):
         stdio, proved = config, proof
-        return StdioServer(lambda: program_of(stdio, settings, proved), changed, settings.child)
-    return HttpServer(HttpWire(config.url, proof.headers, proof.refused, settings.http, settings.rule), changed)
+        return StdioServer(lambda: program_of(stdio, settings, proved), changed, settings.child, asks)
+    wire = HttpWire(config.url, proof.headers, proof.refused, settings.http, settings.rule)
+    return HttpServer(wire, changed, asks)
 
 
 def tells_people_apart(config: Config) -> bool:

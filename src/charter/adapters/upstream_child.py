@@ -23,6 +23,7 @@ from charter.adapters.upstream_rpc import CHANGED, Message, encode, nonsense, re
 from charter.core.errors import ErrorCode
 from charter.gateway.mcp_logs import LOGGED
 from charter.gateway.mcp_protocol import RpcCode
+from charter.gateway.mcp_questions import METHODS
 from charter.gateway.pins import UpstreamError
 
 MAX_NOTES = 256  # notifications that wait for one slow caller; further ones are dropped
@@ -100,6 +101,8 @@ class Child(asyncio.SubprocessProtocol):
         self._changed = changed
         self._log = log
         self._boxes: dict[int, Mailbox] = {}
+        self._calls: dict[int, str] = {}  # calls under way, and whose they are
+        self._served: set[str] = set()  # all who ever called; more than one cannot be told apart
         self._issued = 0
         self._line: list[bytes] = []
         self._line_bytes = 0
@@ -143,10 +146,14 @@ class Child(asyncio.SubprocessProtocol):
         self.signal(signal.SIGKILL)  # whatever it left behind in its group
         self.exited.set()
 
-    def expect(self) -> tuple[int, Mailbox]:
-        """Return a fresh request id and where its answers will arrive."""
+    def expect(self, whose: str | None = None) -> tuple[int, Mailbox]:
+        """Return a fresh request id and where its answers will arrive; `whose` call it is, if it is one."""
         self._issued += 1
         box = self._boxes[self._issued] = Mailbox()
+        if whose is not None:
+            self._calls[self._issued] = whose
+            if len(self._served) < 2:  # noqa: PLR2004 - two are too many already
+                self._served.add(whose)
         return self._issued, box
 
     @property
@@ -157,6 +164,7 @@ class Child(asyncio.SubprocessProtocol):
     def forget(self, request_id: int) -> None:
         """Stop waiting; a late answer is ignored."""
         self._boxes.pop(request_id, None)
+        self._calls.pop(request_id, None)
 
     def write(self, message: Message) -> None:
         """Send one line.
@@ -237,10 +245,11 @@ class Child(asyncio.SubprocessProtocol):
             if request_id is None:
                 self._note(method, message)
             else:
-                self._asked(method, request_id)
+                self._asked(method, request_id, message.get("params"))
         elif type(request_id) is not int or not 0 < request_id <= self._issued:
             raise nonsense("a request that was never made", sent=True)
         elif request_id in self._boxes:
+            self._calls.pop(request_id, None)  # it is over: what the child asks from now on is not about it
             self._boxes[request_id].put(message)
 
     def _note(self, method: str, message: Message) -> None:
@@ -254,8 +263,17 @@ class Child(asyncio.SubprocessProtocol):
             if type(token) is int and token in self._boxes:
                 self._boxes[token].put({"method": method, "params": params})
 
-    def _asked(self, method: str, request_id: object) -> None:
-        """Answer what the child asks: it may ask whether we live, and nothing else, as no capability was declared."""
+    def _asked(self, method: str, request_id: object, params: object) -> None:
+        """Answer what the child asks: whether we live; and have its one call asked the rest.
+
+        Over this wire nothing says which call a question belongs to. So one is passed on only to the one call that is
+        under way, of a child that never served anybody else: what it says cannot then be meant for, or come from,
+        another principal's.
+        """
+        box = self._boxes.get(next(iter(self._calls))) if len(self._calls) == len(self._served) == 1 else None
+        if box is not None and method in METHODS:
+            box.put({"method": method, "id": request_id, "params": params})
+            return
         answer: Message = {"jsonrpc": "2.0", "id": request_id}
         if method == "ping":
             answer["result"] = {}

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from charter.adapters.upstream_asks import Asking, again, capabilities_of, put
 from charter.adapters.upstream_line import Line
 from charter.adapters.upstream_rpc import (
     CHANGED,
@@ -48,11 +49,13 @@ from charter.gateway.mcp_protocol import (
     RpcCode,
     encode_header,
 )
+from charter.gateway.mcp_questions import METHODS
 from charter.gateway.pins import ToolDefinition, UpstreamError
 
 _SESSION_ID = re.compile(r"[\x21-\x7e]{1,512}")
 _NO_LISTENING = frozenset({400, 404, 405, 501})
 _GONE = 404
+MAX_ANSWERING = 64  # questions of a server's that are being refused; further ones are dropped
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds between attempts to listen
 
 
@@ -62,6 +65,7 @@ class HttpServer:
 
     wire: HttpWire
     changed: Callable[[], None]  # called when the server says that its tools changed, or is met anew
+    asks: tuple[str, ...] = ()  # what it may ask, of whom it is called for
     busy: int = 0
     _peer: Peer | None = None
     _session: str | None = None
@@ -98,8 +102,14 @@ class HttpServer:
         """Return the response to a request that is no call."""
         return await self._last(self._send(method, params, {}, deadline))
 
-    async def call(self, call: Call, tool: ToolDefinition | None, deadline: Deadline) -> AsyncGenerator[Message]:
-        """Send one call; yield its notifications and then its result or error, without ids.
+    async def call(
+        self,
+        call: Call,
+        tool: ToolDefinition | None,
+        deadline: Deadline,
+        whose: str = "",  # noqa: ARG002 - the other kind of upstream has to tell callers apart
+    ) -> AsyncGenerator[Message]:
+        """Send one call; yield its notifications and questions, and then its result or error, without ids.
 
         Raises:
             UpstreamError: it could not be sent, or no answer came.
@@ -108,14 +118,37 @@ class HttpServer:
             await self._speak_up(call.logs, deadline)
         method, params = sent(call)
         headers = mirrored(tool.params, call.arguments) if tool and tool.params else {}
+        asking = Asking(call, self.asks)
+        told: list[Message] = []
         self.busy += 1
-        answers = self._send(method, params, headers, deadline, progress=call.wants_progress)
         try:
-            async for answer in answers:
-                yield final(answer, sent=True) if "method" not in answer else answer
+            while True:
+                asked, answer = None, {}
+                answers = self._send(method, params, headers, deadline, progress=call.wants_progress, asking=asking)
+                async with contextlib.aclosing(answers):
+                    async for answer in answers:
+                        if "method" not in answer:
+                            asked = asking.required(answer)
+                            if asked is None:
+                                yield final(answer, sent=True)
+                        elif "id" not in answer:
+                            yield answer
+                        else:
+                            async for question in put(asking, answer, told.append):
+                                yield question
+                            await self._reply(told.pop())
+                if asked is None:
+                    return
+                for each in asked.values():
+                    yield {"method": each.method, "question": each}
+                params = again(params, answer, asked)
         finally:
             self.busy -= 1
-            await answers.aclose()
+
+    async def _reply(self, answer: Message) -> None:
+        """Answer a question of a legacy server's."""
+        if self._peer is not None:
+            await self._tell(self._peer, answer)
 
     async def _speak_up(self, level: str, deadline: Deadline) -> None:
         """Have a legacy server, whose session is one for all callers, log as much as any of them wants to be told."""
@@ -165,7 +198,7 @@ class HttpServer:
         peer = peer_from_discover(answer) if answer is not None else None
         if peer is not None:
             return peer
-        answer = await self._meet_with("initialize", initialize_params(), modern=False)
+        answer = await self._meet_with("initialize", initialize_params(capabilities_of(self.asks)), modern=False)
         if answer is None:
             raise UpstreamError(ErrorCode.UPSTREAM_FAILED, "the upstream speaks no MCP at this URL", sent=False)
         peer = peer_from_initialize(answer)
@@ -192,7 +225,14 @@ class HttpServer:
         raise nonsense("with a stream that ended before the response", sent=False)
 
     async def _send(
-        self, method: str, params: Message, extra: dict[str, str], deadline: Deadline, *, progress: bool = False
+        self,
+        method: str,
+        params: Message,
+        extra: dict[str, str],
+        deadline: Deadline,
+        *,
+        progress: bool = False,
+        asking: Asking | None = None,
     ) -> AsyncGenerator[Message]:
         """Send a request in the server's era; a session that ended is opened anew, once."""
         for is_last in (False, True):
@@ -200,8 +240,11 @@ class HttpServer:
             session, request_id = self._session, self._next_id()
             asked = telling(params, request_id) if progress else params
             message = request(request_id, method, asked, modern=peer.modern)
+            if asking is not None and peer.modern:
+                message = asking.declare(message)
             headers = self._modern_headers(message) | extra if peer.modern else self._legacy_headers(peer)
-            answers = self._exchange(message, headers, deadline.remaining())
+            asks = asking is not None and bool(asking.allowed) and not peer.modern
+            answers = self._exchange(message, headers, deadline.remaining(), asks=asks)
             try:
                 async for answer in answers:
                     yield answer
@@ -215,8 +258,10 @@ class HttpServer:
             finally:
                 await answers.aclose()
 
-    async def _exchange(self, message: Message, headers: dict[str, str], seconds: float) -> AsyncGenerator[Message]:
-        """POST one request; yield its notifications and its response, as they come."""
+    async def _exchange(
+        self, message: Message, headers: dict[str, str], seconds: float, *, asks: bool = False
+    ) -> AsyncGenerator[Message]:
+        """POST one request; yield its notifications and its response, as they come; with `asks` its questions too."""
         line = await self.wire.open("POST", encode(message), headers, seconds)
         try:
             if line.status == _GONE and SESSION_HEADER in headers:
@@ -231,6 +276,9 @@ class HttpServer:
                         yield self._checked(told, message, line)
                         await self.wire.drain(line)
                         return
+                    if asks and "id" in told and told["method"] in METHODS:
+                        yield {"method": told["method"], "id": told["id"], "params": told.get("params")}
+                        continue
                     note = self._note(told, message["id"])
                     if note is not None:
                         yield note
@@ -254,6 +302,8 @@ class HttpServer:
     def _note(self, message: Message, request_id: int) -> Message | None:
         """Return a notification that is the caller's to see; answer what the server asks."""
         method, params = message["method"], message.get("params")
+        if "id" in message and len(self._answering) >= MAX_ANSWERING:
+            return None
         if "id" in message:
             task = asyncio.create_task(self._answer(message))
             self._answering.add(task)
@@ -270,7 +320,7 @@ class HttpServer:
         return None
 
     async def _answer(self, question: Message) -> None:
-        """Tell a server that it may ask whether we live, and nothing else, as no capability was declared."""
+        """Tell a server that it may ask whether we live, and nothing else outside of a call that can be asked."""
         answer: Message = {"jsonrpc": "2.0", "id": question["id"]}
         if question["method"] == "ping":
             answer["result"] = {}
@@ -312,7 +362,9 @@ class HttpServer:
                 raise status_error(line.status)
             async with contextlib.aclosing(self.wire.events(line, endless=True)) as messages:
                 async for heard in messages:
-                    if heard.get("method") in CHANGED:
+                    if "id" in heard and "method" in heard:  # outside of any call there is nobody to ask
+                        self._note(heard, 0)
+                    elif heard.get("method") in CHANGED:
                         self.changed()
         finally:
             self.wire.close(line)

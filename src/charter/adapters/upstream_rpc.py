@@ -1,7 +1,7 @@
 """What both kinds of upstream share: how requests are written, answers checked, and the era of a server found out.
 
-Charter is the client here. It declares no client capabilities, so a server has nothing to ask of it, and it sends no
-word of its caller: no token, no name, no headers.
+Charter is the client here. It declares the client capabilities that a system's file allows its server to ask for, which
+are none by default, and it sends no word of its caller: no token, no name, no headers.
 """
 
 from __future__ import annotations
@@ -86,9 +86,9 @@ def telling(params: dict[str, Any], token: int) -> dict[str, Any]:
     return params | {"_meta": params.get("_meta", {}) | {"progressToken": token}}
 
 
-def initialize_params() -> dict[str, Any]:
-    """Return the parameters of `initialize`."""
-    return {"protocolVersion": LEGACY_VERSIONS[0], "capabilities": {}, "clientInfo": CLIENT_INFO}
+def initialize_params(capabilities: Message) -> dict[str, Any]:
+    """Return the parameters of `initialize`: `capabilities` say what the server may ask."""
+    return {"protocolVersion": LEGACY_VERSIONS[0], "capabilities": capabilities, "clientInfo": CLIENT_INFO}
 
 
 def read_message(data: bytes, *, sent: bool) -> Message:

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from charter.adapters.upstream_asks import Asking, again, capabilities_of, put
 from charter.adapters.upstream_child import LOG_LINES, Child, ChildLimits, Mailbox, Program
 from charter.adapters.upstream_rpc import (
     CHANGES,
@@ -47,6 +48,7 @@ class StdioServer:
     program: Callable[[], Program]  # asked at each start, so that new secrets are found
     changed: Callable[[], None]  # called when the server says that its tools changed, or is started anew
     limits: ChildLimits = field(default_factory=ChildLimits)
+    asks: tuple[str, ...] = ()  # what it may ask, of whom it is called for
     _log: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     _child: Child | None = None
     _peer: Peer | None = None
@@ -91,33 +93,52 @@ class StdioServer:
 
         return ask
 
-    async def call(self, call: Call, tool: ToolDefinition | None, deadline: Deadline) -> AsyncGenerator[Message]:  # noqa: ARG002 - the other kind of upstream needs the tool
-        """Send one call; yield its notifications and then its result or error, without ids.
+    async def call(
+        self,
+        call: Call,
+        tool: ToolDefinition | None,  # noqa: ARG002 - the other kind of upstream needs the tool
+        deadline: Deadline,
+        whose: str = "",
+    ) -> AsyncGenerator[Message]:
+        """Send one call of `whose`; yield its notifications and questions, and then its result or error, without ids.
 
         Raises:
             UpstreamError: it could not be sent, or no answer came.
         """
         child, peer = await self.ready(deadline)
-        request_id, box = child.expect()
         method, params = sent(call)
-        params = telling(params, request_id) if call.wants_progress else params
-        heard, done = child.heard, False
-        try:
-            child.write(request(request_id, method, params, modern=peer.modern))
-            while not done:
-                message = await box.get(deadline.remaining())
-                done = "method" not in message
-                if done:
-                    self._silent = self._deaths = 0
-                    message = final(message, sent=True)
-                yield message
-        except TimeoutError:
-            self._timed_out(child, heard)
-            raise too_slow(sent=True) from None
-        finally:
-            if not done:
-                child.cancel(request_id)
-            child.forget(request_id)
+        asking, done = Asking(call, self.asks), False
+        while not done:
+            request_id, box = child.expect(whose)
+            told = telling(params, request_id) if call.wants_progress else params
+            message = request(request_id, method, told, modern=peer.modern)
+            heard, is_answered = child.heard, False
+            try:
+                child.write(asking.declare(message) if peer.modern else message)
+                while not is_answered:
+                    message = await box.get(deadline.remaining())
+                    is_answered = "method" not in message
+                    if not is_answered and "id" in message:
+                        async for question in put(asking, message, child.write):
+                            yield question
+                    elif not is_answered:
+                        yield message
+            except TimeoutError:
+                self._timed_out(child, heard)
+                raise too_slow(sent=True) from None
+            finally:
+                if not is_answered:
+                    child.cancel(request_id)
+                child.forget(request_id)
+            self._silent = self._deaths = 0
+            asked = asking.required(message) if peer.modern else None
+            if asked is None:
+                done = True
+                yield final(message, sent=True)
+                return
+            for each in asked.values():
+                yield {"method": each.method, "question": each}
+            params = again(params, message, asked)
 
     async def aclose(self) -> None:
         """End the child and wait until it is gone."""
@@ -217,7 +238,8 @@ class StdioServer:
             peer, late = None, probe  # some servers never answer what comes before the handshake; some start slowly
         if peer is not None:
             return peer
-        answer = await self._ask(child, request(0, "initialize", initialize_params(), modern=False), None)
+        params = initialize_params(capabilities_of(self.asks))
+        answer = await self._ask(child, request(0, "initialize", params, modern=False), None)
         if late is not None and "error" in answer:
             peer = peer_from_discover(await late.get(0.1))
             if peer is not None:

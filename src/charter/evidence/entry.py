@@ -30,6 +30,7 @@ class EntryKind(StrEnum):
     AUTHENTICATION_FAILURES = "authentication.failures"  # counted per source, so that strangers cannot grow the log
     VERDICT = "verdict"
     OUTCOME = "outcome"
+    CLIENT_ASKED = "client.asked"  # a server asks the person or model behind a call something
     CONTEXT_CHANGED = "context.changed"  # strangers' content, or a class of data, comes into a session
     OBSERVED = "observed"  # what another tells of something Charter did not see: a vendor's log, a span
     QUESTION_REFUSED = "question.refused"  # an enforcement point asked what means nothing here, and was told no

@@ -30,4 +30,5 @@ class Call:
     choices: frozenset[str] = frozenset()  # arguments that the tool's definition lets take one of a few values alone
     logs: str | None = None  # the least level of what the server logs meanwhile that its caller is told; None: nothing
     by_proxy: bool = False  # whether a proxy of the system asks about it, and carries the answer out
+    can_ask: frozenset[str] = frozenset()  # what its caller's client can be asked for, while it is under way
     fulfils: frozenset[str] | None = None  # types of obligations that the caller can carry out; None: it did not say

@@ -146,6 +146,19 @@ class Flows:
             found = session.known.take_in(content, worst, labels.fields, labels.names)
             session.exposed = session.exposed or (bool(found) and labels.worst is Origin.UNTRUSTED)
 
+    def take_in_question(self, key: SessionKey, text: str, at: dt.datetime) -> dict[str, Any] | None:
+        """Keep what a server asks while it is called, as a stranger's; return what that changes of the labels.
+
+        Whoever answers, person or model, reads it; so it counts whatever else the system's answers count as.
+        """
+        session = self._session(key, at)
+        session.known.take_in(text, Origin.UNTRUSTED, {})
+        if session.exposed:
+            return None
+        session.exposed = True
+        told = {"session": key.id, "delegation": key.delegation, "run": key.run}
+        return {**told, "exposed": True, "data": sorted(session.data)}
+
     def take_in_unseen(self, key: SessionKey, facts: Facts, at: dt.datetime) -> None:
         """Note that an allowed call is answered past us: whatever it answers may be in the session from now on."""
         labels = labels_of(facts.record, facts.action)

@@ -227,6 +227,7 @@ def make_call(  # noqa: PLR0913 - each is known by another part of the edge
     client: str | None = None,
     run: str | None = None,
     logs: str | None = None,
+    can_ask: frozenset[str] = frozenset(),
 ) -> Call:
     """Return the call to be decided. `tool` is the live definition of the tool, if there is one.
 
@@ -251,6 +252,7 @@ def make_call(  # noqa: PLR0913 - each is known by another part of the edge
         logs=logs or frame.log_level,
         choices=tool.choices if tool else frozenset(),
         client=client or client_of(frame.meta.get(CLIENT_INFO_KEY)),
+        can_ask=can_ask,
     )
 
 

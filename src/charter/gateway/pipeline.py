@@ -32,6 +32,7 @@ from charter.gateway.facts import MODEL_RULE, Facts, resolve
 from charter.gateway.flow import Flows, key_of
 from charter.gateway.mcp_logs import is_due, text_of
 from charter.gateway.mcp_protocol import RpcCode
+from charter.gateway.mcp_questions import Question
 from charter.gateway.model_use import other_model
 from charter.gateway.obligations import held_to_obligations
 from charter.gateway.permit import Permit, PermitLedger
@@ -394,6 +395,12 @@ class Pipeline:
         try:
             with self.admit_stream(bearer, call.system) as stream:
                 async for message in stream.guard(self.upstream.call(permit, call, deadline)):
+                    question = message.get("question")
+                    if question is not None:
+                        await self._put(bearer, call, recorded, question, stream)
+                        outcome.asked.append(question)
+                        yield message
+                        continue
                     if not is_due(message, call.logs):
                         continue
                     outcome.see(message)
@@ -417,6 +424,25 @@ class Pipeline:
         finally:
             self.permits.discard(permit)
             self._record_outcome(outcome, bearer, call, recorded)
+
+    async def _put(
+        self, bearer: Bearer, call: Call, recorded: Recorded, question: Question, stream: OpenStream
+    ) -> None:
+        """Record what a server asks, and keep it in the session as a stranger's word, before anyone is asked."""
+        told = {"verdict_id": recorded.verdict_id, "system": call.system, "tool": call.tool}
+        body = told | {"principal": bearer.principal_name, "what": question.what, "digest": question.digest}
+        drafts = [Draft(EntryKind.CLIENT_ASKED, bearer.principal_id, bearer.principal_id, body)]
+        brings = self.flows.take_in_question(key_of(bearer, call), question.text, self.clock.now())
+        if brings is not None:
+            said = {**brings, "principal": bearer.principal_name, "verdict_id": recorded.verdict_id}
+            drafts.append(Draft(EntryKind.CONTEXT_CHANGED, bearer.principal_id, bearer.principal_id, said))
+
+        def work(tx: GatewayWork) -> None:
+            for draft in drafts:
+                tx.record(draft)
+
+        question.closed = stream.closed
+        await self.writer.awrite(work)
 
     def _take_in(self, bearer: Bearer, call: Call, recorded: Recorded, message: Message) -> None:
         """Keep what comes back in the session, before the caller sees it."""
@@ -500,6 +526,7 @@ class Outcome:
     bytes: int = 0
     digest: str | None = None
     took: dict[str, Decimal] = field(default_factory=dict)  # of a model: what is summed by limits, as it came to be
+    asked: list[Question] = field(default_factory=list)  # what its server asked on the way
     used: dict[str, Any] | None = None  # of a model: tokens, and which model answered
 
     def see(self, message: Message) -> None:
@@ -538,6 +565,7 @@ class Outcome:
             "bytes": self.bytes,
             "result_digest": self.digest,
             "duration_ms": round((now - self.started) * 1000),
+            **({"asked": [question.told() for question in self.asked]} if self.asked else {}),
         } | ({"used": self.used} if self.used is not None else {})
 
 

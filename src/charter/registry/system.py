@@ -84,6 +84,9 @@ def _refuse_secret(text: str, path: tuple[str | int, ...], help: str) -> None:
         raise PlacedError(path, f"this looks like a secret, which an estate must not hold; {help}")
 
 
+Asks = Annotated[tuple[Literal["elicitation", "sampling", "roots"], ...], Field(min_length=1, max_length=3)]
+
+
 class StdioUpstream(Model):
     """An MCP server that Charter starts as a child and speaks to over its standard streams.
 
@@ -98,6 +101,7 @@ class StdioUpstream(Model):
     env: dict[str, str] = Field(default_factory=dict)
     pass_env: tuple[str, ...] = ()
     secrets: Annotated[dict[VariableName, SecretRef], Field(max_length=32)] | None = None
+    asks: Asks | None = None  # what it may ask of the person or model behind a call; None: nothing
 
     @model_validator(mode="after")
     def _one_source(self) -> StdioUpstream:
@@ -125,6 +129,7 @@ class HttpUpstream(Model):
     url: Annotated[str, StringConstraints(strict=True, pattern=r"^https?://[^\s]+$", max_length=2048)]
     token_env: str | None = None
     credential: UpstreamCredential | None = None
+    asks: Asks | None = None  # what it may ask of the person or model behind a call; None: nothing
 
     @model_validator(mode="after")
     def _without_secrets(self) -> HttpUpstream:
@@ -275,6 +280,8 @@ class System(Model):
             raise PlacedError(("lease",), "`lease` says how long leases live, on systems of the kinds postgres and aws")
         if self.is_leased and self.upstream is not None:
             raise PlacedError(("upstream",), "a leased system has no upstream: agents reach it themselves")
+        if self.upstream is not None and self.upstream.asks is not None and self.kind is not SystemKind.MCP:
+            raise PlacedError(("upstream", "asks"), "only the server of a system of the kind mcp asks anything")
         if self.aws is not None and self.lease is not None and self.lease.ttl < MIN_AWS:
             raise PlacedError(("lease", "ttl"), f"AWS gives sessions of {write_duration(MIN_AWS)} at least")
         for name, action in self.actions.items():

@@ -53,6 +53,7 @@ from charter.server.gateway_http import (
     send_json,
 )
 from charter.server.gateway_mcp import Asked, Decider, McpMethods, Tools, negotiated
+from charter.server.gateway_parked import ParkedCalls
 
 PREFIX = "/mcp/"
 ALL = ""  # in the place of a system: all of them
@@ -139,7 +140,8 @@ class GatewayApp:
             self.pipeline, told.issuer, told.base, told.hosts, told.origins, self.clock, self.nonces, self.failed
         )
         held = HeldCalls(self.live, self.clock, self.settings.issuer, self.settings.held_seconds)
-        parts = (self.pipeline, self.upstream, self.live, self.clock, self.settings.call_seconds, held)
+        parked, seconds = ParkedCalls(self.entropy), self.settings.call_seconds
+        parts = (self.pipeline, self.upstream, self.live, self.clock, seconds, held, parked)
         self._methods, self._all = FeatureMethods(*parts), AllMethods(*parts)
         self._sessions = Sessions(self.clock, self.entropy)
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from charter.core.clock import Deadline
 from charter.gateway.mcp_answers import Message
 from charter.gateway.mcp_asking import Ability, abilities_of
 from charter.gateway.mcp_protocol import CLIENT_CAPABILITIES_KEY, LEGACY_VERSIONS
+from charter.gateway.mcp_questions import FORM, ROOTS, SAMPLING, Question, take_answer
 from charter.server.gateway_http import Reply
 
 if TYPE_CHECKING:
@@ -63,6 +65,13 @@ class _Stop:
         return self._called and self._task is not None and self._task.uncancel() == 0
 
 
+def can_ask(asked: Asked) -> frozenset[str]:
+    """Return what a server may have the caller's client asked, if the system's file allows it besides."""
+    known = abilities(asked)
+    words = {Ability.FORM: FORM, Ability.SAMPLING: SAMPLING, Ability.ROOTS: ROOTS}
+    return frozenset(word for ability, word in words.items() if ability in known)
+
+
 def abilities(asked: Asked) -> frozenset[Ability]:
     """Return what the caller's client can be asked for."""
     if asked.session is None:
@@ -71,17 +80,38 @@ def abilities(asked: Asked) -> frozenset[Ability]:
     return known if asked.session.version == LEGACY_VERSIONS[0] else known - {Ability.URL}  # new in 2025-11-25
 
 
-async def ask_client(asked: Asked, reply: Reply, method: str, params: Message, seconds: float) -> dict[str, Any]:
+async def put_to_client(asked: Asked, reply: Reply, question: Question, deadline: Deadline) -> None:
+    """Put a server's question to the client of a session; its answer is in the question then, if there was one."""
+    with suppress(TimeoutError):
+        seconds = deadline.remaining()
+        response = await ask_client(asked, reply, question.method, question.params, seconds, question.closed)
+        take_answer(question, response.get("result"))
+
+
+async def ask_client(
+    asked: Asked, reply: Reply, method: str, params: Message, seconds: float, closed: asyncio.Event | None = None
+) -> dict[str, Any]:
     """Ask the client of a session something in the stream of its call; return its response.
 
     Raises:
-        TimeoutError: none came in time.
+        TimeoutError: none came in time, or before `closed` was set.
     """
     assert asked.session is not None  # noqa: S101 - modern clients are asked by results
     request_id, answer = asked.session.expect()
     try:
         await reply.event({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
         async with asyncio.timeout(seconds):
-            return await answer
+            ends = asyncio.create_task(_unless(closed, answer))
+            try:
+                return await answer
+            finally:
+                ends.cancel()
     finally:
         asked.session.waiting.pop(request_id, None)
+
+
+async def _unless(closed: asyncio.Event | None, answer: asyncio.Future[dict[str, Any]]) -> None:
+    """Give an answer up once its call is closed."""
+    await (closed or asyncio.Event()).wait()
+    if not answer.done():
+        answer.set_exception(TimeoutError())

@@ -32,21 +32,24 @@ from charter.gateway.mcp_answers import (
 )
 from charter.gateway.mcp_logs import LOGGED, MAX_LOGS
 from charter.gateway.mcp_protocol import LEGACY_VERSIONS, SUBSCRIPTION_KEY, SUPPORTED_VERSIONS, WHY_KEY, RpcCode
+from charter.gateway.mcp_questions import Question
 from charter.gateway.mcp_sessions import Session
 from charter.gateway.pins import FEATURES, ToolDefinition, UpstreamError
 from charter.gateway.pipeline import Admitted, Refused
 from charter.policy.verdict import Verdict
 from charter.registry.principal import LiveEstate, SystemRecord
 from charter.registry.standing import may_act
-from charter.server.gateway_client import cancellable
+from charter.server.gateway_client import can_ask, cancellable, put_to_client
 from charter.server.gateway_held import HeldCalls
 from charter.server.gateway_http import Head, Reply
+from charter.server.gateway_parked import ParkedCalls, close
 
 T = TypeVar("T")
 LIST_TTL_MS = 5_000  # a list is the caller's own view of its authority: kept briefly, and never shared
 PAGE_TOOLS = 250
 MAX_CALLS_PER_PRINCIPAL = 256
 MAX_STREAMS_PER_PRINCIPAL = 32
+ASK_SECONDS = 120.0  # beyond a call's own, where its server may ask something
 LOOK_SECONDS = 1.0  # how often a listening stream looks whether its caller's tools changed
 LISTS = ("tools", "prompts", "resources")  # what can be listed, and may change
 
@@ -134,6 +137,7 @@ class McpMethods:
     clock: Clock
     call_seconds: float
     held: HeldCalls
+    parked: ParkedCalls
     page_tools: int = PAGE_TOOLS
     _calls: Counter[str] = field(default_factory=Counter)
     _streams: Counter[str] = field(default_factory=Counter)
@@ -261,22 +265,22 @@ class McpMethods:
 
     async def _submit(self, asked: Asked, reply: Reply, wanted: ToolCall) -> None:
         """Have a call decided, and pass on its answer if it is allowed."""
-        frame = asked.frame
-        if wanted.state is not None:
-            text = "`requestState` is none of ours"
-            raise WireError(RpcCode.INVALID_PARAMS, text, request_id=frame.id)
-        deadline = Deadline.after(self.clock, self.call_seconds)
+        frame, deadline = asked.frame, self._deadline(asked)
         with Place(self._calls, asked.bearer, MAX_CALLS_PER_PRINCIPAL, "calls"):
             tool = await self._live_tool(asked.system, wanted.tool, deadline)
             if tool is not None and asked.modern and tool.params:
                 check_params(frame, wanted, tool, asked.head.headers)
             call = self._made(asked, wanted, tool)
+            if wanted.state is not None:
+                admitted, deadline = self.parked.take(asked, call, wanted.state, wanted.answers)
+                await self._forward(asked, reply, admitted, call, deadline)
+                return
             said = request_of(asked.head.headers, frame)
             if said:
                 self.pipeline.hear(asked.bearer, call, said)
             answer = await self.pipeline.submit(asked.bearer, call, deadline, source="mcp")
             if isinstance(answer, Admitted):
-                await self._forward(asked, reply, answer, deadline)
+                await self._forward(asked, reply, answer, call, deadline)
             elif wanted.tool in FEATURES:
                 await reply.finish(error_message(frame.id, refusal_error(answer)))
             elif self.held.can_send(asked, answer):
@@ -297,31 +301,46 @@ class McpMethods:
             client=client,
             run=run_of(asked.head.headers),
             logs=asked.session.logs if asked.session is not None else None,
+            can_ask=can_ask(asked),
         )
 
-    async def _forward(self, asked: Asked, reply: Reply, admitted: Admitted, deadline: Deadline) -> None:
+    def _deadline(self, asked: Asked) -> Deadline:
+        """Return until when a call may take: longer where its server may ask a person something."""
+        record = self.live.systems.get(asked.system)
+        upstream = record.system.upstream if record is not None else None
+        asks = upstream is not None and bool(upstream.asks) and bool(can_ask(asked))
+        return Deadline.after(self.clock, self.call_seconds + (ASK_SECONDS if asks else 0.0))
+
+    async def _forward(self, asked: Asked, reply: Reply, admitted: Admitted, call: Call, deadline: Deadline) -> None:
         """Pass on what the upstream says. The caller's going away, or its word, cancels the call."""
         async with cancellable(asked, reply, deadline.remaining()):
-            await self._pass_on(asked, reply, admitted)
+            await self._pass_on(asked, reply, admitted, call, deadline)
 
     async def _hold(self, asked: Asked, reply: Reply, held: Refused, answers: dict[str, Any], call: Call) -> None:
         """Send a person to a held call, and make it if they approve it in time."""
+        deadline = self._deadline(asked)
 
         async def again() -> Admitted | Refused:
-            deadline = Deadline.after(self.clock, self.call_seconds)
+            nonlocal deadline
+            deadline = self._deadline(asked)
             return await self.pipeline.submit(asked.bearer, call, deadline, source="mcp")
 
-        async with cancellable(asked, reply, 2 * self.held.seconds + self.call_seconds):
+        async with cancellable(asked, reply, 2 * self.held.seconds + deadline.remaining()):
             answer = await self.held.settle(asked, reply, held, answers, again)
             if isinstance(answer, Admitted):
-                await self._pass_on(asked, reply, answer)
+                await self._pass_on(asked, reply, answer, call, deadline)
             else:
                 await reply.finish(result_message(asked.frame.id, answer))
 
-    async def _pass_on(self, asked: Asked, reply: Reply, admitted: Admitted) -> None:
+    async def _pass_on(self, asked: Asked, reply: Reply, admitted: Admitted, call: Call, deadline: Deadline) -> None:
         request_id, token, logged = asked.frame.id, asked.frame.progress_token, 0
         async for message in admitted.messages:
-            if message.get("method") == LOGGED:
+            if "question" in message and asked.modern:
+                await self._park(asked, reply, admitted, call, message["question"], deadline)
+                return
+            if "question" in message:
+                await put_to_client(asked, reply, message["question"], deadline)
+            elif message.get("method") == LOGGED:
                 logged += 1
                 if logged <= MAX_LOGS:
                     await reply.event({"jsonrpc": "2.0", **message})
@@ -336,6 +355,17 @@ class McpMethods:
                 await reply.finish(result_message(request_id, result))
         if not reply.finished:
             raise UpstreamError(ErrorCode.UPSTREAM_FAILED, "the upstream gave no answer", sent=True)
+
+    async def _park(
+        self, asked: Asked, reply: Reply, admitted: Admitted, call: Call, question: Question, deadline: Deadline
+    ) -> None:
+        """Let a call wait while its caller answers a question."""
+        try:
+            result = self.parked.park(asked, call, admitted, question, deadline)
+        except ThrottledError:
+            await close(admitted)
+            raise
+        await reply.finish(result_message(asked.frame.id, result))
 
     def _told(self, asked: Asked, result: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - others need the request
         """Return an upstream's result as this caller is told it."""

@@ -1,0 +1,120 @@
+"""Calls of modern clients whose server asked something: each waits for its caller to come back with the answer.
+
+2026-07-28 knows no requests from servers: the client gets a result `input_required`, asks the person or model, and
+sends the call again with the answers and `requestState`. Here the call itself waits meanwhile, under the permit and the
+verdict that it has: going on with it is no new call.
+
+INVARIANT: a state is good once, for the very same call (system, tool, arguments) of the same principal under the same
+delegation, and for a while. To anyone else it is as unknown as one that never was.
+INVARIANT: a call that waits ends with its authority, or when its time is up; its server is told, its verdict closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from charter.core.clock import Deadline
+from charter.core.entropy import Entropy
+from charter.core.errors import ErrorCode, ThrottledError
+from charter.gateway.mcp_answers import WireError
+from charter.gateway.mcp_asking import input_required
+from charter.gateway.mcp_protocol import RpcCode
+from charter.gateway.mcp_questions import Question, take_answer
+from charter.gateway.pipeline import Admitted
+
+if TYPE_CHECKING:
+    from charter.gateway.call import Call
+    from charter.server.gateway_mcp import Asked
+
+MAX_PER_PRINCIPAL = 32
+MAX_PARKED = 1024
+KEY = "asked"  # what a modern client answers under
+
+
+@dataclass(eq=False, slots=True)
+class _Parked:
+    """A call that waits."""
+
+    binding: tuple[str, str | None, str, str]  # principal, delegation, system, digest of the call
+    admitted: Admitted
+    question: Question
+    deadline: Deadline
+    waiting: asyncio.Task[None] | None = None
+
+
+@dataclass(slots=True)
+class ParkedCalls:
+    """The calls that wait for their callers."""
+
+    entropy: Entropy
+    _parked: dict[str, _Parked] = field(default_factory=dict)
+    _of: Counter[str] = field(default_factory=Counter)
+
+    def __len__(self) -> int:
+        return len(self._parked)
+
+    def park(
+        self, asked: Asked, call: Call, admitted: Admitted, question: Question, deadline: Deadline
+    ) -> dict[str, Any]:
+        """Let a call wait; return the result that has its caller answer `question`.
+
+        Raises:
+            ThrottledError: too many wait.
+        """
+        who = asked.bearer.principal_id
+        if self._of[who] >= MAX_PER_PRINCIPAL or len(self._parked) >= MAX_PARKED:
+            text = f"{self._of[who]} calls of `{asked.bearer.principal_name}` wait for answers"
+            raise ThrottledError(ErrorCode.TOO_MANY, text, help="answer or let go some of them")
+        state = self.entropy.token(32)
+        parked = self._parked[state] = _Parked(_binding(asked, call), admitted, question, deadline)
+        self._of[who] += 1
+        parked.waiting = asyncio.create_task(self._wait(state, parked))
+        return input_required({KEY: {"method": question.method, "params": question.params}}, state)
+
+    def take(self, asked: Asked, call: Call, state: str, answers: dict[str, Any]) -> tuple[Admitted, Deadline]:
+        """Return the call that waits under `state`, with the answer put in.
+
+        Raises:
+            WireError: none does, or it is another one.
+        """
+        parked = self._parked.get(state)
+        if parked is None or parked.binding != _binding(asked, call):
+            text = "no such call waits under this `requestState`: it is used, or its time is up; call anew"
+            raise WireError(RpcCode.INVALID_PARAMS, text, request_id=asked.frame.id)
+        self._forget(state, parked)
+        if parked.waiting is not None:
+            parked.waiting.cancel()
+        take_answer(parked.question, answers.get(KEY))
+        return parked.admitted, parked.deadline
+
+    def _forget(self, state: str, parked: _Parked) -> None:
+        del self._parked[state]
+        who = parked.binding[0]
+        self._of[who] -= 1
+        if not self._of[who]:
+            del self._of[who]
+
+    async def _wait(self, state: str, parked: _Parked) -> None:
+        """End the call once its time is up or its authority withdrawn, unless its caller comes first."""
+        closed = parked.question.closed or asyncio.Event()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(parked.deadline.remaining()):
+                await closed.wait()
+        if self._parked.get(state) is parked:
+            self._forget(state, parked)
+            await close(parked.admitted)
+
+
+async def close(admitted: Admitted) -> None:
+    """End a call that nobody waits for any more."""
+    end = getattr(admitted.messages, "aclose", None)
+    if end is not None:
+        await end()
+
+
+def _binding(asked: Asked, call: Call) -> tuple[str, str | None, str, str]:
+    return asked.bearer.principal_id, asked.bearer.delegation, call.system, call.digest
