@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.shared.exceptions import MCPError
-from mcp_types import PromptReference, ResourceTemplateReference
+from mcp_types import PromptReference, ResourceTemplateReference, ResourceUpdatedNotification
 
 from charter.adapters.upstream import read_tools
 from charter.bootstrap import authority
@@ -23,6 +24,7 @@ from charter.gateway.mcp_import import describe_tools
 from charter.gateway.pins import ToolDefinition
 from charter.lifecycle.emergency import Move
 from charter.registry.system import HttpUpstream
+from charter.server import gateway_mcp
 from doors import Agent, Doors, open_doors, run
 from mcp_stage import a_record, deadline, http, serving, settings_of, stage
 from servers.library import app
@@ -55,9 +57,11 @@ def system_of(url: str, tools: tuple[ToolDefinition, ...], **more: Any) -> str:
 
 
 @asynccontextmanager
-async def a_library(folder: Path, grants: list[dict[str, Any]] = GRANT, **system: Any) -> AsyncIterator[Doors]:
+async def a_library(
+    folder: Path, grants: list[dict[str, Any]] = GRANT, server: Any = None, **system: Any
+) -> AsyncIterator[Doors]:
     """The doors of doors.py, with a library behind them, all of which was accepted."""
-    server = app()
+    server = server or app()
     async with server.router.lifespan_context(server), serving(server) as url, open_doors(folder) as doors:
         config = HttpUpstream(transport="http", url=f"{url}/mcp")
         listed = await read_tools(config, settings_of(None, None, None), deadline())
@@ -87,11 +91,13 @@ async def an_agent(doors: Doors, place: str) -> Agent:
 
 
 @asynccontextmanager
-async def a_client(doors: Doors, place: str = "/mcp/library", mode: Any = "auto") -> AsyncIterator[Client]:
+async def a_client(
+    doors: Doors, place: str = "/mcp/library", mode: Any = "auto", **given: Any
+) -> AsyncIterator[Client]:
     agent = await an_agent(doors, place)
     async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {agent.token}"}) as web:
         transport = streamable_http_client(doors.issuer + place, http_client=web)
-        async with Client(transport, mode=mode, read_timeout_seconds=20) as client:
+        async with Client(transport, mode=mode, read_timeout_seconds=20, **given) as client:
             yield client
 
 
@@ -334,5 +340,79 @@ def test_what_a_server_logs_is_told_to_whoever_asked_for_it(mode: str) -> None:
                     else:
                         await client.call_tool("work", {}, meta={"io.modelcontextprotocol/logLevel": "debug"})
                     assert heard == [("debug", "details of ch_123456", None), warning]
+
+    run(go())
+
+
+def a_garden() -> MCPServer:
+    """A server whose resources change when it is told to let them."""
+    server = MCPServer("garden")
+
+    @server.resource("bed://roses")
+    def roses() -> str:
+        return "red"
+
+    @server.resource("bed://nettles")
+    def nettles() -> str:
+        return "green"
+
+    @server.tool()
+    async def grow(uri: str, ctx: Context) -> str:
+        """Let something grow."""
+        await ctx.notify_resource_updated(uri)
+        return "grown"
+
+    return server
+
+
+GARDEN = [
+    {"system": "library", "actions": ["resources/read"], "objects": ["bed://roses"]},
+    {"system": "library", "actions": ["grow"]},
+]
+
+
+@pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize(("place", "before", "name"), [("/mcp/library", "", ""), ("/mcp", "library+", "library__")])
+def test_whoever_may_read_a_resource_hears_of_its_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, place: str, before: str, name: str
+) -> None:
+    monkeypatch.setattr(gateway_mcp, "LOOK_SECONDS", 0.05)
+
+    async def go() -> None:
+        heard: asyncio.Queue[str] = asyncio.Queue()
+
+        async def listen(message: Any) -> None:
+            if isinstance(message, ResourceUpdatedNotification):
+                heard.put_nowait(message.params.uri)
+
+        async def grow(client: Client) -> None:
+            for which in ("nettles", "roses"):
+                await client.call_tool(f"{name}grow", {"uri": f"bed://{which}"})
+
+        async with (
+            a_library(tmp_path, GARDEN, a_garden().streamable_http_app()) as doors,
+            a_client(doors, place, mode, message_handler=listen) as client,
+        ):
+            roses, nettles = f"{before}bed://roses", f"{before}bed://nettles"
+            resources = client.server_capabilities.resources
+            assert resources is not None
+            assert resources.subscribe
+            if mode == "auto":
+                async with client.listen(resource_subscriptions=[roses, nettles]) as told:
+                    assert told.honored.resource_subscriptions == [roses]  # the other is no business of this caller
+                    await grow(client)
+                    assert (await anext(told)).uri == roses  # type: ignore[union-attr]
+                return
+            with pytest.raises(MCPError) as refused:
+                await client.session.subscribe_resource(nettles)
+            assert refused.value.error.code == -31011
+            await client.session.subscribe_resource(roses)
+            await grow(client)
+            assert await heard.get() == roses
+            await client.session.unsubscribe_resource(roses)
+            await grow(client)
+            await asyncio.sleep(0.2)
+            assert heard.empty()
 
     run(go())

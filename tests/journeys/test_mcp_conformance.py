@@ -22,8 +22,6 @@ DIFFERENCES = {
     "2025-11-25": {
         "elicitation-sep1034-defaults": ASKS,
         "elicitation-sep1330-enums": ASKS,
-        "resources-subscribe": "not offered yet",
-        "resources-unsubscribe": "not offered yet",
         "server-sse-multiple-streams": JSON,
         "server-sse-polling": JSON,
         "tools-call-elicitation": ASKS,

@@ -10,7 +10,7 @@ INVARIANT: the caller's token is not known here; upstreams get their own credent
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,9 +21,10 @@ from charter.adapters.upstream_http import HttpServer
 from charter.adapters.upstream_rpc import Listed, Message, too_slow, tool_named
 from charter.adapters.upstream_secrets import PlainProof, Proof
 from charter.adapters.upstream_stdio import StdioServer
+from charter.adapters.upstream_watch import Watching
 from charter.adapters.upstream_wire import HttpLimits, HttpWire
 from charter.core.clock import Clock, Deadline
-from charter.core.errors import ErrorCode
+from charter.core.errors import CharterError, ErrorCode
 from charter.gateway.call import Call
 from charter.gateway.permit import Permit, PermitLedger
 from charter.gateway.pins import ToolDefinition, ToolList, UpstreamError
@@ -33,6 +34,7 @@ from charter.registry.upstream_credential import PersonCredential
 
 MAX_REACHED = 4_000  # servers held at once; the one that was used longest ago is let go
 RETIRE_SECONDS = 60.0  # for calls under way when a system's upstream is changed
+AGAIN_SECONDS = 10.0  # before a server is told again what is watched, if it could not be told
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")  # variables of Charter's own that every child gets
 Config = StdioUpstream | HttpUpstream
 
@@ -74,6 +76,20 @@ class Server(Protocol):
         """Return one page of its resources, and the cursor of the next."""
         ...
 
+    @property
+    def watched(self) -> frozenset[str]:
+        """The resources whose changes it was asked to tell."""
+        ...
+
+    @property
+    def offers_updates(self) -> bool | None:
+        """Whether it tells of changes of single resources, None if it was not met yet."""
+        ...
+
+    async def watch(self, uris: frozenset[str], deadline: Deadline) -> bool:
+        """Have it tell of changes of these resources and no others; return whether it does that at all."""
+        ...
+
     def call(
         self, call: Call, tool: ToolDefinition | None, deadline: Deadline, whose: str = ""
     ) -> AsyncGenerator[Message]:
@@ -88,10 +104,14 @@ class Server(Protocol):
 class _Reached:
     """A server, and its tools as last read."""
 
-    def __init__(self, config: Config, proof: Proof, settings: UpstreamSettings, clock: Clock) -> None:
+    def __init__(
+        self, config: Config, proof: Proof, settings: UpstreamSettings, clock: Clock, watching: Watching | None = None
+    ) -> None:
         self.config = config
         self.edition = proof.edition
-        self.server = connect(config, settings, self._changed, proof)
+        self.watching = watching or Watching(clock)
+        self.server = connect(config, settings, self._changed, proof, self.watching.heard)
+        self._telling: asyncio.Task[None] | None = None
         self.tools: ToolList | None = None
         self._clock = clock
         self._fresh_until = 0.0
@@ -122,6 +142,32 @@ class _Reached:
             self.tools = listed.list
         self._fresh_until = self._clock.monotonic() + listed.ttl if self.changes == before else 0.0
         return self.tools
+
+    async def watch(self, uris: Collection[str], deadline: Deadline) -> bool:
+        """Listen for changes of these resources as well; return whether the server tells them."""
+        self.watching.ask(uris)
+        return await self.server.watch(self.watching.wanted, deadline)
+
+    def keep_watching(self, uri: str) -> int:
+        """Return how often a resource changed; see to it that its changes go on being told."""
+        self.watching.ask((uri,))
+        is_idle = self._telling is None or self._telling.done()
+        if is_idle and self.server.offers_updates is not False and self.watching.wanted != self.server.watched:
+            self._telling = asyncio.create_task(self._tell())
+        return self.watching.count(uri)
+
+    async def _tell(self) -> None:
+        """Tell the server what is wanted; if it cannot be told, wait a while before the next try."""
+        try:
+            await self.server.watch(self.watching.wanted, Deadline.after(self._clock, AGAIN_SECONDS))
+        except CharterError:
+            await asyncio.sleep(AGAIN_SECONDS)
+
+    async def aclose(self) -> None:
+        """End the server."""
+        if self._telling is not None:
+            self._telling.cancel()
+        await self.server.aclose()
 
 
 class McpUpstreams:
@@ -168,9 +214,36 @@ class McpUpstreams:
             UpstreamError: it cannot be reached, or answers nonsense.
             MalformedError: it does not know the cursor.
         """
+        return await self._for(record, delegation).server.list_resources(cursor, deadline)
+
+    async def watch(
+        self, record: SystemRecord, delegation: str | None, uris: Collection[str], deadline: Deadline
+    ) -> bool:
+        """Have changes of resources counted, as whoever acts under `delegation` sees them; False if none are told.
+
+        Raises:
+            UpstreamError: the server cannot be reached, or answers nonsense.
+            ThrottledError: too many are watched.
+        """
+        return await self._for(record, delegation).watch(uris, deadline)
+
+    def updates(self, record: SystemRecord, delegation: str | None, uri: str) -> int:
+        """Return how often a watched resource changed; what is not asked about for a minute is not watched any more.
+
+        Raises:
+            UpstreamError: the system has no upstream any more.
+            ThrottledError: too many are watched.
+        """
+        return self._for(record, delegation).keep_watching(uri)
+
+    def offers_updates(self, record: SystemRecord) -> bool:
+        """Whether a system tells of changes of single resources, as far as that is known."""
+        reached = self._reached.get(record.name)
+        return reached is None or reached.server.offers_updates is not False
+
+    def _for(self, record: SystemRecord, delegation: str | None) -> _Reached:
         chain = self._live.delegations.chain_of(delegation)
-        reached = self._reach(record, chain.initiator if chain else None)
-        return await reached.server.list_resources(cursor, deadline)
+        return self._reach(record, chain.initiator if chain else None)
 
     def known(self, record: SystemRecord) -> tuple[ToolDefinition, ...] | None:
         """Return the definitions last read, None if they never were."""
@@ -216,7 +289,7 @@ class McpUpstreams:
         reached, self._reached = list(self._reached.values()), {}
         for task in self._retiring:
             task.cancel()
-        await asyncio.gather(*self._retiring, *(each.server.aclose() for each in reached), return_exceptions=True)
+        await asyncio.gather(*self._retiring, *(each.aclose() for each in reached), return_exceptions=True)
 
     def _reach(self, record: SystemRecord, person: str | None = None) -> _Reached:
         """Return the system's server; one whose `upstream` was changed is replaced, and ends once it is idle.
@@ -241,7 +314,8 @@ class McpUpstreams:
         is_same = reached is not None and (reached.config is config or reached.config == config)
         if reached is None or not is_same or reached.edition != proof.edition:
             self._retire(reached)
-            reached = _Reached(config, proof, settings, self._clock)
+            watching = reached.watching if reached is not None else None
+            reached = _Reached(config, proof, settings, self._clock, watching)
         self._reached[key] = reached  # the last used is the last in the dictionary
         if len(self._reached) > MAX_REACHED:
             self._retire(self._reached.pop(next(iter(self._reached))))
@@ -249,21 +323,25 @@ class McpUpstreams:
 
     def _retire(self, reached: _Reached | None) -> None:
         if reached is not None:
-            task = asyncio.create_task(_retire(reached.server))
+            task = asyncio.create_task(_retire(reached))
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)
 
 
 def connect(
-    config: Config, settings: UpstreamSettings, changed: Callable[[], None], proof: Proof | None = None
+    config: Config,
+    settings: UpstreamSettings,
+    changed: Callable[[], None],
+    proof: Proof | None = None,
+    heard: Callable[[str | None], None] = lambda _: None,
 ) -> Server:
     """Return the server that `config` describes. Nothing is started yet."""
     proof, asks = proof or PlainProof(config, settings.variable), config.asks or ()
     if isinstance(config, StdioUpstream):
         stdio, proved = config, proof
-        return StdioServer(lambda: program_of(stdio, settings, proved), changed, settings.child, asks)
+        return StdioServer(lambda: program_of(stdio, settings, proved), changed, settings.child, asks, heard)
     wire = HttpWire(config.url, proof.headers, proof.refused, settings.http, settings.rule)
-    return HttpServer(wire, changed, asks)
+    return HttpServer(wire, changed, asks, heard)
 
 
 def tells_people_apart(config: Config) -> bool:
@@ -305,13 +383,13 @@ async def read_tools(config: Config, settings: UpstreamSettings, deadline: Deadl
         await server.aclose()
 
 
-async def _retire(server: Server) -> None:
+async def _retire(reached: _Reached) -> None:
     """End a server once nothing waits for it any more."""
     try:
         async with asyncio.timeout(RETIRE_SECONDS):
-            while server.busy:  # noqa: ASYNC110 - rare, and an event would burden every call
+            while reached.server.busy:  # noqa: ASYNC110 - rare, and an event would burden every call
                 await asyncio.sleep(0.05)
     except TimeoutError:
         pass
     finally:
-        await server.aclose()
+        await reached.aclose()

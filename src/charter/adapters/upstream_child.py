@@ -19,7 +19,7 @@ from typing import cast
 
 from typing_extensions import override
 
-from charter.adapters.upstream_rpc import CHANGED, Message, encode, nonsense, read_message
+from charter.adapters.upstream_rpc import CHANGED, UPDATED, Message, encode, nonsense, read_message, uri_in
 from charter.core.errors import ErrorCode
 from charter.gateway.mcp_logs import LOGGED
 from charter.gateway.mcp_protocol import RpcCode
@@ -91,7 +91,13 @@ class Mailbox:
 class Child(asyncio.SubprocessProtocol):
     """One process: lines in, lines out, and who waits for which answer."""
 
-    def __init__(self, limits: ChildLimits, changed: Callable[[], None], log: deque[str]) -> None:
+    def __init__(
+        self,
+        limits: ChildLimits,
+        changed: Callable[[], None],
+        log: deque[str],
+        updated: Callable[[str | None], None] = lambda _: None,
+    ) -> None:
         self.exited = asyncio.Event()
         self._silent = asyncio.Event()  # its standard error has been read to the end
         self.fault: UpstreamError | None = None
@@ -100,6 +106,7 @@ class Child(asyncio.SubprocessProtocol):
         self._limits = limits
         self._changed = changed
         self._log = log
+        self._updated = updated
         self._boxes: dict[int, Mailbox] = {}
         self._calls: dict[int, str] = {}  # calls under way, and whose they are
         self._served: set[str] = set()  # all who ever called; more than one cannot be told apart
@@ -256,6 +263,8 @@ class Child(asyncio.SubprocessProtocol):
         params = message.get("params")
         if method in CHANGED:
             self._changed()
+        elif method == UPDATED:
+            self._updated(uri_in(message))
         elif method == LOGGED:
             self._log.append(f"logged: {params!r}"[:LOG_LINE])  # nothing says of which call, so no caller is told
         elif method == "notifications/progress" and isinstance(params, dict):

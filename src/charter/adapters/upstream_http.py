@@ -16,7 +16,7 @@ from charter.adapters.upstream_asks import Asking, again, capabilities_of, put
 from charter.adapters.upstream_line import Line
 from charter.adapters.upstream_rpc import (
     CHANGED,
-    CHANGES,
+    UPDATED,
     Listed,
     Message,
     Peer,
@@ -25,6 +25,7 @@ from charter.adapters.upstream_rpc import (
     initialize_params,
     list_all,
     list_resources,
+    listening,
     nonsense,
     peer_from_discover,
     peer_from_initialize,
@@ -32,6 +33,7 @@ from charter.adapters.upstream_rpc import (
     sent,
     telling,
     too_slow,
+    uri_in,
 )
 from charter.adapters.upstream_wire import OK, HttpWire, NotTakenError, content_type, status_error
 from charter.core.clock import Deadline
@@ -66,6 +68,7 @@ class HttpServer:
     wire: HttpWire
     changed: Callable[[], None]  # called when the server says that its tools changed, or is met anew
     asks: tuple[str, ...] = ()  # what it may ask, of whom it is called for
+    heard: Callable[[str | None], None] = lambda _: None  # called with a resource that changed; None: any may have
     busy: int = 0
     _peer: Peer | None = None
     _session: str | None = None
@@ -73,6 +76,9 @@ class HttpServer:
     _level: str | None = None  # from which on it logs, once that was said
     _meeting: asyncio.Lock = field(default_factory=asyncio.Lock)
     _listening: asyncio.Task[None] | None = None
+    _former: asyncio.Task[None] | None = None  # listens until the next one does
+    _watching: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _watched: frozenset[str] = frozenset()
     _answering: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
@@ -150,6 +156,41 @@ class HttpServer:
         if self._peer is not None:
             await self._tell(self._peer, answer)
 
+    @property
+    def watched(self) -> frozenset[str]:
+        """The resources whose changes it was asked to tell."""
+        return self._watched if self._peer is not None else frozenset()
+
+    @property
+    def offers_updates(self) -> bool | None:
+        """Whether it tells of changes of single resources, None if it was not met yet."""
+        return self._peer.offered.updates if self._peer is not None else None
+
+    async def watch(self, uris: frozenset[str], deadline: Deadline) -> bool:
+        """Have it tell of changes of these resources and no others; return whether it does that at all.
+
+        Raises:
+            UpstreamError: the server cannot be reached, or answers nonsense.
+        """
+        async with self._watching:
+            peer = await self.ready(deadline)
+            if not peer.offered.updates:
+                return False
+            before, self._watched = self._watched, uris
+            if not peer.modern:
+                for method, which in (("subscribe", uris - before), ("unsubscribe", before - uris)):
+                    for uri in sorted(which):  # what it refuses is never told of, and not asked for again
+                        await self._ask(f"resources/{method}", {"uri": uri}, deadline)
+            if self._listening is None or (peer.modern and before != uris):
+                self._listen_anew()
+        return True
+
+    def _listen_anew(self) -> None:
+        """Listen for what is wanted now; what listened before ends when this does."""
+        if self._former is not None:
+            self._former.cancel()
+        self._former, self._listening = self._listening, asyncio.create_task(self._listen())
+
     async def _speak_up(self, level: str, deadline: Deadline) -> None:
         """Have a legacy server, whose session is one for all callers, log as much as any of them wants to be told."""
         peer = await self.ready(deadline)
@@ -160,14 +201,14 @@ class HttpServer:
 
     async def aclose(self) -> None:
         """End the session and close all connections."""
-        tasks = [task for task in (self._listening, *self._answering) if task is not None]
+        tasks = [task for task in (self._listening, self._former, *self._answering) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._session is not None and self._peer is not None:
             with contextlib.suppress(UpstreamError):
                 self.wire.close(await self.wire.open("DELETE", None, self._legacy_headers(self._peer), 2.0))
-        self._peer = self._session = self._listening = None
+        self._peer = self._session = self._listening = self._former = None
         self.wire.close_all()
 
     async def ready(self, deadline: Deadline) -> Peer:
@@ -183,9 +224,10 @@ class HttpServer:
             async with asyncio.timeout(min(deadline.remaining(), self.wire.limits.negotiate_seconds)), self._meeting:
                 peer = self._peer
                 if peer is None:
-                    self._session = self._level = None
+                    self._session, self._level, self._watched = None, None, frozenset()
                     peer = self._peer = await self._meet()
                     self.changed()
+                    self.heard(None)
         except TimeoutError:
             raise too_slow(sent=False) from None
         if peer.tells_changes and self._listening is None:
@@ -310,6 +352,8 @@ class HttpServer:
             task.add_done_callback(self._answering.discard)
         elif method in CHANGED:
             self.changed()
+        elif method == UPDATED:
+            self.heard(uri_in(message))
         elif method == LOGGED:
             logged = log_of(params)
             return {"method": method, "params": logged} if logged is not None else None
@@ -346,12 +390,12 @@ class HttpServer:
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PAUSE, pause * 2)
             self.changed()
+            self.heard(None)
 
     async def _listen_once(self, peer: Peer) -> bool:
         """Hear one stream to its end; return False if the server offers none."""
         if peer.modern:
-            params = {"notifications": dict.fromkeys(CHANGES, True)}
-            message = request(self._next_id(), "subscriptions/listen", params, modern=True)
+            message = request(self._next_id(), "subscriptions/listen", listening(self._watched), modern=True)
             line = await self.wire.open("POST", encode(message), self._modern_headers(message), None)
         else:
             line = await self.wire.open("GET", None, self._legacy_headers(peer), None)
@@ -360,10 +404,15 @@ class HttpServer:
                 return False
             if line.status != OK or content_type(line) != "text/event-stream":
                 raise status_error(line.status)
+            if self._former is not None and asyncio.current_task() is self._listening:
+                self._former.cancel()
+                self._former = None
             async with contextlib.aclosing(self.wire.events(line, endless=True)) as messages:
                 async for heard in messages:
                     if "id" in heard and "method" in heard:  # outside of any call there is nobody to ask
                         self._note(heard, 0)
+                    elif heard.get("method") == UPDATED:
+                        self.heard(uri_in(heard))
                     elif heard.get("method") in CHANGED:
                         self.changed()
         finally:

@@ -6,7 +6,7 @@ are none by default, and it sends no word of its caller: no token, no name, no h
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ MAX_PAGES = 100
 MAX_CURSOR = 4096
 CHANGES = ("toolsListChanged", "promptsListChanged", "resourcesListChanged")  # what is listened for
 CHANGED = tuple(f"notifications/{name}/list_changed" for name in ("tools", "prompts", "resources"))
+UPDATED = "notifications/resources/updated"
 _LISTS = {READ: ("resources/templates/list", "resourceTemplates"), PROMPT: ("prompts/list", "prompts")}
 MAX_ERROR_TEXT = 4096
 LEGACY_TTL_SECONDS = 30.0
@@ -79,6 +80,20 @@ def sent(call: Call) -> tuple[str, dict[str, Any]]:
     if call.tool in FEATURES:
         return call.tool, sent_as(call.tool, call.arguments) | asked
     return "tools/call", {"name": call.tool, "arguments": call.arguments} | asked
+
+
+def listening(uris: Iterable[str]) -> dict[str, Any]:
+    """Return the parameters of `subscriptions/listen` that asks for all changes of lists, and of these resources."""
+    wanted: dict[str, Any] = dict.fromkeys(CHANGES, True)
+    named = sorted(uris)
+    return {"notifications": wanted | ({"resourceSubscriptions": named} if named else {})}
+
+
+def uri_in(message: Message) -> str | None:
+    """Return the resource that a notification says has changed."""
+    params = message.get("params")
+    uri = params.get("uri") if isinstance(params, dict) else None
+    return uri if isinstance(uri, str) else None
 
 
 def telling(params: dict[str, Any], token: int) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from typing import Any
 from charter.adapters.upstream_asks import Asking, again, capabilities_of, put
 from charter.adapters.upstream_child import LOG_LINES, Child, ChildLimits, Mailbox, Program
 from charter.adapters.upstream_rpc import (
-    CHANGES,
     Ask,
     Listed,
     Message,
@@ -25,6 +24,7 @@ from charter.adapters.upstream_rpc import (
     initialize_params,
     list_all,
     list_resources,
+    listening,
     peer_from_discover,
     peer_from_initialize,
     request,
@@ -49,6 +49,7 @@ class StdioServer:
     changed: Callable[[], None]  # called when the server says that its tools changed, or is started anew
     limits: ChildLimits = field(default_factory=ChildLimits)
     asks: tuple[str, ...] = ()  # what it may ask, of whom it is called for
+    heard: Callable[[str | None], None] = lambda _: None  # called with a resource that changed; None: any may have
     _log: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     _child: Child | None = None
     _peer: Peer | None = None
@@ -56,6 +57,9 @@ class StdioServer:
     _deaths: int = 0
     _not_before: float = 0.0
     _silent: int = 0
+    _watching: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _watched: frozenset[str] = frozenset()
+    _listener: int | None = None  # the request that listens, by its id
     _ending: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
@@ -86,6 +90,36 @@ class StdioServer:
         """
         child, peer = await self.ready(deadline)
         return await list_resources(self._asking(child, peer, deadline), cursor)
+
+    @property
+    def watched(self) -> frozenset[str]:
+        """The resources whose changes it was asked to tell."""
+        return self._watched if self._child is not None and self._child.fault is None else frozenset()
+
+    @property
+    def offers_updates(self) -> bool | None:
+        """Whether it tells of changes of single resources, None if it was not met yet."""
+        return self._peer.offered.updates if self._peer is not None else None
+
+    async def watch(self, uris: frozenset[str], deadline: Deadline) -> bool:
+        """Have it tell of changes of these resources and no others; return whether it does that at all.
+
+        Raises:
+            UpstreamError: the child cannot be started, dies, or answers nonsense.
+        """
+        async with self._watching:
+            child, peer = await self.ready(deadline)
+            if not peer.offered.updates:
+                return False
+            before, self._watched = self._watched, uris
+            if peer.modern and before != uris:
+                self._listen(child)
+            elif not peer.modern:
+                ask = self._asking(child, peer, deadline)
+                for method, which in (("subscribe", uris - before), ("unsubscribe", before - uris)):
+                    for uri in sorted(which):  # what it refuses is never told of, and not asked for again
+                        await ask(f"resources/{method}", {"uri": uri})
+        return True
 
     def _asking(self, child: Child, peer: Peer, deadline: Deadline) -> Ask:
         async def ask(method: str, params: Message) -> Message:
@@ -195,7 +229,7 @@ class StdioServer:
 
     async def _start(self) -> tuple[Child, Peer]:
         loop, program = asyncio.get_running_loop(), self.program()
-        child = Child(self.limits, self.changed, self._log)
+        child = Child(self.limits, self.changed, self._log, self.heard)
         try:
             await loop.subprocess_exec(
                 lambda: child,
@@ -221,8 +255,9 @@ class StdioServer:
         except UpstreamError as err:
             child.fail(err)
             raise UpstreamError(err.code, f"the upstream did not start: {err.detail}", sent=False) from err
-        self._peer = peer
+        self._peer, self._watched, self._listener = peer, frozenset(), None
         self.changed()
+        self.heard(None)
         if peer.modern and peer.tells_changes:
             self._listen(child)
         return child, peer
@@ -266,9 +301,11 @@ class StdioServer:
         """Ask to be told of changes; what comes carries a subscription id and is routed by its method."""
         request_id, _ = child.expect()
         child.forget(request_id)
-        params = {"notifications": dict.fromkeys(CHANGES, True)}
         with contextlib.suppress(UpstreamError):
-            child.write(request(request_id, "subscriptions/listen", params, modern=True))
+            child.write(request(request_id, "subscriptions/listen", listening(self._watched), modern=True))
+        if self._listener is not None:  # the new one hears all that the old one did
+            child.cancel(self._listener)
+        self._listener = request_id
 
     def _timed_out(self, child: Child, heard: int) -> None:
         self._silent = self._silent + 1 if child.heard == heard else 0

@@ -58,12 +58,16 @@ class Offered:
     resources: bool = False
     prompts: bool = False
     completions: bool = False
+    updates: bool = False  # of single resources that someone subscribed to
 
     @classmethod
     def of(cls, capabilities: object) -> Offered:
         """Return what a server's `capabilities` declare."""
         told = capabilities if isinstance(capabilities, dict) else {}
-        return cls(*(isinstance(told.get(name), dict) for name in ("resources", "prompts", "completions")))
+        resources = told.get("resources")
+        updates = isinstance(resources, dict) and resources.get("subscribe") is True
+        given = [isinstance(told.get(name), dict) for name in ("resources", "prompts", "completions")]
+        return cls(given[0], given[1], given[2], updates)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -27,6 +27,15 @@ MAX_PER_PRINCIPAL = 100
 MAX_SESSIONS = 20_000
 
 
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A resource that a caller wants to hear of: whose it is, what it is called there, how often it had changed."""
+
+    system: str
+    uri: str
+    count: int
+
+
 @dataclass(slots=True, eq=False)
 class Session:
     """One caller's session with one system."""
@@ -40,6 +49,7 @@ class Session:
     client: str | None = None  # what the caller's program says that it is
     logs: str = USUAL_LEVEL  # the least level of what servers log that its caller is told
     abilities: frozenset[Ability] = frozenset()  # what its client can be asked for
+    watched: dict[str, Watched] = field(default_factory=dict)  # resources it wants to hear of, as it calls them
     running: dict[RequestId | None, Callable[[], None]] = field(default_factory=dict)  # how to cancel what is under way
     waiting: dict[RequestId, asyncio.Future[dict[str, Any]]] = field(default_factory=dict)  # asked, and unanswered
     ended: asyncio.Event = field(default_factory=asyncio.Event)

@@ -56,7 +56,7 @@ class AllMethods(FeatureMethods):
             case "prompts/get":
                 found = await self._prompt(asked, _text(params.get("name")))
                 key = "name"
-            case "resources/read":
+            case "resources/read" | "resources/subscribe" | "resources/unsubscribe":
                 found = resource_of(self._granted(asked), _text(params.get("uri")))
                 key = "uri"
             case "completion/complete":
@@ -103,6 +103,15 @@ class AllMethods(FeatureMethods):
         if asked.prefix:  # to one of them
             return super()._has(asked, name)
         return any(record.system.action_of_tool(name) is not None for record in self._granted(asked))
+
+    @override
+    def _has_updates(self, asked: Asked) -> bool:
+        return any(self.upstream.offers_updates(record) for record in self._offering(asked, READ))
+
+    @override
+    def _place_of(self, asked: Asked, uri: str) -> tuple[Asked, str] | None:
+        found = resource_of(self._granted(asked), uri)
+        return (_to(asked, found[0], {}), found[1]) if found is not None else None
 
     @override
     async def _list(self, asked: Asked) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import asyncio
 import datetime as dt
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -33,7 +33,7 @@ from charter.gateway.mcp_answers import (
 from charter.gateway.mcp_logs import LOGGED, MAX_LOGS
 from charter.gateway.mcp_protocol import LEGACY_VERSIONS, SUBSCRIPTION_KEY, SUPPORTED_VERSIONS, WHY_KEY, RpcCode
 from charter.gateway.mcp_questions import Question
-from charter.gateway.mcp_sessions import Session
+from charter.gateway.mcp_sessions import Session, Watched
 from charter.gateway.pins import FEATURES, ToolDefinition, UpstreamError
 from charter.gateway.pipeline import Admitted, Refused
 from charter.policy.verdict import Verdict
@@ -99,6 +99,20 @@ class Tools(Protocol):
         self, record: SystemRecord, delegation: str | None, cursor: str | None, deadline: Deadline
     ) -> tuple[list[Any], str | None]:
         """Return one page of the resources a system lists, and the cursor of the next."""
+        ...
+
+    async def watch(
+        self, record: SystemRecord, delegation: str | None, uris: Collection[str], deadline: Deadline
+    ) -> bool:
+        """Have changes of resources counted; return whether the system tells them."""
+        ...
+
+    def updates(self, record: SystemRecord, delegation: str | None, uri: str) -> int:
+        """Return how often a watched resource changed."""
+        ...
+
+    def offers_updates(self, record: SystemRecord) -> bool:
+        """Whether a system tells of changes of single resources, as far as that is known."""
         ...
 
     def known(self, record: SystemRecord) -> tuple[ToolDefinition, ...] | None:
@@ -378,28 +392,47 @@ class McpMethods:
             text = "`notifications` must say what to listen for"
             raise WireError(RpcCode.INVALID_PARAMS, text, request_id=asked.frame.id)
         lists = [name for name in self._changing(asked) if wanted.get(f"{name}ListChanged") is True]
-        honoured = {f"{name}ListChanged": True for name in lists}
+        watched = await self._watched(asked, wanted.get("resourceSubscriptions"))
+        honoured: dict[str, Any] = {f"{name}ListChanged": True for name in lists}
+        honoured |= {"resourceSubscriptions": list(watched)} if watched else {}
         meta = {SUBSCRIPTION_KEY: asked.frame.id}
         params = {"_meta": meta, "notifications": honoured}
         acknowledged = {"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": params}
         changed = [_changed(name) | {"params": {"_meta": meta}} for name in lists]
         with Place(self._streams, asked.bearer, MAX_STREAMS_PER_PRINCIPAL, "streams"):
             await reply.event(acknowledged)
-            await self._watch(asked, reply, changed)
+            await self._watch(asked, reply, changed, self._news(asked, watched, meta))
         await self._finish(asked, reply, {"_meta": meta})
 
     async def listen(self, asked: Asked, reply: Reply) -> None:
         """Serve the GET stream of a session (2025-11-25 basic/transports)."""
+        changed = [_changed(name) for name in self._changing(asked)]
+        watched = asked.session.watched if asked.session is not None else {}
         with Place(self._streams, asked.bearer, MAX_STREAMS_PER_PRINCIPAL, "streams"):
-            await self._watch(asked, reply, [_changed(name) for name in self._changing(asked)])
+            await self._watch(asked, reply, changed, self._news(asked, watched, None))
         await reply.end()
+
+    async def _watched(self, asked: Asked, wanted: object) -> dict[str, Watched]:  # noqa: ARG002 - others need them
+        """Return which of the resources that a caller wants to hear of it will."""
+        return {}
+
+    def _news(
+        self,
+        asked: Asked,  # noqa: ARG002 - others need them
+        watched: Mapping[str, Watched],  # noqa: ARG002
+        meta: Message | None,  # noqa: ARG002
+    ) -> Callable[[], Sequence[Message]]:
+        """Return what tells which of the watched resources have changed since it was called last."""
+        return tuple
 
     def _changing(self, asked: Asked) -> list[str]:
         """Return the lists that the caller can be told of, when they may have changed."""
         capabilities = self._capabilities(asked)
         return [name for name in LISTS if name in capabilities]
 
-    async def _watch(self, asked: Asked, reply: Reply, changed: list[Message]) -> None:
+    async def _watch(
+        self, asked: Asked, reply: Reply, changed: list[Message], news: Callable[[], Sequence[Message]]
+    ) -> None:
         """Tell of changes until the caller goes, its session or token ends, or its authority is withdrawn."""
         reply.watch(None, after=0)
         with self.pipeline.admit_stream(asked.bearer) as stream:
@@ -411,7 +444,7 @@ class McpMethods:
                     if (await asyncio.wait(waits, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED))[0]:
                         return
                     now = self._edition(asked)
-                    for message in changed if _differ(seen, now) else ():
+                    for message in (*(changed if _differ(seen, now) else ()), *news()):
                         await reply.event(message)
                     seen = now
             finally:
