@@ -22,9 +22,9 @@ CLASSES = (
     "findings/detection_finding",
 )
 OBJECTS = {
-    "actor", "ai_agent", "ai_model", "api", "authorization", "enrichment", "file", "finding_info", "fingerprint",
-    "group", "managed_entity", "metadata", "network_endpoint", "object", "policy", "product", "request",
-    "resource_details", "response", "rule", "service", "session", "unmapped", "user", "organization",
+    "actor", "ai_agent", "ai_model", "api", "authorization", "enrichment", "evidences", "file", "finding_info",
+    "fingerprint", "group", "managed_entity", "metadata", "network_endpoint", "object", "policy", "product",
+    "request", "resource_details", "response", "rule", "service", "session", "unmapped", "user", "organization",
 }  # fmt: skip
 PROFILES = frozenset({"profiles/ai_operation.json", "profiles/security_control.json"})  # that Charter's events have
 TARGET = Path(__file__).resolve().parent.parent / "tests" / "corpus" / "ocsf-1.9.0-dev.json"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import datetime as dt
 import io
 import json
 from collections.abc import Iterator
@@ -12,12 +13,14 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from charter.adapters.otlp import logs_request
 from charter.adapters.sinks import rendered
 from charter.bootstrap import discovery, observing
 from charter.core.errors import MalformedError
+from charter.evidence.entry import Draft, EntryKind, place
 from charter.evidence.log import Stored
 from charter.evidence.observation import Observation
 from charter.evidence.ocsf import event_of
@@ -60,10 +63,12 @@ def ingest(stage: Stage, kind: str, *told: dict[str, Any]) -> dict[str, Any]:
     return asyncio.run(observing.ingest(stage.house, kind, lines, first=1, file="x", actor=OPERATOR))
 
 
-@pytest.mark.parametrize("text", NASTY)
-def test_no_text_of_a_stranger_ends_or_begins_a_message(stage: Stage, text: str) -> None:
-    told = {"time": "2026-11-24T09:00:00Z", "actor": text, "action": text, "object": text, "model": "m", "error": text}
-    assert ingest(stage, "jsonl", told)["added"] == 1
+def test_no_text_of_a_stranger_ends_or_begins_a_message(stage: Stage) -> None:
+    told = [
+        {"time": "2026-11-24T09:00:00Z", "actor": text, "action": text, "object": text, "model": "m", "error": text}
+        for text in NASTY
+    ]
+    assert ingest(stage, "jsonl", *told)["added"] == len(NASTY)
     for entry in stage.house.database.read_log(lambda log: log.entries(None, 100)):
         OCSF.validate(event_of(entry))
         for form in (Form.OCSF, Form.ENTRY):
@@ -127,7 +132,7 @@ def test_a_sender_cannot_be_first_with_anothers_span() -> None:
 def test_a_record_is_read_or_refused_whatever_stands_in_it(kind: str) -> None:
     known = records()[kind]
 
-    @fuzzed(60)
+    @fuzzed(20)
     @given(st.sampled_from(known), st.lists(st.tuples(st.integers(0, 40), JSON | TEXT), max_size=4))
     def attempt(record: dict[str, Any], changes: list[tuple[int, Any]]) -> None:
         changed = json.loads(json.dumps(record))
@@ -166,3 +171,26 @@ def _check(found: Observation) -> None:
     stored = Stored("nod_1", 0, entry["time"], draft.kind.value, None, json.dumps(entry).encode())  # type: ignore[arg-type]
     assert len(stored.data) < 40_000
     OCSF.validate(event_of(stored))
+
+
+@pytest.mark.parametrize("kind", EntryKind)
+def test_an_entry_is_a_valid_event_whatever_stands_in_it(kind: EntryKind) -> None:
+    names = st.sampled_from(["principal", "reasons", "chain", "source", "charter", "who", "model", "object", "title"])
+
+    @fuzzed(4)
+    @given(st.dictionaries(names | TEXT, JSON, max_size=6), st.none() | TEXT)
+    @example({"principal": "refund-agent", "charter": {"digest": "sha256:00", "version": 3}, "source": "x"}, "prn_1")
+    def attempt(body: dict[str, Any], principal: str | None) -> None:
+        draft = Draft(kind, "actor", principal, body)
+        try:
+            entry = place(draft, node="nod_1", index=1, at=dt.datetime(2026, 11, 24, tzinfo=dt.UTC))
+        except MalformedError:
+            return
+        stored = Stored("nod_1", 1, "2026-11-24T00:00:00.000000Z", kind.value, principal, entry.data)
+        OCSF.validate(event_of(stored))
+        message_of(stored, "host")
+        for form in (Form.CSV, Form.JSONL, Form.PARQUET):
+            rendered([stored], form)
+        logs_request([stored], Form.OCSF)
+
+    attempt()

@@ -20,11 +20,13 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 
 from certificates import a_server_certificate, an_authority
 from charter.adapters.sinks import Senders
-from charter.bootstrap import sinks
+from charter.bootstrap import observing, sinks
 from charter.bootstrap.sinks import NewSink
 from charter.core.errors import CharterError, ConflictError, MalformedError
 from charter.evidence.log import Stored
+from charter.evidence.sink import parse_target
 from houses import Stage, a_house
+from mcp_stage import until
 from sinks_stage import a_receiver, a_syslog
 
 SCHEMA = json.loads((Path(__file__).parent.parent / "corpus" / "ocsf-1.9.0-dev.json").read_text(encoding="utf-8"))
@@ -206,9 +208,9 @@ def test_csv_holds_no_formula(stage: Stage, tmp_path: Path) -> None:
         ("syslog+tcp://h/a", "has a path"),
     ],
 )
-def test_an_address_that_is_none_is_refused(stage: Stage, to: str, why: str) -> None:
+def test_an_address_that_is_none_is_refused(to: str, why: str) -> None:
     with pytest.raises(MalformedError, match=why):
-        add(stage, to)
+        parse_target(to)
 
 
 def test_a_sink_has_one_name_and_no_secret_of_charters(stage: Stage) -> None:
@@ -220,3 +222,63 @@ def test_a_sink_has_one_name_and_no_secret_of_charters(stage: Stage) -> None:
     asyncio.run(sinks.remove(stage.house, "siem", actor="test@example.com", reason="a test"))
     assert sinks.listing(stage.house) == []
     assert [each["body"]["change"] for each in stage.entries("sink.changed")] == ["added", "removed"]
+
+
+def test_a_batch_that_is_refused_comes_smaller_until_one_entry_is_left_to_blame(stage: Stage) -> None:
+    room = stage.house.sinks
+    with a_receiver() as receiver:
+        add(stage, receiver.url)
+        receiver.status = 413
+        for _ in range(10):
+            with pytest.raises(CharterError, match="413"):
+                deliver(stage)
+            room._failed(room.sinks["siem"], "413")
+        assert room.health["siem"].batch == 1
+        receiver.status = 200
+        deliver(stage)
+    sizes = [len(json.loads(body)) for body in receiver.bodies]
+    assert sizes[:3] == [1, 2, 4]
+    assert sum(sizes) == len(entries(stage))
+
+
+def test_a_serving_house_delivers_while_another_sink_is_dead(stage: Stage) -> None:
+    async def go() -> None:
+        over = asyncio.Event()
+
+        async def say_nothing(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await over.wait()
+            writer.close()
+
+        silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+        port = silent.sockets[0].getsockname()[1]
+        async with stage.house.serving():
+            await sinks.add(stage.house, NewSink("dead", f"syslog+tcp://127.0.0.1:{port}"), actor="test@example.com")
+            await sinks.add(stage.house, NewSink("siem", receiver.url), actor="test@example.com")
+            await until(lambda: shown_as("siem")["backlog"] == 0)
+            assert shown_as("dead")["backlog"] > 0
+            await sinks.remove(stage.house, "siem", actor="test@example.com", reason="a test")
+            assert "siem" not in stage.house.sinks.sinks
+        over.set()  # the house has stopped, though `dead` never answered
+        silent.close()
+        await silent.wait_closed()
+
+    def shown_as(name: str) -> dict[str, Any]:
+        return next(each for each in sinks.listing(stage.house) if each["name"] == name)
+
+    with a_receiver() as receiver:
+        asyncio.run(asyncio.wait_for(go(), 10))
+
+
+@pytest.mark.postgres
+def test_cursors_and_observations_are_kept_in_postgresql_too(tmp_path: Path, postgres_url: str) -> None:
+    with a_house(tmp_path, database=postgres_url) as stage, a_receiver() as receiver:
+        add(stage, receiver.url, from_now=True)
+        told = ['{"time":"2026-11-24T09:00:00Z","actor":"a","action":"chat","model":"m"}'] * 2
+        found = asyncio.run(observing.ingest(stage.house, "jsonl", told, first=1, file="x", actor="test@example.com"))
+        assert (found["added"], found["repeated"], found["findings"]) == (1, 1, 1)
+        assert deliver(stage) == 3  # the sink itself, the observation, and its finding
+        asyncio.run(
+            observing.identify(stage.house, "jsonl", "a", "refund-agent", by="test@example.com", reason="a test")
+        )
+        assert deliver(stage) == 2
+        assert shown(stage)["backlog"] == 0

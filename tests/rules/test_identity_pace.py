@@ -8,7 +8,7 @@ import pytest
 
 from charter.core.clock import Clock
 from charter.core.errors import ThrottledError
-from charter.identity.pace import Pace, of_svids, of_tokens
+from charter.identity.pace import Pace, of_spans, of_svids, of_tokens
 from fakes import FixedClock
 
 
@@ -44,3 +44,16 @@ def test_who_is_too_fast_is_told_when_to_come_again() -> None:
     with pytest.raises(ThrottledError) as caught:
         pace.take("prn_a")
     assert (caught.value.retry_after_seconds, caught.value.help) == (4, "keep one")
+
+
+def test_many_at_once_are_counted_as_many() -> None:
+    clock = FixedClock()
+    pace = of_spans(clock)
+    pace.take("src_1", 20_000)
+    pace.take("src_1", 0)
+    with pytest.raises(ThrottledError) as refused:
+        pace.take("src_1", 1000)
+    assert refused.value.retry_after_seconds == 2
+    pace.take("src_2", 1000)
+    clock.advance(seconds=2)
+    pace.take("src_1", 1000)

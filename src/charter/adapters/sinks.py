@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import csv
 import hashlib
 import hmac
@@ -187,22 +188,35 @@ class _Stream:
         address = await _address_of(self.sink)
         data = b"".join(framed(message_of(each, "charter", self.sink.form)) for each in batch)
         try:
-            await asyncio.to_thread(self._send, address, data)
-        except (OSError, ssl.SSLError) as err:
+            with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as plain:
+                await self._sent(plain, address, data)
+        except OSError as err:  # and TimeoutError and ssl.SSLError, which are such
             raise _failed(self.sink, err) from err
 
-    def _send(self, address: str, data: bytes) -> None:
-        with socket.create_connection((address, self.sink.target.port), timeout=SECONDS) as plain:
-            if self.sink.target.kind is SinkKind.SYSLOG_TCP:
-                plain.sendall(data)
-                _closed_by_peer(plain)
-                return
-            with self.tls().wrap_socket(plain, server_hostname=self.sink.target.host) as private:
-                private.sendall(data)
-                try:
-                    private.unwrap()
-                except ssl.SSLEOFError:
-                    return  # it closed without a word, which is a close all the same
+    async def _sent(self, plain: socket.socket, address: str, data: bytes) -> None:
+        plain.settimeout(0)
+        async with asyncio.timeout(SECONDS):
+            await asyncio.get_running_loop().sock_connect(plain, (address, self.sink.target.port))
+        plain.settimeout(SECONDS)
+        sending = asyncio.create_task(asyncio.to_thread(self._send, plain, data))
+        try:
+            await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            with contextlib.suppress(OSError):
+                plain.shutdown(socket.SHUT_RDWR)  # whoever waits in the thread waits no more
+            await asyncio.gather(sending, return_exceptions=True)
+            raise
+
+    def _send(self, plain: socket.socket, data: bytes) -> None:
+        if self.sink.target.kind is SinkKind.SYSLOG_TCP:
+            plain.sendall(data)
+            _closed_by_peer(plain)
+            return
+        with self.tls().wrap_socket(plain.dup(), server_hostname=self.sink.target.host) as private:
+            private.settimeout(SECONDS)
+            private.sendall(data)
+            with contextlib.suppress(ssl.SSLEOFError):  # it closed without a word, which is a close all the same
+                private.unwrap()
 
 
 def _closed_by_peer(door: socket.socket) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 MAX_SINKS = 32
 BATCH, FILE_BATCH = 200, 5_000  # entries
-BATCH_BYTES = 4 * 1024 * 1024
+BATCH_BYTES, FILE_BYTES = 256 * 1024, 16 * 1024 * 1024  # of entries; what is sent is two to three times that
 IDLE_SECONDS = 0.5
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 LINGER_SECONDS = 10.0  # how long a file waits to grow
@@ -49,6 +49,7 @@ class Health:
 
     sent: int = 0
     failures: int = 0  # since it last took something
+    batch: int = BATCH  # entries that are sent at once: halved by each failure, so that the last one tells which entry
     error: str = ""
     failed_at: dt.datetime | None = None
 
@@ -123,16 +124,18 @@ class SinkRoom:
         if health.failures:
             _log.info("the sink `%s` takes entries again", sink.name)
         health.sent, health.failures, health.error = health.sent + len(batch), 0, ""
+        health.batch = min(BATCH, 2 * health.batch)
         return len(batch)
 
     def _batch(self, sink: Sink) -> Sequence[Stored]:
         database, is_file = self.house.database, sink.target.kind is SinkKind.FILE
+        most = FILE_BATCH if is_file else self.health.setdefault(sink.name, Health()).batch
 
         def read(tx: HouseTransaction) -> Sequence[Stored]:
             from charter.bootstrap.evidence import log_of
 
             start = tx.sinks.cursors(database.node).get(sink.name, 0)
-            return log_of(self.house, tx).entries(start - 1, FILE_BATCH if is_file else BATCH)
+            return log_of(self.house, tx).entries(start - 1, most)
 
         found = list(database.read(read))
         if is_file and found and len(found) < FILE_BATCH:
@@ -142,13 +145,14 @@ class SinkRoom:
         size = 0
         for count, each in enumerate(found):
             size += len(each.data)
-            if size > BATCH_BYTES and count:
+            if size > (FILE_BYTES if is_file else BATCH_BYTES) and count:
                 return found[:count]
         return found
 
     def _failed(self, sink: Sink, detail: str) -> None:
         health = self.health.setdefault(sink.name, Health())
         health.failures += 1
+        health.batch = max(1, health.batch // 2)
         health.failed_at = self.house.clock.now()
         if health.error != detail[:MAX_ERROR]:
             health.error = detail[:MAX_ERROR]

@@ -8,7 +8,8 @@
 The facts go over whole: `raw_data` is the entry byte for byte as it was hashed, `metadata.uid` its place in the log, so
 whoever gets an event can have it proved; `unmapped` is its body. What a field of OCSF means, it holds besides.
 
-INVARIANT: an event is valid against the published schema, whatever strings an entry holds.
+INVARIANT: an event is valid against the published schema, whatever an entry holds: one whose body is not what its kind
+has goes over as a change, with its raw bytes. So no entry can stop a sink.
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ from charter.evidence.entry import EntryKind
 from charter.evidence.log import Stored
 
 VERSION = "1.9.0-dev"
-PROFILES = ("ai_operation", "security_control")
 API, AUTHENTICATION, ENTITY, FINDING = 6003, 3002, 3004, 2004
 _NAMES = {
     API: "API Activity",
     AUTHENTICATION: "Authentication",
     ENTITY: "Entity Management",
     FINDING: "Detection Finding",
+}
+_PROFILES = dict.fromkeys((API, AUTHENTICATION, ENTITY), ("ai_operation", "security_control")) | {
+    FINDING: ("security_control",)  # whose agent stands in its evidences
 }
 _CATEGORIES = {2: "Findings", 3: "Identity & Access Management", 6: "Application Activity"}
 _OTHER = 99
@@ -51,7 +54,15 @@ Event = dict[str, Any]
 def event_of(stored: Stored) -> Event:
     """Return an entry as an OCSF event."""
     entry = stored.to_json()
-    found: Event = _mapper(stored.kind)(entry, entry["body"])
+    try:
+        return _event(stored, entry, _mapper(stored.kind)(entry, entry["body"]))
+    except (LookupError, TypeError, AttributeError, ValueError):
+        plain = {**entry, "kind": "entry", "body": {}}
+        return _event(stored, plain, _change(plain, {})) | {"unmapped": entry["body"]}
+
+
+def _event(stored: Stored, entry: Mapping[str, Any], found: Event) -> Event:
+    """Return an event of what was `found` in an entry."""
     number, activity = found.pop("class"), found["activity_id"]
     severity, status = found.pop("severity", _INFORMATIONAL), found.pop("status", None)
     said = {
@@ -63,7 +74,7 @@ def event_of(stored: Stored) -> Event:
         "severity_id": severity[0],
         "severity": severity[1],
         "time": _milliseconds(entry["time"]),
-        "metadata": _metadata(stored, entry),
+        "metadata": _metadata(stored, entry) | {"profiles": [*_PROFILES[number]]},
         "raw_data": stored.data.decode(),
         "raw_data_hash": _SHA_256 | {"value": hashlib.sha256(stored.data).hexdigest()},
         "raw_data_size": len(stored.data),
@@ -73,7 +84,9 @@ def event_of(stored: Stored) -> Event:
         said |= {"status_id": status[0], "status": status[1]}
     agent = _agent(entry, entry["body"])
     if agent is not None:
-        said["ai_agent"] = agent
+        actor = {"app_uid": agent["uid"], "app_name": agent.get("name", agent["uid"])}
+        is_finding = number == FINDING  # whose class has no agent of its own
+        said |= {"evidences": [{"ai_agent": agent, "actor": actor}]} if is_finding else {"ai_agent": agent}
     return said | {name: value for name, value in found.items() if value is not None}
 
 
@@ -94,11 +107,10 @@ def _mapper(kind: str) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Event
 
 
 def _metadata(stored: Stored, entry: Mapping[str, Any]) -> Event:
-    observed = entry["body"].get("source") if stored.kind == EntryKind.OBSERVED else None
+    observed = entry["body"].get("source") if entry["kind"] == EntryKind.OBSERVED else None
     told = {
         "version": VERSION,
         "product": {"name": "Charter", "vendor_name": "Charter"},
-        "profiles": list(PROFILES),
         "uid": f"{stored.node}/{stored.index}",
         "sequence": stored.index,
         "log_name": "evidence",

@@ -25,8 +25,8 @@ class Pace:
     mend: str
     _buckets: dict[str, tuple[float, float]] = field(default_factory=dict)  # what is left, and as of when
 
-    def take(self, principal_id: str) -> None:
-        """Count one.
+    def take(self, principal_id: str, count: int = 1) -> None:
+        """Count one, or `count` at once, which are no more than the burst.
 
         Raises:
             ThrottledError: too many were asked for.
@@ -34,14 +34,19 @@ class Pace:
         now = self.clock.monotonic()
         left, then = self._buckets.get(principal_id, (self.burst, now))
         left = min(self.burst, left + (now - then) * self.per_second)
-        if left < 1:
+        if left < count:
             raise ThrottledError(
                 ErrorCode.TOO_MANY,
                 f"this principal asks for {self.what} too fast",
                 help=self.mend,
-                retry_after_seconds=max(1, math.ceil((1 - left) / self.per_second)),
+                retry_after_seconds=max(1, math.ceil((count - left) / self.per_second)),
             )
-        self._buckets[principal_id] = (left - 1, now)
+        self._buckets[principal_id] = (left - count, now)
+
+
+def of_spans(clock: Clock) -> Pace:
+    """Return the pace at which a sender may have spans become evidence."""
+    return Pace(clock, 20_000, 500, "evidence of spans", "sample, or send fewer spans")
 
 
 def of_svids(clock: Clock) -> Pace:

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Self
 from charter.adapters import otlp
 from charter.bootstrap import observing, span_sources
 from charter.bootstrap.observing import Taken, Told
-from charter.core.errors import CharterError, ErrorCode
+from charter.core.errors import CharterError, ErrorCode, ThrottledError, UnavailableError
 from charter.evidence.spans import Span, observation_of, read_spans
 from charter.identity.issuance import SPANS_PATH, spans_of
+from charter.identity.pace import Pace, of_spans
 from charter.registry.span_source import PREFIX
 from charter.server.callers import Callers, Resource
 from charter.server.gateway_http import Head, HttpRefusal, Receive, Scope, Send, encode, read_body, read_head
@@ -59,6 +60,7 @@ class SpansApp:
     house: House
     callers: Callers
     resource: Resource
+    pace: Pace
     _under_way: Counter[str] = field(default_factory=Counter)
 
     @classmethod
@@ -66,7 +68,7 @@ class SpansApp:
         """Return the door of a house that `gateway` is seen through."""
         issuer = house.settings.issuer
         metadata = f"{issuer}/.well-known/oauth-authorization-server"
-        return cls(house, gateway.callers, Resource(spans_of(issuer), metadata))
+        return cls(house, gateway.callers, Resource(spans_of(issuer), metadata), of_spans(house.clock))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -78,7 +80,7 @@ class SpansApp:
             status, kind, body, headers = refusal.status, _JSON, said, refusal.headers
         except CharterError as err:
             status, problem = problem_of(err)
-            body, kind, headers = encode({"code": status, "message": problem["detail"]}), _JSON, ()
+            body, kind, headers = encode({"code": status, "message": problem["detail"]}), _JSON, _again(err)
         fixed = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode()), _NO_STORE]
         await send({"type": "http.response.start", "status": status, "headers": [*fixed, *headers]})
         await send({"type": "http.response.body", "body": body})
@@ -134,9 +136,17 @@ class SpansApp:
                 taken.aside.append((number, err.detail))
                 continue
             told.append(Told(number, event, sender.id if sender.is_principal else None))
+        self.pace.take(sender.id, len(told))
         await observing.take(self.house, told, {"sender": sender.name, "by": sender.id}, taken)
         why = taken.aside[0][1] if taken.aside else ""
         return len(taken.aside), why
+
+
+def _again(err: CharterError) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the header that tells an exporter when to send again, if it may."""
+    if isinstance(err, ThrottledError | UnavailableError):
+        return ((b"retry-after", str(err.retry_after_seconds).encode()),)
+    return ()
 
 
 def _told(rejected: int, why: str) -> bytes:
