@@ -110,7 +110,7 @@ def test_a_state_is_good_once_for_its_own_call_and_principal(tmp_path: Path) -> 
     async def use(doors: Doors, agent: Agent) -> None:
         other = await doors.agent("charge-reader")
         state = (await call(agent)).json["result"]["requestState"]
-        answers = {"inputResponses": {"asked": ACCEPT}, "requestState": state}
+        answers = {"inputResponses": {"who": ACCEPT}, "requestState": state}
         for who, charge in ((other, "c1"), (agent, "c2")):
             assert (await call(who, charge=charge, **answers)).json["error"]["code"] == -32602
         assert (await call(agent, **(answers | {"requestState": state[:-1]}))).json["error"]["code"] == -32602
@@ -147,7 +147,7 @@ def test_a_call_whose_caller_never_comes_back_ends(tmp_path: Path, monkeypatch: 
     async def use(doors: Doors, agent: Agent) -> None:
         state = (await call(agent)).json["result"]["requestState"]
         await until(lambda: doors.entries("outcome"))
-        late = await call(agent, inputResponses={"asked": ACCEPT}, requestState=state)
+        late = await call(agent, inputResponses={"who": ACCEPT}, requestState=state)
         assert late.json["error"]["code"] == -32602
 
     in_house(tmp_path, use)
@@ -167,10 +167,14 @@ def test_an_answer_is_held_to_what_was_asked(tmp_path: Path) -> None:
     async def use(doors: Doors, agent: Agent) -> None:
         for answer in ANSWERS:
             state = (await call(agent)).json["result"]["requestState"]
-            done = await call(agent, inputResponses={"asked": answer}, requestState=state)
+            done = await call(agent, inputResponses={"who": answer}, requestState=state)
             sent = doors.upstream.calls()[-1]["params"].get("inputResponses")
             assert sent in (None, {"who": {"action": "accept", "content": {}}})
-            assert sent or done.json["error"]["code"] == -31015
+            assert sent or done.result["requestState"] == state  # no answer: it is asked again
+            for wrong in ({}, {"other": ACCEPT}) if not sent else ():
+                assert (await call(agent, inputResponses=wrong, requestState=state)).result["inputRequests"].keys() == {
+                    "who"
+                }
 
     in_house(tmp_path, use)
 
@@ -198,8 +202,9 @@ def test_questions_without_an_end_or_a_meaning_end_the_call(tmp_path: Path) -> N
             before, answer, rounds = len(doors.upstream.calls()), await call(agent), 0
             while "result" in answer.json:
                 rounds += 1
-                state = answer.json["result"]["requestState"]
-                answer = await call(agent, inputResponses={"asked": ACCEPT}, requestState=state)
+                asked = answer.json["result"]
+                answers = dict.fromkeys(asked["inputRequests"], ACCEPT)
+                answer = await call(agent, inputResponses=answers, requestState=asked["requestState"])
             assert answer.json["error"]["code"] == -31015
             assert rounds <= 8
             assert len(doors.upstream.calls()) - before <= 9

@@ -21,6 +21,7 @@ from charter.gateway.mcp_questions import FORM, MAX_QUESTIONS, METHODS, Question
 MAX_LEGS = 8  # of a call that a modern server answers by questions
 MAX_STATE = 65_536  # characters
 _UNASKED = "Charter answers no such question"
+_ALONE = "asked"  # the name of a question that came without one
 _DECLINED = -1  # as sampling has it (2025-11-25 client/sampling "Error Handling")
 
 
@@ -88,7 +89,7 @@ async def put(asking: Asking, message: Message, answer: Callable[[Message], obje
     except MalformedError as err:
         answer(answer_to(message["id"], err))
         return
-    yield {"method": question.method, "question": question}
+    yield {"method": question.method, "questions": {_ALONE: question}}
     answer(answer_to(message["id"], question))
 
 

@@ -145,8 +145,8 @@ class HttpServer:
                             await self._reply(told.pop())
                 if asked is None:
                     return
-                for each in asked.values():
-                    yield {"method": each.method, "question": each}
+                if asked:
+                    yield {"method": "input_required", "questions": asked}
                 params = again(params, answer, asked)
         finally:
             self.busy -= 1

@@ -170,8 +170,8 @@ class StdioServer:
                 done = True
                 yield final(message, sent=True)
                 return
-            for each in asked.values():
-                yield {"method": each.method, "question": each}
+            if asked:
+                yield {"method": "input_required", "questions": asked}
             params = again(params, message, asked)
 
     async def aclose(self) -> None:

@@ -67,6 +67,9 @@ class Question:
         return {"what": self.what, "answer": word, "digest": "sha256:" + hashlib.sha256(data).hexdigest()}
 
 
+Questions = dict[str, Question]  # asked at once, by their names
+
+
 def read_question(params: object, *, system: str, method: str) -> Question:
     """Return what a server of `system` asks.
 

@@ -395,10 +395,10 @@ class Pipeline:
         try:
             with self.admit_stream(bearer, call.system) as stream:
                 async for message in stream.guard(self.upstream.call(permit, call, deadline)):
-                    question = message.get("question")
-                    if question is not None:
-                        await self._put(bearer, call, recorded, question, stream)
-                        outcome.asked.append(question)
+                    questions = message.get("questions")
+                    if questions is not None:
+                        await self._put(bearer, call, recorded, tuple(questions.values()), stream)
+                        outcome.asked.extend(questions.values())
                         yield message
                         continue
                     if not is_due(message, call.logs):
@@ -426,22 +426,24 @@ class Pipeline:
             self._record_outcome(outcome, bearer, call, recorded)
 
     async def _put(
-        self, bearer: Bearer, call: Call, recorded: Recorded, question: Question, stream: OpenStream
+        self, bearer: Bearer, call: Call, recorded: Recorded, questions: tuple[Question, ...], stream: OpenStream
     ) -> None:
         """Record what a server asks, and keep it in the session as a stranger's word, before anyone is asked."""
-        told = {"verdict_id": recorded.verdict_id, "system": call.system, "tool": call.tool}
-        body = told | {"principal": bearer.principal_name, "what": question.what, "digest": question.digest}
-        drafts = [Draft(EntryKind.CLIENT_ASKED, bearer.principal_id, bearer.principal_id, body)]
-        brings = self.flows.take_in_question(key_of(bearer, call), question.text, self.clock.now())
-        if brings is not None:
-            said = {**brings, "principal": bearer.principal_name, "verdict_id": recorded.verdict_id}
-            drafts.append(Draft(EntryKind.CONTEXT_CHANGED, bearer.principal_id, bearer.principal_id, said))
+        told = {"verdict_id": recorded.verdict_id, "principal": bearer.principal_name}
+        drafts: list[Draft] = []
+        for question in questions:
+            question.closed = stream.closed
+            body = told | {"system": call.system, "tool": call.tool, "what": question.what, "digest": question.digest}
+            drafts.append(Draft(EntryKind.CLIENT_ASKED, bearer.principal_id, bearer.principal_id, body))
+            brings = self.flows.take_in_question(key_of(bearer, call), question.text, self.clock.now())
+            if brings is not None:
+                said = brings | told
+                drafts.append(Draft(EntryKind.CONTEXT_CHANGED, bearer.principal_id, bearer.principal_id, said))
 
         def work(tx: GatewayWork) -> None:
             for draft in drafts:
                 tx.record(draft)
 
-        question.closed = stream.closed
         await self.writer.awrite(work)
 
     def _take_in(self, bearer: Bearer, call: Call, recorded: Recorded, message: Message) -> None:

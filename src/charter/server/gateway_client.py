@@ -15,7 +15,7 @@ from charter.core.clock import Deadline
 from charter.gateway.mcp_answers import Message
 from charter.gateway.mcp_asking import Ability, abilities_of
 from charter.gateway.mcp_protocol import CLIENT_CAPABILITIES_KEY, LEGACY_VERSIONS
-from charter.gateway.mcp_questions import FORM, ROOTS, SAMPLING, Question, take_answer
+from charter.gateway.mcp_questions import FORM, ROOTS, SAMPLING, Questions, take_answer
 from charter.server.gateway_http import Reply
 
 if TYPE_CHECKING:
@@ -80,12 +80,13 @@ def abilities(asked: Asked) -> frozenset[Ability]:
     return known if asked.session.version == LEGACY_VERSIONS[0] else known - {Ability.URL}  # new in 2025-11-25
 
 
-async def put_to_client(asked: Asked, reply: Reply, question: Question, deadline: Deadline) -> None:
-    """Put a server's question to the client of a session; its answer is in the question then, if there was one."""
-    with suppress(TimeoutError):
-        seconds = deadline.remaining()
-        response = await ask_client(asked, reply, question.method, question.params, seconds, question.closed)
-        take_answer(question, response.get("result"))
+async def put_to_client(asked: Asked, reply: Reply, questions: Questions, deadline: Deadline) -> None:
+    """Put a server's questions to the client of a session; each holds its answer then, if there was one."""
+    for question in questions.values():
+        with suppress(TimeoutError):
+            seconds = deadline.remaining()
+            response = await ask_client(asked, reply, question.method, question.params, seconds, question.closed)
+            take_answer(question, response.get("result"))
 
 
 async def ask_client(

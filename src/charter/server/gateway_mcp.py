@@ -32,7 +32,7 @@ from charter.gateway.mcp_answers import (
 )
 from charter.gateway.mcp_logs import LOGGED, MAX_LOGS
 from charter.gateway.mcp_protocol import LEGACY_VERSIONS, SUBSCRIPTION_KEY, SUPPORTED_VERSIONS, WHY_KEY, RpcCode
-from charter.gateway.mcp_questions import Question
+from charter.gateway.mcp_questions import Questions
 from charter.gateway.mcp_sessions import Session, Watched
 from charter.gateway.pins import FEATURES, ToolDefinition, UpstreamError
 from charter.gateway.pipeline import Admitted, Refused
@@ -42,7 +42,7 @@ from charter.registry.standing import may_act
 from charter.server.gateway_client import can_ask, cancellable, put_to_client
 from charter.server.gateway_held import HeldCalls
 from charter.server.gateway_http import Head, Reply
-from charter.server.gateway_parked import ParkedCalls, close
+from charter.server.gateway_parked import Parked, ParkedCalls, close
 
 T = TypeVar("T")
 LIST_TTL_MS = 5_000  # a list is the caller's own view of its authority: kept briefly, and never shared
@@ -286,8 +286,7 @@ class McpMethods:
                 check_params(frame, wanted, tool, asked.head.headers)
             call = self._made(asked, wanted, tool)
             if wanted.state is not None:
-                admitted, deadline = self.parked.take(asked, call, wanted.state, wanted.answers)
-                await self._forward(asked, reply, admitted, call, deadline)
+                await self._resume(asked, reply, call, wanted)
                 return
             said = request_of(asked.head.headers, frame)
             if said:
@@ -349,11 +348,11 @@ class McpMethods:
     async def _pass_on(self, asked: Asked, reply: Reply, admitted: Admitted, call: Call, deadline: Deadline) -> None:
         request_id, token, logged = asked.frame.id, asked.frame.progress_token, 0
         async for message in admitted.messages:
-            if "question" in message and asked.modern:
-                await self._park(asked, reply, admitted, call, message["question"], deadline)
-                return
-            if "question" in message:
-                await put_to_client(asked, reply, message["question"], deadline)
+            if "questions" in message:
+                if asked.modern:
+                    await self._park(asked, reply, admitted, call, message["questions"], deadline)
+                    return
+                await put_to_client(asked, reply, message["questions"], deadline)
             elif message.get("method") == LOGGED:
                 logged += 1
                 if logged <= MAX_LOGS:
@@ -370,12 +369,20 @@ class McpMethods:
         if not reply.finished:
             raise UpstreamError(ErrorCode.UPSTREAM_FAILED, "the upstream gave no answer", sent=True)
 
+    async def _resume(self, asked: Asked, reply: Reply, call: Call, wanted: ToolCall) -> None:
+        """Go on with a call that waited for its caller's answers; without them the caller is asked again."""
+        found = self.parked.take(asked, call, str(wanted.state), wanted.answers)
+        if isinstance(found, dict):
+            await reply.finish(result_message(asked.frame.id, found))
+        else:
+            await self._forward(asked, reply, found.admitted, call, found.deadline)
+
     async def _park(
-        self, asked: Asked, reply: Reply, admitted: Admitted, call: Call, question: Question, deadline: Deadline
+        self, asked: Asked, reply: Reply, admitted: Admitted, call: Call, questions: Questions, deadline: Deadline
     ) -> None:
-        """Let a call wait while its caller answers a question."""
+        """Let a call wait while its caller answers questions."""
         try:
-            result = self.parked.park(asked, call, admitted, question, deadline)
+            result = self.parked.park(asked, call, Parked(admitted, questions, deadline))
         except ThrottledError:
             await close(admitted)
             raise
