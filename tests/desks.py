@@ -450,6 +450,7 @@ class FakeDesk:
         self.principals = {row[0].split()[0]: _principal(n, row) for n, row in enumerate(_ROWS, 1)}
         self.kept: list[Json] = []
         self.waiting = {a["id"]: a for a in (an_approval(),)}
+        self.links = {"a-link": "lena@example.com"}
         self.proposed = [a_proposal()]
         self.lent = [
             a_delegation(),
@@ -629,6 +630,18 @@ class FakeDesk:
         self._read()
         found = [copy.deepcopy(a) for a in self.waiting.values() if every or a["state"] == "waiting"]
         return [each | {"card": a_card(each)} for each in found]
+
+    def linked(self, token: str) -> Json:
+        self._read()
+        if token not in self.links:
+            raise AbsentError(ErrorCode.UNKNOWN_APPROVAL, "this link is none, or was used")
+        return {"person": self.links[token], "approval": self.approvals(True)[0]}
+
+    async def answer_by_link(self, token: str, yes: bool, *, reason: str) -> Json:
+        person = self.linked(token)["person"]
+        answered = await self.answer(next(iter(self.waiting)), yes, person=person, reason=reason)
+        del self.links[token]
+        return answered
 
     def unanswered(self) -> int:
         self._read()

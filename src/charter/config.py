@@ -12,7 +12,8 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -29,8 +30,10 @@ _GIVEN_TO_AGENTS = frozenset({"CHARTER_PRINCIPAL", "CHARTER_MCP_CONFIG", "CHARTE
 _GIVEN_PREFIX = ("CHARTER_MCP_URL_", "CHARTER_LEASE_", "CHARTER_PROXY_")
 # Secrets of Charter's own: no settings, since those are shown; read once by whoever opens the master key, and handed to
 # nobody. INVARIANT: no child process gets a variable that begins like this, whatever asks for it.
-_SECRET_PREFIXES = ("CHARTER_MASTER_", "CHARTER_OIDC_SECRET")
-_SECRETS = re.compile(r"CHARTER_MASTER_(?:KEY(?:_[A-Z0-9_]+)?|PIN)|CHARTER_OIDC_SECRET")
+_SECRET_PREFIXES = ("CHARTER_MASTER_", "CHARTER_OIDC_SECRET", "CHARTER_MAIL_PASSWORD", "CHARTER_CHAT_WEBHOOK")
+_SECRETS = re.compile(
+    r"CHARTER_MASTER_(?:KEY(?:_[A-Z0-9_]+)?|PIN)|CHARTER_OIDC_SECRET|CHARTER_MAIL_PASSWORD|CHARTER_CHAT_WEBHOOK"
+)
 
 
 class Settings(BaseModel):
@@ -65,6 +68,12 @@ class Settings(BaseModel):
         "groups"  # the claim that names a person's groups
     )
     authzen_profiles: tuple[Profile, ...] = ()  # drafts of the decision API that are switched on (docs/decision-api.md)
+    mail_server: str | None = (
+        None  # smtps://USER@HOST:PORT, or smtp:// for STARTTLS; its password: CHARTER_MAIL_PASSWORD
+    )
+    mail_from: Annotated[str, Field(max_length=254, pattern=r"^[^\s@<>]+@[^\s@<>]+$")] | None = None
+    chat_format: Literal["slack", "teams", "json"] = "slack"  # of what CHARTER_CHAT_WEBHOOK, a secret, is sent
+    approval_links: bool = True  # whether mail about a waiting call holds a link that takes its reader's answer
     token_seconds: Annotated[int, Field(ge=30, le=900)] = 300  # how long access tokens live; a charter may say less
     rotate: Annotated[Mapping[str, dt.timedelta], BeforeValidator(parse_periods)] = Field(  # token=7d,data=30d
         default_factory=lambda: USUAL
@@ -89,6 +98,20 @@ class Settings(BaseModel):
         if url is not None and not url.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
         return url.rstrip("/") if url else url
+
+    @field_validator("mail_server")
+    @classmethod
+    def _is_mail_server(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "smtps://localhost")
+        if parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.path.strip("/") or parts.password:
+            raise ValueError("must be smtps://USER@HOST:PORT or smtp://…, without the password")
+        return url
+
+    @model_validator(mode="after")
+    def _mail_is_whole(self) -> Self:
+        if (self.mail_server is None) != (self.mail_from is None):
+            raise ValueError("CHARTER_MAIL_SERVER and CHARTER_MAIL_FROM go together")
+        return self
 
     @field_validator("oidc_issuer")
     @classmethod

@@ -25,6 +25,7 @@ KILL_FORM = {"name": "refund-agent", "reason": "because"}
 PUBLIC = {
     "/sign-in",
     "/sign-in/{token}",
+    "/approve/{token}",
     "/sign-in/sso",
     "/sign-in/sso/callback",
     "/sign-in/terminal",
@@ -89,7 +90,7 @@ def test_no_page_serves_someone_who_is_not_signed_in(method: str, path: str) -> 
 
 def test_the_pages_that_need_nobody_are_exactly_these() -> None:
     assert {path for _, path in routes()} >= PUBLIC
-    assert {path for _, path in routes() if path.startswith(("/sign-in", "/static"))} == PUBLIC
+    assert {path for _, path in routes() if path.startswith(("/sign-in", "/static", "/approve"))} == PUBLIC
 
 
 @pytest.mark.parametrize(

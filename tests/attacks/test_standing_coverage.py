@@ -87,6 +87,7 @@ WALKED: dict[str, tuple[str, ...]] = {
     "control POST /v1/principals/{name}/rotate/secret": (ROTATED,),
     "control POST /v1/approvals/{approval_id}/approve": ("approval given",),
     "console POST /approvals/{approval_id}": ("approval given",),
+    "console POST /approve/{token}": ("approval given",),
     "workload FetchX509SVID": (WORKLOAD,),
     "workload FetchJWTSVID": (WORKLOAD,),
     "workload FetchX509Bundles": (WORKLOAD,),

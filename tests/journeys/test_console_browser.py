@@ -194,6 +194,20 @@ def test_a_kill_is_confirmed_by_typing_the_name(site: Site, context: BrowserCont
     expect(page.get_by_role("link", name="Kill", exact=True)).to_have_count(0)
 
 
+def test_a_call_is_approved_from_a_mail_without_signing_in(site: Site, context: BrowserContext) -> None:
+    page = context.new_page()
+    page.goto(f"{site.origin}/approve/a-link")
+    expect(page.get_by_text("You are asked as lena@example.com")).to_be_visible()
+    page.get_by_label("Reason").fill("the customer called")
+    page.get_by_role("button", name="Approve this one call").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Your answer is recorded")
+    (approval,) = site.desk.waiting.values()
+    assert approval["given"] == {"payments-lead": "lena@example.com"}
+    page.goto(f"{site.origin}/approve/a-link")
+    expect(page.get_by_role("heading", level=1)).to_have_text("This link answers nothing")
+    site.errors.clear()  # the browser tells of the 404
+
+
 def test_a_kill_needs_no_mouse(site: Site, context: BrowserContext) -> None:
     page = site.visit(context)
 

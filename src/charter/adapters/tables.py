@@ -349,6 +349,22 @@ approval = sa.Table(
     sa.Column("expires_at", _time, nullable=False),
     sa.Column("verdict_id", sa.String(40), nullable=False),
 )
+notice = sa.Table(
+    "notice",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("approval_id", sa.String(40), sa.ForeignKey("approval.id"), nullable=False, index=True),
+    sa.Column("kind", sa.String(16), nullable=False),  # asked | reminder
+    sa.Column("recipient", sa.String(254), nullable=False),  # an address, or `chat`
+    sa.Column("state", sa.String(16), nullable=False, index=True),  # due | sent | failed | moot
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("next_at", _time, nullable=False),
+    sa.Column("error", sa.String(200), nullable=False),
+    sa.Column("sent_at", _time, nullable=True),
+    sa.Column("link_digest", sa.String(64), nullable=True, unique=True),
+    sa.Column("is_link_spent", sa.Boolean, nullable=False),
+    sa.UniqueConstraint("approval_id", "kind", "recipient", name="uq_notice_place"),
+)
 limit_usage = sa.Table(
     "limit_usage",
     metadata,

@@ -15,6 +15,7 @@ from charter.bootstrap import (
     discovery,
     evidence,
     inventory,
+    notices,
     plan_proposals,
     rotation,
     signin,
@@ -90,6 +91,14 @@ class HouseDesk:
         shown = found[::-1]
         cards = inventory.approval_cards(self.house, shown[:MAX_CARDS])
         return [*cards, *map(inventory.approval_view, shown[MAX_CARDS:])]
+
+    def linked(self, token: str) -> Json:
+        """Return whom a link in a mail is for, and its approval."""
+        return notices.linked(self.house, token)
+
+    async def answer_by_link(self, token: str, yes: bool, *, reason: str) -> Json:
+        """Record the answer of whoever a link was sent to."""
+        return await notices.answer_by_link(self.house, token, yes=yes, reason=reason)
 
     def unanswered(self) -> int:
         """Return how many calls wait for a person."""

@@ -21,6 +21,7 @@ from charter.bootstrap import composition, lease_keeping
 from charter.bootstrap.federation import keep_asking
 from charter.bootstrap.keys import Keys
 from charter.bootstrap.lease_room import LeaseRoom
+from charter.bootstrap.notices import Notices
 from charter.bootstrap.sharing import SharingWatch
 from charter.bootstrap.sinks import SinkRoom
 from charter.bootstrap.slices import SliceCache
@@ -153,6 +154,7 @@ class House:
         stop = asyncio.Event()
         tasks = [
             asyncio.create_task(tend(self, stop)),
+            asyncio.create_task(Notices.of(self).keep_telling(stop)),
             asyncio.create_task(keep_asking(self, stop)),
             asyncio.create_task(lease_keeping.keep(self.leasing, stop)),
             asyncio.create_task(self.sinks.keep(stop)),

@@ -12,6 +12,7 @@ from charter.adapters.gateway_store import SqlApprovals, SqlLimits
 from charter.adapters.identity_store import SqlIdentity
 from charter.adapters.lease_store import SqlLeases
 from charter.adapters.node_store import SqlNodes
+from charter.adapters.notice_store import SqlNotices
 from charter.adapters.observation_store import SqlObservations
 from charter.adapters.passkey_store import SqlPasskeys
 from charter.adapters.registry_store import RegistryStore
@@ -74,6 +75,11 @@ class HouseTransaction(SqlTransaction):
     def connections(self) -> SqlConnections:
         """Refresh tokens of people."""
         return SqlConnections(self.connection)
+
+    @cached_property
+    def notices(self) -> SqlNotices:
+        """What people are told of calls that wait."""
+        return SqlNotices(self.connection)
 
     @cached_property
     def consents(self) -> SqlConsents:

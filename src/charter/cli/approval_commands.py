@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
     group.command("show")(show)
     group.command("approve")(approve)
     group.command("refuse")(refuse)
+    group.command("notices")(list_notices)
     app.add_typer(group, name="approvals")
 
 
@@ -46,6 +47,29 @@ def list_approvals(
     table(["id", "state", "principal", "system", "tool", "who may approve"], rows)
     if not rows:
         say("nothing waits", "dim")
+
+
+def list_notices(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many, the newest first.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """List who was told of calls that wait, by mail or in the chat, and what could not be sent.
+
+    Example: charter approvals notices --limit 20
+
+    With --json: backlog, notices.
+    """
+    answer = context_of(context).control.get("/v1/notices", limit=limit)
+    if as_json:
+        print_json(answer)
+        return
+    rows: list[list[object]] = [
+        [n["approval"], n["kind"], n["to"], n["state"], n["tries"], n["error"]] for n in answer["notices"]
+    ]
+    table(["approval", "kind", "to", "state", "tries", "error"], rows)
+    backlog = answer["backlog"]
+    say(f"{backlog['due']} to be sent, {backlog['failed']} given up", "dim")
 
 
 def show(context: typer.Context, approval_id: Id, as_json: Json = False) -> None:

@@ -120,6 +120,23 @@ class Desk(Protocol):
         """
         ...
 
+    def linked(self, token: str) -> Json:
+        """Return whom a link in a mail is for, and its approval: person, approval (as of `approvals`).
+
+        Raises:
+            AbsentError: there is no such link, or it was used.
+        """
+        ...
+
+    async def answer_by_link(self, token: str, yes: bool, *, reason: str) -> Json:
+        """Record the yes or no of whoever a link was sent to; the link is spent.
+
+        Raises:
+            AbsentError: there is no such link, or it was used.
+            ConflictError, DeniedError: as of `answer`.
+        """
+        ...
+
     def unanswered(self) -> int:
         """Return how many calls wait for a person."""
         ...

@@ -44,7 +44,7 @@ MAX_COOKIES = 8192
 MAX_BODY = 16 * 1024
 BODY_SECONDS = 10
 FORM = "application/x-www-form-urlencoded"
-PUBLIC = ("/sign-in", "/sign-in/", "/static/")  # exact, or a beginning where it ends in a slash
+PUBLIC = ("/sign-in", "/sign-in/", "/approve/", "/static/")  # exact, or a beginning where it ends in a slash
 LINKED = ("/oauth/authorize", "/device", "/terminal", "/approvals")  # where other programs send people
 _DEEDS = (  # what a POST takes, by the beginning of its path; approvals ask for a human role besides
     ("/approvals/", Access.VIEWER),

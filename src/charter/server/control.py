@@ -18,7 +18,7 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from charter.bootstrap import authority, inventory, keys, right_sizing, rules, tools
+from charter.bootstrap import authority, inventory, keys, notices, right_sizing, rules, tools
 from charter.bootstrap import estate as estates
 from charter.bootstrap import evidence as log
 from charter.bootstrap import review as reviews
@@ -314,6 +314,12 @@ approvals = APIRouter()
 async def list_approvals(request: Request, *, all: bool = False) -> dict[str, Any]:  # noqa: A002 - the query's word
     """What waits for a person."""
     return {"approvals": [inventory.approval_view(a) for a in inventory.approvals(house_of(request), every=all)]}
+
+
+@approvals.get("/notices")
+async def list_notices(request: Request, *, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
+    """Whom was told of what waits, and what could not be sent; the newest first."""
+    return await asyncio.to_thread(notices.listing, house_of(request), limit=limit)
 
 
 @approvals.get("/approvals/{approval_id}")
