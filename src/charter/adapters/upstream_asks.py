@@ -53,7 +53,7 @@ class Asking:
             MalformedError: it may not.
         """
         if METHODS.get(str(method)) not in self.allowed or self._asked >= MAX_QUESTIONS:
-            raise refusal()
+            raise no_such_question()
         self._asked += 1
         return read_question(params, system=self._system, method=str(method))
 
@@ -78,7 +78,7 @@ class Asking:
 
     def _named(self, given: object) -> Question:
         if not isinstance(given, dict):
-            raise refusal()
+            raise no_such_question()
         return self.read(given.get("method"), given.get("params"))
 
 
@@ -118,6 +118,6 @@ def answer_to(request_id: object, question: Question | MalformedError) -> Messag
     return answer | {"result": question.answer}
 
 
-def refusal() -> MalformedError:
+def no_such_question() -> MalformedError:
     """Return the error for what is not asked of anyone."""
     return MalformedError(ErrorCode.BAD_REQUEST, _UNASKED)
