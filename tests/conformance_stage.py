@@ -101,7 +101,7 @@ async def governed(folder: Path, url: str) -> AsyncIterator[tuple[Doors, str]]:
             "kind": "mcp",
             "environment": "production",
             "owner": {"person": "pia@example.com", "team": "payments-platform"},
-            "upstream": {"transport": "http", "url": url},
+            "upstream": {"transport": "http", "url": url, "asks": ["elicitation", "sampling", "roots"]},
             "actions": {
                 each.name: {"tool": each.tool, "effect": "read", "object": each.object, "pin": each.pin}
                 for each in describe_tools(listed.tools)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import httpx2
 import pytest
 from mcp import Client
@@ -25,8 +26,9 @@ from charter.gateway.pins import ToolDefinition
 from charter.lifecycle.emergency import Move
 from charter.registry.system import HttpUpstream
 from charter.server import gateway_mcp
-from doors import Agent, Doors, open_doors, run
+from doors import ACCEPT, META, Agent, Doors, open_doors, run
 from mcp_stage import a_record, deadline, http, serving, settings_of, stage
+from servers.everything import app as everything
 from servers.library import app
 
 GRANT = [
@@ -292,9 +294,6 @@ def test_a_kill_ends_reading_at_once(tmp_path: Path) -> None:
     run(go())
 
 
-META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
-
-
 def a_logger() -> MCPServer:
     """A server that logs while it is called."""
     server = MCPServer("logger")
@@ -414,5 +413,32 @@ def test_whoever_may_read_a_resource_hears_of_its_changes(
             await grow(client)
             await asyncio.sleep(0.2)
             assert heard.empty()
+
+    run(go())
+
+
+@pytest.mark.parametrize("asks", [{}, {"asks": ["sampling"]}])
+def test_who_lacks_what_a_server_needs_is_told_so_and_who_does_not_is_told_of_the_file(asks: dict[str, Any]) -> None:
+    async def go() -> None:
+        server = everything()
+        async with server.router.lifespan_context(server), serving(server) as url:
+            record = a_record(http(f"{url}/mcp", **asks), ("test_missing_capability",))
+            async with stage(record) as there, aiohttp.ClientSession() as web:
+                for able, code, status in (({}, -32021, 400), ({"sampling": {}}, -32603, 200)):
+                    if able and asks:
+                        continue  # it is asked
+                    meta = META | {"io.modelcontextprotocol/clientCapabilities": able}
+                    params = {"name": "test_missing_capability", "arguments": {}, "_meta": meta}
+                    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+                    headers = {
+                        "Authorization": f"Bearer {there.token()}",
+                        "Accept": ACCEPT,
+                        "MCP-Protocol-Version": "2026-07-28",
+                        "Mcp-Method": "tools/call",
+                        "Mcp-Name": "test_missing_capability",
+                    }
+                    async with web.post(there.url(), json=message, headers=headers) as answer:
+                        body = await answer.json()
+                        assert (body["error"]["code"], answer.status) == (code, status), body
 
     run(go())

@@ -11,22 +11,13 @@ from conformance_stage import conformance, governed
 from mcp_stage import serving
 from servers.everything import app
 
-ASKS = "servers ask nothing of clients through Charter: it declares no capabilities to them"
 JSON = "an answer with nothing before it comes as JSON, where the SDK always opens a stream"
 # What comes out otherwise through Charter, by scenario, and why. Nothing else may.
 DIFFERENCES = {
     "2026-07-28": {
-        "input-required-result-ignore-extra-params": "answers that nobody asked for reach no server: they are refused",
-        "input-required-result-validate-input": "the same, where the SDK takes them",
+        "input-required-result-ignore-extra-params": "answers to what nobody asked reach no server: it is asked first",
     },
-    "2025-11-25": {
-        "elicitation-sep1034-defaults": ASKS,
-        "elicitation-sep1330-enums": ASKS,
-        "server-sse-multiple-streams": JSON,
-        "server-sse-polling": JSON,
-        "tools-call-elicitation": ASKS,
-        "tools-call-sampling": ASKS,
-    },
+    "2025-11-25": {"server-sse-multiple-streams": JSON, "server-sse-polling": JSON},
 }
 
 

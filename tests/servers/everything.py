@@ -11,14 +11,21 @@ import json
 from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.resolve import Elicit, ListRoots, Resolve, Sample
 from mcp_types import (
     AudioContent,
     Completion,
     CompletionArgument,
     CompletionContext,
+    CreateMessageResult,
+    ElicitRequest,
+    ElicitRequestFormParams,
+    ElicitResult,
     EmbeddedResource,
     EmptyResult,
     ImageContent,
+    InputRequiredResult,
+    ListRootsResult,
     PromptReference,
     ResourceTemplateReference,
     SamplingMessage,
@@ -40,6 +47,24 @@ class Answered(BaseModel):
 
     username: str
     email: str
+
+
+class Named(BaseModel):
+    """Somebody."""
+
+    name: str
+
+
+class Colored(BaseModel):
+    """What they like."""
+
+    color: str
+
+
+class Confirmed(BaseModel):
+    """A yes."""
+
+    ok: bool
 
 
 class Defaults(BaseModel):
@@ -76,6 +101,8 @@ def everything() -> MCPServer:
     _tools(server)
     _working(server)
     _asking(server)
+    _asking_again(server)
+    _changing(server)
     _resources(server)
     _prompts(server)
     return server
@@ -91,6 +118,11 @@ def _image() -> ImageContent:
 
 def _text(text: str) -> TextContent:
     return TextContent(type="text", text=text)
+
+
+def _form(message: str, name: str) -> ElicitRequest:
+    form = {"type": "object", "properties": {name: {"type": "string"}}, "required": [name]}
+    return ElicitRequest(params=ElicitRequestFormParams(message=message, requested_schema=form))
 
 
 def _tools(server: MCPServer) -> None:
@@ -151,31 +183,161 @@ def _working(server: MCPServer) -> None:
         return "touched"
 
 
+def ask_for_model(prompt: str) -> Sample:
+    return Sample([SamplingMessage(role="user", content=_text(prompt))], max_tokens=100)
+
+
+def ask_for_answer(message: str) -> Elicit[Answered]:
+    return Elicit(message, Answered)
+
+
+def ask_for_defaults() -> Elicit[Defaults]:
+    return Elicit("Please check", Defaults)
+
+
+def ask_for_choices() -> Elicit[Choices]:
+    return Elicit("Please choose", Choices)
+
+
+def ask_for_name() -> Elicit[Named]:
+    return Elicit("What is your name?", Named)
+
+
+def ask_for_color(named: Annotated[Named, Resolve(ask_for_name)]) -> Elicit[Colored]:
+    return Elicit(f"What is your favourite color, {named.name}?", Colored)
+
+
+def ask_for_yes() -> Elicit[Confirmed]:
+    return Elicit("Please confirm", Confirmed)
+
+
+def ask_for_capital() -> Sample:
+    return Sample([SamplingMessage(role="user", content=_text("What is the capital of France?"))], max_tokens=100)
+
+
+def ask_for_roots() -> ListRoots:
+    return ListRoots()
+
+
+def ask_for_name_if_possible(ctx: Context) -> Elicit[Named] | Named:
+    able = ctx.client_capabilities
+    return ask_for_name() if able is not None and able.elicitation is not None else Named(name="somebody")
+
+
 def _asking(server: MCPServer) -> None:
     @server.tool(structured_output=False)
-    async def test_sampling(prompt: str, ctx: Context) -> str:
+    async def test_sampling(prompt: str, told: Annotated[CreateMessageResult, Resolve(ask_for_model)]) -> str:
         """Ask the client's model."""
-        message = SamplingMessage(role="user", content=_text(prompt))
-        result = await ctx.session.create_message(messages=[message], max_tokens=100)
-        return f"LLM response: {getattr(result.content, 'text', '')}"
+        return f"LLM response: {getattr(told.content, 'text', '')} to {prompt}"
 
     @server.tool(structured_output=False)
-    async def test_elicitation(message: str, ctx: Context) -> str:
+    async def test_elicitation(message: str, told: Annotated[Answered, Resolve(ask_for_answer)]) -> str:
         """Ask the person."""
-        result = await ctx.elicit(message=message, schema=Answered)
-        return f"User response: {result.action}, {getattr(result, 'data', None)}"
+        return f"User response: accept, {told.model_dump_json()} to {message}"
 
     @server.tool(structured_output=False)
-    async def test_elicitation_sep1034_defaults(ctx: Context) -> str:
+    async def test_elicitation_sep1034_defaults(told: Annotated[Defaults, Resolve(ask_for_defaults)]) -> str:
         """Ask for what has defaults."""
-        result = await ctx.elicit(message="Please check", schema=Defaults)
-        return f"Elicitation completed: action={result.action}, content={getattr(result, 'data', None)}"
+        return f"Elicitation completed: action=accept, content={told.model_dump_json()}"
 
     @server.tool(structured_output=False)
-    async def test_elicitation_sep1330_enums(ctx: Context) -> str:
+    async def test_elicitation_sep1330_enums(told: Annotated[Choices, Resolve(ask_for_choices)]) -> str:
         """Ask to choose."""
-        result = await ctx.elicit(message="Please choose", schema=Choices)
-        return f"Elicitation completed: action={result.action}, content={getattr(result, 'data', None)}"
+        return f"Elicitation completed: action=accept, content={told.model_dump_json()}"
+
+    @server.tool(structured_output=False)
+    async def test_missing_capability(told: Annotated[CreateMessageResult, Resolve(ask_for_capital)]) -> str:
+        """Need what few clients can."""
+        return f"{told.role}"
+
+    @server.tool(structured_output=False)
+    async def test_streaming_elicitation(ctx: Context, told: Annotated[Named, Resolve(ask_for_name)]) -> str:
+        """Ask while telling of progress."""
+        await ctx.report_progress(1, 1)
+        return told.name
+
+
+def _asking_again(server: MCPServer) -> None:
+    @server.tool(structured_output=False)
+    async def test_input_required_result_elicitation(ctx: Context) -> str | InputRequiredResult:
+        """Ask the person, under a name that the suite knows."""
+        told = (ctx.input_responses or {}).get("user_name")
+        if isinstance(told, ElicitResult) and told.content:
+            return f"Hello, {told.content.get('name')}!"
+        return InputRequiredResult(input_requests={"user_name": _form("What is your name?", "name")})
+
+    @server.tool(structured_output=False)
+    async def test_input_required_result_sampling(
+        told: Annotated[CreateMessageResult, Resolve(ask_for_capital)],
+    ) -> str:
+        """Ask the model."""
+        return f"{getattr(told.content, 'text', '')}"
+
+    @server.tool(structured_output=False)
+    async def test_input_required_result_list_roots(told: Annotated[ListRootsResult, Resolve(ask_for_roots)]) -> str:
+        """Ask for roots."""
+        return f"{len(told.roots)} roots"
+
+    @server.tool(structured_output=False)
+    async def test_input_required_result_request_state(told: Annotated[Confirmed, Resolve(ask_for_yes)]) -> str:
+        """Have a state kept by the client."""
+        return f"state-ok {told.ok}"
+
+    @server.tool(structured_output=False)
+    async def test_input_required_result_tampered_state(told: Annotated[Confirmed, Resolve(ask_for_yes)]) -> str:
+        """Notice that a state was changed."""
+        return f"{told.ok}"
+
+    @server.tool(structured_output=False)
+    async def test_input_required_result_multiple_inputs(
+        named: Annotated[Named, Resolve(ask_for_name)],
+        sampled: Annotated[CreateMessageResult, Resolve(ask_for_capital)],
+        roots: Annotated[ListRootsResult, Resolve(ask_for_roots)],
+    ) -> str:
+        """Ask all at once."""
+        return f"{named.name} {sampled.role} {len(roots.roots)}"
+
+    @server.tool(structured_output=False)
+    async def test_input_required_result_multi_round(
+        named: Annotated[Named, Resolve(ask_for_name)], colored: Annotated[Colored, Resolve(ask_for_color)]
+    ) -> str:
+        """Ask one after the other."""
+        return f"{named.name} likes {colored.color}"
+
+    @server.tool(structured_output=False)
+    async def test_input_required_result_capabilities(
+        named: Annotated[Named, Resolve(ask_for_name_if_possible)],
+        told: Annotated[CreateMessageResult, Resolve(ask_for_capital)],
+    ) -> str:
+        """Ask for what the client can do."""
+        return f"{named.name} {told.role}"
+
+
+def _changing(server: MCPServer) -> None:
+    @server.tool(structured_output=False)
+    async def test_logging_tool(ctx: Context) -> str:
+        """Log."""
+        await ctx.info("at work")
+        return "logged"
+
+    @server.tool(structured_output=False)
+    async def test_trigger_tool_change(ctx: Context) -> str:
+        """Say that there may be other tools now."""
+        await ctx.notify_tools_changed()
+        return "changed"
+
+    @server.tool(structured_output=False)
+    async def test_trigger_prompt_change(ctx: Context) -> str:
+        """Say that there may be other prompts now."""
+        await ctx.notify_prompts_changed()
+        return "changed"
+
+    @server.tool(structured_output=False)
+    def test_headers(
+        region: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})] = "eu",
+    ) -> str:
+        """Have an argument in a header."""
+        return region
 
 
 def _resources(server: MCPServer) -> None:
@@ -225,6 +387,13 @@ def _prompts(server: MCPServer) -> None:
     def test_prompt_with_image() -> list[Any]:
         """Show something."""
         return [_image(), _text("Please analyze the image above.")]
+
+    @server.prompt()
+    def test_input_required_result_prompt(ctx: Context) -> Any:
+        """Ask before it says anything."""
+        if ctx.input_responses:
+            return f"Prompt with {sorted(ctx.input_responses)}"
+        return InputRequiredResult(input_requests={"user_context": _form("Which context?", "context")})
 
     @server.completion()
     async def complete(

@@ -42,7 +42,7 @@ LEGACY_TTL_SECONDS = 30.0
 TTL_BOUNDS = (1.0, 60.0)  # seconds: what a server may ask a list to be kept for
 _ENVELOPE = {VERSION_KEY: MODERN_VERSION, CLIENT_INFO_KEY: CLIENT_INFO, CLIENT_CAPABILITIES_KEY: {}}
 # What these codes mean is settled between each client and its own server; passed on they would mislead the caller.
-_OURS_ALONE = frozenset({RpcCode.HEADER_MISMATCH, RpcCode.UNSUPPORTED_VERSION, -32021, -32042})
+_OURS_ALONE = frozenset({RpcCode.HEADER_MISMATCH, RpcCode.UNSUPPORTED_VERSION, -32042})
 
 encode = msgspec.json.Encoder().encode
 

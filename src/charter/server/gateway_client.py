@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from charter.core.clock import Deadline
 from charter.gateway.mcp_answers import Message
 from charter.gateway.mcp_asking import Ability, abilities_of
-from charter.gateway.mcp_protocol import CLIENT_CAPABILITIES_KEY, LEGACY_VERSIONS
+from charter.gateway.mcp_protocol import CLIENT_CAPABILITIES_KEY, LEGACY_VERSIONS, RpcCode
 from charter.gateway.mcp_questions import FORM, ROOTS, SAMPLING, Questions, take_answer
 from charter.server.gateway_http import Reply
 
@@ -116,3 +116,20 @@ async def _unless(closed: asyncio.Event | None, answer: asyncio.Future[dict[str,
     await (closed or asyncio.Event()).wait()
     if not answer.done():
         answer.set_exception(TimeoutError())
+
+
+def error_for(asked: Asked, error: Message) -> tuple[Message, int]:
+    """Return an upstream's error as the caller is told it, and the HTTP status that goes with it.
+
+    A server that lacks something of its client is told on where the caller's client lacks it; where Charter did not let
+    the server ask, that is no fault of the caller's.
+    """
+    if error.get("code") != RpcCode.MISSING_CAPABILITY:
+        return error, 200
+    data, declared = error.get("data"), asked.frame.meta.get(CLIENT_CAPABILITIES_KEY)
+    needed = data.get("requiredCapabilities") if isinstance(data, dict) else None
+    lacking = set(needed) - set(declared) if isinstance(needed, dict) and isinstance(declared, dict) else set()
+    if asked.modern and lacking:
+        return error, 400
+    text = f"the upstream wants to ask the client something that `asks` of `{asked.system}` does not allow"
+    return {"code": int(RpcCode.INTERNAL_ERROR), "message": text}, 200

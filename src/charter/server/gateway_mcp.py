@@ -39,7 +39,7 @@ from charter.gateway.pipeline import Admitted, Refused
 from charter.policy.verdict import Verdict
 from charter.registry.principal import LiveEstate, SystemRecord
 from charter.registry.standing import may_act
-from charter.server.gateway_client import can_ask, cancellable, put_to_client
+from charter.server.gateway_client import can_ask, cancellable, error_for, put_to_client
 from charter.server.gateway_held import HeldCalls
 from charter.server.gateway_http import Head, Reply
 from charter.server.gateway_parked import Parked, ParkedCalls, close
@@ -362,7 +362,8 @@ class McpMethods:
                     note = message["params"] | {"progressToken": token}
                     await reply.event({"jsonrpc": "2.0", "method": message["method"], "params": note})
             elif "error" in message:
-                await reply.finish(error_message(request_id, message["error"]))
+                error, status = error_for(asked, message["error"])
+                await reply.finish(error_message(request_id, error), status)
             else:
                 result = tool_result(self._told(asked, message["result"]), admitted.verdict_id, modern=asked.modern)
                 await reply.finish(result_message(request_id, result))
