@@ -44,6 +44,7 @@ class Taken:
     unknown: int = 0  # of those added: by actors that are no principal
     findings: int = 0
     aside: list[tuple[int, str]] = field(default_factory=list)  # the numbers of lines set aside, and why
+    told_of: frozenset[tuple[str, str]] = frozenset()  # sources and actors whose findings are there already
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON."""
@@ -90,12 +91,13 @@ async def take(house: House, told: Sequence[Told], brought: dict[str, str], take
     for start in range(0, len(told), MAX_GROUP):
         group = told[start : start + MAX_GROUP]
         known = _known(house, group, marks)
-        done = await house.database.awrite(partial(_take, house, group, known, brought, taken.findings))
+        done = await house.database.awrite(partial(_take, house, group, known, brought, taken))
         taken.added += done.added
         taken.repeated += done.repeated
         taken.unknown += done.unknown
         taken.findings += done.findings
         taken.aside += done.aside
+        taken.told_of = done.told_of
 
 
 def _take(
@@ -103,16 +105,17 @@ def _take(
     group: Sequence[Told],
     known: Mapping[str, tuple[str, str]],
     brought: dict[str, str],
-    opened: int,
+    before: Taken,
     tx: HouseTransaction,
 ) -> Taken:
-    done, found = Taken(), tx.observations.digests([each.event.identity for each in group])
+    done, told_of = Taken(), set(before.told_of)
+    found = tx.observations.digests([each.event.identity for each in group])
     fresh: list[tuple[str, str]] = []
     for each in group:
         event = each.event
-        before = found.get(event.identity)
-        if before is not None:
-            if before == event.digest:
+        earlier = found.get(event.identity)
+        if earlier is not None:
+            if earlier == event.digest:
                 done.repeated += 1
             else:
                 done.aside.append((each.number, f"the event {event.event[:80]!a} was told otherwise before"))
@@ -125,9 +128,12 @@ def _take(
         done.added += 1
         if principal is None:
             done.unknown += 1
-            if event.uses_ai and opened + done.findings < MAX_FINDINGS:
+            actor = (event.source, event.who.name)
+            if event.uses_ai and actor not in told_of and before.findings + done.findings < MAX_FINDINGS:
+                told_of.add(actor)
                 done.findings += _open_finding(house, tx, event, index)
     tx.observations.add(fresh)
+    done.told_of = frozenset(told_of)
     return done
 
 
