@@ -25,7 +25,7 @@ from charter.evidence.log import Stored
 from charter.evidence.observation import Observation
 from charter.evidence.ocsf import event_of
 from charter.evidence.sink import Form
-from charter.evidence.spans import read_spans
+from charter.evidence.spans import observation_of, read_spans
 from charter.evidence.syslog import framed, message_of
 from charter.evidence.vendor_logs import READERS, read_observation, split_lines
 from fuzz_stage import fuzzed
@@ -93,7 +93,7 @@ def test_an_observation_changes_no_answer_and_no_standing(stage: Stage) -> None:
         ingest(
             stage,
             "jsonl",
-            {"time": "2026-11-24T09:00:00Z", "actor": principal.spiffe_id, "action": action, "outcome": "success"},
+            {"time": "2026-11-24T09:00:00Z", "actor": "x", "spiffe_id": principal.spiffe_id, "action": action},
         )
     assert stage.entries("approval.given") == []
     assert stage.entries("standing.changed") == []
@@ -103,9 +103,14 @@ def test_an_observation_changes_no_answer_and_no_standing(stage: Stage) -> None:
 
 def test_a_log_cannot_take_a_principals_name(stage: Stage) -> None:
     """Who calls itself like a principal, and shows nothing that is the principal's, is not it."""
-    ingest(stage, "jsonl", {"time": "2026-11-24T09:00:00Z", "actor": "refund-agent", "action": "chat", "model": "m"})
-    assert stage.entries("observed")[0]["body"]["principal"] is None
-    assert [each["kind"] for each in discovery.listing(stage.house)] == ["shadow-ai"]
+    for name in ("refund-agent", stage.house.principal("refund-agent").spiffe_id):
+        told = {"time": "2026-11-24T09:00:00Z", "actor": name, "action": "chat", "model": "m"}
+        ingest(stage, "jsonl", told)
+        okta = records()["okta"][0]
+        okta["actor"] |= {"displayName": name, "alternateId": name, "type": "AIAgent"}
+        ingest(stage, "okta", okta | {"uuid": name})
+    assert {entry["body"]["principal"] for entry in stage.entries("observed")} == {None}
+    assert [each["kind"] for each in discovery.listing(stage.house)] == ["shadow-ai"] * 4
 
 
 def test_one_file_cannot_bury_people_in_findings(stage: Stage) -> None:
@@ -123,9 +128,7 @@ def test_a_sender_cannot_be_first_with_anothers_span() -> None:
         b'"1795510800000000000","attributes":[{"key":"gen_ai.x","value":{"intValue":"1"}}]}]}]}]}'
         % (b"a" * 32, b"b" * 16)
     )[0]
-    from charter.evidence.spans import observation_of
-
-    assert observation_of(span, "src_1").identity != observation_of(span, "src_2").identity
+    assert observation_of(span, "src_1", "a").identity != observation_of(span, "src_2", "b").identity
 
 
 @pytest.mark.parametrize("kind", READERS)

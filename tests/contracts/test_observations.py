@@ -14,6 +14,7 @@ import pytest
 from charter.bootstrap import discovery, observing
 from charter.core.errors import MalformedError
 from charter.evidence.vendor_logs import READERS, split_lines
+from charter.registry.lease import Holder, Lease, LeaseState
 from houses import Stage, a_house, estate_files
 
 LOGS = Path(__file__).parent.parent / "corpus" / "logs"
@@ -87,12 +88,11 @@ def test_an_actor_that_a_person_identified_is_that_principal(stage: Stage) -> No
 
 def test_a_principal_is_known_by_its_spiffe_id(stage: Stage) -> None:
     principal = stage.house.principal("refund-agent")
-    record = json.loads(lines_of("cloudtrail")[0])
-    spiffe = {"userIdentity": record["userIdentity"] | {"arn": principal.spiffe_id}, "eventID": "by-spiffe-id"}
-    ingest(stage, "cloudtrail", [json.dumps(record | spiffe)])
+    told = {"time": "2026-11-24T09:00:00Z", "actor": "x", "action": "GET /", "spiffe_id": principal.spiffe_id}
+    ingest(stage, "jsonl", [json.dumps(told)])
     entry = stage.entries("observed")[0]
     assert entry["principal"] == "refund-agent"
-    assert entry["body"]["known_by"].startswith("the credential spiffe://")
+    assert entry["body"]["known_by"] == "what jsonl makes sure of"
 
 
 def test_a_federated_workload_is_known_by_its_claims(tmp_path: Path) -> None:
@@ -105,6 +105,47 @@ def test_a_federated_workload_is_known_by_its_claims(tmp_path: Path) -> None:
         ingest(stage, "kubernetes", lines_of("kubernetes"))
         known = {entry["body"]["who"]["name"]: entry["principal"] for entry in stage.entries("observed")}
     assert known[subject] == "refund-agent"
+
+
+def test_an_aws_role_is_known_by_its_account_and_name(tmp_path: Path) -> None:
+    issuers = {
+        "charter": "v1",
+        "issuers": {"aws": {"platform": "aws", "sts": "https://sts.eu-central-1.amazonaws.com"}},
+    }
+    claims = {"account": "123456789012", "role": "research"}
+    credential = {"type": "federated", "issuer": "aws", "claims": claims, "bearer": "allowed"}
+    files = estate_files(credential=credential) | {"issuers.yaml": json.dumps(issuers)}
+    with a_house(tmp_path, files=files) as stage:
+        told = ingest(stage, "cloudtrail", lines_of("cloudtrail"))
+        known = {entry["body"]["action"]: entry["principal"] for entry in stage.entries("observed")}
+    assert known == {"InvokeModel": "refund-agent", "GetObject": None, "Converse": "refund-agent"}
+    assert told["findings"] == 0
+
+
+def test_a_lease_is_known_by_the_id_that_aws_gave_its_session(stage: Stage) -> None:
+    principal = stage.house.principal("refund-agent")
+    lease = Lease(
+        id="lea_00000000000000000000000001",
+        system="ledger",
+        kind="aws",
+        system_body={},
+        system_digest="sha256:1",
+        holder=Holder(principal.id, principal.name, 0, principal.digest, "tok_1", "thumb", is_bound=True),
+        rights=(),
+        handle={"userid": "AROAEXAMPLE:charter-lea_00000000000000000000000001"},
+        state=LeaseState.ISSUED,
+        ttl_seconds=900,
+        created_at=stage.clock.at,
+        expires_at=stage.clock.at,
+        ends_at=stage.clock.at,
+        changed_at=stage.clock.at,
+    )
+    stage.house.database.write(lambda tx: tx.leases.add(lease))
+    record = json.loads(lines_of("cloudtrail")[0])
+    for number, role in enumerate(("AROAEXAMPLE", "AROASOMEONESELSES")):
+        who = record["userIdentity"] | {"principalId": f"{role}:charter-{lease.id}"}
+        ingest(stage, "cloudtrail", [json.dumps(record | {"userIdentity": who, "eventID": str(number)})])
+    assert [entry["principal"] for entry in stage.entries("observed")] == ["refund-agent", None]
 
 
 def test_lines_that_cannot_be_read_are_set_aside_and_the_others_taken(stage: Stage) -> None:

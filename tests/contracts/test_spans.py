@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import Status, StatusCode
 
-from charter.bootstrap import discovery, evidence, span_sources
+from charter.bootstrap import discovery, evidence, observing, span_sources
 from doors import Doors, open_doors, run
 
 OPERATOR = "test@example.com"
@@ -93,6 +93,21 @@ async def test_a_principal_tells_with_its_own_token(doors: Doors) -> None:
     assert (await doors.request("POST", "/mcp/payments", b"{}", headers=_bearer(token))).status == 401
     refused = await post(doors, agent.token, b"{}")
     assert refused.status == 401
+
+
+@at_the_door
+async def test_an_agent_is_who_a_person_says_beside_the_application_that_names_it_alone(doors: Doors) -> None:
+    keys = [(await span_sources.add(doors.house, name, actor=OPERATOR))["key"] for name in ("chat", "other")]
+    for key in keys:
+        await asyncio.to_thread(export, doors, key)
+    actors = sorted(each["body"]["actor"] for each in discovery.listing(doors.house))
+    assert actors == ["chat/chat-frontend", "other/chat-frontend"]
+    await observing.identify(
+        doors.house, "otlp", "chat/chat-frontend", "refund-agent", by=OPERATOR, reason="the team said so"
+    )
+    for key in keys:
+        await asyncio.to_thread(export, doors, key)
+    assert [entry["principal"] for entry in observed(doors)] == [None, None, "refund-agent", None]
 
 
 @at_the_door

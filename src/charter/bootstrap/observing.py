@@ -1,5 +1,8 @@
 """What others tell becomes evidence: each event once, matched to the principal it is known to be.
 
+INVARIANT: an actor is a principal by what the source makes sure of and a charter names, or by a person's word; never by
+what it calls itself.
+
 INVARIANT: a work takes its events whole: their entries, and the memory that they were told, or none of it. So whoever
 was interrupted tells everything again, and only what was missing is added.
 INVARIANT: an event told otherwise than before is not added, and is no silent repetition either: it is set aside.
@@ -9,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,6 +24,8 @@ from charter.evidence.entry import Draft, EntryKind
 from charter.evidence.observation import MAX_TEXT, Observation
 from charter.evidence.vendor_logs import READERS, read_observation
 from charter.registry.declared import FEDERATED, SPIFFE
+from charter.registry.issuer import Platform
+from charter.registry.principal import ClientKey
 from charter.registry.record import Finding, FindingState
 
 if TYPE_CHECKING:
@@ -31,7 +36,6 @@ SHADOW_AI = "shadow-ai"
 MAX_GROUP = 200  # events of one work
 MAX_LINES = 2_000  # of one request
 MAX_FINDINGS = 100  # opened by one request: what one file can put before people
-_TELLING = frozenset({"sub", "arn", "appid", "azp", "oid", "client_id", "email"})
 _LEASE = re.compile(r"charter-(lea_[0-9a-z]{1,36})")
 
 
@@ -128,7 +132,7 @@ def _take(
         done.added += 1
         if principal is None:
             done.unknown += 1
-            actor = (event.source, event.who.name)
+            actor = (event.source, event.actor)
             if event.uses_ai and actor not in told_of and before.findings + done.findings < MAX_FINDINGS:
                 told_of.add(actor)
                 done.findings += _open_finding(house, tx, event, index)
@@ -142,7 +146,7 @@ def _open_finding(house: House, tx: HouseTransaction, event: Observation, index:
     who = event.who
     body = {
         "source": event.source,
-        "actor": who.name,
+        "actor": event.actor,
         "actor_kind": who.kind,
         "action": event.action,
         "service": event.service,
@@ -153,9 +157,9 @@ def _open_finding(house: House, tx: HouseTransaction, event: Observation, index:
     finding = Finding(
         id=house.entropy.identifier("fnd"),
         kind=SHADOW_AI,
-        fingerprint=digest_of({"kind": SHADOW_AI, "source": event.source, "actor": who.name}),
+        fingerprint=digest_of({"kind": SHADOW_AI, "source": event.source, "actor": event.actor}),
         state=FindingState.OPEN,
-        title=f"{who.name[:120]!a} uses AI, as {event.source} tells ({event.action[:80]}), and is no principal",
+        title=f"{event.actor[:120]!a} uses AI, as {event.source} tells ({event.action[:80]}), and is no principal",
         body=body,
         principal_id=None,
         opened_at=tx.at,
@@ -168,7 +172,7 @@ def _open_finding(house: House, tx: HouseTransaction, event: Observation, index:
             "kind": SHADOW_AI,
             "title": finding.title,
             "source": event.source,
-            "actor": who.name,
+            "actor": event.actor,
         }
         tx.record(Draft(EntryKind.FINDING_OPENED, "charter", None, said))
     return is_new
@@ -177,53 +181,72 @@ def _open_finding(house: House, tx: HouseTransaction, event: Observation, index:
 # --- who an actor is --------------------------------------------------------------------------------------------------
 
 
-def _known(house: House, group: Sequence[Told], marks: Mapping[str, str | None]) -> dict[str, tuple[str, str]]:
+Mark = tuple[str, str]  # the kind of log, and what that makes sure of
+
+
+def _known(house: House, group: Sequence[Told], marks: Mapping[Mark, str | None]) -> dict[str, tuple[str, str]]:
     """Return whom the actors of events are known to be, and by what: the events by their identity."""
     said = house.database.read(lambda tx: tx.observations.known())
     found = {}
     for each in group:
         event = each.event
-        for mark in event.who.marks:
-            if (event.source, mark) in said:
-                found[event.identity] = (said[event.source, mark], "a person's word")
-                break
-            holder = marks.get(mark) or _lease_holder(house, mark)
-            if holder:
-                found[event.identity] = (holder, f"the credential {mark[:80]}")
+        ways = (
+            *((said.get((event.source, event.named(name))), "a person's word") for name in event.who.names),
+            *((marks.get((event.source, mark)), f"what {event.source} makes sure of") for mark in event.who.marks),
+            (_lease_holder(house, event), "the session of a lease"),
+        )
+        for holder, how in ways:
+            if holder is not None:
+                found[event.identity] = (holder, how)
                 break
     return found
 
 
-def _marks(house: House) -> dict[str, str | None]:
-    """Return by what charters say that their principals are known to others; None where two say the same."""
-    found: dict[str, str | None] = {}
+def _marks(house: House) -> dict[Mark, str | None]:
+    """Return by what charters say that platforms know their principals; None where two say the same."""
+    found: dict[Mark, str | None] = {}
     for key in house.live.keys.values():
-        if key.jwk.get("kty") == SPIFFE and "id" in key.jwk:
-            names = [key.jwk["id"]]
-        elif key.jwk.get("kty") == FEDERATED:
-            claims: dict[str, Any] = json.loads(key.jwk.get("claims", "{}"))
-            names = [value for name, value in claims.items() if name in _TELLING and isinstance(value, str)]
-            if {"namespace", "service_account"} <= claims.keys():  # as Kubernetes' audit log names the account
-                names.append(f"system:serviceaccount:{claims['namespace']}:{claims['service_account']}")
-        else:
-            continue
-        for name in names:
-            same = found.get(name, key.principal_id) == key.principal_id
-            found[name] = key.principal_id if same else None
+        for mark in _marks_of(house, key):
+            same = found.get(mark, key.principal_id) == key.principal_id
+            found[mark] = key.principal_id if same else None
     for principal in house.live.principals.values():
-        found.setdefault(principal.spiffe_id, principal.id)
+        found.setdefault(("jsonl", principal.spiffe_id), principal.id)
     return found
 
 
-def _lease_holder(house: House, mark: str) -> str | None:
-    """Return who holds the lease whose session is called so."""
-    lease = _LEASE.fullmatch(mark)
-    if lease is None:
+def _marks_of(house: House, key: ClientKey) -> Iterator[Mark]:
+    """Yield how logs name whoever a declared credential is."""
+    if key.jwk.get("kty") == SPIFFE and "id" in key.jwk:
+        yield "jsonl", key.jwk["id"]
+    if key.jwk.get("kty") != FEDERATED:
+        return
+    issuer = house.live.issuers.issuers.get(key.jwk.get("issuer", ""))
+    claims: dict[str, Any] = json.loads(key.jwk.get("claims", "{}"))
+    texts = {name: value for name, value in claims.items() if isinstance(value, str)}
+    match issuer.platform if issuer else None:
+        case Platform.KUBERNETES if {"namespace", "service_account"} <= texts.keys():
+            yield "kubernetes", f"system:serviceaccount:{texts['namespace']}:{texts['service_account']}"
+        case Platform.AWS:
+            if {"account", "role"} <= texts.keys():
+                yield "cloudtrail", f"{texts['account']}/{texts['role']}"
+            if "arn" in texts:
+                yield "cloudtrail", texts["arn"]
+        case Platform.AZURE:
+            yield from (("entra", texts[name]) for name in ("oid", "azp", "appid") if name in texts)
+        case _:
+            return
+
+
+def _lease_holder(house: House, event: Observation) -> str | None:
+    """Return who holds the lease that AWS gave this session for: by AWS's own id of it, not by its name alone."""
+    named = _LEASE.fullmatch(event.who.id.partition(":")[2]) if event.source == "cloudtrail" else None
+    if named is None:
         return None
     try:
-        return house.database.read(lambda tx: tx.leases.get(lease[1])).principal_id
+        lease = house.database.read(lambda tx: tx.leases.get(named[1]))
     except AbsentError:
         return None
+    return lease.principal_id if lease.handle.get("userid") == event.who.id else None
 
 
 async def identify(house: House, source: str, actor: str, principal: str, *, by: str, reason: str) -> dict[str, Any]:

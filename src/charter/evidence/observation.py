@@ -19,7 +19,6 @@ from charter.core.errors import ErrorCode, MalformedError
 from charter.evidence.entry import Draft, EntryKind
 
 MAX_TEXT = 512
-MAX_MARKS = 16
 MAX_DIGITS = 20  # of 64 bits
 FIRST_YEAR = 2000
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -33,7 +32,14 @@ class Who:
     id: str = ""
     kind: str = "unknown"  # person | service | agent | unknown
     credential: str = ""  # the id of the key or session used, never the secret
-    marks: tuple[str, ...] = ()  # all by which it could be known: ARNs, client ids, addresses, SPIFFE IDs
+    # What the source itself makes sure of, in a form of its own: a service account, `account/role`, an object id. Never
+    # what an actor says of itself or could choose: a display name, a session's name, an attribute of a span.
+    marks: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that a person could know it by."""
+        return tuple(dict.fromkeys(each for each in (self.name, self.id, self.credential, *self.marks) if each))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,16 @@ class Observation:
     used: Used | None = None
     uses_ai: bool = False  # whether it shows AI in use
     more: dict[str, str] = field(default_factory=dict)  # trace, span, session, region, …
+    teller: str = ""  # where names mean something beside one teller alone: which
+
+    @property
+    def actor(self) -> str:
+        """Who acted, as people are shown it and say who that is."""
+        return self.named(self.who.name)
+
+    def named(self, name: str) -> str:
+        """Return a name of the actor with its teller, where that belongs to it."""
+        return f"{self.teller}/{name}" if self.teller else name
 
     @property
     def identity(self) -> str:

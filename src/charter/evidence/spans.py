@@ -43,8 +43,8 @@ class Span:
         return any(name.startswith("gen_ai.") for name in self.attributes)
 
 
-def observation_of(span: Span, sender: str) -> Observation:
-    """Return what a span tells of, as sent by `sender`: the id of a principal or of a source.
+def observation_of(span: Span, sender: str, name: str) -> Observation:
+    """Return what a span tells of, as sent by `sender`: the id of a principal or of a source, called `name`.
 
     Raises:
         MalformedError: its ids or its times are none.
@@ -74,7 +74,6 @@ def observation_of(span: Span, sender: str) -> Observation:
             agent or service or "unknown",
             id=_said(said, "gen_ai.agent.id"),
             kind="agent" if agent else "service",
-            marks=tuple(each for each in (agent, _said(said, "gen_ai.agent.id"), service) if each),
         ),
         action=f"{operation or 'span'}{f' {tool}' if tool else ''}",
         effect="other",
@@ -92,7 +91,8 @@ def observation_of(span: Span, sender: str) -> Observation:
         if model
         else None,
         uses_ai=True,
-        more={name: value for name, value in more.items() if value},
+        more={key: value for key, value in more.items() if value},
+        teller=name,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from typing import Any
 import msgspec
 
 from charter.core.errors import ErrorCode, MalformedError
-from charter.evidence.observation import MAX_MARKS, Observation, Used, Who, count_of, digest_of_record, text_of, time_of
+from charter.evidence.observation import Observation, Used, Who, count_of, digest_of_record, text_of, time_of
 
 MAX_LINE = 1024 * 1024  # bytes
 MAX_FILE = 1024 * 1024 * 1024  # bytes, unpacked
@@ -59,12 +60,7 @@ def read_observation(data: bytes, kind: str) -> Observation:
     if not found.action:
         raise MalformedError(ErrorCode.BAD_VALUE, "it names no action")
     digest = digest_of_record(record)
-    return replace(found, source=kind, digest=digest, event=found.event or digest, who=_bounded(found.who))
-
-
-def _bounded(who: Who) -> Who:
-    marks = dict.fromkeys(mark for mark in (*who.marks, who.id, who.name, who.credential) if mark)
-    return replace(who, marks=tuple(marks)[:MAX_MARKS])
+    return replace(found, source=kind, digest=digest, event=found.event or digest)
 
 
 def split_lines(data: bytes) -> Iterator[Line]:
@@ -197,7 +193,7 @@ def _cloudtrail(record: Record) -> Observation:
         id=_text(record, "userIdentity.principalId"),
         kind=_AWS_KINDS.get(_text(record, "userIdentity.type"), "unknown"),
         credential=_text(record, "userIdentity.accessKeyId"),
-        marks=(*_texts(record, "userIdentity.sessionContext.sessionIssuer.arn"), *_session_of(arn)),
+        marks=_marks_of(arn),
     )
     model = _text(record, "requestParameters.modelId")
     error = _text(record, "errorCode")
@@ -218,10 +214,13 @@ def _cloudtrail(record: Record) -> Observation:
     )
 
 
-def _session_of(arn: str) -> tuple[str, ...]:
-    """Return the name of the session in the ARN of an assumed role."""
-    parts = arn.split("/")
-    return (parts[2],) if ":assumed-role/" in arn and len(parts) > 2 else ()  # noqa: PLR2004 - role/name/session
+_ROLE = re.compile(r"arn:aws[a-z-]*:sts::(\d{12}):assumed-role/([^/]+)/[^/]+")
+
+
+def _marks_of(arn: str) -> tuple[str, ...]:
+    """Return what AWS makes sure of: the ARN, and of an assumed role its account and name."""
+    role = _ROLE.fullmatch(arn)
+    return (arn, f"{role[1]}/{role[2]}") if role else (arn,) if arn else ()
 
 
 def _bedrock(record: Record) -> Observation:
@@ -230,7 +229,7 @@ def _bedrock(record: Record) -> Observation:
     return _seen(
         _text(record, "requestId"),
         _at(record, "timestamp"),
-        Who(arn, kind="service", marks=_session_of(arn)),
+        Who(arn, kind="service", marks=_marks_of(arn)),
         _text(record, "operation"),
         service="bedrock.amazonaws.com",
         object=model,
@@ -260,7 +259,7 @@ def _entra(record: Record) -> Observation:
         id=_text(said, "userId", "servicePrincipalId", "appId"),
         kind="agent" if agent and agent != "notAgentic" else "service" if is_service else "person",
         credential=_text(said, "servicePrincipalCredentialKeyId"),
-        marks=_texts(said, "appId", "servicePrincipalId", "userPrincipalName"),
+        marks=_texts(said, "servicePrincipalId", "appId"),
     )
     return _seen(
         _text(said, "id"),
@@ -285,7 +284,7 @@ def _entra_audit(said: object) -> Observation:
         person or application or _text(said, "initiatedBy.app.servicePrincipalId"),
         id=_text(said, "initiatedBy.user.id", "initiatedBy.app.servicePrincipalId"),
         kind="person" if person else "service",
-        marks=_texts(said, "initiatedBy.app.appId", "initiatedBy.app.servicePrincipalId"),
+        marks=_texts(said, "initiatedBy.app.servicePrincipalId", "initiatedBy.app.appId"),
     )
     return _seen(
         _text(said, "id"),
@@ -316,7 +315,6 @@ def _okta(record: Record) -> Observation:
             id=_text(record, "actor.id"),
             kind=kind,
             credential=_text(record, "authenticationContext.externalSessionId"),
-            marks=_texts(record, "actor.displayName"),
         ),
         _text(record, "eventType"),
         service="okta",
@@ -341,7 +339,6 @@ def _github(record: Record) -> Observation:
             id=_text(record, "actor_id"),
             kind="agent" if is_agent else "service" if is_bot else "person",
             credential=_text(record, "token_id", "hashed_token"),
-            marks=_texts(record, "application_name", "oauth_application_name", "integration"),
         ),
         action,
         service="github",
@@ -364,7 +361,6 @@ def _google_workspace(record: Record) -> Observation:
             _text(record, "actor.email", "actor.key", "actor.profileId"),
             id=_text(record, "actor.profileId"),
             kind="service" if _text(record, "actor.callerType") == "KEY" else "person",
-            marks=_texts(record, "actor.applicationInfo.oauthClientId", "actor.key"),
         ),
         event,
         service=f"google.{application}" if application else "google",
@@ -438,7 +434,7 @@ def _kubernetes(record: Record) -> Observation:
             name,
             id=_text(record, "user.uid"),
             kind="service" if name.startswith("system:") else "person",
-            marks=_texts(record, "impersonatedUser.username"),
+            marks=(name,) if name else (),
         ),
         f"{_text(record, 'objectRef.resource')}.{verb}" if _text(record, "objectRef.resource") else verb,
         service="kubernetes",
@@ -471,6 +467,7 @@ def _jsonl(record: Record) -> Observation:
             id=_text(record, "actor_id"),
             kind=kind if kind in ("person", "service", "agent") else "unknown",
             credential=_text(record, "credential"),
+            marks=_texts(record, "spiffe_id"),
         ),
         action,
         service=_text(record, "service"),

@@ -131,7 +131,7 @@ class SpansApp:
             if not span.is_about_ai:
                 continue
             try:
-                event = observation_of(span, sender.id)
+                event = observation_of(span, sender.id, sender.name)
             except CharterError as err:
                 taken.aside.append((number, err.detail))
                 continue
