@@ -33,6 +33,7 @@ from charter.core.entropy import SystemEntropy
 from charter.server.app import public_app
 from charter.server.egress import EgressDoor
 from charter.server.oauth import ASSERTION_TYPE
+from charter.server.shown_tls import ShownTls
 from houses import BEARING, Stage, a_house, estate_files
 from serving import listening
 from tls_server import WebAuthority
@@ -117,6 +118,8 @@ class Proxied:
     secure: Outside
     clear: Outside
     tokens: AgentTokens
+    tls_port: int
+    tls_ca: Path
 
     @property
     def resource(self) -> str:
@@ -136,6 +139,10 @@ class Proxied:
     def address(self, token: str | None = None) -> str:
         """Return the proxy's address as programs take it."""
         return f"http://charter:{token or self.token()}@127.0.0.1:{self.port}"
+
+    def over_tls(self, token: str | None = None) -> str:
+        """Return the address of the proxy over TLS."""
+        return f"https://charter:{token or self.token()}@localhost:{self.tls_port}"
 
     def verdicts(self) -> list[dict[str, Any]]:
         return [entry["body"] for entry in self.stage.entries("verdict")]
@@ -181,20 +188,22 @@ def a_proxy(folder: Path, **terms: Any) -> Iterator[Proxied]:
             asked = authority.register_key(stage.house, AGENT, key.jwk, actor="t@example.com", reason="a test")
             asyncio.run(asked)
             tokens = AgentTokens(key, url, stage.house.principal(AGENT).id, SystemClock(), SystemEntropy())
-            with listening(public_app(stage.house, signin), listener), proxying(stage) as door:
-                yield Proxied(stage, url, door, secure, clear, tokens)
+            pem, ca = folder / "secure.pem", folder / "ca.pem"
+            with listening(public_app(stage.house, signin), listener), proxying(stage, pem) as (door, tls_door):
+                yield Proxied(stage, url, door, secure, clear, tokens, tls_door, ca)
 
 
 @contextmanager
-def proxying(stage: Stage) -> Iterator[int]:
-    """Serve the proxy on a loop of its own."""
-    listener = uvicorn.Config("", port=0, log_level="error").bind_socket()
+def proxying(stage: Stage, pem: Path) -> Iterator[tuple[int, int]]:
+    """Serve the proxy on a loop of its own, in the clear and over TLS with a certificate for localhost."""
+    listener, tls_listener = (uvicorn.Config("", port=0, log_level="error").bind_socket() for _ in range(2))
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
     up = threading.Event()
 
     async def serve() -> None:
-        async with EgressDoor.of(stage.house).serving(listener):
+        door, tls = EgressDoor.of(stage.house), ShownTls(pem, pem).context()
+        async with door.serving(listener), door.serving(tls_listener, tls):
             up.set()
             await stop.wait()
         await stage.house.pipeline.settled()
@@ -207,7 +216,7 @@ def proxying(stage: Stage) -> Iterator[int]:
     thread.start()
     assert up.wait(10)
     try:
-        yield listener.getsockname()[1]
+        yield listener.getsockname()[1], tls_listener.getsockname()[1]
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join(10)

@@ -50,6 +50,7 @@ class Settings(BaseModel):
     public_url: str | None = None  # what clients see; the issuer. None: http://<host>:<port>
     trust_domain: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,253}[a-z0-9])?$")] = "charter.local"
     egress_port: Annotated[int, Field(ge=0, le=65_535)] | None = None  # the forward proxy; None: there is none
+    egress_tls_port: Annotated[int, Field(ge=0, le=65_535)] | None = None  # over TLS, with tls_cert, tls_key
     bundle_port: Annotated[int, Field(ge=0, le=65_535)] | None = None  # a door that shows our SVID (https_spiffe)
     workload_socket: Path | None = None  # of the SPIFFE Workload API; None: in the data folder
     keys: Path | None = None  # where agents keep their private keys; None: ~/.config/charter/keys
@@ -90,6 +91,8 @@ class Settings(BaseModel):
     def _tls_is_whole(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key go together")
+        if self.egress_tls_port is not None and self.tls_cert is None:
+            raise ValueError("egress_tls_port needs tls_cert and tls_key")
         return self
 
     @field_validator("public_url", "tls_url")
@@ -145,7 +148,12 @@ class Settings(BaseModel):
     @property
     def egress_url(self) -> str | None:
         """Where the forward proxy is; None without one."""
-        return None if self.egress_port is None else f"http://{self.host}:{self.egress_port}"
+        if self.egress_port is not None:
+            return f"http://{self.host}:{self.egress_port}"
+        if self.egress_tls_port is None:
+            return None
+        seen = urlsplit(self.tls_url or "").hostname or self.host
+        return f"https://{f'[{seen}]' if ':' in seen else seen}:{self.egress_tls_port}"
 
     @property
     def mtls_url(self) -> str | None:

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from charter.bootstrap import authority
+from charter.bootstrap.tending import MISNAMED
 from charter.cli.egress_relay import EgressRelay
 from charter.core.errors import ErrorCode, UnavailableError
 from charter.registry.standing import Move
@@ -85,6 +86,12 @@ def test_a_tunnel_is_for_the_host_that_was_asked_for(proxied: Proxied, name: str
     with tunnel(proxied, f"localhost:{proxied.secure.port}") as raw, pytest.raises((ssl.SSLError, OSError)):
         context.wrap_socket(raw, server_hostname=name).sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert len(proxied.secure.seen) == seen
+    outcome(proxied)
+    (finding,) = proxied.stage.house.database.read(lambda tx: tx.registry.findings.of_kinds((MISNAMED,)))
+    assert finding.principal_id == proxied.stage.house.principal(AGENT).id
+    assert f"asked for `localhost:{proxied.secure.port}`" in finding.title
+    opened = [each["body"] for each in proxied.stage.entries("finding.opened") if each["body"]["kind"] == MISNAMED]
+    assert [each["finding"] for each in opened] == [finding.id]  # one, however many names are tried
 
 
 def test_a_tunnel_holds_tls_and_nothing_else(proxied: Proxied) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import sync_playwright
 
@@ -51,6 +53,24 @@ def test_curl_reaches_both_and_what_is_not_granted_it_does_not(proxied: Proxied)
     assert "the proxy needs your access token" in nobody.stdout
     told = [(each["action"], each["object"]) for each in proxied.verdicts()]
     assert ("tunnel", f"localhost:{proxied.secure.port}") in told
+
+
+def test_the_proxy_itself_is_reached_over_tls(proxied: Proxied) -> None:
+    """So that a token which programs send as a password is not sent in the clear."""
+    curl, ca = str(shutil.which("curl")), str(proxied.tls_ca)
+    words = (curl, "-sS", "--noproxy", "", "-x", proxied.over_tls(), "--proxy-cacert", ca)
+    secure = run(*words, "--cacert", str(proxied.secure.ca), f"{proxied.secure.url}/page.html")
+    assert secure.stdout == "<h1>Behind TLS</h1>", secure.stderr
+    clear = run(*words, f"{proxied.clear.url}/page.html")
+    assert clear.stdout == "<h1>In the clear</h1>", clear.stderr
+    unknown = run(curl, "-sS", "--noproxy", "", "-x", proxied.over_tls(), f"{proxied.clear.url}/page.html")
+    assert unknown.returncode == 60, unknown.stderr  # whose certificate nobody vouches for
+    plain = run(curl, "-sS", "--noproxy", "", "-x", f"http://localhost:{proxied.tls_port}", f"{proxied.clear.url}/")
+    assert plain.returncode != 0
+    trust = ssl.create_default_context(cafile=ca)
+    proxy = httpx.Proxy(proxied.over_tls(), ssl_context=trust)
+    with httpx.Client(proxy=proxy, verify=trust, timeout=20, trust_env=False) as client:
+        assert client.get(f"{proxied.secure.url}/page.html").text == "<h1>Behind TLS</h1>"
 
 
 def test_what_went_through_is_in_the_evidence_and_the_token_stays_here(proxied: Proxied) -> None:

@@ -35,6 +35,8 @@ CONSENT_MEMORY_SECONDS = 7 * 86_400  # after its end a code or refresh token tha
 JOIN_TOKENS_KEPT = dt.timedelta(days=30)  # from their end on: of a younger one it is noticed that it comes again
 NOTICES_KEPT = dt.timedelta(days=90)
 HELD_TOOL = "held-tool"
+MISNAMED = "other-name-in-tls"
+MAX_NAME = 253  # characters of a host's name
 MAX_MODEL = 200  # characters of a name that a call asks for
 _log = logging.getLogger("charter.tending")
 
@@ -115,6 +117,40 @@ def _lapse_approvals(tx: HouseTransaction) -> None:
             tx.live.approvals.pop(key, None)
 
         tx.after_commit(forget)
+
+
+def hear_name(house: House, principal_id: str, system: str, asked: str, named: str) -> None:
+    """Open the finding of a principal whose TLS handshake through the proxy named another host than it was let to.
+
+    One for each host it was let to: the other name is the client's, which could make up any number.
+    """
+    principal = house.live.principals.get(principal_id)
+    if principal is None:
+        return
+    shown = named[:MAX_NAME] if named.isprintable() else ascii(named[:MAX_NAME])
+    body = {"principal": principal.name, "system": system, "asked": asked, "named": shown}
+    told = f"`{shown}`" if shown else "no host"
+    title = f"`{principal.name}` asked for `{asked}`, and its TLS handshake was for {told}"
+
+    def work(tx: HouseTransaction) -> None:
+        finding = Finding(
+            id=house.entropy.identifier("fnd"),
+            kind=MISNAMED,
+            fingerprint=digest_of({"kind": MISNAMED, "principal": principal_id, "system": system, "asked": asked}),
+            state=FindingState.OPEN,
+            title=title,
+            body=body,
+            principal_id=principal_id,
+            opened_at=tx.at,
+            changed_at=tx.at,
+        )
+        kept, is_new = tx.registry.findings.open(finding)
+        if is_new:
+            entry = body | {"finding": kept.id, "kind": MISNAMED, "title": title}
+            tx.record(Draft(EntryKind.FINDING_OPENED, "charter", principal_id, entry))
+
+    task = asyncio.ensure_future(house.database.awrite(work))
+    task.add_done_callback(_noted)
 
 
 def hear_tools(house: House, record: SystemRecord, found: ToolList) -> None:

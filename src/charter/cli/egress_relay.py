@@ -10,6 +10,7 @@ import asyncio
 import base64
 import contextlib
 import hmac
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -115,7 +116,8 @@ class EgressRelay:
 
     async def _dial(self, head: bytes) -> Streams:
         parts = urlsplit(self.proxy)
-        reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=MAX_HEAD)
+        tls = ssl.create_default_context() if parts.scheme == "https" else None
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=MAX_HEAD, ssl=tls)
         writer.write(head)
         await writer.drain()
         return reader, writer

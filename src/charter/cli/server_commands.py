@@ -54,6 +54,9 @@ def up(
     egress_port: Annotated[
         int | None, typer.Option(help="Open the forward proxy here, for systems of the kind egress; 0: any port.")
     ] = None,
+    egress_tls_port: Annotated[
+        int | None, typer.Option(help="Open the forward proxy over TLS here, with that certificate; 0: any port.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Start the server: token endpoint, MCP gateway, console, and the control socket.
@@ -83,6 +86,7 @@ def up(
         client_ca=client_ca,
         trusted_proxies=trusted_proxy or None,
         egress_port=egress_port,
+        egress_tls_port=egress_tls_port,
     )
     announce = _tell_program if as_json else _tell_person
     with asyncio.Runner(loop_factory=new_event_loop) as runner:

@@ -43,6 +43,7 @@ from charter.server.forwarded import Forwarded
 from charter.server.gateway_http import send_json
 from charter.server.nodes import PATH as NODES_PATH
 from charter.server.nodes import NodesApp
+from charter.server.shown_tls import ShownTls
 from charter.server.workload_door import workload_door
 
 if TYPE_CHECKING:
@@ -218,8 +219,7 @@ async def serve(settings: Settings, *, operator: str, announce: Callable[[Addres
         if "bundle_port" in listeners:
             servers.append((await _bundle_server(house, undo), listeners["bundle_port"]))
         await undo.enter_async_context(house.serving())
-        if "egress_port" in listeners:
-            await undo.enter_async_context(EgressDoor.of(house).serving(listeners["egress_port"]))
+        await _open_proxy(house, listeners, undo)
         await undo.enter_async_context(workload_door(Workloads(house), settings.workload_path))
         await _serve_all(servers, lambda: announce(_addresses(settings, signin)), house.last_calls)
 
@@ -283,6 +283,16 @@ def _tls_server(house: House) -> uvicorn.Server:
     return _server(machine_app(house), http=TlsConnection, ssl_context_factory=lambda _config, _default: context)
 
 
+async def _open_proxy(house: House, listeners: dict[str, socket.socket], undo: contextlib.AsyncExitStack) -> None:
+    """Open the forward proxy, in the clear, over TLS, or both, until `undo`."""
+    door, settings = EgressDoor.of(house), house.settings
+    if "egress_port" in listeners:
+        await undo.enter_async_context(door.serving(listeners["egress_port"]))
+    if "egress_tls_port" in listeners and settings.tls_cert and settings.tls_key:
+        tls = ShownTls(settings.tls_cert, settings.tls_key).context()
+        await undo.enter_async_context(door.serving(listeners["egress_tls_port"], tls))
+
+
 async def _bundle_server(house: House, undo: contextlib.AsyncExitStack) -> uvicorn.Server:
     """Return the door that shows our X.509-SVID; it is renewed until `undo`."""
     tls, stop = BundleTls(house), asyncio.Event()
@@ -332,6 +342,7 @@ def _listeners(
     """Return the listening sockets by the settings that name their ports, and the settings with the ports taken."""
     names = ["port"] + ["tls_port"] * (settings.tls_cert is not None)
     names += ["egress_port"] * (settings.egress_port is not None)
+    names += ["egress_tls_port"] * (settings.egress_tls_port is not None)
     names += ["bundle_port"] * (settings.bundle_port is not None)
     found = {name: open_sockets.enter_context(_listen(settings.host, getattr(settings, name), name)) for name in names}
     ports = {name: listener.getsockname()[1] for name, listener in found.items()}

@@ -29,6 +29,7 @@ from charter.identity.trust import Trust
 from charter.registry.principal import LiveEstate
 from charter.server.connection import Connection
 from charter.server.gateway_http import CERTIFICATE
+from charter.server.shown_tls import ShownTls
 
 MAX_CHAIN = 8  # certificates a client sends that are looked at
 _DER = 2  # _ssl.ENCODING_DER
@@ -49,65 +50,22 @@ class ClientTls:
     _context: ssl.SSLContext | None = None
     _seen: int = 0  # of the registered certificates
     _known: set[bytes] = field(default_factory=set)
-    _files: tuple[int, ...] = ()  # when certificate and key were changed last, as they are shown now
 
     def context(self) -> ssl.SSLContext:
-        """Return the context of the door.
+        """Return the context of the door. Each connection proves anew that it holds the key.
 
         Raises:
             MalformedError: certificate and key cannot be read, or do not belong together.
         """
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-        context.num_tickets = 0  # each connection proves anew that it holds the key
+        context = self._context = ShownTls(self.certificate, self.key, self._follow).context()
         context.verify_mode = ssl.CERT_OPTIONAL
         context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN  # what was named is trusted, root or not
-        context.set_alpn_protocols(["http/1.1"])
-        try:
-            self._files = self._changed_at()
-            context.load_cert_chain(self.certificate, self.key)
-        except (OSError, ssl.SSLError) as err:
-            raise MalformedError(
-                ErrorCode.BAD_VALUE,
-                f"`{self.certificate}` and `{self.key}` are no certificate with its key: {err.args[-1]}",
-                help="give both in PEM: charter up --tls-cert FILE --tls-key FILE",
-            ) from err
-        self._context = context
         self._accept(each.public_bytes(Encoding.DER) for each in self.authorities)
         self._follow()
-        context.sni_callback = self._before_handshake
         return context
 
-    def _before_handshake(self, _object: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _context: Any) -> None:  # noqa: ANN401 - as ssl has it
-        """Accept what was registered since the last handshake. OpenSSL calls this with or without a name."""
-        self._renew()
-        self._follow()
-
-    def _renew(self) -> None:
-        """Show the certificate that the files hold now, if they changed; a half-written pair is left for later.
-
-        OpenSSL gave the handshake that is under way its certificate already: the new one is shown from the next one on.
-        Connections that are there go on. The pair is tried in a context of its own first: one that does not fit would
-        leave this one with a certificate and another's key.
-        """
-        assert self._context is not None  # noqa: S101 - made before anybody comes
-        try:
-            now = self._changed_at()
-            if now == self._files:
-                return
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key)
-            self._context.load_cert_chain(self.certificate, self.key)
-        except (OSError, ssl.SSLError) as err:
-            _log.warning("the certificate of the TLS door was not replaced: %s", err.args[-1])
-            return
-        self._files = now
-        _log.info("the TLS door shows another certificate")
-
-    def _changed_at(self) -> tuple[int, ...]:
-        return tuple(file.stat().st_mtime_ns for file in (self.certificate, self.key))
-
     def _follow(self) -> None:
+        """Accept what was registered since the last handshake."""
         registered = self.live.certificates
         if len(registered) > self._seen:
             fresh = tuple(itertools.islice(registered, self._seen, None))

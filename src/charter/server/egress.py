@@ -17,14 +17,16 @@ import binascii
 import contextlib
 import logging
 import socket
+import ssl
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import h11
 
 from charter.adapters.egress import OPENED, Egress, Wire
+from charter.bootstrap.tending import hear_name
 from charter.core.clock import Clock, Deadline
 from charter.core.entropy import Entropy
 from charter.core.errors import (
@@ -100,6 +102,7 @@ class EgressDoor:
     entropy: Entropy
     issuer: str
     seconds: float
+    misnamed: Callable[[str, str, str, str], None]  # told of a handshake for another host: who, system, asked, named
     _open: Counter[str] = field(default_factory=Counter)  # connections under way, by principal
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -119,12 +122,16 @@ class EgressDoor:
             house.entropy,
             house.settings.issuer,
             house.settings.call_seconds,
+            lambda who, system, asked, named: hear_name(house, who, system, asked, named),
         )
 
     @contextlib.asynccontextmanager
-    async def serving(self, listener: socket.socket) -> AsyncIterator[None]:
-        """Serve on a listening socket for as long as the context lasts; then end what is under way."""
-        server = await asyncio.start_server(self._connected, sock=listener, limit=BUFFER)
+    async def serving(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> AsyncIterator[None]:
+        """Serve on a listening socket, over TLS if there is a context, as long as this one lasts; then end all."""
+        handshake = HELLO_SECONDS if tls is not None else None
+        server = await asyncio.start_server(
+            self._connected, sock=listener, limit=BUFFER, ssl=tls, ssl_handshake_timeout=handshake
+        )
         try:
             yield
         finally:
@@ -228,12 +235,18 @@ class EgressDoor:
                 await client.answer(403, _reason(answer), ((b"x-charter-verdict", answer.verdict_id.encode()),))
                 return
             async with contextlib.aclosing(answer.messages) as messages:  # type: ignore[type-var]  # a generator is one
-                await self._through(client, asked, answer, messages, request_id)
+                await self._through(client, asked, answer, messages, request_id, (bearer.principal_id, system))
         finally:
             self.egress.forget(request_id)
 
     async def _through(
-        self, client: Client, asked: Asked, admitted: Admitted, messages: AsyncIterator[dict[str, Any]], request_id: str
+        self,
+        client: Client,
+        asked: Asked,
+        admitted: Admitted,
+        messages: AsyncIterator[dict[str, Any]],
+        request_id: str,
+        who: tuple[str, str],  # the principal and the system
     ) -> None:
         try:
             first = await anext(messages)
@@ -245,7 +258,7 @@ class EgressDoor:
             await client.answer(403, {"detail": first.get("error", {}).get("message", "refused"), "help": None})
             return
         wire = self.egress.wire(request_id)
-        work = self._tunnel(client, asked.to, wire) if asked.path is None else self._exchange(client, asked, wire)
+        work = self._tunnel(client, asked.to, wire, who) if asked.path is None else self._exchange(client, asked, wire)
         passing = asyncio.create_task(work)
         rest = asyncio.create_task(_to_the_end(messages))
         try:
@@ -266,12 +279,16 @@ class EgressDoor:
         finally:
             wire.sent, wire.received = exchange.sent, exchange.received
 
-    async def _tunnel(self, client: Client, to: Destination, wire: Wire) -> None:
+    async def _tunnel(self, client: Client, to: Destination, wire: Wire, who: tuple[str, str]) -> None:
         await client.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
         early = client.http.trailing_data[0]
         if to.port not in wire.terms.plain:
             try:
                 early = await _hello_for(to, client.reader, early)
+            except OtherNameError as err:
+                self.misnamed(*who, to.authority, err.named)
+                wire.why = f"refused: {err.detail}"
+                return
             except MalformedError as err:
                 wire.why = f"refused: {err.detail}"
                 return
@@ -295,7 +312,8 @@ async def _hello_for(to: Destination, reader: asyncio.StreamReader, early: bytes
     """Return the client's first bytes, once they are seen to be a TLS handshake for `to`.
 
     Raises:
-        MalformedError: they are not.
+        OtherNameError: they are one for another host.
+        MalformedError: they are none.
     """
     wanted = "" if to.is_address else to.host
     data = early
@@ -307,8 +325,16 @@ async def _hello_for(to: Destination, reader: asyncio.StreamReader, early: bytes
             data += more
     if name != wanted:
         detail = f"the TLS handshake is for {name[:253]!a}, and the tunnel for `{to.host}`"
-        raise MalformedError(ErrorCode.BAD_REQUEST, detail, help="ask for the host that is meant")
+        raise OtherNameError(detail, name)
     return data
+
+
+class OtherNameError(Exception):
+    """The TLS handshake in a tunnel is for another host than the tunnel."""
+
+    def __init__(self, detail: str, named: str) -> None:
+        super().__init__(detail)
+        self.detail, self.named = detail, named
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wire: Wire, most: int, *, up: bool) -> None:
