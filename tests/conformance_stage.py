@@ -17,7 +17,7 @@ from typing import Any
 from charter.adapters.upstream import read_tools
 from charter.core.canonical import canonical
 from charter.gateway.mcp_import import describe_tools
-from charter.registry.system import HttpUpstream
+from charter.registry.system import HttpUpstream, StdioUpstream
 from charter.server.app import public_app
 from charter.server.oauth import ASSERTION_TYPE
 from doors import Doors, open_doors
@@ -27,6 +27,7 @@ HERE = Path(__file__).parent
 SUITE = HERE.parent / ".venv-servers/npm-conformance/node_modules/@modelcontextprotocol/conformance/dist/index.js"
 COMMAND = ("node", "--no-warnings", "--import", str(HERE / "servers" / "fs_of_node_20.mjs"), str(SUITE), "server")
 SECONDS = 240
+WITH_REQUIREMENTS = ("2026-07-28", "2025-11-25")  # for 2025-06-18 the suite has all that it knows of it
 Checks = dict[tuple[str, str], str]  # (scenario, check) -> how it came out, the worst if there were several
 _WHEN = re.compile(r"-\d{4}-\d\d-\d\dT.*")
 _RANK = ("SUCCESS", "INFO", "SKIPPED", "WARNING", "FAILURE")
@@ -34,7 +35,10 @@ _RANK = ("SUCCESS", "INFO", "SKIPPED", "WARNING", "FAILURE")
 
 async def conformance(url: str, version: str, folder: Path) -> Checks:
     """Run what a version of the specification requires of servers, and what it has the suite look at besides."""
-    words = (*COMMAND, "--url", url, "--requirements", version, "-o", str(folder))
+    wanted = (
+        ("--requirements", version) if version in WITH_REQUIREMENTS else ("--suite", "all", "--spec-version", version)
+    )
+    words = (*COMMAND, "--url", url, *wanted, "-o", str(folder))
     process = await asyncio.create_subprocess_exec(
         *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
@@ -89,9 +93,9 @@ async def carrying(app: Any, token: str, issuer: str, path: str) -> AsyncIterato
 
 
 @asynccontextmanager
-async def governed(folder: Path, url: str) -> AsyncIterator[tuple[Doors, str]]:
-    """Put the server at `url` behind Charter, everything of it imported and granted; give the URL to ask there."""
-    config = HttpUpstream(transport="http", url=url)
+async def governed(folder: Path, upstream: dict[str, Any]) -> AsyncIterator[tuple[Doors, str]]:
+    """Put a server behind Charter, everything of it imported and granted; give the URL to ask there."""
+    config = (HttpUpstream if upstream["transport"] == "http" else StdioUpstream).model_validate(upstream)
     listed = await read_tools(config, settings_of(), deadline())
     assert not listed.faults
     async with open_doors(folder) as doors:
@@ -101,7 +105,7 @@ async def governed(folder: Path, url: str) -> AsyncIterator[tuple[Doors, str]]:
             "kind": "mcp",
             "environment": "production",
             "owner": {"person": "pia@example.com", "team": "payments-platform"},
-            "upstream": {"transport": "http", "url": url, "asks": ["elicitation", "sampling", "roots"]},
+            "upstream": upstream | {"asks": ["elicitation", "sampling", "roots"]},
             "actions": {
                 each.name: {"tool": each.tool, "effect": "read", "object": each.object, "pin": each.pin}
                 for each in describe_tools(listed.tools)

@@ -45,12 +45,12 @@ async def a_garden(transport: str) -> AsyncIterator[dict[str, Any]]:
         await process.wait()
 
 
-async def grow(there: Stage, logs: str | None = None) -> list[dict[str, Any]]:
+async def grow(there: Stage, logs: str | None = None, who: str = "p") -> list[dict[str, Any]]:
     """Have the roses grow; return what was said meanwhile."""
     record = there.live.systems["notes"]
     pin = next(tool.digest for tool in await there.upstream.tools(record, deadline()) if tool.name == "grow")
     call = a_call("grow", {"uri": ROSES}, tool_pin=pin, logs=logs)
-    permit = there.pipeline.permits.issue(verdict_id="v", principal_id="p", call=call)
+    permit = there.pipeline.permits.issue(verdict_id="v", principal_id=who, call=call)
     return [message async for message in there.upstream.call(permit, call, deadline())]
 
 
@@ -64,6 +64,9 @@ def test_changes_are_told_by_servers_of_the_handshake(transport: str) -> None:
             await grow(there)
             await until(lambda: there.upstream.updates(record, None, ROSES) > before)
             heard = await grow(there, logs="debug")
+            told = [each["params"]["data"] for each in heard if "method" in each]
+            assert told == [f"{ROSES} grows"]
+            heard = await grow(there, logs="debug", who="another")  # over stdio, nothing says whose it is
             told = [each["params"]["data"] for each in heard if "method" in each]
             assert told == ([f"{ROSES} grows"] if transport == "http" else [])
 

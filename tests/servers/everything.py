@@ -42,6 +42,31 @@ SOUND = base64.b64encode(b"RIFF$\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01
 PAUSE = 0.03
 
 
+SCHEMA_2020_12: dict[str, Any] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "$defs": {
+        "address": {
+            "$anchor": "addressDef",
+            "type": "object",
+            "properties": {"street": {"type": "string"}, "city": {"type": "string"}},
+        }
+    },
+    "properties": {
+        "name": {"type": "string"},
+        "address": {"$ref": "#/$defs/address"},
+        "contactMethod": {"type": "string", "enum": ["phone", "email"]},
+        "phone": {"type": "string"},
+        "email": {"type": "string"},
+    },
+    "allOf": [{"anyOf": [{"required": ["phone"]}, {"required": ["email"]}]}],
+    "if": {"properties": {"contactMethod": {"const": "phone"}}, "required": ["contactMethod"]},
+    "then": {"required": ["phone"]},
+    "else": {"required": ["email"]},
+    "additionalProperties": False,
+}
+
+
 class Answered(BaseModel):
     """What a person fills in."""
 
@@ -333,6 +358,15 @@ def _changing(server: MCPServer) -> None:
         return "changed"
 
     @server.tool(structured_output=False)
+    def json_schema_2020_12_tool(name: str = "") -> str:
+        """Have a schema with words of 2020-12."""
+        return name
+
+    found = server._tool_manager.get_tool("json_schema_2020_12_tool")
+    assert found is not None
+    found.parameters = SCHEMA_2020_12
+
+    @server.tool(structured_output=False)
     def test_headers(
         region: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})] = "eu",
     ) -> str:
@@ -411,8 +445,4 @@ def app() -> Any:
 
 
 if __name__ == "__main__":
-    import sys
-
-    import uvicorn
-
-    uvicorn.run(app(), port=int(sys.argv[1]), log_level="warning")
+    everything().run()

@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from charter.adapters.upstream_rpc import CHANGED, UPDATED, Message, encode, nonsense, read_message, uri_in
 from charter.core.errors import ErrorCode
-from charter.gateway.mcp_logs import LOGGED
+from charter.gateway.mcp_logs import LOGGED, log_of
 from charter.gateway.mcp_protocol import RpcCode
 from charter.gateway.mcp_questions import METHODS
 from charter.gateway.pins import UpstreamError
@@ -266,20 +266,27 @@ class Child(asyncio.SubprocessProtocol):
         elif method == UPDATED:
             self._updated(uri_in(message))
         elif method == LOGGED:
-            self._log.append(f"logged: {params!r}"[:LOG_LINE])  # nothing says of which call, so no caller is told
+            self._log.append(f"logged: {params!r}"[:LOG_LINE])
+            box, logged = self._sole, log_of(params)
+            if box is not None and logged is not None:
+                box.put({"method": method, "params": logged})
         elif method == "notifications/progress" and isinstance(params, dict):
             token = params.get("progressToken")
             if type(token) is int and token in self._boxes:
                 self._boxes[token].put({"method": method, "params": params})
 
-    def _asked(self, method: str, request_id: object, params: object) -> None:
-        """Answer what the child asks: whether we live; and have its one call asked the rest.
+    @property
+    def _sole(self) -> Mailbox | None:
+        """The one call that is under way, of a child that never served anybody else.
 
-        Over this wire nothing says which call a question belongs to. So one is passed on only to the one call that is
-        under way, of a child that never served anybody else: what it says cannot then be meant for, or come from,
-        another principal's.
+        Over this wire nothing says which call a question, or what is logged, belongs to. To that one alone it is passed
+        on: it cannot then be meant for, or come from, another principal's.
         """
-        box = self._boxes.get(next(iter(self._calls))) if len(self._calls) == len(self._served) == 1 else None
+        return self._boxes.get(next(iter(self._calls))) if len(self._calls) == len(self._served) == 1 else None
+
+    def _asked(self, method: str, request_id: object, params: object) -> None:
+        """Answer what the child asks: whether we live; and have its one call asked the rest."""
+        box = self._sole
         if box is not None and method in METHODS:
             box.put({"method": method, "id": request_id, "params": params})
             return

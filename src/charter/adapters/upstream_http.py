@@ -23,6 +23,7 @@ from charter.adapters.upstream_rpc import (
     encode,
     final,
     initialize_params,
+    is_quieter,
     list_all,
     list_resources,
     listening,
@@ -39,7 +40,7 @@ from charter.adapters.upstream_wire import OK, HttpWire, NotTakenError, content_
 from charter.core.clock import Deadline
 from charter.core.errors import ErrorCode
 from charter.gateway.call import Call
-from charter.gateway.mcp_logs import LOGGED, log_of, rank_of
+from charter.gateway.mcp_logs import LOGGED, log_of
 from charter.gateway.mcp_params import mirrored
 from charter.gateway.mcp_protocol import (
     METHOD_HEADER,
@@ -194,7 +195,7 @@ class HttpServer:
     async def _speak_up(self, level: str, deadline: Deadline) -> None:
         """Have a legacy server, whose session is one for all callers, log as much as any of them wants to be told."""
         peer = await self.ready(deadline)
-        if peer.modern or not peer.logs or (self._level is not None and rank_of(self._level) <= rank_of(level)):
+        if not is_quieter(peer, self._level, level):
             return
         self._level = level
         await self._ask("logging/setLevel", {"level": level}, deadline)  # what it answers changes nothing

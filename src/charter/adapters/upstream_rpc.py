@@ -16,7 +16,7 @@ from charter import __version__
 from charter.core.errors import ErrorCode, MalformedError
 from charter.gateway.call import Call
 from charter.gateway.mcp_features import PROMPT, READ, Offered, feature, sent_as
-from charter.gateway.mcp_logs import LOG_LEVEL_KEY
+from charter.gateway.mcp_logs import LOG_LEVEL_KEY, rank_of
 from charter.gateway.mcp_protocol import (
     CLIENT_CAPABILITIES_KEY,
     CLIENT_INFO_KEY,
@@ -94,6 +94,11 @@ def uri_in(message: Message) -> str | None:
     params = message.get("params")
     uri = params.get("uri") if isinstance(params, dict) else None
     return uri if isinstance(uri, str) else None
+
+
+def is_quieter(peer: Peer, level: str | None, wanted: str) -> bool:
+    """Whether a legacy server, last told to log from `level` on, has to be told to log more than that."""
+    return not peer.modern and peer.logs and (level is None or rank_of(wanted) < rank_of(level))
 
 
 def telling(params: dict[str, Any], token: int) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from charter.adapters.upstream_rpc import (
     Peer,
     final,
     initialize_params,
+    is_quieter,
     list_all,
     list_resources,
     listening,
@@ -57,6 +58,7 @@ class StdioServer:
     _deaths: int = 0
     _not_before: float = 0.0
     _silent: int = 0
+    _level: str | None = None  # from which on it logs, once that was said
     _watching: asyncio.Lock = field(default_factory=asyncio.Lock)
     _watched: frozenset[str] = frozenset()
     _listener: int | None = None  # the request that listens, by its id
@@ -90,6 +92,12 @@ class StdioServer:
         """
         child, peer = await self.ready(deadline)
         return await list_resources(self._asking(child, peer, deadline), cursor)
+
+    async def _speak_up(self, child: Child, peer: Peer, level: str | None, deadline: Deadline) -> None:
+        """Have a legacy server log as much as any of its callers wants to be told."""
+        if level is not None and is_quieter(peer, self._level, level):
+            self._level = level
+            await self._asking(child, peer, deadline)("logging/setLevel", {"level": level})
 
     @property
     def watched(self) -> frozenset[str]:
@@ -140,6 +148,7 @@ class StdioServer:
             UpstreamError: it could not be sent, or no answer came.
         """
         child, peer = await self.ready(deadline)
+        await self._speak_up(child, peer, call.logs, deadline)
         method, params = sent(call)
         asking, done = Asking(call, self.asks), False
         while not done:
@@ -255,7 +264,7 @@ class StdioServer:
         except UpstreamError as err:
             child.fail(err)
             raise UpstreamError(err.code, f"the upstream did not start: {err.detail}", sent=False) from err
-        self._peer, self._watched, self._listener = peer, frozenset(), None
+        self._peer, self._watched, self._listener, self._level = peer, frozenset(), None, None
         self.changed()
         self.heard(None)
         if peer.modern and peer.tells_changes:

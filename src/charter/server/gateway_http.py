@@ -86,7 +86,7 @@ def read_head(scope: Scope) -> Head:
         name = name_bytes.decode("latin-1")
         if name in headers and (name in _SINGLE or name.startswith("mcp-")):
             raise HttpRefusal(400, f"the header `{name[:40]}` appears more than once")
-        headers[name] = value.decode("latin-1")
+        headers[name] = value.decode("latin-1").strip(" \t")  # white space around it is none of it (RFC 9110, 5.5)
     if len(raw) > MAX_HEADERS or size > MAX_HEADER_BYTES:
         raise HttpRefusal(431, f"the headers exceed {MAX_HEADERS} or {MAX_HEADER_BYTES} bytes")
     if b"%" in scope.get("raw_path", b""):  # two spellings of one path are one too many
