@@ -26,8 +26,11 @@ from charter.registry.problem import suggestion
 BUNDLE_PATH = "/.well-known/spiffe-bundle"  # of our trust bundle, at every door that serves it
 _PREFIX = "CHARTER_"
 # What `charter run` gives to the agent it starts: no settings, but in the environment of commands it runs.
-_GIVEN_TO_AGENTS = frozenset({"CHARTER_PRINCIPAL", "CHARTER_MCP_CONFIG", "CHARTER_TOKEN_FILE"})
-_GIVEN_PREFIX = ("CHARTER_MCP_URL_", "CHARTER_LEASE_", "CHARTER_PROXY_")
+_GIVEN_TO_AGENTS = frozenset(
+    {"CHARTER_PRINCIPAL", "CHARTER_MCP_CONFIG", "CHARTER_MCP_URL", "CHARTER_TOKEN_FILE"}
+    | {"CHARTER_DECISIONS_URL", "CHARTER_SPANS_URL"}
+)
+_GIVEN_PREFIX = ("CHARTER_MCP_URL_", "CHARTER_MODEL_URL_", "CHARTER_LEASE_", "CHARTER_PROXY_")
 # Secrets of Charter's own: no settings, since those are shown; read once by whoever opens the master key, and handed to
 # nobody. INVARIANT: no child process gets a variable that begins like this, whatever asks for it.
 _SECRET_PREFIXES = ("CHARTER_MASTER_", "CHARTER_OIDC_SECRET", "CHARTER_MAIL_PASSWORD", "CHARTER_CHAT_WEBHOOK")

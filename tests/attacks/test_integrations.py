@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from charter.adapters.otlp import logs_request
+from charter.adapters.otlp import logs_request, spans_request
 from charter.adapters.sinks import rendered
 from charter.bootstrap import discovery, observing
 from charter.core.errors import MalformedError
@@ -195,5 +195,6 @@ def test_an_entry_is_a_valid_event_whatever_stands_in_it(kind: EntryKind) -> Non
         for form in (Form.CSV, Form.JSONL, Form.PARQUET):
             rendered([stored], form)
         logs_request([stored], Form.OCSF)
+        spans_request([stored])
 
     attempt()

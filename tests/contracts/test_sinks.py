@@ -17,6 +17,7 @@ from typing import Any
 import jsonschema
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from certificates import a_server_certificate, an_authority
 from charter.adapters.sinks import Senders
@@ -169,6 +170,21 @@ def test_a_collector_takes_log_records(stage: Stage, monkeypatch: pytest.MonkeyP
     told = {each.key: each.value.string_value for each in denied.attributes}
     assert told["gen_ai.agent.name"] == "refund-agent"
     assert told["charter.verdict"] == "deny"
+
+
+def test_a_collector_takes_calls_as_spans(stage: Stage) -> None:
+    with a_receiver() as receiver:
+        add(stage, f"otlp+{receiver.url}", form="spans")
+        deliver(stage)
+    request = ExportTraceServiceRequest.FromString(receiver.bodies[0])
+    made, denied = request.resource_spans[0].scope_spans[0].spans
+    assert receiver.paths == ["/v1/traces"]
+    assert (made.name, denied.name) == ("execute_tool get_charge", "execute_tool create_refund")
+    assert (made.status.code, denied.status.code) == (0, 2)
+    assert denied.status.message
+    told = {each.key: each.value.string_value for each in denied.attributes}
+    assert (told["gen_ai.agent.name"], told["charter.verdict"]) == ("refund-agent", "deny")
+    assert shown(stage)["backlog"] == 0
 
 
 def test_files_hold_each_entry_once_however_often_they_are_written(stage: Stage, tmp_path: Path) -> None:

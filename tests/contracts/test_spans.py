@@ -15,7 +15,13 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import Status, StatusCode
 
-from charter.bootstrap import discovery, evidence, observing, span_sources
+from charter.bootstrap import authority, discovery, evidence, observing, span_sources
+from charter.cli.agent import SPANS, Ways, _relay_of
+from charter.cli.agent_keys import AgentTokens, agent_key
+from charter.cli.relay import relaying
+from charter.core.clock import SystemClock
+from charter.core.entropy import SystemEntropy
+from charter.identity.issuance import spans_of
 from doors import Doors, open_doors, run
 
 OPERATOR = "test@example.com"
@@ -35,9 +41,10 @@ def at_the_door(test: Callable[[Doors], Awaitable[None]]) -> Callable[[Path], No
     return opened
 
 
-def export(doors: Doors, key: str, **attributes: Any) -> None:
+def export(doors: Doors, key: str, base: str = "", **attributes: Any) -> None:
     """Let the official exporter send one span of a chat and one that is not about AI."""
-    exporter = OTLPSpanExporter(f"{doors.issuer}/otlp/v1/traces", headers={"authorization": f"Bearer {key}"})
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    exporter = OTLPSpanExporter(f"{base or doors.issuer + '/otlp'}/v1/traces", headers=headers)
     provider = TracerProvider(resource=Resource.create({"service.name": "chat-frontend"}))
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = provider.get_tracer("test")
@@ -108,6 +115,21 @@ async def test_an_agent_is_who_a_person_says_beside_the_application_that_names_i
     for key in keys:
         await asyncio.to_thread(export, doors, key)
     assert [entry["principal"] for entry in observed(doors)] == [None, None, "refund-agent", None]
+
+
+@at_the_door
+async def test_under_charter_run_a_principal_is_proved_by_its_key(doors: Doors) -> None:
+    """What the relay adds is a bound token and a proof for each request, which no exporter could make."""
+    folder = doors.house.settings.data_folder
+    key = agent_key(folder / "keys", doors.issuer, "refund-agent")
+    await authority.register_key(doors.house, "refund-agent", key.jwk, actor=OPERATOR, reason="a test")
+    client = doors.house.principal("refund-agent").id
+    tokens = AgentTokens(key, doors.issuer, client, SystemClock(), SystemEntropy())
+    relay = _relay_of({SPANS: spans_of(doors.issuer)}, "s3cret", tokens, Ways([], [], [], "", False, {}, {}))
+    async with relaying(relay) as base:
+        await asyncio.to_thread(export, doors, "", f"{base}/s3cret/{SPANS}")
+    (entry,) = observed(doors)
+    assert (entry["principal"], entry["body"]["known_by"]) == ("refund-agent", "token")
 
 
 @at_the_door

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,10 +12,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from charter.core.clock import parse_rfc3339
 from charter.core.errors import ErrorCode, MalformedError
+from charter.evidence.entry import EntryKind
 from charter.evidence.log import Stored
 from charter.evidence.neutral import ascii_json, one_line
 from charter.evidence.ocsf import event_of
@@ -87,6 +90,48 @@ def logs_request(batch: Sequence[Stored], form: Form) -> bytes:
     for stored in batch:
         _record(scope.log_records.add(), stored, form)
     return bytes(request.SerializeToString())
+
+
+def spans_request(batch: Sequence[Stored]) -> bytes:
+    """Return an export request with a span for each call in a batch; no bytes if there is none."""
+    request = ExportTraceServiceRequest()
+    group = request.resource_spans.add()
+    _attribute(group.resource, "service.name", "charter")
+    _attribute(group.resource, "service.instance.id", batch[0].node)
+    scope = group.scope_spans.add()
+    scope.scope.name = "charter.calls"
+    for stored in batch:
+        body = stored.to_json()["body"]
+        is_over = stored.kind == EntryKind.OUTCOME
+        if is_over or (stored.kind == EntryKind.VERDICT and body.get("verdict") != "allow"):
+            _call(scope.spans.add(), stored, body)
+    return bytes(request.SerializeToString()) if scope.spans else b""
+
+
+def _call(span: Any, stored: Stored, body: Any) -> None:  # noqa: ANN401 - a protobuf message, and JSON
+    """Fill in the span of one call, in the words of the semantic conventions for GenAI."""
+    digest = hashlib.sha256(str(body.get("verdict_id")).encode()).digest()
+    span.trace_id, span.span_id = digest[:16], digest[16:24]
+    took = body.get("duration_ms")
+    span.end_time_unix_nano = _nanoseconds(stored.time)
+    span.start_time_unix_nano = span.end_time_unix_nano - (took if isinstance(took, int) else 0) * 1_000_000
+    span.kind = SpanMessage.SPAN_KIND_CLIENT
+    tool, used = str(body.get("tool")), body.get("used")
+    operation = "chat" if isinstance(used, dict) else "execute_tool"
+    span.name = one_line(f"{operation} {tool}", 128)
+    said = {"gen_ai.operation.name": operation, "gen_ai.tool.name": tool, "gen_ai.agent.id": stored.principal or ""}
+    said |= {"gen_ai.agent.name": str(body.get("principal")), "charter.node": stored.node}
+    said |= {f"charter.{name}": body[name] for name in (*_TEXTS, "verdict_id") if isinstance(body.get(name), str)}
+    for name, value in said.items():
+        _attribute(span, name, value)
+    span.attributes.add(key="charter.index").value.int_value = stored.index
+    for name in ("input_tokens", "output_tokens"):
+        if isinstance(used, dict) and isinstance(used.get(name), int):
+            span.attributes.add(key=f"gen_ai.usage.{name}").value.int_value = used[name]
+    if body.get("outcome") != "ok":
+        reasons = body.get("reasons") or [{}]
+        span.status.code = Status.STATUS_CODE_ERROR
+        span.status.message = one_line(str(reasons[0].get("text") or body.get("outcome")), 256)
 
 
 def _record(record: Any, stored: Stored, form: Form) -> None:  # noqa: ANN401 - a protobuf message

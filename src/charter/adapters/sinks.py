@@ -144,16 +144,17 @@ class _Otlp:
     room: Senders
 
     async def send(self, batch: Sequence[Stored]) -> None:
-        from charter.adapters.otlp import logs_request
+        from charter.adapters.otlp import logs_request, spans_request
 
         headers = {"content-type": "application/x-protobuf", "user-agent": "charter"}
         secret = self.room.secret(self.sink)
         if secret is not None:
             headers["authorization"] = f"Bearer {secret.reveal().decode()}"
-        path = self.sink.target.parts.path.rstrip("/")
-        url = self.sink.target.url.rstrip("/")
-        body = logs_request(batch, self.sink.form)
-        await self.room.post(url if path.endswith("/v1/logs") else f"{url}/v1/logs", headers, body)
+        is_spans = self.sink.form is Form.SPANS
+        url, signal = self.sink.target.url.rstrip("/"), "/v1/traces" if is_spans else "/v1/logs"
+        body = spans_request(batch) if is_spans else logs_request(batch, self.sink.form)
+        if body:
+            await self.room.post(url if url.endswith(signal) else url + signal, headers, body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +283,7 @@ def rendered(batch: Sequence[Stored], form: Form) -> bytes:
             return _csv(batch)
         case Form.JSONL | Form.OCSF:
             return b"".join(ascii_json(event_of(each)) + b"\n" for each in batch)
-        case Form.ENTRY:
+        case Form.ENTRY | Form.SPANS:
             return b"".join(each.data + b"\n" for each in batch)
 
 

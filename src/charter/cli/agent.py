@@ -33,11 +33,11 @@ from charter.core.clock import SystemClock
 from charter.core.entropy import SystemEntropy
 from charter.core.errors import AbsentError, DeniedError, ErrorCode, MalformedError, UnavailableError
 from charter.gateway.mcp import REQUEST_HEADER, RUN_HEADER
-from charter.identity.issuance import all_of, decisions_of
+from charter.identity.issuance import all_of, decisions_of, spans_of
 from charter.identity.jose import thumbprint_of
 
 MAX_REQUEST_HEADER = 8192
-ALL_ENDPOINT, DECISIONS = "_all", "_decisions"  # of the relay: no system is called so
+ALL_ENDPOINT, DECISIONS, SPANS = "_all", "_decisions", "_spans"  # of the relay: no system is called so
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +288,7 @@ def _says(tokens: AgentTokens, request: str | None) -> dict[str, str]:
 async def _run(name: str, tokens: AgentTokens, command: list[str], ways: Ways) -> int:
     endpoints = {system: f"{tokens.issuer}/mcp/{system}" for system in ways.systems}
     endpoints |= {ALL_ENDPOINT: all_of(tokens.issuer)} if ways.all else {}
-    endpoints |= {DECISIONS: decisions_of(tokens.issuer)}
+    endpoints |= {DECISIONS: decisions_of(tokens.issuer), SPANS: spans_of(tokens.issuer)}
     secret = tokens.entropy.token(24)
     async with relaying(_relay_of(endpoints, secret, tokens, ways)) as base:
         urls = {system: f"{base}/{secret}/{system}" for system in ways.systems if system not in ways.models}
@@ -299,6 +299,7 @@ async def _run(name: str, tokens: AgentTokens, command: list[str], ways: Ways) -
             if ways.all:
                 environment["CHARTER_MCP_URL"] = f"{base}/{secret}/{ALL_ENDPOINT}"
             environment["CHARTER_DECISIONS_URL"] = f"{base}/{secret}/{DECISIONS}"
+            environment["CHARTER_SPANS_URL"] = f"{base}/{secret}/{SPANS}"
             proxies = {each: await undo.enter_async_context(_relay(tokens, each, ways)) for each in ways.outside}
             environment |= _proxied(proxies) | _modelled(models, ways.models)
             if ways.lease:
@@ -310,7 +311,7 @@ async def _run(name: str, tokens: AgentTokens, command: list[str], ways: Ways) -
 
 def _relay_of(endpoints: dict[str, str], secret: str, tokens: AgentTokens, ways: Ways) -> Relay:
     models = {system: f"{tokens.issuer}/model/{system}" for system in ways.models}
-    models |= {DECISIONS: decisions_of(tokens.issuer)}
+    models |= {DECISIONS: decisions_of(tokens.issuer), SPANS: spans_of(tokens.issuer)}
     return Relay(
         endpoints, secret, tokens.headers, forget=tokens.forget, learn=tokens.learn, says=ways.says, models=models
     )

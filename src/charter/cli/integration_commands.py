@@ -61,7 +61,7 @@ def add_sink(
     name: Name,
     to: Annotated[str, typer.Option("--to", help="https://…, otlp+https://…, syslog+tls://host, file:///folder.")],
     form: Annotated[
-        str | None, typer.Option("--as", help="ocsf or entry; of files parquet, csv or jsonl. The first is usual.")
+        str | None, typer.Option("--as", help="ocsf or entry, or spans to a collector; of files parquet, csv or jsonl.")
     ] = None,
     secret_env: Annotated[
         str | None, typer.Option(help="The server's environment variable that holds the secret it is signed with.")

@@ -40,6 +40,7 @@ class Form(StrEnum):
 
     OCSF = "ocsf"
     ENTRY = "entry"  # as it was hashed
+    SPANS = "spans"  # calls alone: a span for each outcome, and for each verdict that let no call through
     PARQUET = "parquet"
     CSV = "csv"
     JSONL = "jsonl"  # OCSF, an event a line
@@ -50,8 +51,8 @@ _KINDS = {
     "syslog+udp": SinkKind.SYSLOG_UDP, "syslog+tcp": SinkKind.SYSLOG_TCP, "syslog+tls": SinkKind.SYSLOG_TLS,
     "file": SinkKind.FILE,
 }  # fmt: skip
-_FORMS = {SinkKind.FILE: (Form.PARQUET, Form.CSV, Form.JSONL)}
 _SENT = (Form.OCSF, Form.ENTRY)
+_FORMS = {SinkKind.FILE: (Form.PARQUET, Form.CSV, Form.JSONL), SinkKind.OTLP: (*_SENT, Form.SPANS)}
 PORTS = {SinkKind.SYSLOG_UDP: 514, SinkKind.SYSLOG_TCP: 601, SinkKind.SYSLOG_TLS: 6514}
 
 
