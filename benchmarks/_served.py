@@ -97,6 +97,11 @@ class Served:
         return f"{self.issuer}/mcp/bench"
 
     @property
+    def all_url(self) -> str:
+        """The endpoint where all systems are together."""
+        return f"{self.issuer}/mcp"
+
+    @property
     def socket(self) -> Path:
         """The control socket."""
         return self.folder / ".charter" / "control.sock"
@@ -202,7 +207,7 @@ async def connect(url: str) -> Caller:
     return caller
 
 
-def request(url: str, body: bytes, headers: str, method: str = "tools/call") -> bytes:
+def request(url: str, body: bytes, headers: str, method: str = "tools/call", tool: str = "act") -> bytes:
     """Return one POST as it goes over the wire. `headers`: further lines."""
     parts = urllib.parse.urlsplit(url)
     lines = [
@@ -212,7 +217,7 @@ def request(url: str, body: bytes, headers: str, method: str = "tools/call") -> 
         "Content-Type: application/json",
         "MCP-Protocol-Version: 2026-07-28",
         f"Mcp-Method: {method}",
-        *(["Mcp-Name: act"] if method == "tools/call" else []),
+        *([f"Mcp-Name: {tool}"] if method == "tools/call" else []),
         f"Content-Length: {len(body)}",
         *headers.split("\n"),
         "",

@@ -4,6 +4,7 @@ Everything is the product's own: an estate applied by `charter apply`, the serve
 its token endpoint; policy decides each call, and its verdict is durable before it is forwarded. The upstream is as thin
 as an MCP server can be, so that the difference is the gateway's. Callers are raw sockets that check every answer. All
 contenders take turns, so that a noisy machine is noisy for all of them.
+The endpoint where all systems of an agent are together, `/mcp`, is what fastmcp's proxy is alike most.
 
 The split by step comes from a second server with a stopwatch at each step (`_timed.py`), and one caller. fastmcp's
 proxy takes turns too where `make bench` has installed it in .venv-peers.
@@ -31,6 +32,7 @@ CALLERS = (1, 16, 64)
 ROUNDS = 3
 HERE = Path(__file__).resolve().parent
 PEERS = HERE.parent / ".venv-peers" / "bin" / "python"
+PEER_NAME, ALL_NAME = "fastmcp proxy", "governed, bearer, all systems"
 STEPS = ("authenticate", "resolve", "decide", "settle and record", "forward", "outcome")
 PEER = """
 import sys
@@ -47,12 +49,14 @@ class Contender:
     name: str
     url: str
     headers: Callable[[int], list[str]]
+    tool: str = "act"
 
 
 async def turn(contender: Contender, callers: int, seconds: float, most: int) -> list[float]:
     """Return the seconds each call took, in one turn of at most `seconds` and `most` calls."""
     headers = await asyncio.to_thread(contender.headers, most)  # it may run a loop of its own
-    requests = iter([request(contender.url, CALL, each) for each in headers])
+    body = CALL.replace(b'"act"', json.dumps(contender.tool).encode())
+    requests = iter([request(contender.url, body, each, tool=contender.tool) for each in headers])
     took: list[float] = []
     ends = time.perf_counter() + seconds
 
@@ -60,11 +64,11 @@ async def turn(contender: Contender, callers: int, seconds: float, most: int) ->
         caller = await connect(contender.url)
         try:
             while (started := time.perf_counter()) < ends and (sent := next(requests, None)) is not None:
-                body = await caller.call(sent)
+                answer = await caller.call(sent)
                 took.append(time.perf_counter() - started)
-                result = json.loads(body).get("result", {})
-                assert result.get("content"), body
-                assert not result.get("isError"), body
+                result = json.loads(answer).get("result", {})
+                assert result.get("content"), answer
+                assert not result.get("isError"), answer
         finally:
             caller.close()
 
@@ -89,6 +93,7 @@ def run(seconds: float) -> dict[str, Any]:
                     rate = len(took) / (time.perf_counter() - started)
                     turns[contender.name].append((took[len(took) // 2], took[int(len(took) * 0.99)], rate))
             rows += [row(name, callers, found, turns[contenders[0].name]) for name, found in turns.items()]
+            notes += ratios(callers, turns)
         direct = rows[0][2]
     columns = ["contender", "callers", "p50", "p99", "lowest - highest", "calls/s", "added", "of direct"]
     found = {"title": "One governed MCP call over a direct one", "columns": columns, "rows": rows, "notes": notes}
@@ -104,6 +109,21 @@ def row(
     middles = [each[0] * 1e6 for each in turns]
     spread = f"{min(middles):.0f} - {max(middles):.0f}"
     return [name, callers, round(p50 * 1e6), round(p99 * 1e6), spread, round(rate), added, f"{p50 / floor:.1f}x"]
+
+
+def ratios(callers: int, turns: dict[str, list[tuple[float, float, float]]]) -> list[str]:
+    """Return how the peer compares with our endpoint of the same kind, turn by turn: medians, and the spread."""
+    if PEER_NAME not in turns:
+        return []
+    floor = statistics.median(each[0] for each in turns["direct"])
+    pairs = list(zip(turns[PEER_NAME], turns[ALL_NAME], strict=True))
+    added = [(peer[0] - floor) / (ours[0] - floor) for peer, ours in pairs]
+    rate = [ours[2] / peer[2] for peer, ours in pairs]
+    told = [
+        f"{statistics.median(each):.0f} ({min(each):.0f} - {max(each):.0f}) times {what}"
+        for each, what in ((added, "our added latency"), (rate, "fewer calls"))
+    ]
+    return [f"{callers} callers: {PEER_NAME} against {ALL_NAME}: {', '.join(told)}"]
 
 
 def split(seconds: float, direct: float) -> dict[str, Any]:
@@ -161,7 +181,7 @@ def standing(folder: Path, notes: list[str]) -> Iterator[list[Contender]]:
         contenders += governed(started, folder / "estate", upstream)
         if PEERS.exists():
             port = start(started, [str(PEERS), "-c", PEER, upstream])
-            contenders.append(Contender("fastmcp proxy", f"http://127.0.0.1:{port}/mcp", contenders[0].headers))
+            contenders.append(Contender(PEER_NAME, f"http://127.0.0.1:{port}/mcp", contenders[0].headers))
         else:
             notes.append("no peer: `make bench` installs fastmcp in .venv-peers")
         yield contenders
@@ -182,7 +202,14 @@ def governed(started: list[subprocess.Popen[bytes]], folder: Path, upstream: str
             for _ in range(min(count, 4000))
         ]
 
-    return [Contender("governed, bearer", served.url, plain), Contender("governed, DPoP", served.url, bound)]
+    def of_all(count: int) -> list[str]:
+        return [f"Authorization: Bearer {fetch(tokens, served.all_url)}"] * count
+
+    return [
+        Contender("governed, bearer", served.url, plain),
+        Contender("governed, DPoP", served.url, bound),
+        Contender(ALL_NAME, served.all_url, of_all, tool="bench__act"),
+    ]
 
 
 if __name__ == "__main__":

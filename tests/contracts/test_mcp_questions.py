@@ -88,6 +88,7 @@ def test_forms_sampling_and_roots_reach_the_client_and_answers_the_server() -> N
     run(go())
 
 
+@pytest.mark.slow
 def test_nothing_is_asked_that_the_file_or_the_client_does_not_allow() -> None:
     async def go() -> None:
         for asks, can in (((), Person().can), (("sampling", "roots"), Person().can), (ALL, {})):
@@ -101,6 +102,7 @@ def test_nothing_is_asked_that_the_file_or_the_client_does_not_allow() -> None:
     run(go())
 
 
+@pytest.mark.slow
 def test_a_person_may_decline() -> None:
     async def go() -> None:
         async with stage(asker("elicitation")) as behind:
