@@ -28,7 +28,7 @@ from charter.core.clock import Deadline, SystemClock
 from charter.core.entropy import SystemEntropy
 from charter.core.errors import ErrorCode, UnauthenticatedError
 from charter.gateway.call import Bearer, Call
-from charter.gateway.mcp_logs import is_due
+from charter.gateway.mcp_logs import Hearing
 from charter.gateway.permit import PermitLedger
 from charter.gateway.pins import ToolDefinition, UpstreamError
 from charter.gateway.pipeline import Admitted, Refused
@@ -127,11 +127,11 @@ class TablePipeline:
     async def _forward(
         self, permit: Any, bearer: Bearer, call: Call, deadline: Deadline
     ) -> AsyncIterator[dict[str, Any]]:
-        outcome = "cancelled"
+        outcome, hearing = "cancelled", Hearing(call.logs)
         try:
             with self.streams.open(bearer.principal_id) as stream:
                 async for message in stream.guard(self.upstream.call(permit, call, deadline)):
-                    if not is_due(message, call.logs):
+                    if not hearing.lets(message):
                         continue
                     outcome = "answered" if "method" not in message else outcome
                     yield message

@@ -45,11 +45,23 @@ def log_of(params: object) -> dict[str, Any] | None:
     return told if is_small else None
 
 
-def is_due(message: Mapping[str, Any], least: str | None) -> bool:
-    """Whether a message of a call is the caller's to see: anything but what is logged below the level it asked for."""
-    if message.get("method") != LOGGED:
+class Hearing:
+    """Lets through what a call says, but of what is logged only so much, and from the level on that was asked for."""
+
+    __slots__ = ("_least", "_left")
+
+    def __init__(self, least: str | None) -> None:
+        self._least = None if least is None else rank_of(least)
+        self._left = MAX_LOGS
+
+    def lets(self, message: Mapping[str, Any]) -> bool:
+        """Whether a message is the caller's to see."""
+        if message.get("method") != LOGGED:
+            return True
+        if self._least is None or rank_of(message["params"]["level"]) < self._least or not self._left:
+            return False
+        self._left -= 1
         return True
-    return least is not None and rank_of(message["params"]["level"]) >= rank_of(least)
 
 
 def text_of(message: Mapping[str, Any]) -> str:

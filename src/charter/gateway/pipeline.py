@@ -30,7 +30,7 @@ from charter.gateway.call import Bearer, Call
 from charter.gateway.chain import Slices, read_chain, rests_on
 from charter.gateway.facts import MODEL_RULE, Facts, resolve
 from charter.gateway.flow import Flows, key_of
-from charter.gateway.mcp_logs import is_due, text_of
+from charter.gateway.mcp_logs import Hearing, text_of
 from charter.gateway.mcp_protocol import RpcCode
 from charter.gateway.mcp_questions import Question
 from charter.gateway.model_use import other_model
@@ -391,7 +391,7 @@ class Pipeline:
         self, permit: Permit, bearer: Bearer, call: Call, deadline: Deadline, recorded: Recorded
     ) -> AsyncIterator[Message]:
         """Yield what the upstream says, and close the verdict with an outcome however it ends."""
-        outcome = Outcome(self.clock.monotonic())
+        outcome, hearing = Outcome(self.clock.monotonic()), Hearing(call.logs)
         try:
             with self.admit_stream(bearer, call.system) as stream:
                 async for message in stream.guard(self.upstream.call(permit, call, deadline)):
@@ -401,7 +401,7 @@ class Pipeline:
                         outcome.asked.extend(questions.values())
                         yield message
                         continue
-                    if not is_due(message, call.logs):
+                    if not hearing.lets(message):
                         continue
                     outcome.see(message)
                     self._take_in(bearer, call, recorded, message)

@@ -30,7 +30,7 @@ from charter.gateway.mcp_answers import (
     result_message,
     tool_result,
 )
-from charter.gateway.mcp_logs import LOGGED, MAX_LOGS
+from charter.gateway.mcp_logs import LOGGED
 from charter.gateway.mcp_protocol import LEGACY_VERSIONS, SUBSCRIPTION_KEY, SUPPORTED_VERSIONS, WHY_KEY, RpcCode
 from charter.gateway.mcp_questions import Questions
 from charter.gateway.mcp_sessions import Session, Watched
@@ -346,7 +346,7 @@ class McpMethods:
                 await reply.finish(result_message(asked.frame.id, answer))
 
     async def _pass_on(self, asked: Asked, reply: Reply, admitted: Admitted, call: Call, deadline: Deadline) -> None:
-        request_id, token, logged = asked.frame.id, asked.frame.progress_token, 0
+        request_id, token = asked.frame.id, asked.frame.progress_token
         async for message in admitted.messages:
             if "questions" in message:
                 if asked.modern:
@@ -354,9 +354,7 @@ class McpMethods:
                     return
                 await put_to_client(asked, reply, message["questions"], deadline)
             elif message.get("method") == LOGGED:
-                logged += 1
-                if logged <= MAX_LOGS:
-                    await reply.event({"jsonrpc": "2.0", **message})
+                await reply.event({"jsonrpc": "2.0", **message})
             elif "method" in message:
                 if token is not None:
                     note = message["params"] | {"progressToken": token}
