@@ -70,7 +70,9 @@ def check(agent: Agent, answer: Answer) -> Any:
 
 # --- what callers send ---
 
-NAMES = st.sampled_from(["name", "arguments", "_meta", "cursor", "notifications", "inputResponses", "protocolVersion"])
+NAMES = st.sampled_from(
+    ["name", "arguments", "_meta", "cursor", "notifications", "inputResponses", "requestState", "protocolVersion"]
+)
 META_VALUES = st.just(META) | st.dictionaries(st.sampled_from([*META, "progressToken"]), JSON, max_size=3)
 
 

@@ -131,6 +131,26 @@ def test_a_kill_ends_a_call_that_waits_for_its_caller(tmp_path: Path) -> None:
     in_house(tmp_path, use)
 
 
+def test_a_kill_ends_a_call_whose_session_is_being_asked(tmp_path: Path) -> None:
+    async def use(doors: Doors, agent: Agent) -> None:
+        params = {"protocolVersion": "2025-11-25", "capabilities": CAN, "clientInfo": {"name": "x"}}
+        opening = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
+        opened = await agent.send(json.dumps(opening).encode())
+        calling = {"name": "get_charge", "arguments": {"charge_id": "c1"}}
+        message = json.dumps({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": calling}).encode()
+        session = {"Mcp-Session-Id": opened.headers["Mcp-Session-Id"]}
+        under_way = asyncio.create_task(agent.send(message, **session))
+        await until(lambda: doors.entries("client.asked"))
+        await authority.move(doors.house, "refund-agent", Move.KILL, actor="op@example.com", reason="a test")
+        async with asyncio.timeout(5):
+            answer = await under_way
+        assert "error" in answer.json
+        await doors.house.pipeline.settled()
+        assert doors.entries("outcome")[-1]["body"]["asked"] == [{"what": "elicitation", "answer": "none"}]
+
+    in_house(tmp_path, use)
+
+
 def test_calls_that_wait_are_bounded(tmp_path: Path) -> None:
     async def use(doors: Doors, agent: Agent) -> None:
         answers = [await call(agent, charge=f"c{number}") for number in range(34)]

@@ -116,6 +116,29 @@ def test_refusals_and_holds_come_through_as_they_are(tmp_path: Path) -> None:
     with_host(tmp_path, use)
 
 
+@pytest.mark.parametrize("modern", [True, False])
+def test_a_host_that_can_open_addresses_is_sent_to_held_calls(tmp_path: Path, *, modern: bool) -> None:
+    async def use(doors: Doors, host: Host) -> None:
+        can, held = {"elicitation": {"url": {}}}, {"charge_id": "c1", "amount": 150, "currency": "EUR"}
+        params: dict[str, Any] = {"name": "create_refund", "arguments": held}
+        if modern:
+            meta = META | {"io.modelcontextprotocol/clientCapabilities": can}
+            asked = await host.ask(1, "tools/call", modern=False, **params, _meta=meta)
+            (key,) = asked["result"]["inputRequests"]
+            params |= {"_meta": meta, "inputResponses": {key: {"action": "accept"}}}
+        else:
+            await host.ask(0, "initialize", modern=False, **(INITIALIZE | {"capabilities": can}))
+        await host.send({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params})
+        if not modern:
+            await until(lambda: host.said[-1].get("method") == "elicitation/create")
+            await host.send({"jsonrpc": "2.0", "id": host.said[-1]["id"], "result": {"action": "accept"}})
+        await asyncio.sleep(0.3)
+        await doors.approve(next(iter(doors.house.live.approvals.values())).id)
+        assert not (await host.answer(2))["result"].get("isError")
+
+    with_host(tmp_path, use)
+
+
 async def progress(message: dict[str, Any], send: Any) -> None:
     await stream(send)
     for number in (1, 2):

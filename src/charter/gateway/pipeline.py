@@ -444,7 +444,10 @@ class Pipeline:
             for draft in drafts:
                 tx.record(draft)
 
-        await self.writer.awrite(work)
+        try:
+            await self.writer.awrite(work)
+        except CharterError as err:  # the call is under way: what it spent is spent
+            raise UpstreamError(err.code, err.detail, sent=True, help=err.help) from err
 
     def _take_in(self, bearer: Bearer, call: Call, recorded: Recorded, message: Message) -> None:
         """Keep what comes back in the session, before the caller sees it."""
