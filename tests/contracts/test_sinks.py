@@ -34,13 +34,23 @@ SCHEMA = json.loads((Path(__file__).parent.parent / "corpus" / "ocsf-1.9.0-dev.j
 OCSF = jsonschema.Draft202012Validator(SCHEMA)
 
 
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    with a_house(tmp_path) as found:
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with a_house(tmp_path_factory.mktemp("house")) as found:
         bearer = found.bearer()
         found.submit(bearer, found.make("get_charge", {"charge_id": "ch_1"}))
         found.submit(bearer, found.make("create_refund", {"charge_id": "ch_1", "amount": "900.00", "currency": "EUR"}))
         yield found
+
+
+@pytest.fixture
+def stage(house: Stage) -> Iterator[Stage]:
+    """A house without sinks, in whose log others may have left entries."""
+    senders = house.house.sinks.senders
+    yield house
+    house.house.sinks.senders = senders
+    for name in [each["name"] for each in sinks.listing(house.house)]:
+        asyncio.run(sinks.remove(house.house, name, actor="test@example.com", reason="a test is over"))
 
 
 def add(stage: Stage, to: str, **more: Any) -> None:
@@ -177,7 +187,7 @@ def test_a_collector_takes_calls_as_spans(stage: Stage) -> None:
         add(stage, f"otlp+{receiver.url}", form="spans")
         deliver(stage)
     request = ExportTraceServiceRequest.FromString(receiver.bodies[0])
-    made, denied = request.resource_spans[0].scope_spans[0].spans
+    made, denied = request.resource_spans[0].scope_spans[0].spans[:2]
     assert receiver.paths == ["/v1/traces"]
     assert (made.name, denied.name) == ("execute_tool get_charge", "execute_tool create_refund")
     assert (made.status.code, denied.status.code) == (0, 2)
@@ -237,7 +247,7 @@ def test_a_sink_has_one_name_and_no_secret_of_charters(stage: Stage) -> None:
         add(stage, "https://siem.example.com", secret_env="CHARTER_MASTER_KEY")
     asyncio.run(sinks.remove(stage.house, "siem", actor="test@example.com", reason="a test"))
     assert sinks.listing(stage.house) == []
-    assert [each["body"]["change"] for each in stage.entries("sink.changed")] == ["added", "removed"]
+    assert [each["body"]["change"] for each in stage.entries("sink.changed")][-2:] == ["added", "removed"]
 
 
 def test_a_batch_that_is_refused_comes_smaller_until_one_entry_is_left_to_blame(stage: Stage) -> None:

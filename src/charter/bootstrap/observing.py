@@ -152,6 +152,7 @@ def _open_finding(house: House, tx: HouseTransaction, event: Observation, index:
         "service": event.service,
         "model": event.used.model if event.used else "",
         "at": rfc3339(event.at),
+        "certainty": "stated" if event.source in ("otlp", "jsonl") else "proved",  # by the platform's own log
         "entries": [index],
     }
     finding = Finding(

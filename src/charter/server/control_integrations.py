@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from charter.bootstrap import observing, sinks, span_sources
 from charter.bootstrap.sinks import NewSink
+from charter.core.values import parse_line
 from charter.evidence.vendor_logs import MAX_LINE
 from charter.server.control_shape import Command, Person, Reason, ReasonIfAny, house_of
 
@@ -48,7 +49,7 @@ class Identify(Command):
     """Say which principal an actor of another's logs is."""
 
     source: Annotated[str, Field(min_length=1, max_length=32)]
-    name: Annotated[str, Field(min_length=1, max_length=512)]
+    name: Annotated[str, AfterValidator(lambda text: parse_line(text, "actor", longest=512))]
     principal: Name
     actor: Person
     reason: Reason
