@@ -27,9 +27,15 @@ from library_stage import GARDEN, GRANT, a_client, a_garden, a_library, an_agent
 from mcp_stage import a_record, deadline, http, serving, settings_of, stage
 from servers.everything import app as everything
 
+WAYS = [
+    ("auto", "/mcp/library", "", ""),
+    ("legacy", "/mcp", "library+", "library__"),
+    pytest.param("legacy", "/mcp/library", "", "", marks=pytest.mark.slow),
+    pytest.param("auto", "/mcp", "library+", "library__", marks=pytest.mark.slow),
+]
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
-@pytest.mark.parametrize(("place", "before", "name"), [("/mcp/library", "", ""), ("/mcp", "library+", "library__")])
+
+@pytest.mark.parametrize(("mode", "place", "before", "name"), WAYS)
 def test_what_is_granted_is_listed_and_used(tmp_path: Path, mode: str, place: str, before: str, name: str) -> None:
     async def go() -> None:
         async with a_library(tmp_path) as doors, a_client(doors, place, mode) as client:
@@ -269,8 +275,7 @@ def test_what_a_server_logs_is_told_to_whoever_asked_for_it(mode: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
-@pytest.mark.parametrize(("place", "before", "name"), [("/mcp/library", "", ""), ("/mcp", "library+", "library__")])
+@pytest.mark.parametrize(("mode", "place", "before", "name"), WAYS)
 def test_whoever_may_read_a_resource_hears_of_its_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, place: str, before: str, name: str
 ) -> None:
