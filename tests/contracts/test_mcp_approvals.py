@@ -44,7 +44,7 @@ class Person:
     async def __call__(self, _context: Any, params: Any) -> ElicitResult:
         self.shown.append(params)
         if self.does is not None:
-            doing = self.does(self.doors, params.url.partition("#")[2])
+            doing = self.does(self.doors, params.url.partition("?of=")[2])
             self.waits.append(asyncio.ensure_future(doing))
         return ElicitResult(action=self.action)
 
@@ -84,7 +84,7 @@ def test_a_call_that_is_approved_at_the_console_passes_without_being_made_again(
         result = await client.call_tool("create_refund", HELD)
         assert not result.is_error, result
         (shown,) = person.shown
-        assert shown.url.startswith(f"{doors.issuer}/approvals#apr_")
+        assert shown.url.startswith(f"{doors.issuer}/approvals?of=apr_")
         assert "`refund-agent`" in shown.message
         assert "payments-lead" in shown.message
         assert "150" not in shown.message + shown.url  # arguments are for the console, after signing in
@@ -177,10 +177,11 @@ def test_the_address_opens_nothing_without_signing_in(tmp_path: Path) -> None:
             asked = await ask(await doors.agent(), CAN_OPEN)
             (each,) = asked.json["result"]["inputRequests"].values()
             path = each["params"]["url"].removeprefix(doors.issuer)
-            shown = await doors.request("GET", path.partition("#")[0])
+            shown = await doors.request("GET", path)
             assert shown.status == 303
             assert shown.headers["Location"] == "/sign-in"
-            approval = path.partition("#")[2]
+            approval = path.partition("?of=")[2]
+            assert approval in shown.headers["Set-Cookie"]  # where one is led after signing in
             pressed = await doors.request("POST", f"/approvals/{approval}", form={"answer": "approve"})
             assert pressed.status in (303, 403)
             assert doors.house.live.approvals[next(iter(doors.house.live.approvals))].state == "waiting"

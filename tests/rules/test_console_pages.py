@@ -424,6 +424,14 @@ def test_an_approval_shows_the_exact_call_unshortened(caller: Caller) -> None:
     assert "irreversible" in page
 
 
+def test_an_address_of_one_approval_shows_that_alone(caller: Caller) -> None:
+    assert "apr_00000000000000000000000001" in caller.get("/approvals?of=apr_00000000000000000000000001").text
+    for other in ("apr_00000000000000000000000002", "%3Cscript%3E", "../x"):
+        page = caller.get(f"/approvals?of={other}").text
+        assert "Nothing waits for a person" in page
+        assert "script>" not in page.partition("<main")[2]
+
+
 def test_a_yes_lets_one_call_through_in_the_name_of_the_person(caller: Caller) -> None:
     answer = caller.post(APPROVAL, answer="approve", person="lena@example.com", reason="checked the ticket")
 

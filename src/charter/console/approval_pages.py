@@ -26,7 +26,7 @@ router = APIRouter()
 
 @router.get("/approvals")
 async def approvals(request: Request) -> Response:
-    """What waits for a person; with `all`, what was answered too."""
+    """What waits for a person; with `all`, what was answered too; with `of`, the one of that id alone."""
     return await _page(request, "", None)
 
 
@@ -71,6 +71,8 @@ async def _page(request: Request, approval_id: str, error: CharterError | None) 
     """Show the cards; `error` belongs to the one with `approval_id`, which keeps what was typed."""
     console, every = console_of(request), admitted(request).query.get("all") == "1"
     found = await asyncio.to_thread(console.desk.approvals, every)
+    if one := admitted(request).query.get("of"):
+        found = [each for each in found if each["id"] == one]
     status = {MalformedError: 400, DeniedError: 403, ConflictError: 409}.get(type(error), 200) if error else 200
     return await console.page(
         request,

@@ -83,7 +83,7 @@ class HeldCalls:
             f"Charter holds a call of `{asked.bearer.principal_name}` on `{asked.system}` until it is approved "
             f"({told(refused.verdict.approvers)}). Sign in to Charter's console there, look at the call, and answer."
         )
-        place = {"mode": "url", "message": text, "url": f"{self.console}/approvals#{refused.approval_id}"}
+        place = {"mode": "url", "message": text, "url": f"{self.console}/approvals?of={refused.approval_id}"}
         return place if asked.modern else place | {"elicitationId": refused.approval_id}
 
     async def _answer(self, asked: Asked, reply: Reply, refused: Refused, answers: dict[str, Any]) -> object:
