@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import csv
 import hashlib
 import hmac
 import io
 import json
+import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -162,6 +165,23 @@ def test_a_syslog_batch_that_broke_off_is_sent_again_whole(stage: Stage) -> None
         deliver(stage)
     assert len(syslog.messages) == len(entries(stage))
     assert syslog.connections == 2
+
+
+def test_a_receiver_that_talks_without_end_took_nothing(stage: Stage) -> None:
+    def talk(door: socket.socket) -> None:
+        peer, _ = door.accept()
+        with peer, contextlib.suppress(OSError):
+            while True:
+                peer.sendall(b"x" * 4096)
+
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        talking = threading.Thread(target=talk, args=(door,))
+        talking.start()
+        add(stage, f"syslog+tcp://127.0.0.1:{door.getsockname()[1]}")
+        with pytest.raises(CharterError, match="did not take a batch"):
+            deliver(stage)
+        talking.join()
+    assert shown(stage)["next"] == 0
 
 
 def test_a_collector_takes_log_records(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

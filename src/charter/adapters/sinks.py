@@ -36,6 +36,7 @@ from charter.evidence.syslog import MAX_DATAGRAM, framed, message_of
 
 SECONDS = 15.0
 MAX_ANSWER = 64 * 1024
+MAX_WORDS = 16  # reads of what a syslog receiver says, which is nothing
 _ANYTHING = re.compile(r".*", re.DOTALL)
 _TAKEN = frozenset(range(200, 300))
 
@@ -221,9 +222,16 @@ class _Stream:
 
 
 def _closed_by_peer(door: socket.socket) -> None:
+    """Wait until the peer, which learns that nothing more comes, closes its side too.
+
+    Raises:
+        OSError: it does not: it says nothing for long, or talks without end.
+    """
     door.shutdown(socket.SHUT_WR)
-    while door.recv(4096):
-        pass
+    for _ in range(MAX_WORDS):
+        if not door.recv(4096):
+            return
+    raise OSError("the receiver talks, and does not close")
 
 
 async def _address_of(sink: Sink) -> str:
