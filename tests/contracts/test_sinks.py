@@ -89,6 +89,8 @@ def test_a_webhook_gets_every_entry_as_valid_ocsf_that_can_be_proved(stage: Stag
         assert event["raw_data"].encode() == entry.data
         assert event["raw_data_hash"]["value"] == hashlib.sha256(entry.data).hexdigest()
         assert event["unmapped"] == entry.to_json()["body"]
+    applied = next(event for event in events if event["metadata"]["event_code"] == "charter.applied")
+    assert applied["ai_agent"]["charter"]["hashes"][0]["value"] in applied["raw_data"]
     denied = next(event for event in events if event.get("disposition") == "Blocked")
     principal = stage.house.principal("refund-agent")
     agent = denied["ai_agent"]

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from charter.adapters import whole_file
 from charter.cli.context import Json, Reason, context_of, segment
 from charter.cli.output import NO, counted, print_json, say, table
-from charter.core.errors import ErrorCode, MalformedError
-from charter.evidence.neutral import ascii_json
-from charter.evidence.vendor_logs import MAX_FILE, MAX_LINE, Line, split_lines
+from charter.core.errors import ErrorCode, MalformedError, UnavailableError
+
+if TYPE_CHECKING:
+    from charter.evidence.vendor_logs import Line
 
 LINES, BYTES = 1_000, 4 * 1024 * 1024  # of one request
+SHOWN = 1024 * 1024  # bytes of a line that are kept where it is set aside
 _STATES = {"ok": "ok", "failing": "fail", "behind": "waiting"}
 Name = Annotated[str, typer.Argument(help="Its name.")]
 
@@ -129,7 +131,7 @@ def ingest(
         refused = {numbers[each["line"] - 1]: each["why"] for each in answer["set_aside"]} | lost
         whole = {line.number: line.data for line in group}
         for number, why in sorted(refused.items()):
-            aside.append({"line": number, "why": why, "data": whole[number][:MAX_LINE].decode(errors="replace")})
+            aside.append({"line": number, "why": why, "data": whole[number][:SHOWN].decode(errors="replace")})
     found["set_aside"] = [{"line": each["line"], "why": each["why"]} for each in aside]
     found["aside_file"] = _set_aside(file, aside)
     _tell(found, as_json=as_json)
@@ -150,6 +152,8 @@ def _tell(found: dict[str, Any], *, as_json: bool) -> None:
 
 
 def _read(file: Path) -> bytes:
+    from charter.evidence.vendor_logs import MAX_FILE
+
     try:
         if file.stat().st_size > MAX_FILE:
             raise MalformedError(ErrorCode.TOO_LARGE, f"`{file}` is larger than {MAX_FILE} bytes", help="split it")
@@ -162,6 +166,8 @@ def _read(file: Path) -> bytes:
 
 def _groups(data: bytes) -> Iterator[list[Line]]:
     """Yield the lines of a file in groups that one request may hold."""
+    from charter.evidence.vendor_logs import split_lines
+
     group: list[Line] = []
     size = 0
     for line in split_lines(data):
@@ -176,6 +182,8 @@ def _groups(data: bytes) -> Iterator[list[Line]]:
 
 def _texts(group: list[Line]) -> tuple[dict[int, str], dict[int, str]]:
     """Return the lines that can be sent by their numbers, and those that cannot, with why."""
+    from charter.evidence.vendor_logs import MAX_LINE
+
     texts, lost = {}, {}
     for line in group:
         if len(line.data) > MAX_LINE:
@@ -190,10 +198,17 @@ def _texts(group: list[Line]) -> tuple[dict[int, str], dict[int, str]]:
 
 def _set_aside(file: Path, aside: list[dict[str, Any]]) -> str | None:
     """Write what was set aside beside the file; one from an earlier run is replaced, or gone if there is nothing."""
+    from charter.evidence.neutral import ascii_json
+
     target = file.with_name(f"{file.name}.aside.jsonl")
     if not aside:
         return None
-    whole_file.replace(target, b"".join(ascii_json(each) + b"\n" for each in aside))
+    try:
+        whole_file.replace(target, b"".join(ascii_json(each) + b"\n" for each in aside))
+    except OSError as err:
+        text = f"{counted(len(aside), 'line')} cannot be set aside in `{target}`: {str(err.strerror).lower()}"
+        mend = "copy the log to a folder that can be written, and ingest it again: what was taken is not taken twice"
+        raise UnavailableError(ErrorCode.STORE_FAILED, text, help=mend) from err
     return str(target)
 
 

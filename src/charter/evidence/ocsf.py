@@ -135,7 +135,9 @@ def _agent(entry: Mapping[str, Any], body: Mapping[str, Any]) -> Event | None:
         agent["name"] = name
     if isinstance(session, str) and session:
         agent["instance_uid"] = session
-    digest = charter.get("digest") if isinstance(charter, Mapping) else body.get("digest")
+    digest = charter.get("digest") if isinstance(charter, Mapping) else None
+    if entry["kind"] == EntryKind.CHARTER_APPLIED:
+        digest = body.get("digest")
     if isinstance(digest, str) and digest.startswith("sha256:"):
         file: Event = {"name": f"{agent.get('name', agent['uid'])}.yaml", "type_id": 1, "type": "Regular File"}
         agent["charter"] = file | {"hashes": [_SHA_256 | {"value": digest.removeprefix("sha256:")}]}
