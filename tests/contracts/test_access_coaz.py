@@ -30,7 +30,8 @@ MAIL: dict[str, Any] = {
     "actions": {
         "initialize": {"effect": "read"},
         "tools/list": {"effect": "read"},
-        "prompts/get": {"effect": "read"},
+        "prompts/get": {"tool": "prompts/get", "effect": "read", "object": "prompt/{name}"},
+        "resources/read": {"tool": "resources/read", "effect": "read", "object": "{uri}"},
         "folder.list": {"tool": "list_folders", "effect": "read"},
         "message.read": {"tool": "read_message", "effect": "read", "object": "box/{box}/{message-id}"},
         "message.send": {"tool": "send_message", "effect": "irreversible", "object": "to/{to}"},
@@ -40,6 +41,8 @@ MAIL: dict[str, Any] = {
 GRANTS = [
     {"system": "mail", "actions": ["initialize", "tools/list", "folder.list"]},
     {"system": "mail", "actions": ["message.read"], "objects": ["box/inbox/*"]},
+    {"system": "mail", "actions": ["prompts/get"], "objects": ["prompt/answer"]},
+    {"system": "mail", "actions": ["resources/read"], "objects": ["mail://inbox/*"]},
     {
         "system": "mail",
         "actions": ["message.send"],
@@ -138,7 +141,10 @@ def test_each_default_mapping_is_understood(access: Access) -> None:
     assert bare.allows("tools/list", {}, token)
     assert bare.allows("tools/call", {"name": "list_folders", "arguments": {}}, token)
     assert not bare.allows("prompts/get", {"name": "reply"}, token)
-    assert not bare.allows("resources/read", {"uri": "mail://inbox/1"}, token)
+    assert bare.allows("prompts/get", {"name": "answer"}, token)  # named as in the MCP gateway
+    assert bare.allows("resources/read", {"uri": "mail://inbox/1"}, token)
+    assert not bare.allows("resources/read", {"uri": "mail://board/1"}, token)
+    assert not bare.allows("resources/read", {"uri": "mail://inbox/../board/1"}, token)
     assert not bare.allows("tools/call", {"name": "no_such_tool", "arguments": {}}, token)
 
 

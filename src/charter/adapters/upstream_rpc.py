@@ -71,6 +71,9 @@ def request(request_id: int, method: str, params: dict[str, Any], *, modern: boo
     """Return a request as the server's era wants it."""
     if modern:
         params = params | {"_meta": params.get("_meta", {}) | _ENVELOPE}
+    elif LOG_LEVEL_KEY in params.get("_meta", {}):  # said by `logging/setLevel` before 2026-07-28
+        meta = {key: value for key, value in params["_meta"].items() if key != LOG_LEVEL_KEY}
+        params = {key: value for key, value in params.items() if key != "_meta"} | ({"_meta": meta} if meta else {})
     return {"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}
 
 

@@ -25,8 +25,8 @@ from charter.registry.principal import SystemRecord
 from charter.registry.system import System, SystemKind
 
 IDENTITY = "identity"
-SERVER, TOOL = "mcp_server", "tool"
-TYPES = frozenset({SERVER, TOOL, "resource", "prompt", "task"})
+SERVER, TOOL, PROMPT = "mcp_server", "tool", "prompt"
+TYPES = frozenset({SERVER, TOOL, PROMPT, "resource", "task"})
 CALL = "tools/call"
 MAPPING = "x-authzen-mapping"
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # what CEL can select as a field
@@ -57,6 +57,8 @@ def object_meant(question: Evaluation) -> str | None:
     """Return what of the resource's id names the object; None: what the action's template makes of the arguments."""
     if question.resource.type == TOOL:
         return None
+    if question.resource.type == PROMPT:
+        return f"prompt/{question.resource.id}"  # as the MCP gateway calls it
     return "server" if question.resource.type == SERVER else question.resource.id
 
 
