@@ -138,6 +138,8 @@ GIVES_NOTHING: dict[str, str] = {
     "oauth POST /oauth/register": "names a client of a charter that lets clients register; it holds nothing yet",
     "control POST /v1/leases/{lease_id}/revoke": _TAKES,
     "oauth POST /oauth/revoke": _TAKES,
+    "control POST /v1/stand-ins": "names who may answer in one's roles; what they answer is an approval given",
+    "control POST /v1/stand-ins/end": _TAKES,
     "evidence question.refused": "says that a question meant nothing, and was denied",
     "evidence approval.cancelled": _TAKES,
     "mcp server/discover": _TELLS,

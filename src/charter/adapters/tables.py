@@ -365,6 +365,15 @@ notice = sa.Table(
     sa.Column("is_link_spent", sa.Boolean, nullable=False),
     sa.UniqueConstraint("approval_id", "kind", "recipient", name="uq_notice_place"),
 )
+stand_in = sa.Table(
+    "stand_in",
+    metadata,
+    sa.Column("person", sa.String(254), primary_key=True),  # who is away, in small letters
+    sa.Column("stand_in", sa.String(254), nullable=False),
+    sa.Column("until", _time, nullable=False),
+    sa.Column("reason", sa.String(1000), nullable=False),
+    sa.Column("made_at", _time, nullable=False),
+)
 limit_usage = sa.Table(
     "limit_usage",
     metadata,

@@ -26,6 +26,7 @@ from charter.lifecycle.notices import (
     who_can_answer,
 )
 from charter.registry.approval import Approval, ApprovalState
+from charter.registry.stand_in import stood_for
 
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
@@ -85,12 +86,12 @@ class Notices:
 
     def _plan(self, tx: HouseTransaction, wanted: list[tuple[Approval, Kind]]) -> None:
         told = tx.notices.told_of([approval.id for approval, _ in wanted])
-        teams = tx.registry.teams()
+        teams, away = tx.registry.teams(), stood_for(tx.stand_ins.current(tx.at))
         for approval, kind in wanted:
             principal = tx.live.principals.get(approval.principal_id)
             if (approval.id, kind) in told or principal is None:
                 continue
-            people = who_can_answer(teams, approval, principal) if self.mailer else ()
+            people = who_can_answer(teams, approval, principal, away) if self.mailer else ()
             places = [each for each in people if not tx.live.directory.has_left(each)] + ([CHAT] if self.chat else [])
             entropy = self.house.entropy
             tx.notices.add(

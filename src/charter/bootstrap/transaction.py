@@ -18,6 +18,7 @@ from charter.adapters.passkey_store import SqlPasskeys
 from charter.adapters.registry_store import RegistryStore
 from charter.adapters.seal_store import SqlDataKeys, SqlSeals
 from charter.adapters.sink_store import SqlSinks
+from charter.adapters.stand_in_store import SqlStandIns
 from charter.adapters.transaction import Frame, SqlTransaction
 from charter.adapters.trust_store import SqlTrust
 from charter.adapters.vault_store import SqlConnections, SqlVault
@@ -80,6 +81,11 @@ class HouseTransaction(SqlTransaction):
     def notices(self) -> SqlNotices:
         """What people are told of calls that wait."""
         return SqlNotices(self.connection)
+
+    @cached_property
+    def stand_ins(self) -> SqlStandIns:
+        """Who answers in whose roles while they are away."""
+        return SqlStandIns(self.connection)
 
     @cached_property
     def consents(self) -> SqlConsents:

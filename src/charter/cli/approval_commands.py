@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +23,9 @@ def register(app: typer.Typer) -> None:
     group.command("approve")(approve)
     group.command("refuse")(refuse)
     group.command("notices")(list_notices)
+    group.command("stand-in")(name_stand_in)
+    group.command("stand-ins")(list_stand_ins)
+    group.command("back")(end_stand_in)
     app.add_typer(group, name="approvals")
 
 
@@ -47,6 +51,61 @@ def list_approvals(
     table(["id", "state", "principal", "system", "tool", "who may approve"], rows)
     if not rows:
         say("nothing waits", "dim")
+
+
+def name_stand_in(
+    context: typer.Context,
+    by: Annotated[str, typer.Argument(help="Who answers in your roles: an address that teams.yaml names.")],
+    until: Annotated[dt.datetime, typer.Option("--until", formats=["%Y-%m-%d"], help="The last day of it.")],
+    reason: Why,
+    person: As = None,
+    as_json: Json = False,
+) -> None:
+    """Name who answers in your roles while you are away; whoever did so before does no more.
+
+    Their yes counts as theirs, and never beside yours. What you own, they cannot approve in your stead.
+
+    Example: charter approvals stand-in lena@example.com --until 2026-12-05 --reason "on leave"
+
+    With --json: person, by, until, reason.
+    """
+    found = context_of(context)
+    body = {"person": person or found.operator, "by": by, "until": f"{until:%Y-%m-%d}", "reason": reason}
+    answer = found.control.post("/v1/stand-ins", body)
+    if as_json:
+        print_json(answer)
+    else:
+        say(f"{answer['by']} answers in the roles of {answer['person']} until {answer['until'][:10]}", "green")
+
+
+def list_stand_ins(context: typer.Context, as_json: Json = False) -> None:
+    """List who answers in whose roles now.
+
+    Example: charter approvals stand-ins
+
+    With --json: stand_ins.
+    """
+    answer = context_of(context).control.get("/v1/stand-ins")
+    if as_json:
+        print_json(answer)
+        return
+    rows: list[list[object]] = [[s["person"], s["by"], s["until"][:10], s["reason"]] for s in answer["stand_ins"]]
+    table(["away", "answers in their roles", "until", "reason"], rows)
+
+
+def end_stand_in(context: typer.Context, reason: Why, person: As = None, as_json: Json = False) -> None:
+    """Say that you are back: nobody answers in your roles any more.
+
+    Example: charter approvals back --reason "back from leave"
+
+    With --json: person, by.
+    """
+    found = context_of(context)
+    answer = found.control.post("/v1/stand-ins/end", {"person": person or found.operator, "reason": reason})
+    if as_json:
+        print_json(answer)
+    else:
+        say(f"nobody answers in the roles of {answer['person']} any more", "green")
 
 
 def list_notices(

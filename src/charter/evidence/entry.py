@@ -40,6 +40,7 @@ class EntryKind(StrEnum):
     APPROVAL_REFUSED = "approval.refused"
     APPROVAL_SPENT = "approval.spent"
     APPROVAL_CANCELLED = "approval.cancelled"  # whoever asked for it no longer needs it
+    STAND_IN_CHANGED = "stand-in.changed"  # a person named who answers in their roles while they are away, or nobody
     CHARTER_APPLIED = "charter.applied"
     CHARTER_WITHDRAWN = "charter.withdrawn"
     SYSTEM_APPLIED = "system.applied"

@@ -8,6 +8,8 @@ INVARIANT: a person is the same however their address is spelt: addresses are co
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Iterable
 from typing import Protocol
 
 from charter.core.clock import rfc3339
@@ -17,6 +19,8 @@ from charter.evidence.entry import Draft, EntryKind
 from charter.identity.authority import chain_refusal, refusal
 from charter.registry.approval import Approval, ApprovalState
 from charter.registry.principal import LiveEstate, Principal
+from charter.registry.seat import role_of
+from charter.registry.stand_in import StandIn, stood_for
 from charter.registry.system import Teams
 
 OWNER = "owner"  # the role asked for a restrained principal's changes: anyone else of the team that owns it
@@ -31,6 +35,14 @@ class Approvals(Protocol):
 
     def update(self, approval: Approval) -> None:
         """Replace the one with the same id."""
+        ...
+
+
+class StandIns(Protocol):
+    """Who stands in for whom."""
+
+    def current(self, at: dt.datetime) -> list[StandIn]:
+        """Return those that count at a moment."""
         ...
 
 
@@ -60,6 +72,11 @@ class ApprovalWork(Transaction, Protocol):
         """Where teams.yaml is kept."""
         ...
 
+    @property
+    def stand_ins(self) -> StandIns:
+        """Who answers in whose roles."""
+        ...
+
 
 def approve(tx: ApprovalWork, approval_id: str, *, person: str, reason: str) -> Approval:
     """Record `person`'s yes; return the approval as it stands now.
@@ -87,10 +104,20 @@ def approve(tx: ApprovalWork, approval_id: str, *, person: str, reason: str) -> 
         )
     _check_chain(tx, approval, person)
     teams, answered_for = tx.registry.teams(), _answered_for(tx.live, approval, principal)
+    away = stood_for(tx.stand_ins.current(tx.at))
+    barred = barred_people(approval, principal)
 
-    def held(who: str) -> frozenset[str]:
-        return frozenset.intersection(*(roles_held(teams, who, each) for each in answered_for))
+    def held(who: str, *, alone: bool = False) -> frozenset[str]:
+        spent = {person, *(given.casefold() for given in approval.given.values())}
+        others = () if alone else (each for each in away.get(who, ()) if each not in barred | spent)
+        people = (who, *(each for each in others if not tx.live.directory.has_left(each)))
+        roles = (roles_held_by(teams, people, each) for each in answered_for)
+        return frozenset.intersection(*roles)
 
+    for seat, given in approval.given.items():
+        if person in away.get(given.casefold(), ()) and role_of(seat) not in held(given, alone=True):
+            text = f"`{given}` said yes in the stead of `{person}`, and one person's yes counts once"
+            raise DeniedError(ErrorCode.POLICY_DENIED, text, help="someone else who holds the role must approve")
     answered = approval.approved_by(person, held, tx.at)
     _keep(tx, answered, EntryKind.APPROVAL_GIVEN, person, reason)
     return answered
@@ -122,6 +149,17 @@ def _answered_for(live: LiveEstate, approval: Approval, principal: Principal) ->
     """Return the principals that a yes has to be given for: the caller, and whoever of its chain is restrained."""
     restrained = [live.principals.get(str(each)) for each in approval.call.get("restrained") or ()]
     return [principal, *(each for each in restrained if each is not None)]
+
+
+def barred_people(approval: Approval, principal: Principal) -> frozenset[str]:
+    """Return those whose yes never counts here, nor in whose stead another's: the owner, and whoever it is done for."""
+    chain = approval.call.get("chain") or {}
+    return frozenset({principal.owner_person.casefold(), str(chain.get("initiator", "")).casefold()})
+
+
+def roles_held_by(teams: Teams, people: Iterable[str], principal: Principal) -> frozenset[str]:
+    """Return the roles in which somebody can answer who has the say of several people."""
+    return frozenset().union(*(roles_held(teams, each, principal) for each in people))
 
 
 def roles_held(teams: Teams, person: str, principal: Principal) -> frozenset[str]:

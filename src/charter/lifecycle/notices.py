@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import Any
 
 from charter.lifecycle.approval_card import plain_card, visible
-from charter.lifecycle.approvals import roles_held
+from charter.lifecycle.approvals import barred_people, roles_held_by
 from charter.registry.approval import Approval
 from charter.registry.principal import Principal
 from charter.registry.seat import role_of, told
@@ -89,17 +89,23 @@ def digest_of_link(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def who_can_answer(teams: Teams, approval: Approval, principal: Principal) -> tuple[str, ...]:
-    """Return the people whose yes is missing: who hold a missing role, own nothing of it and began nothing of it."""
+def who_can_answer(
+    teams: Teams, approval: Approval, principal: Principal, away: Mapping[str, frozenset[str]]
+) -> tuple[str, ...]:
+    """Return the people whose yes is missing: who hold a missing role, own nothing of it and began nothing of it.
+
+    `away`: for whom each stand-in may answer.
+    """
     missing = {role_of(seat) for seat in approval.missing()}
-    chain = approval.call.get("chain") or {}
-    barred = {principal.owner_person.casefold(), str(chain.get("initiator", "")).casefold()}
+    barred = barred_people(approval, principal)
     said = {person.casefold() for person in approval.given.values()}
     members = {each for team in teams.teams.values() for each in (team.lead, *team.members)}
-    people = sorted({each for held in teams.roles.values() for each in held} | members)
-    found = [
-        each for each in people if each.casefold() not in barred | said and roles_held(teams, each, principal) & missing
-    ]
+    people = {each for held in teams.roles.values() for each in held} | members | set(away)
+    found = []
+    for each in sorted(people):
+        mine = (each, *(other for other in away.get(each.casefold(), ()) if other not in barred | said))
+        if each.casefold() not in barred | said and roles_held_by(teams, mine, principal) & missing:
+            found.append(each)
     return tuple(found[:MAX_RECIPIENTS])
 
 

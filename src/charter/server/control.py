@@ -8,6 +8,7 @@ the evidence.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +19,7 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from charter.bootstrap import authority, inventory, keys, notices, right_sizing, rules, tools
+from charter.bootstrap import authority, inventory, keys, notices, right_sizing, rules, stand_ins, tools
 from charter.bootstrap import estate as estates
 from charter.bootstrap import evidence as log
 from charter.bootstrap import review as reviews
@@ -314,6 +315,41 @@ approvals = APIRouter()
 async def list_approvals(request: Request, *, all: bool = False) -> dict[str, Any]:  # noqa: A002 - the query's word
     """What waits for a person."""
     return {"approvals": [inventory.approval_view(a) for a in inventory.approvals(house_of(request), every=all)]}
+
+
+class StandIn(Command):
+    """Who answers in `person`'s roles until the end of a day."""
+
+    person: Person
+    by: Person
+    until: dt.date
+    reason: Reason
+
+
+class BackAgain(Command):
+    """Nobody answers in `person`'s roles any more."""
+
+    person: Person
+    reason: Reason
+
+
+@approvals.get("/stand-ins")
+async def list_stand_ins(request: Request) -> dict[str, Any]:
+    """Who answers in whose roles now."""
+    return stand_ins.listing(house_of(request))
+
+
+@approvals.post("/stand-ins")
+async def name_stand_in(request: Request, body: StandIn) -> dict[str, Any]:
+    """Name who answers in one's roles."""
+    house = house_of(request)
+    return await stand_ins.name(house, person=body.person, by=body.by, until=body.until, reason=body.reason)
+
+
+@approvals.post("/stand-ins/end")
+async def end_stand_in(request: Request, body: BackAgain) -> dict[str, Any]:
+    """End it."""
+    return await stand_ins.end(house_of(request), person=body.person, reason=body.reason)
 
 
 @approvals.get("/notices")
