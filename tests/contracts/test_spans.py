@@ -96,6 +96,10 @@ async def test_a_principal_tells_with_its_own_token(doors: Doors) -> None:
     (entry,) = observed(doors)
     assert (entry["principal"], entry["body"]["known_by"]) == ("refund-agent", "token")
     assert discovery.listing(doors.house) == []
+    details = json.dumps([{"type": "charter_grant", "actions": ["charge.read"]}])
+    again = form | {"client_assertion": agent.assertion(), "authorization_details": details}
+    narrowed = await doors.request("POST", "/oauth/token", form=again)
+    assert (narrowed.status, narrowed.json["error"]) == (400, "invalid_authorization_details")
     # that token opens nothing else, and a token for a system does not open this door
     assert (await doors.request("POST", "/mcp/payments", b"{}", headers=_bearer(token))).status == 401
     refused = await post(doors, agent.token, b"{}")
