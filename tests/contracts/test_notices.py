@@ -161,7 +161,7 @@ def test_where_links_answer_nothing_mail_leads_to_sign_in(tmp_path: Path) -> Non
         post.round()
         text = post.office.mails[0].get_content()
         assert "/approve/" not in text
-        assert f"/approvals#{approval}" in text
+        assert f"/approvals?of={approval}" in text
         with pytest.raises(DeniedError):
             post.answer("x")
 

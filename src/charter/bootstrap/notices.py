@@ -129,7 +129,7 @@ class Notices:
     async def _pass_on(self, notice: Notice, approval: Approval, token: str | None) -> None:
         told = self.house.settings
         (view,) = await asyncio.to_thread(inventory.approval_cards, self.house, [approval])
-        where = f"{told.issuer}/approve/{token}" if token else f"{told.issuer}/approvals#{approval.id}"
+        where = f"{told.issuer}/approve/{token}" if token else f"{told.issuer}/approvals?of={approval.id}"
         if notice.recipient == CHAT:
             if self.chat is None:
                 raise UnavailableError(ErrorCode.NOT_RUNNING, f"{WEBHOOK} is not set any more")
