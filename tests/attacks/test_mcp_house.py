@@ -293,7 +293,7 @@ BAD: dict[str, Callable[[dict[str, Any], Send], Awaitable[None]]] = {
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_upstream_costs_its_caller_one_call_and_nobody_else_anything(tmp_path: Path, name: str) -> None:
     async def go() -> None:
-        async with open_doors(tmp_path, call_seconds=1.5) as doors:
+        async with open_doors(tmp_path, call_seconds=4) as doors:
             doors.house.upstreams._settings = small(doors)
             agent, other = await doors.agent(), await doors.agent("charge-reader")
             doors.upstream.on_call = BAD[name]
