@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from charter.gateway.flow import MAX_SESSIONS, Flows, SessionKey
+from charter.gateway.flow import IDLE, MAX_MARKS, MAX_OF_ONE, MAX_SESSIONS, Flows, SessionKey
 from charter.gateway.mcp import Frame, request_of, run_of
 from charter.gateway.mcp_answers import WireError
 from charter.gateway.pipeline import Admitted, Refused
@@ -101,11 +102,39 @@ def test_the_purpose_of_one_principal_is_not_the_session_of_another(stage: Stage
     assert SessionKey("prn_1", "a", "b").id != SessionKey("prn_1", "ab", None).id
 
 
+def exposed(flows: Flows, key: SessionKey, at: dt.datetime) -> None:
+    flows.found_again(key, {"exposed": True, "data": ["customer-pii"]}, at)
+
+
 def test_many_sessions_do_not_grow_without_bound(stage: Stage) -> None:
     flows, at = Flows(), stage.clock.now()
-    for number in range(MAX_SESSIONS + 10):
+    for number in range(MAX_OF_ONE + 10):
         flows.hear(SessionKey("prn_1", None, str(number)), "x", at)
+    assert len(flows) == MAX_OF_ONE
+    for number in range(MAX_SESSIONS + 10):
+        flows.hear(SessionKey(f"prn_{number}", None, None), "x", at)
     assert len(flows) == MAX_SESSIONS
+
+
+def test_nobody_has_what_a_session_read_forgotten_by_having_many_others(stage: Stage) -> None:
+    flows, at = Flows(), stage.clock.now()
+    mine, others = SessionKey("prn_1", None, "mine"), SessionKey("prn_2", None, "theirs")
+    exposed(flows, mine, at)
+    exposed(flows, others, at)
+    for number in range(MAX_OF_ONE + MAX_MARKS + 10):  # all of them as exposed, so that marks run out too
+        exposed(flows, SessionKey("prn_1", None, str(number)), at)
+    for number in range(MAX_SESSIONS + 10):
+        flows.hear(SessionKey(f"prn_x{number}", None, None), "x", at)
+    for key in (mine, others):
+        session = flows._known(key, at)
+        assert session is not None
+        assert session.exposed
+        assert session.data == {"customer-pii"}
+        assert session.known.untrusted.dropped  # nothing but the person's words vouches for a value
+    assert flows._known(SessionKey("prn_3", None, None), at) is None
+    assert flows._known(SessionKey("prn_2", None, "another"), at) is None  # theirs has a mark of its own
+    later = at + IDLE + dt.timedelta(seconds=1)
+    assert flows._known(mine, later) is None  # it ends as others do
 
 
 @pytest.mark.parametrize("name", ["", "x" * 129, "a b", "ä", "a\tb"])

@@ -57,7 +57,7 @@ from charter.core.values import Secret, is_loopback
 from charter.evidence.entry import EntryKind
 from charter.evidence.log import Stored
 from charter.gateway.broker import Provider
-from charter.gateway.flow import IDLE, Flows, SessionKey
+from charter.gateway.flow import LOOKED_BACK, Flows, SessionKey
 from charter.gateway.permit import PermitLedger
 from charter.gateway.pins import ToolList
 from charter.gateway.pipeline import Pipeline
@@ -281,7 +281,7 @@ def _flows(database: Database[HouseTransaction], clock: Clock) -> Flows:
     """Return the sessions, with what evidence says of those that were under way when the process before ended."""
     flows, now = Flows(), clock.now()
     kind = EntryKind.CONTEXT_CHANGED.value
-    for stored in database.read_log(lambda log: log.of_kind(kind, after=None, since=rfc3339(now - IDLE))):
+    for stored in database.read_log(lambda log: log.of_kind(kind, after=None, since=rfc3339(now - LOOKED_BACK))):
         entry = stored.to_json()
         said = entry["body"]
         key = SessionKey(str(entry["principal"]), said.get("delegation"), said.get("run"))

@@ -26,9 +26,11 @@ from charter.gateway.mcp_import import (
     describe_tools,
     dump_definitions,
     load_definitions,
+    parse_definition,
     system_text,
+    worth_accepting,
 )
-from charter.gateway.pins import ToolDefinition, parse_tool
+from charter.gateway.pins import ToolDefinition
 from charter.registry.destination import needs_broker
 from charter.registry.estate import Estate
 from charter.registry.manifest import load_estate
@@ -71,9 +73,9 @@ async def import_tools(
     head = _head(asked, estate)
     system = known.value if known and not (asked.command or asked.url) else _system(head)
     if known and system is known.value and needs_broker(system):
-        tools: Sequence[ToolDefinition] = [parse_tool(each) for each in await asyncio.to_thread(brokered, name)]
+        tools = [parse_definition(each) for each in await asyncio.to_thread(brokered, name)]
     else:
-        tools = await _tools_of(settings, system)
+        tools = worth_accepting(system, await _tools_of(settings, system))
     file, kept = root / "systems" / f"{name}.yaml", root / "pins" / f"{name}.json"
     if known is None:
         text, lines = system_text(head, describe_tools(tools)), [f"{tool.name} is new" for tool in tools]
@@ -101,7 +103,7 @@ async def definitions(house: House, name: str) -> list[dict[str, Any]]:
         mend = suggestion(name[:80], house.live.systems)
         raise AbsentError(ErrorCode.UNKNOWN_SYSTEM, f"there is no system {name[:80]!a}", help=mend)
     tools = await house.upstreams.tools(record, Deadline.after(house.clock, IMPORT_SECONDS))
-    return [tool.definition for tool in tools]
+    return [tool.definition for tool in worth_accepting(record.system, tools)]
 
 
 async def _tools_of(settings: Settings, system: System) -> Sequence[ToolDefinition]:

@@ -10,7 +10,9 @@ whatever a session has read stays with it, through whichever door.
 
 INVARIANT: a result is taken in before its caller sees it.
 INVARIANT: a session whose texts were lost (a restart, too many sessions) knows that they were: what it read then may
-have named any value, so none but the person's own words and the directory vouches for one.
+have named any value, so none but the person's own words and the directory vouches for one. Where it had to be forgotten
+altogether, each session of its principal that is not known counts as it, until it would have ended.
+INVARIANT: nobody makes another principal's sessions forgotten by having many.
 """
 
 from __future__ import annotations
@@ -35,7 +37,11 @@ from charter.registry.principal import SystemRecord
 from charter.registry.system import Action, SystemKind
 
 IDLE = dt.timedelta(hours=1)
+RENEWED = dt.timedelta(minutes=20)  # after which evidence says again what a session that goes on has read
+LOOKED_BACK = IDLE + 3 * RENEWED  # at a start: all that is under way was told within it
 MAX_SESSIONS = 4096
+MAX_OF_ONE = 1024  # sessions of one principal
+MAX_MARKS = 4096  # of one principal's sessions whose texts were let go of
 MAX_HEARD = 32_768  # characters of one thing a person said
 MAX_TOLD = 8
 _DOUBTFUL = (Found.UNTRUSTED, Found.NOWHERE)
@@ -70,6 +76,7 @@ class FlowSession:
     used_at: dt.datetime
     known: Known = field(default_factory=Known)
     exposed: bool = False
+    told_at: dt.datetime | None = None  # when evidence last said what it has read
     heard: bool = False  # whether the person's own request is among it
     data: set[str] = field(default_factory=set)
     stems: set[str] = field(default_factory=set)  # of the words of the person's request
@@ -107,11 +114,27 @@ def _stem(word: str) -> str:
     return word
 
 
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """What stays of a session whose texts were let go of."""
+
+    used_at: dt.datetime
+    exposed: bool
+    data: frozenset[str]
+
+    def joined(self, other: _Mark) -> _Mark:
+        """Return what holds of either."""
+        return _Mark(max(self.used_at, other.used_at), self.exposed or other.exposed, self.data | other.data)
+
+
 @dataclass(slots=True)
 class Flows:
     """The sessions of a node."""
 
     _sessions: OrderedDict[SessionKey, FlowSession] = field(default_factory=OrderedDict)
+    _of: dict[str, OrderedDict[SessionKey, None]] = field(default_factory=dict)  # by principal, least lately used first
+    _marks: dict[str, OrderedDict[SessionKey, _Mark]] = field(default_factory=dict)  # by principal, the oldest first
+    _forgotten: dict[str, _Mark] = field(default_factory=dict)  # by principal: of sessions that even have no mark more
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -174,6 +197,7 @@ class Flows:
     def found_again(self, key: SessionKey, said: Mapping[str, Any], at: dt.datetime) -> None:
         """Put back what evidence says of a session; its texts are lost."""
         session = self._session(key, at)
+        session.told_at = None  # so that the next call tells it again: this process may end soon too
         session.data |= set(map(str, said.get("data", ())))
         if said.get("exposed"):
             session.exposed = True
@@ -181,37 +205,85 @@ class Flows:
 
     def _session(self, key: SessionKey, at: dt.datetime) -> FlowSession:
         session = self._sessions.get(key)
-        if session is None:
-            session = self._sessions[key] = FlowSession(at)
-            while len(self._sessions) > MAX_SESSIONS:
-                self._sessions.popitem(last=False)
-        elif at - session.used_at > IDLE:
-            session = self._sessions[key] = FlowSession(at)
+        if session is None or at - session.used_at > IDLE:
+            session = self._sessions[key] = self._fresh(key, at)
+        own = self._of.setdefault(key.principal_id, OrderedDict())
+        own[key] = None
+        own.move_to_end(key)
         session.used_at = at
         self._sessions.move_to_end(key)
+        if len(own) > MAX_OF_ONE:
+            self._forget(next(iter(own)), at)
+        while len(self._sessions) > MAX_SESSIONS:
+            self._forget(next(iter(self._sessions)), at)
         return session
+
+    def _fresh(self, key: SessionKey, at: dt.datetime) -> FlowSession:
+        """Return a session whose texts are not there: a new one, or one that had to be let go of."""
+        session, mark = FlowSession(at), self._mark(key, at)
+        if key.principal_id in self._marks:
+            self._marks[key.principal_id].pop(key, None)
+        if mark is not None:
+            session.data |= mark.data
+            session.exposed = mark.exposed
+            session.lose()
+        return session
+
+    def _mark(self, key: SessionKey, at: dt.datetime) -> _Mark | None:
+        """Return what is known of a session that was let go of: its own mark, or its principal's."""
+        marks = self._marks.get(key.principal_id)
+        own = marks.get(key) if marks is not None else None
+        found = own if own is not None and at - own.used_at <= IDLE else self._forgotten.get(key.principal_id)
+        return found if found is not None and at - found.used_at <= IDLE else None
+
+    def _forget(self, key: SessionKey, at: dt.datetime) -> None:
+        """Let go of a session's texts; that it had read something stays until it would have ended."""
+        session = self._sessions.pop(key)
+        own = self._of[key.principal_id]
+        del own[key]
+        if not own:
+            del self._of[key.principal_id]
+        if at - session.used_at > IDLE or not (session.exposed or session.data):
+            return
+        marks = self._marks.setdefault(key.principal_id, OrderedDict())
+        marks[key] = _Mark(session.used_at, session.exposed, frozenset(session.data))
+        while len(marks) > MAX_MARKS:
+            _, oldest = marks.popitem(last=False)
+            before = self._forgotten.get(key.principal_id)
+            is_over = before is None or at - before.used_at > IDLE
+            self._forgotten[key.principal_id] = oldest if is_over or before is None else before.joined(oldest)
 
     # --- what that makes of a call ------------------------------------------------------------------------------------
 
-    def brings(self, key: SessionKey, facts: Facts) -> dict[str, Any] | None:
-        """Return what of a session's labels changes if a call is allowed; None if nothing does."""
+    def brings(self, key: SessionKey, facts: Facts, at: dt.datetime) -> dict[str, Any] | None:
+        """Return what of a session's labels changes if a call is allowed, or is to be told again; None if neither."""
         labels = labels_of(facts.record, facts.action)
-        if labels is None:
-            return None
-        session = self._sessions.get(key)
+        session = self._known(key, at)
         exposed = session is not None and session.exposed
         data = session.data if session is not None else set()
-        new = sorted(set(facts.request.touched.reads) - data)
-        exposes = labels.worst is Origin.UNTRUSTED and not exposed
-        if not new and not exposes:
+        new = sorted(set(facts.request.touched.reads) - data) if labels is not None else []
+        exposes = labels is not None and labels.worst is Origin.UNTRUSTED and not exposed
+        is_due = session is not None and (session.told_at is None or at - session.told_at >= RENEWED)
+        if not new and not exposes and not (is_due and (exposed or data)):
             return None
         parts = {"principal": facts.principal.name, "delegation": key.delegation, "run": key.run}
         return {"session": key.id, **parts, "exposed": exposed or exposes, "data": sorted(data.union(new))}
 
+    def told(self, key: SessionKey, at: dt.datetime) -> None:
+        """Note that evidence says what a session has read."""
+        self._session(key, at).told_at = at
+
+    def _known(self, key: SessionKey, at: dt.datetime) -> FlowSession | None:
+        """Return the session that goes on under a key; None if there is none of which anything is known."""
+        session = self._sessions.get(key)
+        if session is not None and at - session.used_at <= IDLE:
+            return session
+        return self._session(key, at) if self._mark(key, at) is not None else None
+
     def facts(self, key: SessionKey, call: Call, facts: Facts, at: dt.datetime) -> FlowFacts:
         """Return what policies may read of where the values of a call came from."""
-        session = self._sessions.get(key)
-        if session is None or at - session.used_at > IDLE:
+        session = self._known(key, at)
+        if session is None:
             return NO_FLOW
         action, watch = facts.record.system.actions[facts.action], facts.slice.authority.watch
         since = at - dt.timedelta(hours=1)

@@ -196,12 +196,23 @@ def load_definitions(data: bytes) -> dict[str, ToolDefinition]:
     kept = parse_json(data)
     if not isinstance(kept, dict) or not isinstance(kept.get("tools"), list):
         raise MalformedError(ErrorCode.BAD_VALUE, "the kept definitions are none", help="import the system again")
-    tools = [kept_feature(item) if _is_feature(item) else parse_tool(item) for item in kept["tools"]]
+    tools = [parse_definition(item) for item in kept["tools"]]
     return {tool.name: tool for tool in tools}
 
 
-def _is_feature(item: Any) -> bool:  # noqa: ANN401
-    return isinstance(item, dict) and item.get("name") in FEATURES
+def parse_definition(item: Any) -> ToolDefinition:  # noqa: ANN401 - any JSON value
+    """Return a definition from how we keep it or tell it ourselves: of a tool, or of what is offered beside tools.
+
+    Raises:
+        MalformedError: it is none.
+    """
+    is_feature = isinstance(item, dict) and item.get("name") in FEATURES and isinstance(item.get("inputSchema"), dict)
+    return kept_feature(item) if is_feature else parse_tool(item)
+
+
+def worth_accepting(system: System, tools: Iterable[ToolDefinition]) -> list[ToolDefinition]:
+    """Return the tools, and what else a server has something to show of, or was accepted to have."""
+    return [tool for tool in tools if not tool.is_idle or system.action_of_tool(tool.name) is not None]
 
 
 def _action_name(tool: str, used: set[str]) -> str:

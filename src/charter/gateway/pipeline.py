@@ -350,13 +350,15 @@ class Pipeline:
             timing = {"decide": round((self.clock.monotonic() - started) * 1e6)}
             asking = self.entropy.identifier("apr") if isinstance(verdict, Escalate) else ""
             told = {"point": bearer.point.principal_name} if isinstance(bearer, Vouched) else {}
-            brings = self.flows.brings(key_of(bearer, call), facts) if isinstance(facts, Facts) else None
+            brings = self.flows.brings(key_of(bearer, call), facts, at) if isinstance(facts, Facts) else None
             decided = self._decided_by(bearer, call, at)
             ticket = Ticket(
                 self.entropy.identifier("vrd"), asking, source, timing, self.issuer, asks, brings, decided, told
             )
             recorded = await self.writer.awrite(_work(bearer, call, facts, verdict, ticket))
             if recorded is not None:
+                if brings is not None and isinstance(recorded.verdict, Allow):
+                    self.flows.told(key_of(bearer, call), at)
                 self._note(bearer, call, recorded, at)
                 return recorded if isinstance(facts, Deny) else replace(recorded, facts=facts)
         raise _keeps_changing()
