@@ -43,6 +43,7 @@ def test_each_move_says_what_it_did_and_when(running: Terminal) -> None:
     assert running.ask("show", "note-reader")["standing"] == "active"
 
 
+@pytest.mark.slow
 def test_an_agent_works_waits_for_a_person_and_is_stopped(running: Terminal) -> None:
     read, write, drop = running.agent("note-keeper", READ, WRITE, DROP)
 

@@ -37,6 +37,7 @@ def on_behalf(terminal: Terminal, name: str, whose: str, *calls: Any) -> list[di
     return [json.loads(line) for line in done.out.splitlines() if line.startswith("{")]
 
 
+@pytest.mark.slow
 def test_a_person_lends_looks_and_takes_back(lending: Terminal) -> None:
     made = lending.ask(
         "delegate", "note-keeper", *PURPOSE, "--for", "30m", "--system", "notes", "--action", "read_note"

@@ -20,6 +20,7 @@ ANSWERS = {
 }
 
 
+@pytest.mark.slow
 def test_what_a_scan_finds_becomes_a_principal(running: Terminal) -> None:
     app = running.folder.parent / "our-app"
     shutil.copytree(ROOT / "src" / "charter" / "cli" / "demo" / "app", app)

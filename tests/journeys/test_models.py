@@ -8,6 +8,8 @@ import threading
 from pathlib import Path
 from textwrap import dedent
 
+import pytest
+
 from model_stage import Provider, Seen
 from terminal import Terminal
 
@@ -40,6 +42,7 @@ AGENT = dedent("""
 """)
 
 
+@pytest.mark.slow
 def test_a_program_that_speaks_to_models_needs_no_change(estate: Terminal, tmp_path: Path) -> None:
     seen: list[Seen] = []
     handler = type("Handler", (Provider,), {"seen": seen, "gate": threading.Event()})

@@ -98,6 +98,7 @@ def with_review(terminal: Terminal) -> None:
     terminal.charter("apply", "--yes", "--reason", "changes are reviewed")
 
 
+@pytest.mark.slow
 def test_what_widens_is_applied_only_after_the_named_role_said_yes_to_exactly_that(running: Terminal) -> None:
     with_review(running)
     edit(running, AGENT, "max: 200 EUR", "max: 300 EUR")

@@ -42,6 +42,7 @@ def test_a_port_that_is_taken_is_told_before_anything_is_done(tmp_path: Path) ->
     assert unknown["help"] == "choose another --host or --port"
 
 
+@pytest.mark.slow
 def test_a_data_folder_that_cannot_be_written_to_stops_everything_and_loses_nothing(estate: Terminal) -> None:
     data = estate.folder / ".charter"
     person = estate.but(before=AS_OWNER)

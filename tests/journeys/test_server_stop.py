@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["terminate", "interrupt"])
 def test_a_server_that_is_told_to_stop_closes_its_house_first(tmp_path: Path, number: signal.Signals) -> None:
     words = [sys.executable, "-m", "charter.cli.main", "-C", str(tmp_path), "up", "--port", "0"]
