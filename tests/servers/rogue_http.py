@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+OnCall = Callable[[dict[str, Any], Send], Awaitable[None]]
 TOOL = {"name": "act", "description": "Act.", "inputSchema": {"type": "object"}}
 
 
@@ -15,7 +16,7 @@ class RogueHttp:
     """Speaks 2025-11-25 with sessions, or 2026-07-28. `on_call` answers `tools/call`."""
 
     def __init__(
-        self, on_call: Callable[[dict[str, Any], Send], Awaitable[None]] | None = None, *, modern: bool = False
+        self, on_call: OnCall | None = None, *, modern: bool = False
     ) -> None:
         self.on_call = on_call or echo
         self.modern = modern
@@ -33,24 +34,32 @@ class RogueHttp:
             body += event.get("body", b"")
             if not event.get("more_body"):
                 break
-        message = json.loads(body) if body else None
+        try:
+            message = json.loads(body) if body else None
+        except ValueError:  # bytes that are no UTF-8 among them
+            message = ()
+        if not isinstance(message, dict | None):
+            return await plain(send, 400)
         self.seen.append((scope["method"], headers, message))
-        answering = asyncio.create_task(self._answer(scope, headers, message, send))
+        # `on_call` as it is now: a test that saw the call arrive may bend the next one's answer, never this one's.
+        answering = asyncio.create_task(self._answer(scope, headers, message, send, self.on_call))
         leaving = asyncio.create_task(gone(receive))
         await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
         for task in (answering, leaving):
             task.cancel()
         await asyncio.gather(answering, leaving, return_exceptions=True)
 
-    async def _answer(self, scope: Any, headers: dict[str, str], message: dict[str, Any] | None, send: Send) -> None:
+    async def _answer(
+        self, scope: Any, headers: dict[str, str], message: dict[str, Any] | None, send: Send, on_call: OnCall
+    ) -> None:
         if scope["method"] == "GET" and not self.modern:
             await self._listen(send)
         elif scope["method"] != "POST" or message is None:
             await plain(send, 200 if scope["method"] == "DELETE" else 405)
         else:
-            await self._post(headers, message, send)
+            await self._post(headers, message, send, on_call)
 
-    async def _post(self, headers: dict[str, str], message: dict[str, Any], send: Send) -> None:
+    async def _post(self, headers: dict[str, str], message: dict[str, Any], send: Send, on_call: OnCall) -> None:
         method = message.get("method")
         if method == "server/discover" and self.modern:
             caps = {"tools": {"listChanged": True}}
@@ -68,7 +77,7 @@ class RogueHttp:
         elif method == "subscriptions/listen":
             await self._listen(send)
         elif method == "tools/call":
-            await self.on_call(message, send)
+            await on_call(message, send)
         else:
             await plain(send, 404)
 
