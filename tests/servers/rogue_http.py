@@ -15,9 +15,7 @@ TOOL = {"name": "act", "description": "Act.", "inputSchema": {"type": "object"}}
 class RogueHttp:
     """Speaks 2025-11-25 with sessions, or 2026-07-28. `on_call` answers `tools/call`."""
 
-    def __init__(
-        self, on_call: OnCall | None = None, *, modern: bool = False
-    ) -> None:
+    def __init__(self, on_call: OnCall | None = None, *, modern: bool = False) -> None:
         self.on_call = on_call or echo
         self.modern = modern
         self.tool: dict[str, Any] = TOOL
@@ -39,7 +37,8 @@ class RogueHttp:
         except ValueError:  # bytes that are no UTF-8 among them
             message = ()
         if not isinstance(message, dict | None):
-            return await plain(send, 400)
+            await plain(send, 400)
+            return
         self.seen.append((scope["method"], headers, message))
         # `on_call` as it is now: a test that saw the call arrive may bend the next one's answer, never this one's.
         answering = asyncio.create_task(self._answer(scope, headers, message, send, self.on_call))
