@@ -180,7 +180,7 @@ class Flows:
             return None
         session.exposed = True
         told = {"session": key.id, "delegation": key.delegation, "run": key.run}
-        return {**told, "exposed": True, "data": sorted(session.data)}
+        return {**told, "exposed": True, "data": sorted(session.data), "added": {"exposed": True, "data": []}}
 
     def take_in_unseen(self, key: SessionKey, facts: Facts, at: dt.datetime) -> None:
         """Note that an allowed call is answered past us: whatever it answers may be in the session from now on."""
@@ -267,7 +267,14 @@ class Flows:
         if not new and not exposes and not (is_due and (exposed or data)):
             return None
         parts = {"principal": facts.principal.name, "delegation": key.delegation, "run": key.run}
-        return {"session": key.id, **parts, "exposed": exposed or exposes, "data": sorted(data.union(new))}
+        added = {"exposed": exposes, "data": new}  # neither: it is only told again
+        return {
+            "session": key.id,
+            **parts,
+            "exposed": exposed or exposes,
+            "data": sorted(data.union(new)),
+            "added": added,
+        }
 
     def told(self, key: SessionKey, at: dt.datetime) -> None:
         """Note that evidence says what a session has read."""
@@ -327,6 +334,13 @@ def labels_of(record: SystemRecord, action: str) -> Labels | None:
     results = system.actions[action].results
     names = frozenset(results.names) if results is not None and results.names else None
     return Labels(system.origin_of(action), results.fields if results is not None else {}, names)
+
+
+def told_labels(facts: Facts) -> dict[str, Any]:
+    """Return what an outcome says of its result: who could have written it, and the classes of data it brings."""
+    labels = labels_of(facts.record, facts.action)
+    data = sorted(facts.request.touched.reads) if labels is not None else []
+    return {"origin": labels.worst.value if labels is not None else None, "data": data}
 
 
 @dataclass(slots=True)

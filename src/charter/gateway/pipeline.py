@@ -29,7 +29,7 @@ from charter.evidence.entry import Draft, EntryKind
 from charter.gateway.call import Bearer, Call
 from charter.gateway.chain import Slices, read_chain, rests_on
 from charter.gateway.facts import MODEL_RULE, Facts, resolve
-from charter.gateway.flow import Flows, key_of
+from charter.gateway.flow import Flows, key_of, told_labels
 from charter.gateway.mcp_logs import Hearing, text_of
 from charter.gateway.mcp_protocol import RpcCode
 from charter.gateway.mcp_questions import Question
@@ -39,6 +39,7 @@ from charter.gateway.permit import Permit, PermitLedger
 from charter.gateway.pins import ToolDefinition, UpstreamError
 from charter.gateway.proposals import Proposals
 from charter.gateway.reserve import correct, give_back
+from charter.gateway.sequence import KnownBy, Parent, Sequences, Step
 from charter.gateway.settle import GatewayWork, Recorded, Ticket, ask_people, record_denial, settle_and_record
 from charter.gateway.streams import OpenStream, OpenStreams
 from charter.identity.authority import refusal
@@ -136,6 +137,7 @@ class Pipeline:
     flows: Flows
     proposals: Proposals
     noticed: Callable[[str, str, str], None]  # who asked for which model that nobody accepted, at which system
+    sequences: Sequences = field(default_factory=Sequences)
     _closing: set[asyncio.Task[None]] = field(default_factory=set)
 
     def authenticate(self, token: str, *, audience: str, at: dt.datetime, came: Came = PLAINLY) -> Bearer:
@@ -179,6 +181,7 @@ class Pipeline:
                     self.permits.discard(permit)
                 if recorded.facts is not None and recorded.facts.record.system.kind is SystemKind.EGRESS:
                     self.flows.take_in_unseen(key_of(bearer, call), recorded.facts, self.clock.now())
+                self.sequences.began(key_of(bearer, call), recorded.verdict_id)
                 messages = self._forward(permit, bearer, call, deadline, recorded)
 
                 def give_up() -> None:
@@ -340,6 +343,8 @@ class Pipeline:
     async def _decide_and_record(
         self, bearer: Bearer, call: Call, deadline: Deadline, source: str, *, asks: bool = True
     ) -> Recorded:
+        decided = self._decided_by(bearer, call, self.clock.now())
+        step = self._step(bearer, call, decided, self.clock.now()).to_json()
         for _ in range(MAX_READINGS):
             if deadline.is_past:
                 break
@@ -351,10 +356,8 @@ class Pipeline:
             asking = self.entropy.identifier("apr") if isinstance(verdict, Escalate) else ""
             told = {"point": bearer.point.principal_name} if isinstance(bearer, Vouched) else {}
             brings = self.flows.brings(key_of(bearer, call), facts, at) if isinstance(facts, Facts) else None
-            decided = self._decided_by(bearer, call, at)
-            ticket = Ticket(
-                self.entropy.identifier("vrd"), asking, source, timing, self.issuer, asks, brings, decided, told
-            )
+            verdict_id = self.entropy.identifier("vrd")
+            ticket = Ticket(verdict_id, asking, source, timing, self.issuer, asks, brings, decided, told, step)
             recorded = await self.writer.awrite(_work(bearer, call, facts, verdict, ticket))
             if recorded is not None:
                 if brings is not None and isinstance(recorded.verdict, Allow):
@@ -371,6 +374,13 @@ class Pipeline:
             return None
         answer = self.proposals.decided_by(bearer.principal_id, call.tool, call.arguments, at)
         return {"decided_by": answer.to_json() if answer is not None else None}
+
+    def _step(self, bearer: Bearer, call: Call, decided: Mapping[str, Any] | None, at: dt.datetime) -> Step:
+        """Return which step of its session a call is, and what it came of."""
+        answer = (decided or {}).get("decided_by")
+        proposed = Parent(KnownBy.PROPOSAL, verdict=answer["verdict"]) if answer is not None else None
+        lent = self.sequences.lender(self.live.delegations.chain_of(bearer.delegation), call.run, at)
+        return self.sequences.step(key_of(bearer, call), at, (each for each in (proposed, lent) if each is not None))
 
     def _note(self, bearer: Bearer, call: Call, recorded: Recorded, at: dt.datetime) -> None:
         """Let the session know what people were asked, and what they said yes to."""
@@ -476,12 +486,15 @@ class Pipeline:
 
     def _record_outcome(self, outcome: Outcome, bearer: Bearer, call: Call, recorded: Recorded) -> None:
         """Record how the call ended, and give limits back if it surely did not happen, without making anyone wait."""
+        self.sequences.ended(recorded.verdict_id)
         body = outcome.to_json(self.clock.monotonic()) | {
             "verdict_id": recorded.verdict_id,
             "principal": bearer.principal_name,
             "system": call.system,
             "tool": call.tool,
         }
+        if outcome.digest is not None and recorded.facts is not None:
+            body["labels"] = told_labels(recorded.facts)
         draft = Draft(EntryKind.OUTCOME, bearer.principal_id, bearer.principal_id, body)
         unused = () if outcome.sent else recorded.reserved
 

@@ -19,6 +19,7 @@ from charter.evidence.entry import Draft, EntryKind
 from charter.gateway.call import Bearer, Call
 from charter.gateway.chain import told_chain
 from charter.gateway.facts import Facts
+from charter.gateway.model_use import ARGUMENT
 from charter.gateway.reserve import LimitStore, Reserved, owed, reserve
 from charter.identity.bearer import Vouched
 from charter.policy.asked import told_asked
@@ -26,8 +27,10 @@ from charter.policy.verdict import Allow, Deny, Escalate, Layer, Reason, Verdict
 from charter.registry.approval import WAITING_HOURS, Approval, ApprovalState
 from charter.registry.principal import LiveEstate
 from charter.registry.standing import Standing
+from charter.registry.system import SystemKind
 
 MAX_WAITING_PER_PRINCIPAL = 100
+MAX_MODEL = 200  # characters of a model's name, which is the caller's word
 MAX_SHOWN_ARGUMENTS = 16_384  # bytes of canonical JSON an approver is shown
 
 
@@ -83,6 +86,7 @@ class Ticket:
     brings: Mapping[str, Any] | None = None  # what an allowed call brings into its session
     decided: Mapping[str, Any] | None = None  # who decided on it, where the principal's models are asked here
     told: Mapping[str, Any] = field(default_factory=dict)  # what those who are asked are told besides the call
+    sequence: Mapping[str, Any] | None = None  # which step of its session it is, and what it came of
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +230,17 @@ def _call_body(live: LiveEstate, bearer: Bearer, call: Call, ticket: Ticket) -> 
     }
     told |= {name: said for name, said in (("source", call.source), ("client", call.client)) if said is not None}
     told |= ticket.decided or {}
+    told |= {"sequence": dict(ticket.sequence)} if ticket.sequence is not None else {}
+    told |= _model(live, call)
     return told | (_asked_by(bearer, call) if isinstance(bearer, Vouched) else {})
+
+
+def _model(live: LiveEstate, call: Call) -> dict[str, Any]:
+    """Return which model a call to a provider asks for; what it took stands in its outcome."""
+    record, asked = live.systems.get(call.system), call.arguments.get(ARGUMENT)
+    if record is None or record.system.kind is not SystemKind.MODEL or not isinstance(asked, str):
+        return {}
+    return {"model": {"provider": record.system.provider or record.name, "name": asked[:MAX_MODEL]}}
 
 
 def _asked_by(bearer: Vouched, call: Call) -> dict[str, Any]:
