@@ -99,6 +99,23 @@ class SqlDelegations:
         others = sa.select(sa.func.count()).select_from(tree).where(tree.c.id.not_in(ids))
         return int(self._connection.execute(others).scalar_one())
 
+    def lent_by(self, party: str, after: int, *, limit: int) -> list[tuple[str, str, str, str]]:
+        """Return (id, lender, borrower, purpose) of what a party lent, and of all that rests on it, at any remove.
+
+        Those that end after `after` and were not withdrawn; the newest `limit`.
+        """
+        d = t.delegation
+        counts = sa.and_(d.c.expires_at > after, d.c.standing == Standing.ACTIVE.value)
+        tree = sa.select(d.c.id).where(d.c.lender == party, counts).cte("lent", recursive=True)
+        tree = tree.union(sa.select(d.c.id).where(d.c.parent == tree.c.id, counts))
+        query = (
+            sa.select(d.c.id, d.c.lender, d.c.borrower, d.c.purpose)
+            .where(d.c.id.in_(sa.select(tree.c.id)))
+            .order_by(d.c.id.desc())
+            .limit(limit)
+        )
+        return [(row.id, row.lender, row.borrower, row.purpose) for row in self._connection.execute(query)]
+
     def withdraw(self, ids: Sequence[str], at: dt.datetime, by: str) -> None:
         """Mark as withdrawn."""
         values = {"standing": Standing.REVOKED.value, "withdrawn_at": rfc3339(at), "withdrawn_by": by}

@@ -52,6 +52,18 @@ class SqlFindings:
         row = _row(finding)
         self._connection.execute(t.finding.update().where(t.finding.c.id == row.pop("id")).values(row))
 
+    def drop(self, finding_id: str) -> None:
+        """Forget a finding that this very transaction opened, and told nobody of."""
+        self._connection.execute(t.finding.delete().where(t.finding.c.id == finding_id))
+
+    def open_count(self, principal_id: str, kind: str) -> int:
+        """Return how many findings of a kind are open for a principal."""
+        c = t.finding.c
+        query = sa.select(sa.func.count()).where(
+            c.principal_id == principal_id, c.kind == kind, c.state == FindingState.OPEN.value
+        )
+        return int(self._connection.execute(query).scalar() or 0)
+
     def of_kinds(self, kinds: Sequence[str]) -> list[Finding]:
         """Return every finding of these kinds, whatever its state."""
         query = sa.select(t.finding).where(t.finding.c.kind.in_(kinds)).order_by(t.finding.c.opened_at, t.finding.c.id)

@@ -549,3 +549,52 @@ span_source = sa.Table(  # applications that send spans with a key of Charter's,
     sa.Column("made_by", sa.String(254), nullable=False),
     sa.Column("made_at", _time, nullable=False),
 )
+behaviour_cursor = sa.Table(  # how far each node's log was watched
+    "behaviour_cursor",
+    metadata,
+    sa.Column("node", sa.String(40), primary_key=True),
+    sa.Column("next", sa.BigInteger, nullable=False),  # from here on is read again after a start
+    sa.Column("silent", sa.BigInteger, nullable=False),  # below that, entries are learned and nothing is said of them
+    sa.Column("moved_at", _time, nullable=False),
+)
+behaviour_baseline = sa.Table(  # what principals and groups of peers usually do, as one node's log tells it
+    "behaviour_baseline",
+    metadata,
+    sa.Column("node", sa.String(40), primary_key=True),
+    sa.Column("subject", sa.String(80), primary_key=True),  # a principal's id, or a group's name
+    sa.Column("body", _json, nullable=False),
+    sa.Column("kept_at", _time, nullable=False),
+)
+behaviour_signal = sa.Table(  # the newest signals of each principal
+    "behaviour_signal",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("principal_id", sa.String(40), nullable=False, index=True),
+    sa.Column("finding_id", sa.String(40), nullable=False, index=True),
+    sa.Column("at", _time, nullable=False, index=True),
+    sa.Column("noticed_at", _time, nullable=False),
+    sa.Column("count", sa.Integer, nullable=False),  # acts that this one stands for
+    sa.Column("body", _json, nullable=False),
+)
+behaviour_accepted = sa.Table(  # what owners say is normal
+    "behaviour_accepted",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("principal_id", sa.String(40), nullable=False, index=True),
+    sa.Column("feature", sa.String(16), nullable=False),
+    sa.Column("key", sa.String(200), nullable=False),
+    sa.Column("until", _time, nullable=False),
+    sa.Column("accepted_by", sa.String(254), nullable=False),
+    sa.Column("reason", sa.String(1000), nullable=False),
+    sa.Column("accepted_at", _time, nullable=False),
+)
+response = sa.Table(  # what rules did because of a finding, as long as it lasts
+    "response",
+    metadata,
+    sa.Column("finding_id", sa.String(40), primary_key=True),
+    sa.Column("principal_id", sa.String(40), nullable=False, index=True),
+    sa.Column("rule", sa.String(63), nullable=False),
+    sa.Column("does", sa.String(16), nullable=False),
+    sa.Column("began_at", _time, nullable=False),
+    sa.Column("until", _time, nullable=True),  # None: until a person settles the finding
+)

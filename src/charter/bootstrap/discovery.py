@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charter.adapters.scanners import scan
-from charter.bootstrap import evidence
+from charter.bootstrap import behaviour_views, evidence, responses
 from charter.core.clock import SystemClock, rfc3339
 from charter.discovery.adopt import draft_charter
 from charter.discovery.findings import finding_from, record_of
@@ -101,6 +101,8 @@ async def settle(house: House, finding_id: str, to: str, *, actor: str, reason: 
 
     def work(tx: HouseTransaction) -> Finding:
         found = tx.registry.findings.get(finding_id)
+        if found.kind == responses.BEHAVIOUR:
+            return behaviour_views.settle(house, tx, found, FindingState(to), actor=actor, reason=reason)
         check_settled_elsewhere(tx.live, found)
         return sharing.settle(tx, found, FindingState(to), actor=actor, reason=reason)
 

@@ -18,6 +18,7 @@ from charter.adapters.lease_upstream import Upstreams
 from charter.adapters.upstream import McpUpstreams
 from charter.adapters.upstream_secrets import Broker
 from charter.bootstrap import composition, lease_keeping
+from charter.bootstrap.behaviour import BehaviourRoom
 from charter.bootstrap.federation import keep_asking
 from charter.bootstrap.keys import Keys
 from charter.bootstrap.lease_room import LeaseRoom
@@ -89,6 +90,7 @@ class House:
     leasing: LeaseRoom = field(init=False)
     sharing: SharingWatch = field(init=False)
     sinks: SinkRoom = field(init=False)
+    behaviour: BehaviourRoom = field(init=False)
     last_calls: list[Callable[[], None]] = field(default_factory=list)  # when told to stop: answer who waits for news
     pending: PendingConnections = field(default_factory=PendingConnections)
 
@@ -158,6 +160,7 @@ class House:
             asyncio.create_task(keep_asking(self, stop)),
             asyncio.create_task(lease_keeping.keep(self.leasing, stop)),
             asyncio.create_task(self.sinks.keep(stop)),
+            asyncio.create_task(self.behaviour.keep(stop)),
         ]
         try:
             yield

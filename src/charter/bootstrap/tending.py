@@ -10,7 +10,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from charter.bootstrap import composition
+from charter.bootstrap import composition, responses
 from charter.core.canonical import digest_of
 from charter.core.errors import CharterError
 from charter.evidence.entry import Draft, EntryKind
@@ -54,6 +54,8 @@ async def tend(house: House, stop: asyncio.Event) -> None:
         if round_ % ROUNDS_A_MINUTE == 0:
             with contextlib.suppress(CharterError):
                 await notice_overdue(house)
+        with contextlib.suppress(CharterError):
+            await responses.end_due(house)
         with contextlib.suppress(CharterError):
             await asyncio.to_thread(house.keys.tend, house.database)
         with contextlib.suppress(TimeoutError):

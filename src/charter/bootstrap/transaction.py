@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from charter.adapters.behaviour_store import SqlBehaviour
 from charter.adapters.composition_store import SqlCompositions
 from charter.adapters.consent_store import SqlConsents
 from charter.adapters.delegation_store import SqlDelegations
@@ -16,6 +17,7 @@ from charter.adapters.notice_store import SqlNotices
 from charter.adapters.observation_store import SqlObservations
 from charter.adapters.passkey_store import SqlPasskeys
 from charter.adapters.registry_store import RegistryStore
+from charter.adapters.response_store import SqlResponses
 from charter.adapters.seal_store import SqlDataKeys, SqlSeals
 from charter.adapters.sink_store import SqlSinks
 from charter.adapters.stand_in_store import SqlStandIns
@@ -131,3 +133,13 @@ class HouseTransaction(SqlTransaction):
     def observations(self) -> SqlObservations:
         """What others told, and who they told of."""
         return SqlObservations(self.connection)
+
+    @cached_property
+    def behaviour(self) -> SqlBehaviour:
+        """Baselines, signals, and what owners say is normal."""
+        return SqlBehaviour(self.connection)
+
+    @cached_property
+    def responses(self) -> SqlResponses:
+        """What rules did because of findings, as long as it lasts."""
+        return SqlResponses(self.connection)

@@ -15,6 +15,7 @@ import typer
 from charter import __version__
 from charter.cli import (
     approval_commands,
+    behaviour_commands,
     check_commands,
     composition_commands,
     credential_commands,
@@ -68,6 +69,7 @@ for commands in (
     vault_commands,
     approval_commands,
     composition_commands,
+    behaviour_commands,
     review_command,
     delegation_commands,
     people_commands,

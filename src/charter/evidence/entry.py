@@ -83,6 +83,8 @@ class EntryKind(StrEnum):
     FEDERATION_FAILED = "federation.failed"  # the first time that an endpoint gave no good bundle
     FINDING_OPENED = "finding.opened"
     FINDING_CHANGED = "finding.changed"
+    BEHAVIOUR_ACCEPTED = "behaviour.accepted"  # a person said that something unlike a principal is normal for it
+    RESPONSE_ENDED = "response.ended"  # what a rule did because of a finding is over
     ACTOR_IDENTIFIED = "actor.identified"  # a person said which principal it is that another's logs name so
     SINK_CHANGED = "sink.changed"  # where evidence is sent to: added or removed
     SOURCE_CHANGED = "source.changed"  # an application that may send spans: added or revoked

@@ -129,7 +129,7 @@ def _check_held(principal: Principal, to: Move) -> None:
         raise ConflictError(
             ErrorCode.HELD,
             f"`{principal.name}` is {principal.standing.value} because of the finding {findings}, and not by a person",
-            help=f"review what was found: charter composition show {principal.name}",
+            help="review what was found: charter findings FINDING",
         )
 
 

@@ -5,6 +5,7 @@
     flow.yaml            values that nobody vouches for (registry/flow.py)
     duties.yaml          what must not come together in one hand (registry/duty.py)
     sharing.yaml         places, and what follows when a credential is shared (registry/sharing.py)
+    responses.yaml       what follows when a principal behaves unlike itself (registry/response.py)
     guardrails/*.yaml    rules on charters (registry/rule.py)
 
 The files are kept as their text, so that what they decide can be told with its place. Guardrails in Cedar, which rule
@@ -28,6 +29,7 @@ from charter.registry.fault import problems_in
 from charter.registry.field import Model
 from charter.registry.flow import FLOW, FlowFile
 from charter.registry.problem import EstateError, Problem
+from charter.registry.response import RESPONSES, ResponseFile
 from charter.registry.rule import CharterRule, RuleFile
 from charter.registry.sharing import SHARING, SharingFile
 from charter.registry.sourced import Sourced, TextFile
@@ -41,12 +43,14 @@ NO_CALENDARS = Sourced(Calendars(charter="v1"), {"": Source(CALENDARS, 1)})
 NO_SHARING = Sourced(SharingFile(charter="v1"), {"": Source(SHARING, 1)})
 NO_FLOW_FILE = Sourced(FlowFile(charter="v1"), {"": Source(FLOW, 1)})
 NO_DUTIES = Sourced(DutyFile(charter="v1"), {"": Source(DUTIES, 1)})
+NO_RESPONSES = Sourced(ResponseFile(charter="v1"), {"": Source(RESPONSES, 1)})
 _SINGLE: dict[str, type[Model]] = {
     DATA: DataClasses,
     CALENDARS: Calendars,
     SHARING: SharingFile,
     DUTIES: DutyFile,
     FLOW: FlowFile,
+    RESPONSES: ResponseFile,
 }
 
 
@@ -60,6 +64,7 @@ class Central:
     sharing: Sourced[SharingFile] = NO_SHARING
     duties: Sourced[DutyFile] = NO_DUTIES
     flow: Sourced[FlowFile] = NO_FLOW_FILE
+    responses: Sourced[ResponseFile] = NO_RESPONSES
     files: tuple[TextFile, ...] = ()  # what they were read from, by path
 
     def charter_rules(self) -> Iterator[tuple[CharterRule, Source]]:
@@ -104,6 +109,7 @@ def read_central(files: Iterable[TextFile]) -> Central:
         found.get(SHARING, NO_SHARING),
         found.get(DUTIES, NO_DUTIES),
         found.get(FLOW, NO_FLOW_FILE),
+        found.get(RESPONSES, NO_RESPONSES),
         tuple(kept),
     )
 

@@ -38,6 +38,7 @@ from charter.registry.pattern import CharterPattern, problems_of_template
 from charter.registry.problem import EstateError, Problem
 from charter.registry.property import Property
 from charter.registry.read_before import ReadBefore
+from charter.registry.response import RESPONSES
 from charter.registry.sharing import SHARING
 from charter.registry.system import System, Teams
 from charter.registry.trial import TrialCase, TrialFile
@@ -48,7 +49,16 @@ MAX_FILES = 20_000
 MAX_ESTATE_CHARACTERS = 256 * 1024 * 1024
 TEAMS = "teams.yaml"
 ISSUERS = "issuers.yaml"
-SINGLE = (CALENDARS, DATA, DUTIES, FLOW, ISSUERS, SHARING, TEAMS)  # files of the estate that stand in no folder
+SINGLE = (
+    CALENDARS,
+    DATA,
+    DUTIES,
+    FLOW,
+    ISSUERS,
+    RESPONSES,
+    SHARING,
+    TEAMS,
+)  # files of the estate that stand in no folder
 FOLDERS = {
     "principals": (".yaml", ".cedar"),
     "systems": (".yaml",),

@@ -52,6 +52,8 @@ def unknown_words(central: Central, teams: Teams, systems: Mapping[str, System])
         yield from _unknown_teams(calendars, f"{at}.for", freeze.scope, teams)
     for index, answer in enumerate(central.sharing.value.rules):
         yield from _unknown_teams(central.sharing, f"rules.{index}.for", answer.scope, teams)
+    for index, response in enumerate(central.responses.value.rules):
+        yield from _unknown_teams(central.responses, f"rules.{index}.for", response.scope, teams)
     yield from _unknown_parts(central, systems)
     classes = {name for system in systems.values() for name in system.classes} | central.data.value.classes.keys()
     for part in central.rules:

@@ -18,6 +18,7 @@ from charter.registry.fault import EXAMPLES
 from charter.registry.flow import FlowFile
 from charter.registry.issuer import Issuers
 from charter.registry.pattern import CharterPattern
+from charter.registry.response import ResponseFile
 from charter.registry.rule import RuleFile
 from charter.registry.sharing import SharingFile
 from charter.registry.system import System, Teams
@@ -34,6 +35,7 @@ _FILES: dict[str, type[BaseModel]] = {
     "calendars.json": Calendars,
     "rules.json": RuleFile,
     "sharing.json": SharingFile,
+    "responses.json": ResponseFile,
     "duties.json": DutyFile,
     "flow.json": FlowFile,
     "pattern.json": CharterPattern,
@@ -108,6 +110,10 @@ _TOLD = {
     "proved": "What follows when signatures or the kernel say that a credential is shared.",
     "stated": "What follows when a use contradicts what a charter, or this file, says of it.",
     "seen": "What follows when addresses alone speak for it.",
+    "score": "From how many bits on; each bit is half as probable (docs/behaviour.md).",
+    "features": "What a signal must be mostly about; without it, anything.",
+    "then": "What follows: notify, approve, restrain, suspend or kill. Nothing here gives anything.",
+    "release": "person: it lasts until somebody settles the finding.",
     "rotate": "How old a registered key, certificate or secret may become before another must take its place.",
     "grace": "How long after that it still counts; without it, until it is replaced, as a finding.",
     "spiffe_id": "The SPIFFE ID that proves it, of a trust domain that is federated with; else its own.",

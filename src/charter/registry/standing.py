@@ -111,7 +111,7 @@ def may_act(subject: Subject, *, at: dt.datetime, epoch: int | None = None) -> R
 
 def _way_back(subject: Subject) -> str:
     if subject.is_held:
-        return f"a person with the role can review what was found: charter composition show {subject.name}"
+        return f"a person can review what was found: charter findings, charter composition show {subject.name}"
     if subject.standing is Standing.SUSPENDED:
         return f"a person with authority can run: charter resume {subject.name}"
     return f"{subject.standing.value} is final; register a new principal or credential"

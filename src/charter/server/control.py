@@ -27,6 +27,7 @@ from charter.bootstrap.house import House
 from charter.console.signin import SignIn
 from charter.core.errors import CharterError, ErrorCode, MalformedError, UnavailableError
 from charter.registry.standing import Move
+from charter.server.control_behaviour import behaviour
 from charter.server.control_compositions import compositions
 from charter.server.control_delegations import delegations
 from charter.server.control_findings import findings
@@ -151,6 +152,7 @@ def control_app(house: House, signin: SignIn | None = None) -> FastAPI:
         leases,
         rotation,
         compositions,
+        behaviour,
         decisions,
         plans,
         integrations,

@@ -47,6 +47,8 @@ _TAKES: tuple[tuple[str, str, Access], ...] = (  # method, beginning of the path
     ("DELETE", "/v1/principals/", Access.OPERATOR),
     ("POST", "/v1/findings", Access.OPERATOR),
     ("POST", "/v1/cards", Access.OPERATOR),
+    ("POST", "/v1/behaviour/", Access.OPERATOR),
+    ("POST", "/v1/responses/preview", Access.OPERATOR),  # it reads much
     ("POST", "/v1/leases/", Access.OPERATOR),
 )
 _PROBLEM = "application/problem+json"
