@@ -17,6 +17,7 @@ from charter.console.pages import console_app
 from charter.console.signin import SignIn
 from charter.core.clock import rfc3339
 from charter.core.errors import AbsentError, ConflictError, DeniedError, ErrorCode, MalformedError, UnauthenticatedError
+from charter.evidence.reconciliation import Agreement, Ground, Judgement
 from charter.identity.asking_client import AskingClient
 from charter.identity.passkey import Answer, Place
 from charter.identity.single_signon import Identity
@@ -24,6 +25,7 @@ from charter.lifecycle.approval_card import argument_line, visible
 from charter.registry.access import Access
 from charter.registry.passkey import Passkey
 from charter.registry.standing import Move, Standing, moved
+from charter.reports.call_story import Found, story_of
 from fakes import CountingEntropy, FixedClock
 
 START = dt.datetime(2026, 11, 24, 9, 30, tzinfo=dt.UTC)
@@ -135,6 +137,7 @@ permit (
   resource
 ) when { context.amount.value.lessThanOrEqual(decimal("200.0")) };
 """
+A_FLOW = {"exposed": True, "data": ["customer-pii"], "told": ["`to` is what only content from outside named"]}
 WHY = {
     "allow": ("grant 1 of refund-agent allows it", "", "refund-agent/grant-1", "charter"),
     "deny": (
@@ -443,6 +446,84 @@ def a_proposal(**changed: Any) -> Json:
     return told | changed
 
 
+def a_call(verdict: Json, **more: Any) -> Found:
+    """Return what the log has of a call: with each part that a story can have."""
+    session = "ses_" + "0" * 24
+    reason = {"rule": verdict["rule"], "text": verdict["why"], "mend": "ask for less", "source": "x.yaml:1:1"}
+    chain = {"delegation": "del_" + "0" * 26, "initiator": "maria@example.com", "purpose": "dispute-handling"}
+    party = {"name": "maria@example.com", "role": "initiator", "control_plane": "https://charter", "credential": None}
+    body = {
+        "verdict_id": verdict["verdict_id"],
+        "principal": verdict["principal"],
+        "verdict": verdict["verdict"],
+        "system": verdict["system"],
+        "tool": verdict["tool"],
+        "action": verdict["tool"],
+        "object": "charge/ch_1",
+        "effect": "write",
+        "data": ["customer-pii"],
+        "kind": "agent",
+        "team": "payments-ops",
+        "environment": "production",
+        "reasons": [reason | {"layer": verdict["layer"], "link": verdict["principal"]}],
+        "charter": {"version": 3, "digest": "sha256:" + "0" * 64},
+        "chain": chain | {"parties": [party]},
+        "token": "tok_1",
+        "client": "a program",
+        "source": "10.0.0.7",
+        "door": "mcp",
+        "call_digest": "sha256:" + "1" * 64,
+        "asked": {"arguments": {"note": {"withheld": True, "length": 12}, "reason": None}, "flow": A_FLOW},
+        "limits": [{"link": verdict["principal"], "limit": "50 calls per day"}],
+        "approval": "apr_" + "0" * 26,
+        "decided_by": {"response": "msg_1", "model": "small-1", "verdict": "vrd_" + "0" * 26},
+        "sequence": {
+            "session": session,
+            "run": "ticket-7",
+            "since": verdict["time"],
+            "step": 2,
+            "parents": [{"verdict": "vrd_" + "0" * 26, "known_by": "proposal"}],
+        },
+    }
+    entry = {"index": verdict["index"], "time": verdict["time"], "kind": "verdict", "principal": "prn_1", "body": body}
+    said = {"approval": body["approval"], "given": {"payments-lead": "lena@example.com"}, "reason": "looked at it"}
+    yes = entry | {"kind": "approval.given", "actor": "lena@example.com", "body": said}
+    used = {"model": "small-1", "input_tokens": 9, "output_tokens": 7, "cost": "0.0010"}
+    done = {"outcome": "ok", "sent": True, "bytes": 9, "result_digest": "sha256:2", "duration_ms": 12, "used": used}
+    outcome = entry | {"kind": "outcome", "body": done | {"labels": {"origin": "untrusted", "data": ["customer-pii"]}}}
+    asked = entry | {"kind": "client.asked", "body": {"what": "elicitation"}}
+    brings = {"exposed": True, "data": ["customer-pii"]}
+    changed = entry | {"kind": "context.changed", "body": brings | {"added": brings}}
+    told = {"at": verdict["time"], "source": {"kind": "cloudtrail"}, "action": "x", "object": "y", "outcome": "success"}
+    given: dict[str, Any] = {
+        "related": [yes, outcome, asked, changed],
+        "after": [entry],
+        "children": [entry],
+        "judgement": Judgement(Agreement.AGREES, Ground.DONE, "it was done as it was allowed"),
+        "seen": [entry | {"kind": "observed", "body": told}],
+        "authority": {
+            "applied": {
+                "by": "alex@example.com",
+                "at": verdict["time"],
+                "reason": "approved",
+                "plan": None,
+                "index": 3,
+            },
+            "owner": {"person": "maria@example.com", "team": "payments-ops"},
+            "standing": "active",
+            "change": ["charter kill refund-agent"],
+        },
+        "log": {
+            "index": verdict["index"],
+            "size": 9,
+            "entries": [1],
+            "origin": "x",
+            "prove": "charter evidence prove 1",
+        },
+    }
+    return Found(verdict=entry, **given | more)
+
+
 class FakeDesk:
     """An estate in memory. `asked` lists the deeds that were done, `broken` is raised by every read when set."""
 
@@ -602,7 +683,7 @@ class FakeDesk:
                 ErrorCode.UNKNOWN_ENTRY, f"there is no verdict `{verdict_id}`", help="charter evidence query"
             )
         lines = [f"{found['verdict']}: {found['why']}", f"rule {found['rule']}", f"tool {found['tool']}"]
-        return {
+        return story_of(a_call(found)) | {
             "entries": [
                 {"time": found["time"], "index": found["index"], "kind": "verdict", "lines": lines},
                 {"time": found["time"], "index": found["index"] + 1, "kind": "outcome", "lines": ["answered in 12 ms"]},

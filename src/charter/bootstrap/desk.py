@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from charter.bootstrap import (
     authority,
+    call_story,
     composition,
     consents,
     credential_ages,
     delegation,
     discovery,
-    evidence,
     inventory,
     notices,
     plan_proposals,
@@ -79,7 +79,7 @@ class HouseDesk:
 
     def story(self, verdict_id: str) -> Json:
         """Return all evidence of one verdict."""
-        return evidence.story(self.house, verdict_id)
+        return call_story.tell(self.house, verdict_id)
 
     def why(self, verdict_id: str) -> Json:
         """Return why a recorded call was decided so."""

@@ -27,11 +27,9 @@ if TYPE_CHECKING:
     from charter.bootstrap.house import House
     from charter.bootstrap.transaction import HouseTransaction
 
-MAX_STORY = 200
 _FIRST = ("name", "principal", "use", "change", "reason")  # what a person wants to know of an entry before the rest
 _AGO = re.compile(r"[0-9]{1,6}[smhdw]")
 _FIRST_YEAR = 1970
-_VERDICT_ID = re.compile(r"vrd_[0-9a-z]{1,36}")
 
 
 def parse_moment(text: str, now: dt.datetime) -> dt.datetime:
@@ -96,23 +94,6 @@ def listing(
     return {"entries": entries, "next": entries[-1]["index"] if entries else (after if after is not None else -1)}
 
 
-def story(house: House, verdict_id: str) -> dict[str, Any]:
-    """Return everything the log says of one verdict, in order.
-
-    Raises:
-        AbsentError: the log says nothing of it.
-    """
-    wanted = Query(text=verdict_id, limit=MAX_STORY)
-    is_id = _VERDICT_ID.fullmatch(verdict_id)  # any other text would find whatever holds it
-    found = house.database.read(lambda tx: query(log_of(house, tx), wanted).entries) if is_id else ()
-    if not found:
-        raise AbsentError(ErrorCode.UNKNOWN_ENTRY, f"the log knows no verdict {verdict_id[:64]!a}")
-    return {
-        "verdict_id": verdict_id,
-        "entries": [view(entry) | {"lines": _lines(entry.to_json())} for entry in reversed(found)],
-    }
-
-
 def entries_at(house: House, indexes: Sequence[int]) -> list[dict[str, Any]]:
     """Return the entries at these places of the log, each with what it says in words; what is not there is left out."""
 
@@ -123,7 +104,12 @@ def entries_at(house: House, indexes: Sequence[int]) -> list[dict[str, Any]]:
                 found.append(entry_at(log, index))
         return found
 
-    return [view(each) | {"lines": _lines(each.to_json())} for each in house.database.read(read)]
+    return [told(each) for each in house.database.read(read)]
+
+
+def told(stored: Stored) -> dict[str, Any]:
+    """Return an entry as a story tells it: with what it says in words, line by line."""
+    return view(stored) | {"lines": _lines(stored.to_json())}
 
 
 def proof(house: House, index: int) -> dict[str, Any]:

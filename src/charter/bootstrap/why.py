@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from charter.bootstrap import evidence, worlds
+from charter.bootstrap import verdicts, worlds
 from charter.bootstrap.estate import check_files, check_texts
 from charter.bootstrap.what_if import chains_of
 from charter.core.clock import rfc3339
-from charter.core.errors import AbsentError, ErrorCode, MalformedError
-from charter.evidence.entry import EntryKind
-from charter.evidence.log import Query, Stored, entry_at, query
+from charter.core.errors import MalformedError
 from charter.gateway.hypothetical import Supposed, SupposedCase, pinned, supposed_case
 from charter.gateway.recorded import RecordedCall, recorded_call
 from charter.gateway.replay import World, explaining
@@ -28,8 +25,6 @@ from charter.registry.standing import may_act
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
 
-_VERDICT_ID = re.compile(r"vrd_[0-9a-z]{1,36}")
-_INDEX = re.compile(r"[0-9]{1,15}")
 Json = dict[str, Any]
 
 
@@ -46,7 +41,7 @@ def recorded(house: House, which: str) -> Json:
         MalformedError: `which` is neither an id nor an index.
         IntegrityError: what is kept of that time is not what its digest says.
     """
-    stored = _verdict(house, which)
+    stored = verdicts.find(house, which)
     call, entry = recorded_call(stored), stored.to_json()
     by = worlds.engine()
     chain = chains_of(house)(call.delegation) if call.delegation else None
@@ -72,25 +67,6 @@ def recorded(house: House, which: str) -> Json:
         "sentence": told["sentence"] if difference or call.layer == Layer.LIMIT.value else looked.sentence,
         "notes": notes,
     }
-
-
-def _verdict(house: House, which: str) -> Stored:
-    """Return the entry that a verdict is recorded in."""
-    if _INDEX.fullmatch(which):
-        found = house.database.read(lambda tx: entry_at(evidence.log_of(house, tx), int(which)))
-        if found.kind != EntryKind.VERDICT.value:
-            text = f"the entry {which} tells of no verdict, but of `{found.kind}`"
-            raise AbsentError(ErrorCode.UNKNOWN_ENTRY, text, help="charter evidence query --kind verdict")
-        return found
-    if not _VERDICT_ID.fullmatch(which):
-        text = f"{which[:64]!a} is neither a verdict's id nor an index in the log"
-        raise MalformedError(ErrorCode.BAD_VALUE, text, help="write vrd_…, or a number as charter evidence shows it")
-    wanted = Query(text=which, kinds=(EntryKind.VERDICT,), limit=10)
-    entries = house.database.read(lambda tx: query(evidence.log_of(house, tx), wanted).entries)
-    exact = [each for each in entries if each.to_json()["body"].get("verdict_id") == which]
-    if not exact:
-        raise AbsentError(ErrorCode.UNKNOWN_ENTRY, f"the log knows no verdict {which!a}", help="charter evidence query")
-    return exact[0]
 
 
 def _told(call: RecordedCall, body: Mapping[str, Any]) -> Json:

@@ -9,6 +9,7 @@ import typer
 from charter.cli.context import Json, Reason, context_of, segment
 from charter.cli.delegation_commands import draw_delegations
 from charter.cli.output import counted, print_json, say, table
+from charter.cli.story_page import show_story
 from charter.registry import prose
 from charter.registry.charter import Environment, Kind
 from charter.registry.standing import Move, Standing
@@ -132,22 +133,31 @@ def _systems(p: dict[str, Any]) -> str:
 
 def show(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="A principal's name, or the id of a verdict (vrd_…).")],
+    name: Annotated[str, typer.Argument(help="A principal's name, or the id of a call's verdict (vrd_…).")],
     policy: Annotated[bool, typer.Option("--policy", help="Print the Cedar its charter compiles to.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show one principal (charter, standing, credentials, recent verdicts), or the whole story of one verdict.
+    """Show one principal (charter, standing, credentials, recent verdicts), or one call's whole story.
+
+    The story: who asked what, by which rule and with whose yes, which answer of a model proposed it, what came of it,
+    whether that is what was decided, and where in the log it stands.
 
     Example: charter show refund-agent
+    Example: charter show vrd_01m8e58pkettqht5zgbn3ezx3f
 
     With --json: name, id, spiffe_id, kind, environment, owner, purpose, model, data, systems, sensitive,
     state_changing, irreversible, risk, approved, credential, review, expires, standing, chosen, held_by,
     composition, version, digest, charter, policy, keys, findings, recent, waiting, envelope, signing_keys. Of a
-    verdict: verdict_id, entries.
+    verdict: verdict_id, index, at, verdict, sentence, who, authority, asked, rule, limits, approval, proposed_by,
+    sequence, permit, outcome, labels, questions, afterwards, afterwards_in_all, children, reconciliation, log, entries.
     """
     control = context_of(context).control
     if name.startswith("vrd_"):
-        _show_story(control.get(f"/v1/verdicts/{segment(name)}"), as_json=as_json)
+        story = control.get(f"/v1/verdicts/{segment(name)}")
+        if as_json:
+            print_json(story)
+        else:
+            show_story(story)
         return
     answer = control.get(f"/v1/principals/{segment(name)}")
     if as_json:
@@ -217,16 +227,6 @@ def _composition(p: dict[str, Any]) -> list[str]:
 def _tokens(terms: dict[str, Any]) -> str:
     bound = "bound to a key" if terms["bearing"] == "bound" else "need no key"
     return f"{bound}, at most {terms['token_seconds']} s" if terms["token_seconds"] else bound
-
-
-def _show_story(story: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        print_json(story)
-        return
-    for entry in story["entries"]:
-        say(f"{entry['time']}  #{entry['index']}  {entry['kind']}", "bold")
-        for line in entry["lines"]:
-            say(f"    {line}")
 
 
 def _mover(move: Move) -> Any:  # noqa: ANN401 - Typer reads the signature of what is returned

@@ -73,7 +73,7 @@ class Desk(Protocol):
         ...
 
     def story(self, verdict_id: str) -> Json:
-        """Return all evidence of one verdict: entries [{time, index, kind, lines []}], oldest first.
+        """Return the story of one call (reports/call_story.py), and entries [{time, index, kind, lines []}].
 
         Raises:
             AbsentError: no such verdict.

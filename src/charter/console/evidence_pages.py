@@ -69,11 +69,11 @@ async def new_verdicts(request: Request) -> Response:
 
 @router.get("/verdicts/{verdict_id}")
 async def story(request: Request, verdict_id: str) -> Response:
-    """All the evidence of one verdict."""
+    """The whole story of one call."""
     if not _VERDICT_ID.fullmatch(verdict_id):
         raise HTTPException(404)
     found = await asyncio.to_thread(console_of(request).desk.story, verdict_id)
-    return await console_of(request).page(request, "story.html", verdict_id=verdict_id, entries=found["entries"])
+    return await console_of(request).page(request, "story.html", verdict_id=verdict_id, s=found, session=None)
 
 
 @router.get("/verdicts/{verdict_id}/why")

@@ -30,6 +30,7 @@ from charter.console.terminal import Terminals
 from charter.core.clock import parse_rfc3339
 from charter.identity.asking import Consents
 from charter.identity.single_signon import SingleSignOn
+from charter.reports.call_story import argument_text
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -98,7 +99,7 @@ def templates() -> Environment:
     paths = {"principal_path": principal_path, "story_path": story_path, "delegation_path": delegation_path}
     paths["composition_path"] = composition_path
     paths |= {"finding_path": finding_path}
-    found.globals |= {"words": words, **paths}
+    found.globals |= {"words": words, "argument_text": argument_text, **paths}
     return found
 
 

@@ -6,11 +6,13 @@ nor count.
 
 from __future__ import annotations
 
+import datetime as dt
 import secrets
 import time
 from typing import Protocol
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
+_LENGTH, _TIMED = 26, 10  # characters of an identifier, and those of them that hold its time
 _PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
 
 
@@ -50,3 +52,17 @@ class SystemEntropy:
 def encode_base32(value: int) -> str:
     """Return a 128-bit `value` as 26 characters of Crockford's base 32, most significant first."""
     return "".join([_PAIRS[(value >> shift) & 1023] for shift in range(120, -1, -10)])
+
+
+def moment_of(identifier: str) -> dt.datetime | None:
+    """Return when an identifier was made, by the clock of who made it; None if it is none of ours."""
+    text = identifier.rpartition("_")[2]
+    if len(text) != _LENGTH or any(each not in _ALPHABET for each in text):
+        return None
+    value = 0
+    for each in text[:_TIMED]:
+        value = value << 5 | _ALPHABET.index(each)
+    try:
+        return dt.datetime.fromtimestamp(value / 1000, dt.UTC)
+    except (OverflowError, ValueError, OSError):
+        return None

@@ -35,6 +35,12 @@ class Reserved:
     owner: str
     amounts: tuple[tuple[str, int, int], ...]
     arguments: tuple[str | None, ...] = ()  # what each sums; None: it counts calls
+    link: str = ""  # the owner's name
+    limits: tuple[str, ...] = ()  # in words: `50 calls per day`
+
+    def told(self) -> list[dict[str, str]]:
+        """Return what evidence says of it."""
+        return [{"link": self.link, "limit": each} for each in self.limits]
 
 
 def owed(owner: str, name: str, verdict: Allow) -> tuple[LinkLimits, ...]:
@@ -126,7 +132,8 @@ def _room(
             mend = _mend(limit, at, oldest)
             return Deny((Reason(Layer.LIMIT, limit.key, text, mend, link.name, limit.source),))
     amounts = tuple((*windows[-1], limit.amount) for limit, windows in counters)
-    return Reserved(link.owner, amounts, tuple(limit.argument for limit, _ in counters))
+    arguments, texts = (tuple(getattr(limit, name) for limit, _ in counters) for name in ("argument", "text"))
+    return Reserved(link.owner, amounts, arguments, link.name, texts)
 
 
 def _mend(limit: LimitDue, at: dt.datetime, oldest: int) -> str:

@@ -125,6 +125,8 @@ def settle_and_record(
         else:
             approval_id = asked
     body = _verdict_body(tx, bearer, call, facts, verdict, ticket) | {"approval": approval_id}
+    if reserved:
+        body["limits"] = [told for each in reserved for told in each.told()]
     index = tx.record(Draft(EntryKind.VERDICT, facts.principal.id, facts.principal.id, body))
     if ticket.brings is not None and isinstance(verdict, Allow):
         said = {**ticket.brings, "verdict_id": ticket.verdict_id}

@@ -19,7 +19,7 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from charter.bootstrap import authority, inventory, keys, notices, right_sizing, rules, stand_ins, tools
+from charter.bootstrap import authority, call_story, inventory, keys, notices, right_sizing, rules, stand_ins, tools
 from charter.bootstrap import estate as estates
 from charter.bootstrap import evidence as log
 from charter.bootstrap import review as reviews
@@ -421,7 +421,7 @@ async def export(request: Request, body: ExportTo) -> dict[str, Any]:
 @evidence.get("/verdicts/{verdict_id}")
 async def story(request: Request, verdict_id: str) -> dict[str, Any]:
     """The whole story of one verdict."""
-    return log.story(house_of(request), verdict_id)
+    return call_story.tell(house_of(request), verdict_id)
 
 
 @evidence.get("/review")
