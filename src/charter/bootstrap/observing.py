@@ -17,9 +17,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from charter.bootstrap.reconciling import Follower
 from charter.core.canonical import digest_of
 from charter.core.clock import rfc3339
 from charter.core.errors import AbsentError, CharterError, ErrorCode, MalformedError
+from charter.evidence.checkpoint import parse_checkpoint
 from charter.evidence.entry import Draft, EntryKind
 from charter.evidence.observation import MAX_TEXT, Observation
 from charter.evidence.vendor_logs import READERS, read_observation
@@ -47,6 +49,7 @@ class Taken:
     repeated: int = 0
     unknown: int = 0  # of those added: by actors that are no principal
     findings: int = 0
+    disagreements: int = 0  # findings of effects that are not what was decided
     aside: list[tuple[int, str]] = field(default_factory=list)  # the numbers of lines set aside, and why
     told_of: frozenset[tuple[str, str]] = frozenset()  # sources and actors whose findings are there already
 
@@ -54,7 +57,7 @@ class Taken:
         """Return it as plain JSON."""
         aside = [{"line": number, "why": why} for number, why in sorted(self.aside)]
         counts = {"added": self.added, "repeated": self.repeated, "unknown": self.unknown, "findings": self.findings}
-        return counts | {"set_aside": aside}
+        return counts | {"disagreements": self.disagreements, "set_aside": aside}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,9 @@ async def ingest(house: House, kind: str, lines: Sequence[str], *, first: int, f
         except CharterError as err:
             taken.aside.append((number, err.detail))
     brought = {"file": file[:MAX_TEXT], "by": actor}
+    follower = Follower(house.database.read_log(lambda log: parse_checkpoint(log.checkpoint()).size) - 1)
     await take(house, told, brought, taken)
+    taken.disagreements = await follower.go_on(house)
     return taken.to_json()
 
 

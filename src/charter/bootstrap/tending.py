@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from charter.bootstrap import composition, responses
+from charter.bootstrap.reconciling import Follower
 from charter.core.canonical import digest_of
 from charter.core.errors import CharterError
 from charter.evidence.entry import Draft, EntryKind
@@ -43,6 +44,7 @@ _log = logging.getLogger("charter.tending")
 
 async def tend(house: House, stop: asyncio.Event) -> None:
     """Do the small things every few seconds until `stop`; a store that fails is tried again the next time."""
+    follower = Follower()
     for round_ in itertools.count():
         if stop.is_set():
             break
@@ -54,6 +56,8 @@ async def tend(house: House, stop: asyncio.Event) -> None:
         if round_ % ROUNDS_A_MINUTE == 0:
             with contextlib.suppress(CharterError):
                 await notice_overdue(house)
+            with contextlib.suppress(CharterError):
+                await follower.go_on(house)
         with contextlib.suppress(CharterError):
             await responses.end_due(house)
         with contextlib.suppress(CharterError):

@@ -12,6 +12,7 @@ import typer
 from charter.cli import integration_commands
 from charter.cli.context import Json, context_of
 from charter.cli.output import NO, counted, print_json, say, table
+from charter.cli.story_page import one_line
 
 FOLLOW_SECONDS = 0.5
 Since = Annotated[str | None, typer.Option(help="From this time on: 2026-11-24, 2026-11-24T09:30Z, or 7d ago as 7d.")]
@@ -26,6 +27,7 @@ def register(app: typer.Typer) -> None:
     group.command("prove")(prove)
     group.command("verify")(verify)
     group.command("export")(export)
+    group.command("reconcile")(reconcile)
     integration_commands.add_to(group)
     app.add_typer(group, name="evidence")
 
@@ -147,6 +149,52 @@ def export(
         return
     say(f"wrote {counted(answer['entries'], 'entry', 'entries')} to {answer['pack']}", "green")
     say(f"verify them anywhere: python3 {answer['verifier']} {answer['pack']} --key {answer['key']}")
+
+
+def reconcile(
+    context: typer.Context,
+    since: Since = "24h",
+    until: Until = None,
+    principal: Annotated[str | None, typer.Option(help="Only what is about this principal.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Hold each verdict against what happened: it agrees, disagrees, or is unknown. Exit 1 if any disagrees.
+
+    What happened is told by outcomes, and by the logs of vendors and platforms (charter evidence ingest).
+
+    Example: charter evidence reconcile --since 7d
+
+    With --json: since, until, entries, is_whole, verdicts, observed, not_governed, counts, grounds, disagreements,
+    unknown, unlisted.
+    """
+    query = {"since": since, "until": until, "principal": principal}
+    answer = context_of(context).control.get("/v1/reconciliation", **query)
+    if as_json:
+        print_json(answer)
+    else:
+        _show_reconciled(answer)
+    if answer["counts"]["disagrees"]:
+        raise typer.Exit(NO)
+
+
+def _show_reconciled(answer: dict[str, Any]) -> None:
+    rows: list[list[object]] = [
+        [each["index"], (each["at"] or "")[:19], each["principal"], f"{each['system']}/{each['action']}", each["text"]]
+        for each in answer["disagreements"]
+    ]
+    if rows:
+        table(["entry", "at", "principal", "action", "disagrees"], [[*map(one_line, row)] for row in rows])
+    for ground, count in answer["grounds"].items():
+        say(f"{count:>8}  {ground}", "dim")
+    counts = answer["counts"]
+    told = f"{counted(answer['verdicts'], 'verdict')} and {counted(answer['observed'], 'observed effect')}"
+    words = ", ".join(f"{counts[word]} {word}" for word in ("agrees", "disagrees", "unknown"))
+    say(f"{told}: {words}", "red" if counts["disagrees"] else "green")
+    if answer["not_governed"]:
+        text = "told of what no system's file speaks of, or of nobody who is a principal: not judged"
+        say(f"{counted(answer['not_governed'], 'observation')} {text}", "dim")
+    if not answer["is_whole"]:
+        say("the period holds more entries than are looked at in one go; ask for a shorter one", "red")
 
 
 def _print(entries: list[dict[str, Any]], *, as_json: bool) -> None:

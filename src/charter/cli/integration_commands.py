@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LINES, BYTES = 1_000, 4 * 1024 * 1024  # of one request
 SHOWN = 1024 * 1024  # bytes of a line that are kept where it is set aside
+_COUNTS = ("added", "repeated", "unknown", "findings", "disagreements")
 _STATES = {"ok": "ok", "failing": "fail", "behind": "waiting"}
 Name = Annotated[str, typer.Argument(help="Its name.")]
 
@@ -114,10 +115,11 @@ def ingest(
 
     Example: charter evidence ingest --from cloudtrail trail.json.gz
 
-    With --json: added, repeated, unknown, findings, set_aside, aside_file.
+    With --json: added, repeated, unknown, findings, disagreements, set_aside,
+    aside_file.
     """
     here = context_of(context)
-    found: dict[str, Any] = {"added": 0, "repeated": 0, "unknown": 0, "findings": 0, "set_aside": []}
+    found: dict[str, Any] = dict.fromkeys(_COUNTS, 0) | {"set_aside": []}
     aside: list[dict[str, Any]] = []
     for group in _groups(_read(file)):
         texts, lost = _texts(group)
@@ -126,7 +128,7 @@ def ingest(
             body = {"kind": kind, "file": file.name, "lines": list(texts.values()), "first": 1, "actor": here.operator}
             answer = here.control.post("/v1/evidence/ingest", body)
         numbers = list(texts)
-        for name in ("added", "repeated", "unknown", "findings"):
+        for name in _COUNTS:
             found[name] += answer.get(name, 0)
         refused = {numbers[each["line"] - 1]: each["why"] for each in answer["set_aside"]} | lost
         whole = {line.number: line.data for line in group}
@@ -145,6 +147,9 @@ def _tell(found: dict[str, Any], *, as_json: bool) -> None:
         if found["unknown"]:
             told = f"{found['unknown']} by actors that are no principal"
             say(f"{told}; {counted(found['findings'], 'new finding')} of AI in use: charter findings", "yellow")
+        if found["disagreements"]:
+            told = f"{counted(found['disagreements'], 'new finding')} of effects that are not what was decided"
+            say(f"{told}: charter evidence reconcile", "red")
         if found["set_aside"]:
             say(f"{counted(len(found['set_aside']), 'line')} set aside in {found['aside_file']}", "yellow")
     if found["set_aside"]:

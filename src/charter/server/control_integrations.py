@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import AfterValidator, Field
 
-from charter.bootstrap import observing, sinks, span_sources
+from charter.bootstrap import observing, reconciling, sinks, span_sources
 from charter.bootstrap.sinks import NewSink
 from charter.core.values import parse_line
 from charter.evidence.vendor_logs import MAX_LINE
@@ -87,6 +87,14 @@ async def ingest(request: Request, body: Ingest) -> dict[str, Any]:
     return await observing.ingest(
         house_of(request), body.kind, body.lines, first=body.first, file=body.file, actor=body.actor
     )
+
+
+@integrations.get("/reconciliation")
+def reconcile(
+    request: Request, since: str | None = None, until: str | None = None, principal: str | None = None
+) -> dict[str, Any]:
+    """Verdicts of a period held against what is known of their effects."""
+    return reconciling.over(house_of(request), {"since": since, "until": until, "principal": principal})
 
 
 @integrations.post("/evidence/actors")
