@@ -220,6 +220,75 @@ def a_lease(number: int = 1, **changed: Any) -> Json:
     } | changed
 
 
+def a_signal(**changed: Any) -> Json:
+    """Return a signal of the refund agent with some fields changed."""
+    sentence = "`customer/*` on `payments` is new to it; of 540 before, 1 had one that was new to it"
+    return {
+        "id": "sig_00000000000000000000000001",
+        "principal": "refund-agent",
+        "at": rfc3339(START),
+        "noticed_at": rfc3339(START),
+        "lag_ms": 180,
+        "deed": "payments/charge.read",
+        "effect": "read",
+        "verdict_id": "vrd_00000000000000000000000004",
+        "index": 41,
+        "score": "19.4",
+        "by_session": False,
+        "count": 3,
+        "finding": "fnd_00000000000000000000000001",
+        "contributions": [
+            {"feature": "object", "key": "payments: customer/*", "bits": "14.1", "sentence": sentence},
+            {"feature": "hours", "key": "working days 03:00", "bits": "5.3", "sentence": "it works at 03:00 UTC"},
+        ],
+    } | changed
+
+
+def a_behaviour(**changed: Any) -> Json:
+    """Return what the refund agent usually does, with some fields changed."""
+    hours = [[0.0] * 8 + [3.0, 9.0, 20.0, 20.0, 12.0] + [5.0] * 5 + [0.0] * 6, [0.0] * 24]
+    return {
+        "principal": "refund-agent",
+        "owner": "maria@example.com",
+        "standing": "restrained",
+        "is_young": False,
+        "needs": 0,
+        "peers": {"group": "agents in its environment", "calls": 1200},
+        "thresholds": {"act": 16.0, "session": 24.0},
+        "baseline": {
+            "since": rfc3339(START - dt.timedelta(days=30)),
+            "calls": 540,
+            "deeds": [["payments/charge.read", 360], ["payments/refund.create", 180]],
+            "steps": [{"after": "(start)", "then": [["payments/charge.read", 180]]}],
+            "places": [["payments: charge/*", 540]],
+            "objects": {"known": 180, "new_of_100": 33},
+            "parties": [["system: payments", 540]],
+            "networks": [["10.0.0.0/24", 540]],
+            "data": [["customer-pii", 540]],
+            "purposes": [],
+            "hours": hours,
+            "days": [22, 8],
+            "refused_of_100": 2,
+            "refused_in_a_row": 0,
+            "calls_in_ten_minutes": 4,
+            "bytes": [["payments/get_charge", 900]],
+            "cost": None,
+        },
+        "narrowing": [{"system": "payments", "actions": ["charge.read", "refund.create"], "objects": ["charge/*"]}],
+        "signals": [a_signal()],
+        "accepted": [],
+        "responses": [
+            {
+                "finding": "fnd_00000000000000000000000001",
+                "rule": "left-its-mission",
+                "does": "restrain",
+                "began_at": rfc3339(START),
+                "until": rfc3339(START + dt.timedelta(hours=4)),
+            }
+        ],
+    } | changed
+
+
 def a_composition(**changed: Any) -> Json:
     """Return what a principal is made of, its program changed, with some fields changed."""
     was, now = "sha256:" + "a" * 64, "sha256:" + "b" * 64
@@ -541,6 +610,7 @@ class FakeDesk:
         ]
         self.off: list[Json] = []
         self.made: dict[str, Json] = {}
+        self.behaved = a_behaviour()
         self.found = [a_finding(), a_finding(2, kind="held-tool", state="resolved", body={"tool": "x"}, principals=[])]
         self.parted = a_split()
         self.ages = [an_age(), an_age(kind="key", of="refund-agent", id="crd_1", by="its client", overdue=True)]
@@ -756,6 +826,30 @@ class FakeDesk:
         if made["change"]:
             p |= {"standing": "restrained", "chosen": "active", "held_by": ["fnd_1"]}
         return made
+
+    def signals(self, principal: str | None = None) -> Json:
+        self._read()
+        found = [each for each in self.behaved["signals"] if principal in (None, each["principal"])]
+        return {"signals": copy.deepcopy(found), "watch": {"backlog": 0, "failure": ""}}
+
+    def behaviour(self, name: str) -> Json:
+        self._read()
+        self._principal(name)
+        if name == "refund-agent":
+            return copy.deepcopy(self.behaved)
+        nothing: Json = {key: [] for key in ("deeds", "steps", "places", "parties", "networks", "data", "purposes")}
+        empty = self.behaved["baseline"] | nothing | {"since": None, "calls": 0, "days": [0, 0]}
+        more: Json = {"signals": [], "accepted": [], "responses": [], "narrowing": [], "baseline": empty}
+        return copy.deepcopy(self.behaved | more | {"principal": name, "is_young": True, "needs": 64})
+
+    async def accept_behaviour(self, name: str, feature: str, key: str, *, until: str, actor: str, reason: str) -> Json:
+        if not until.endswith("d"):
+            raise MalformedError(ErrorCode.BAD_VALUE, f"`{until}` is no end", help="write 30d")
+        self.asked.append(("accept-behaviour", name, feature, key, until, actor, reason))
+        end = rfc3339(START + dt.timedelta(days=30))
+        said = {"id": "acc_1", "feature": feature, "key": key, "until": end, "by": actor, "reason": reason}
+        self.behaved |= {"accepted": [said], "responses": [], "standing": "active"}
+        return said | {"settled": ["fnd_00000000000000000000000001"], "standing": "active"}
 
     def compositions(self) -> list[Json]:
         self._read()

@@ -98,6 +98,10 @@ class _Point(msgspec.Struct):
     point: str = ""
 
 
+class _Sequence(msgspec.Struct):
+    session: str = ""
+
+
 class _Verdict(msgspec.Struct):
     verdict: str
     system: str
@@ -107,6 +111,7 @@ class _Verdict(msgspec.Struct):
     effect: str | None = None
     object: str | None = None
     session: str | None = None
+    sequence: _Sequence | None = None
     token: str | None = None
     source: str | None = None
     data: list[str] = []
@@ -190,7 +195,7 @@ def _call(entry: _Entry, at: dt.datetime, said: _Verdict) -> Call:
         index=entry.index,
         at=at,
         principal=entry.principal or "",
-        session=_word(said.session or said.token or ""),
+        session=_word((said.sequence.session if said.sequence else "") or said.session or said.token or ""),
         system=_word(said.system),
         action=_word(said.action or said.tool),
         effect=said.effect or "",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from charter.adapters.behaviour_store import KeptSignal
 from charter.behaviour.acceptance import MAX_ACCEPTED, Accepted, check_acceptance, covers_key
-from charter.behaviour.baseline import YOUNG, Baseline
+from charter.behaviour.baseline import DEEDS, FOLDERS, YOUNG, Baseline
 from charter.behaviour.signal import Feature
 from charter.bootstrap import responses
 from charter.bootstrap.evidence import parse_moment
@@ -58,6 +58,7 @@ def view(house: House, name: str) -> dict[str, Any]:
         "peers": {"group": peers.group, "calls": peers.baseline.calls if peers.baseline else 0},
         "thresholds": {"act": room.thresholds.act, "session": room.thresholds.session},
         "baseline": _told(own),
+        "narrowing": _narrowing(own),
         "signals": [_signal(house, each) for each in signals],
         "accepted": [each.to_json() for each in accepted],
         "responses": [_responded(each) for each in in_force],
@@ -240,6 +241,24 @@ def _told(own: Baseline) -> dict[str, Any]:
         "bytes": [[deed, round(math.exp(spread.mean))] for deed, spread in list(own.volumes.items())[-TOLD:]],
         "cost": f"{math.exp(own.spend.mean) / 1000:.3f}" if own.spend.count else None,
     }
+
+
+def _narrowing(own: Baseline) -> list[dict[str, Any]]:
+    """Return the grants that all it usually does would fit into: a change that takes, and takes nothing it uses.
+
+    Nothing is proposed of a young principal, nor where memory was too small to know all that it uses.
+    """
+    if own.is_young or len(own.folders.names) >= FOLDERS or len(own.deeds.names) >= DEEDS:
+        return []
+    grants: dict[str, dict[str, Any]] = {}
+    for deed in sorted(own.deeds.names):
+        system, _, action = deed.partition("/")
+        grants.setdefault(system, {"system": system, "actions": [], "objects": []})["actions"].append(action)
+    for place in sorted(own.folders.names):
+        system, _, folder = place.partition(": ")
+        if system in grants:
+            grants[system]["objects"].append(folder)
+    return list(grants.values())
 
 
 def _names(known: Known) -> list[list[Any]]:

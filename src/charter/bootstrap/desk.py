@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from charter.bootstrap import (
     authority,
+    behaviour_views,
     call_story,
     composition,
     consents,
@@ -115,6 +116,20 @@ class HouseDesk:
     async def answer_plan(self, digest: str, yes: bool, *, person: str, reason: str) -> Json:
         """Record a person's yes or no to a proposed plan."""
         return await plan_proposals.answer(self.house, digest, yes=yes, person=person, reason=reason)
+
+    def signals(self, principal: str | None = None) -> Json:
+        """Return what was noticed of behaviour, newest first."""
+        return behaviour_views.signals(self.house, principal=principal, since="90d")
+
+    def behaviour(self, name: str) -> Json:
+        """Return what one principal usually does, and what was noticed of it."""
+        return behaviour_views.view(self.house, name)
+
+    async def accept_behaviour(
+        self, name: str, feature: str, key: str, *, until: str, actor: str, reason: str
+    ) -> Json:
+        """Record that something is normal for a principal until a moment."""
+        return await behaviour_views.accept(self.house, name, feature, key, until=until, actor=actor, reason=reason)
 
     def compositions(self) -> list[Json]:
         """Return the principals of which something is pinned."""

@@ -151,6 +151,38 @@ class Desk(Protocol):
         """
         ...
 
+    def signals(self, principal: str | None = None) -> Json:
+        """Return what was noticed of behaviour in three months, newest first: signals [], watch {}.
+
+        Each signal: id, principal, at, noticed_at, lag_ms, deed, effect, verdict_id, index, score, by_session, count,
+        finding, contributions [{feature, key, bits, sentence}].
+        """
+        ...
+
+    def behaviour(self, name: str) -> Json:
+        """Return what one principal usually does, and what was noticed of it.
+
+        principal, owner, standing, is_young, needs, peers {group, calls}, thresholds, baseline {}, narrowing [],
+        signals [] as above, accepted [{id, feature, key, until, by, reason, at}], responses [{finding, rule, does,
+        began_at, until}].
+
+        Raises:
+            AbsentError: there is no such principal.
+        """
+        ...
+
+    async def accept_behaviour(
+        self, name: str, feature: str, key: str, *, until: str, actor: str, reason: str
+    ) -> Json:
+        """Record that something is normal for a principal until a moment; return what was accepted, and the standing.
+
+        Raises:
+            AbsentError: there is no such principal.
+            MalformedError: the feature, the key or the end is none.
+            ConflictError: too much is accepted of it already.
+        """
+        ...
+
     def compositions(self) -> list[Json]:
         """Return the principals of which something is pinned; those that wait for a review first.
 

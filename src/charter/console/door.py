@@ -50,6 +50,7 @@ _DEEDS = (  # what a POST takes, by the beginning of its path; approvals ask for
     ("/approvals/", Access.VIEWER),
     ("/plans/", Access.VIEWER),  # and a seat whose yes the plan needs
     ("/compositions/", Access.VIEWER),  # and the human role that reviews
+    ("/behaviour/", Access.VIEWER),  # and its owner, or an operator
     ("/delegations/own", Access.VIEWER),  # what is one's own: the page puts in who is signed in
     ("/delegations/", Access.OPERATOR),
     ("/sign-out", Access.VIEWER),

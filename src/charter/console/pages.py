@@ -22,6 +22,7 @@ from starlette.responses import Response
 
 from charter.console import (
     approval_pages,
+    behaviour_pages,
     composition_pages,
     consent_pages,
     credential_pages,
@@ -104,6 +105,7 @@ def console_app(
     app.include_router(delegation_pages.router)
     app.include_router(credential_pages.router)
     app.include_router(composition_pages.router)
+    app.include_router(behaviour_pages.router)
     _serve_static(app)
     _tell_errors(app, console)
     return Door(app, signin, console.refusal, console.bounce)

@@ -98,6 +98,7 @@ def templates() -> Environment:
     found.filters |= {"moment": moment, "pretty": pretty, "shortened": shortened, "named": is_name, "coded": coded}
     paths = {"principal_path": principal_path, "story_path": story_path, "delegation_path": delegation_path}
     paths["composition_path"] = composition_path
+    paths["behaviour_path"] = behaviour_path
     paths |= {"finding_path": finding_path}
     found.globals |= {"words": words, "argument_text": argument_text, **paths}
     return found
@@ -139,6 +140,11 @@ def principal_path(name: str, *more: str) -> str:
 def composition_path(name: str) -> str:
     """Return the path of the page that says what a principal is made of."""
     return f"/compositions/{quote(name, safe='')}"
+
+
+def behaviour_path(name: str) -> str:
+    """Return the path of the page that says what a principal usually does."""
+    return f"/behaviour/{quote(name, safe='')}"
 
 
 def finding_path(finding_id: str) -> str:
