@@ -26,6 +26,7 @@ from charter.registry.access import Access
 from charter.registry.passkey import Passkey
 from charter.registry.standing import Move, Standing, moved
 from charter.reports.call_story import Found, story_of
+from charter.reports.session import Graph, Session, graph_of, read_session
 from fakes import CountingEntropy, FixedClock
 
 START = dt.datetime(2026, 11, 24, 9, 30, tzinfo=dt.UTC)
@@ -137,6 +138,7 @@ permit (
   resource
 ) when { context.amount.value.lessThanOrEqual(decimal("200.0")) };
 """
+SESSION = "ses_" + "0" * 24
 A_FLOW = {"exposed": True, "data": ["customer-pii"], "told": ["`to` is what only content from outside named"]}
 WHY = {
     "allow": ("grant 1 of refund-agent allows it", "", "refund-agent/grant-1", "charter"),
@@ -517,7 +519,6 @@ def a_proposal(**changed: Any) -> Json:
 
 def a_call(verdict: Json, **more: Any) -> Found:
     """Return what the log has of a call: with each part that a story can have."""
-    session = "ses_" + "0" * 24
     reason = {"rule": verdict["rule"], "text": verdict["why"], "mend": "ask for less", "source": "x.yaml:1:1"}
     chain = {"delegation": "del_" + "0" * 26, "initiator": "maria@example.com", "purpose": "dispute-handling"}
     party = {"name": "maria@example.com", "role": "initiator", "control_plane": "https://charter", "credential": None}
@@ -547,7 +548,7 @@ def a_call(verdict: Json, **more: Any) -> Found:
         "approval": "apr_" + "0" * 26,
         "decided_by": {"response": "msg_1", "model": "small-1", "verdict": "vrd_" + "0" * 26},
         "sequence": {
-            "session": session,
+            "session": SESSION,
             "run": "ticket-7",
             "since": verdict["time"],
             "step": 2,
@@ -759,6 +760,25 @@ class FakeDesk:
                 {"time": found["time"], "index": found["index"] + 1, "kind": "outcome", "lines": ["answered in 12 ms"]},
             ]
         }
+
+    def sessions(self, name: str) -> Json:
+        self._read()
+        self._principal(name)
+        return {"principal": name, "since": self.kept[0]["time"], "is_whole": True, "sessions": [self._one().summary()]}
+
+    def session(self, name: str, session_id: str) -> tuple[Json, Graph]:
+        self._read()
+        found = self._one()
+        self._principal(name)
+        if session_id != found.id:
+            raise AbsentError(ErrorCode.UNKNOWN_ENTRY, "the log knows no such session")
+        return found.summary() | {"calls": [each.to_json() for each in found.steps]}, graph_of(found)
+
+    def _one(self) -> Session:
+        calls = [dict(a_call(each).verdict) for each in self.kept[:2]]
+        found = read_session(SESSION, [*calls, *a_call(self.kept[0]).related])
+        assert found is not None
+        return found
 
     def plans(self) -> list[Json]:
         self._read()

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import resources
 from typing import Any
@@ -18,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charter.console.door import HEADERS, MAX_BODY
-from desks import Caller, FakeDesk, a_lease, an_approval
+from charter.reports.session import Graph
+from desks import SESSION, Caller, FakeDesk, a_lease, an_approval
 
 KILL = "/principals/refund-agent/kill"
 KILL_FORM = {"name": "refund-agent", "reason": "because"}
@@ -35,6 +37,7 @@ PUBLIC = {
     "/static/{name}",
 }
 EXAMPLES = {
+    "session_id": SESSION,
     "name": "refund-agent",
     "passkey_id": "psk_00000000000000000000000001",
     "move": "kill",
@@ -408,6 +411,15 @@ class HostileDesk(FakeDesk):
     def story(self, verdict_id: str) -> Any:
         return poisoned(super().story(verdict_id), self.text)
 
+    def sessions(self, name: str) -> Any:
+        return poisoned(super().sessions(name), self.text)
+
+    def session(self, name: str, session_id: str) -> Any:
+        found, graph = super().session(name, session_id)
+        nodes = tuple(replace(each, label=self.text, note=self.text) for each in graph.nodes)
+        edges = tuple(replace(each, label=self.text) for each in graph.edges)
+        return poisoned(found, self.text), Graph(self.text, nodes, edges)
+
     def why(self, verdict_id: str) -> Any:
         return poisoned(super().why(verdict_id), self.text)
 
@@ -469,6 +481,8 @@ PAGES = (
     "/verdicts/new?after=0",
     "/verdicts/vrd_00000000000000000000000004",
     "/verdicts/vrd_00000000000000000000000004/why",
+    "/principals/refund-agent/sessions",
+    f"/principals/refund-agent/sessions/{SESSION}",
     "/approvals",
     "/plans",
     "/delegations",

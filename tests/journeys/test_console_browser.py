@@ -21,7 +21,7 @@ from charter.console.pages import console_app
 from charter.console.signin import SignIn
 from charter.core.entropy import SystemEntropy
 from charter.registry.standing import Move
-from desks import START, FakeDesk, an_approval
+from desks import SESSION, START, FakeDesk, an_approval
 from fakes import FixedClock
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
@@ -62,6 +62,8 @@ PAGES = (
     "/findings?all=1",
     "/findings/fnd_00000000000000000000000001",
     "/principals/refund-agent/split",
+    "/principals/refund-agent/sessions",
+    f"/principals/refund-agent/sessions/{SESSION}",
     "/passkeys",
     "/terminal",
 )

@@ -19,6 +19,7 @@ from charter.bootstrap import (
     notices,
     plan_proposals,
     rotation,
+    sessions,
     signin,
 )
 from charter.bootstrap import review as reviews
@@ -37,8 +38,10 @@ if TYPE_CHECKING:
     from charter.registry.access import Access
     from charter.registry.passkey import Passkey
     from charter.registry.standing import Move
+    from charter.reports.session import Graph
 
 Json = dict[str, Any]
+SESSIONS_SINCE = "90d"  # how far back one session is looked for
 MAX_CARDS = 20  # that say what is different from usual
 
 
@@ -81,6 +84,15 @@ class HouseDesk:
     def story(self, verdict_id: str) -> Json:
         """Return all evidence of one verdict."""
         return call_story.tell(self.house, verdict_id)
+
+    def sessions(self, name: str) -> Json:
+        """Return a principal's sessions of the last week."""
+        return sessions.listing(self.house, name)
+
+    def session(self, name: str, session_id: str) -> tuple[Json, Graph]:
+        """Return one session of a principal, and its graph."""
+        found, graph = sessions.drawn(self.house, session_id, name=name, since=SESSIONS_SINCE)
+        return found.summary() | {"calls": [each.to_json() for each in found.steps]}, graph
 
     def why(self, verdict_id: str) -> Json:
         """Return why a recorded call was decided so."""
@@ -125,9 +137,7 @@ class HouseDesk:
         """Return what one principal usually does, and what was noticed of it."""
         return behaviour_views.view(self.house, name)
 
-    async def accept_behaviour(
-        self, name: str, feature: str, key: str, *, until: str, actor: str, reason: str
-    ) -> Json:
+    async def accept_behaviour(self, name: str, feature: str, key: str, *, until: str, actor: str, reason: str) -> Json:
         """Record that something is normal for a principal until a moment."""
         return await behaviour_views.accept(self.house, name, feature, key, until=until, actor=actor, reason=reason)
 

@@ -9,6 +9,7 @@ import typer
 from charter.cli.context import Json, Reason, context_of, segment
 from charter.cli.delegation_commands import draw_delegations
 from charter.cli.output import counted, print_json, say, table
+from charter.cli.session_commands import Format, draw_session
 from charter.cli.story_page import show_story
 from charter.registry import prose
 from charter.registry.charter import Environment, Kind
@@ -247,17 +248,30 @@ def _mover(move: Move) -> Any:  # noqa: ANN401 - Typer reads the signature of wh
 
 def graph(
     context: typer.Context,
+    session: Annotated[
+        str | None, typer.Argument(help="A session (ses_…) to draw instead.", show_default=False)
+    ] = None,
     delegations: Annotated[
         bool, typer.Option("--delegations", help="Draw who lent authority to whom instead.")
     ] = False,
+    form: Annotated[Format, typer.Option("--format", help="Of a session: how it is given.")] = Format.TREE,
+    since: Annotated[str, typer.Option(help="Of a session: how far back it is looked for.")] = "7d",
     as_json: Json = False,
 ) -> None:
     """Draw who may reach what: teams, their principals, and the systems their grants name. Or who lent what to whom.
 
-    Example: charter graph --delegations
+    Or one session: its calls in order, which answer of a model proposed which, what it has read, and what came from
+    where into which argument.
 
-    With --json: edges.
+    Example: charter graph --delegations
+    Example: charter graph ses_190191ff6919e64741730104 --format svg > session.svg
+
+    With --json: edges. Of a session: session, principal, run, delegation, initiator, first, last, steps, verdicts,
+    systems, exposed, data, calls, graph.
     """
+    if session is not None:
+        draw_session(context, session, Format.JSON if as_json else form, since)
+        return
     if delegations:
         draw_delegations(context_of(context).control.get("/v1/delegations"), as_json=as_json)
         return

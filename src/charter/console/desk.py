@@ -19,6 +19,7 @@ from charter.identity.single_signon import Identity
 from charter.registry.access import Access
 from charter.registry.passkey import Passkey
 from charter.registry.standing import Move
+from charter.reports.session import Graph
 
 Json = dict[str, Any]
 
@@ -77,6 +78,24 @@ class Desk(Protocol):
 
         Raises:
             AbsentError: no such verdict.
+        """
+        ...
+
+    def sessions(self, name: str) -> Json:
+        """Return a principal's sessions of the last week: principal, since, sessions [], is_whole.
+
+        Each: session, run, delegation, initiator, first, last, steps, verdicts {}, systems [], exposed, data [].
+
+        Raises:
+            AbsentError: no principal has this name.
+        """
+        ...
+
+    def session(self, name: str, session_id: str) -> tuple[Json, Graph]:
+        """Return one session of a principal (what `sessions` says, and calls []), and its graph.
+
+        Raises:
+            AbsentError: no principal has this name, or it has no such session.
         """
         ...
 
@@ -171,9 +190,7 @@ class Desk(Protocol):
         """
         ...
 
-    async def accept_behaviour(
-        self, name: str, feature: str, key: str, *, until: str, actor: str, reason: str
-    ) -> Json:
+    async def accept_behaviour(self, name: str, feature: str, key: str, *, until: str, actor: str, reason: str) -> Json:
         """Record that something is normal for a principal until a moment; return what was accepted, and the standing.
 
         Raises:

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from charter.console.desk import Desk
 from charter.console.door import admitted
-from charter.console.render import console_of
+from charter.console.render import console_of, is_name, principal_path
 from charter.core.errors import ErrorCode, MalformedError
 from charter.core.values import parse_name
 
@@ -73,7 +73,8 @@ async def story(request: Request, verdict_id: str) -> Response:
     if not _VERDICT_ID.fullmatch(verdict_id):
         raise HTTPException(404)
     found = await asyncio.to_thread(console_of(request).desk.story, verdict_id)
-    return await console_of(request).page(request, "story.html", verdict_id=verdict_id, s=found, session=None)
+    session = _session_path(found)
+    return await console_of(request).page(request, "story.html", verdict_id=verdict_id, s=found, session=session)
 
 
 @router.get("/verdicts/{verdict_id}/why")
@@ -92,6 +93,12 @@ async def review(request: Request) -> Response:
     return await console_of(request).page(
         request, "review.html", review=found, first_rows=FIRST_ROWS, max_rows=MAX_ROWS
     )
+
+
+def _session_path(story: dict[str, Any]) -> str | None:
+    """Return the path of the session that a call belongs to, if that is told."""
+    session, name = (story["sequence"] or {}).get("session"), story["who"]["principal"]
+    return principal_path(name, "sessions", str(session)) if session and is_name(name) else None
 
 
 def _read(desk: Desk, after: int | None, limit: int, filters: dict[str, str]) -> dict[str, Any]:

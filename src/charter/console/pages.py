@@ -2,6 +2,7 @@
 
     which AI system acted?                              /verdicts
     under what authority?                               /principals/NAME
+    what had it read by then?                           /principals/NAME/sessions
     against which resources?                            /, /review
     is it what was approved?                            /compositions
     with what evidence?                                 /verdicts/vrd_…
@@ -33,6 +34,7 @@ from charter.console import (
     passkey_pages,
     plan_pages,
     principal_pages,
+    session_pages,
     signin_pages,
     terminal_pages,
 )
@@ -63,6 +65,7 @@ _PAGES = (
     link_pages,
     finding_pages,
     plan_pages,
+    session_pages,
     principal_pages,
     evidence_pages,
     approval_pages,

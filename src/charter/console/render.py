@@ -134,12 +134,12 @@ def is_name(value: object) -> bool:
 
 def principal_path(name: str, *more: str) -> str:
     """Return the path of a principal's page, or of one below it."""
-    return "/".join(["/principals", *(quote(part, safe="") for part in (name, *more))])
+    return "/".join(["/principals", *(quote(part, safe="", errors="replace") for part in (name, *more))])
 
 
 def composition_path(name: str) -> str:
     """Return the path of the page that says what a principal is made of."""
-    return f"/compositions/{quote(name, safe='')}"
+    return f"/compositions/{quote(name, safe='', errors='replace')}"
 
 
 def behaviour_path(name: str) -> str:
@@ -149,14 +149,14 @@ def behaviour_path(name: str) -> str:
 
 def finding_path(finding_id: str) -> str:
     """Return the path of a finding's page."""
-    return f"/findings/{quote(str(finding_id), safe='')}"
+    return f"/findings/{quote(str(finding_id), safe='', errors='replace')}"
 
 
 def delegation_path(delegation_id: str) -> str:
     """Return the path of a delegation's page."""
-    return f"/delegations/{quote(str(delegation_id), safe='')}"
+    return f"/delegations/{quote(str(delegation_id), safe='', errors='replace')}"
 
 
 def story_path(verdict_id: str) -> str:
     """Return the path of a verdict's story."""
-    return f"/verdicts/{quote(str(verdict_id), safe='')}"
+    return f"/verdicts/{quote(str(verdict_id), safe='', errors='replace')}"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from charter.bootstrap import what_if, why
+from charter.bootstrap import sessions, what_if, why
 from charter.core.errors import CharterError
 from charter.gateway.trial import supposed_of
 from charter.registry.trial import SupposedCall
+from charter.reports.session_drawing import DRAWINGS
 from charter.server.control_shape import Command, house_of
 from charter.server.problems import problem_of
 
@@ -46,6 +47,33 @@ class WhatIf(Command):
 def why_recorded(request: Request, which: str) -> dict[str, Any]:
     """Why a recorded call was decided as it was: by its verdict's id, or its index in the log."""
     return why.recorded(house_of(request), which)
+
+
+@decisions.get("/principals/{name}/sessions")
+def list_sessions(request: Request, name: str, since: str | None = None) -> dict[str, Any]:
+    """A principal's sessions, the one that was used last first."""
+    return sessions.listing(house_of(request), name, since)
+
+
+@decisions.get("/sessions/{session_id}")
+def show_session(
+    request: Request, session_id: str, principal: str | None = None, since: str | None = None
+) -> dict[str, Any]:
+    """One session: its calls, what it has read, and its graph."""
+    return sessions.show(house_of(request), session_id, name=principal, since=since)
+
+
+@decisions.get("/sessions/{session_id}/drawing")
+def draw_session(
+    request: Request,
+    session_id: str,
+    form: Literal["dot", "mermaid", "svg"] = "svg",
+    principal: str | None = None,
+    since: str | None = None,
+) -> dict[str, Any]:
+    """One session's graph as text for other tools, or as SVG."""
+    _, graph = sessions.drawn(house_of(request), session_id, name=principal, since=since)
+    return {"session": session_id, "form": form, "drawing": DRAWINGS[form](graph)}
 
 
 @decisions.post("/why")
