@@ -862,14 +862,25 @@ class FakeDesk:
         more: Json = {"signals": [], "accepted": [], "responses": [], "narrowing": [], "baseline": empty}
         return copy.deepcopy(self.behaved | more | {"principal": name, "is_young": True, "needs": 64})
 
-    async def accept_behaviour(self, name: str, feature: str, key: str, *, until: str, actor: str, reason: str) -> Json:
+    async def accept_signal(self, name: str, finding_id: str, *, until: str, actor: str, reason: str) -> Json:
         if not until.endswith("d"):
             raise MalformedError(ErrorCode.BAD_VALUE, f"`{until}` is no end", help="write 30d")
-        self.asked.append(("accept-behaviour", name, feature, key, until, actor, reason))
+        self.asked.append(("accept-signal", name, finding_id, until, actor, reason))
         end = rfc3339(START + dt.timedelta(days=30))
-        said = {"id": "acc_1", "feature": feature, "key": key, "until": end, "by": actor, "reason": reason}
-        self.behaved |= {"accepted": [said], "responses": [], "standing": "active"}
-        return said | {"settled": ["fnd_00000000000000000000000001"], "standing": "active"}
+        told = self.behaved["signals"][0]["contributions"]
+        said = [
+            {
+                "id": f"acc_{n}",
+                "feature": each["feature"],
+                "key": each["key"],
+                "until": end,
+                "by": actor,
+                "reason": reason,
+            }
+            for n, each in enumerate(told)
+        ]
+        self.behaved |= {"accepted": said, "responses": [], "standing": "active"}
+        return {"principal": name, "accepted": said, "until": end, "settled": [finding_id], "standing": "active"}
 
     def compositions(self) -> list[Json]:
         self._read()

@@ -135,8 +135,8 @@ def test_an_owner_says_that_it_is_normal_and_is_told_no_more(stage: Stage) -> No
     lead = signal["contributions"][0]
     with pytest.raises(ConflictError, match="because of the finding"):
         asyncio.run(authority.move(stage.house, WHO, Move.RESUME, actor="maria@example.com", reason="a test"))
-    done = behaviour_views.accept(
-        stage.house, WHO, lead["feature"], lead["key"], until="30d", actor="maria@example.com", reason="a new task"
+    done = behaviour_views.accept_finding(
+        stage.house, WHO, signal["finding"], until="30d", actor="maria@example.com", reason="a new task"
     )
     assert asyncio.run(done)["standing"] == "active"
     (finding,) = found(stage)
@@ -145,14 +145,27 @@ def test_an_owner_says_that_it_is_normal_and_is_told_no_more(stage: Stage) -> No
     watch(stage)
     shown = behaviour_views.view(stage.house, WHO)
     assert len(shown["signals"]) == 1
-    (accepted,) = shown["accepted"]
-    assert (accepted["key"], accepted["by"]) == (lead["key"], "maria@example.com")
+    accepted = next(each for each in shown["accepted"] if each["key"] == lead["key"])
+    assert accepted["by"] == "maria@example.com"
+    assert len(shown["accepted"]) == len(signal["contributions"])
     withdrawn = behaviour_views.withdraw(
         stage.house, WHO, accepted["id"], actor="maria@example.com", reason="the task is over"
     )
     asyncio.run(withdrawn)
-    assert behaviour_views.view(stage.house, WHO)["accepted"] == []
-    assert [each["body"]["change"] for each in stage.entries("behaviour.accepted")] == ["accepted", "withdrawn"]
+    assert accepted not in behaviour_views.view(stage.house, WHO)["accepted"]
+    assert [each["body"]["change"] for each in stage.entries("behaviour.accepted")][-2:] == ["accepted", "withdrawn"]
+
+
+def test_one_thing_alone_is_accepted_by_its_feature_and_key(stage: Stage) -> None:
+    leave_the_mission(stage)
+    watch(stage)
+    done = behaviour_views.accept(
+        stage.house, WHO, "sequence", "payments/*", until="30d", actor="maria@example.com", reason="a new task"
+    )
+    assert asyncio.run(done)["settled"] == [found(stage)[0]["id"]]
+    leave_the_mission(stage)
+    watch(stage)
+    assert behaviour_views.view(stage.house, WHO)["signals"][0]["contributions"][0]["feature"] == "purpose"
 
 
 def test_settling_the_finding_gives_back_too_and_it_can_come_again(stage: Stage) -> None:

@@ -19,7 +19,7 @@ from charter.behaviour.known import Known
 from charter.behaviour.peers import Peers
 from charter.behaviour.signal import Feature
 from charter.behaviour.spread import Spread, Usual, spread_from
-from charter.behaviour.watch import learn, weigh
+from charter.behaviour.watch import Thresholds, learn, weigh
 from charter.core.errors import MalformedError
 from charter.evidence.entry import Draft, EntryKind, place
 
@@ -102,7 +102,7 @@ def test_an_answer_far_larger_than_usual_is_told(known: Baseline) -> None:
 
 
 def test_what_a_purpose_never_asked_for_is_told() -> None:
-    watched = Watched()
+    watched = Watched(thresholds=Thresholds(act=1e9, session=1e9))  # two tasks, one after the other: both are learned
     watched.sees(working_days(20, purpose="dispute-handling"))
     watched.sees(working_days(20, start=MONDAY + dt.timedelta(days=21), action="charge.list", purpose="reports"))
     found = weigh(a_call(LATER, action="charge.list", purpose="dispute-handling"), watched.own, Peers())
@@ -130,10 +130,10 @@ def test_what_raised_a_signal_is_not_learned() -> None:
 
 
 def test_many_small_surprises_of_one_session_become_a_signal(known: Baseline) -> None:
-    watched = Watched(own=baseline_from(known.to_json()))
+    watched = Watched(own=baseline_from(known.to_json()), thresholds=Thresholds(act=16.0))
     calls = [
         a_call(LATER + dt.timedelta(seconds=n), session="slow", object=f"customer{n}/1", network="10.0.0.0/24")
-        for n in range(12)
+        for n in range(9)
     ]
     found = watched.sees(calls)
     assert all(each.score < 16 for each in found)

@@ -10,7 +10,7 @@ from charter.registry.access import Access
 from desks import Caller, a_finding, a_signal
 
 PAGE = "/behaviour/refund-agent"
-FORM = {"feature": "object", "key": "payments: customer/*", "until": "30d", "reason": "a new task"}
+FORM = {"finding": a_signal()["finding"], "until": "30d", "reason": "a new task"}
 
 
 def text_of(html: str) -> str:
@@ -46,21 +46,21 @@ def test_accepting_names_the_person_and_shows_how_it_stands(caller: Caller) -> N
     assert done.status_code == 200
     assert "Accepted." in done.text
     assert caller.desk.asked[-1] == (
-        "accept-behaviour",
+        "accept-signal",
         "refund-agent",
-        "object",
-        "payments: customer/*",
+        a_signal()["finding"],
         "30d",
         "maria@example.com",
         "a new task",
     )
+    assert "working days 03:00" in done.text
 
 
-@pytest.mark.parametrize(("field", "value"), [("reason", ""), ("until", "soon"), ("key", ""), ("feature", "")])
+@pytest.mark.parametrize(("field", "value"), [("reason", ""), ("until", "soon"), ("finding", "")])
 def test_what_is_wrong_with_a_form_is_said_on_it(caller: Caller, field: str, value: str) -> None:
     answer = caller.post(f"{PAGE}/accept", **FORM | {field: value})
     assert answer.status_code == 400
-    assert "accept-behaviour" not in str(caller.desk.asked)
+    assert "accept-signal" not in str(caller.desk.asked)
 
 
 def test_only_its_owner_or_an_operator_says_what_is_normal() -> None:

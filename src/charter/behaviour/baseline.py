@@ -83,6 +83,7 @@ class Baseline:
     pace: Spread = field(default_factory=Spread)  # calls in a window that has any
     window: int = 0  # the one that is under way: seconds since 1970 over those of a window
     in_window: int = 0
+    is_odd: bool = False  # the window that is under way raised a signal: it is not learned
     volumes: OrderedDict[str, Spread] = field(default_factory=OrderedDict)  # bytes of an answer, by deed
     spend: Spread = field(default_factory=Spread)  # a call's cost, in thousandths
     surprise: Spread = field(default_factory=Spread)  # scores of its acts, plus one
@@ -109,10 +110,10 @@ class Baseline:
         window = int(at.timestamp() // WINDOW.total_seconds())
         if window <= self.window:
             return 0
-        ended = self.in_window
+        ended = 0 if self.is_odd else self.in_window
         if ended:
             self.pace.see(ended)
-        self.window, self.in_window = window, 0
+        self.window, self.in_window, self.is_odd = window, 0, False
         return ended
 
     def step_from(self, deed: str) -> Known:
@@ -153,7 +154,7 @@ class Baseline:
             "week": self.week.to_json(),
             "denials": [self.denials.calls, self.denials.denied, self.denials.outside, self.denials.run],
             "pace": self.pace.to_json(),
-            "window": [self.window, self.in_window],
+            "window": [self.window, self.in_window, self.is_odd],
             "volumes": [[deed, spread.to_json()] for deed, spread in self.volumes.items()],
             "spend": self.spend.to_json(),
             "surprise": self.surprise.to_json(),
@@ -195,6 +196,7 @@ def _read(told: Any) -> Baseline:  # noqa: ANN401
         pace=spread_from(told["pace"]),
         window=int(told["window"][0]),
         in_window=int(told["window"][1]),
+        is_odd=bool(told["window"][2]),
         volumes=OrderedDict((str(deed), spread_from(spread)) for deed, spread in told["volumes"]),
         spend=spread_from(told["spend"]),
         surprise=spread_from(told["surprise"]),

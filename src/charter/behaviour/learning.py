@@ -35,8 +35,8 @@ def learn_call(
 
     `group` are the peers, who tell a young one's news from what everybody does; `window` is what `own.turn` returned.
     """
-    if Feature.RATE not in but:
-        own.in_window += 1
+    own.in_window += 1
+    own.is_odd = own.is_odd or Feature.RATE in but
     is_denied = call.verdict == "deny"
     counts = False
     if Feature.DENIALS in but and is_denied:
@@ -59,7 +59,7 @@ def learn_from(group: Baseline, lesson: Lesson, but: Collection[Feature] = NOTHI
     group.calls += 1
     group.since = group.since or call.at
     group.members.meet(call.principal)
-    if lesson.window and Feature.RATE not in but:
+    if lesson.window:
         group.pace.see(lesson.window)
     if lesson.counts:
         group.denials.count(denied=call.verdict == "deny", outside=call.is_outside)

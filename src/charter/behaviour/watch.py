@@ -19,15 +19,23 @@ from charter.behaviour.peers import Peers
 from charter.behaviour.signal import Contribution, Feature, Signal
 
 MAX_TOLD = 8  # contributions of one signal
+_CHANGES = frozenset({"write", "irreversible"})
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """From how many bits on an act, or what a session came to, is a signal."""
+    """From how many bits on an act, or what a session came to, is a signal (docs/benchmarks.md says why so many)."""
 
-    act: float = 16.0
+    act: float = 6.0  # that changes something, or proves who it is
+    milder: float = 4.0  # more for one that only reads, and for an answer: there are many, and they harm less
+    young: float = 4.0  # more while a principal did too little to be known by it
     session: float = 24.0
     allowance: float = 4.0  # bits that each act of a session may have without adding to it
+
+    def needed(self, act: Act, own: Baseline) -> float:
+        """Return how many bits an act needs to be a signal."""
+        is_mild = isinstance(act, Answer) or (isinstance(act, Call) and act.effect not in _CHANGES)
+        return self.act + (self.milder if is_mild else 0.0) + (self.young if own.is_young else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,7 @@ def weigh(
     found = _features(act, own, peers)
     left, silent = not_accepted(found, accepted, act.at)
     score = sum(each.bits for each in left)
-    signal = _signal(act, score, left) if left and score >= thresholds.act else None
+    signal = _signal(act, score, left) if left and score >= thresholds.needed(act, own) else None
     if signal is None and isinstance(act, Call):
         signal = _with_session(act, own, score, left, thresholds)
     return Weighed(act, score, tuple(left), tuple(silent), signal, window)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from charter.bootstrap.transaction import HouseTransaction
 
 BATCH = 500  # entries read at once
+YIELDS_EVERY = 10  # entries: each time the interpreter is given away, and may be busy elsewhere for milliseconds
 IDLE_SECONDS = 0.1  # between looks at where the log ends
 KEEP_SECONDS = 10.0  # between keepings of what was learned
 KEPT_AT_ONCE = 50  # baselines: some megabytes
@@ -188,12 +189,13 @@ class BehaviourRoom:
         start = self.next
         stored = self.house.database.read_log(lambda log: log.entries(start - 1, BATCH))
         found: list[Signal] = []
-        for each in stored:
+        for number, each in enumerate(stored):
             act = act_of(each.data)
             signal = self._signal_of(act) if act is not None else None
             if signal is not None:
                 found.append(signal)
-            time.sleep(0)  # let calls be answered meanwhile
+            if number % YIELDS_EVERY == 0:
+                time.sleep(0)  # let calls be answered meanwhile
         return found, start + len(stored)
 
     def _signal_of(self, act: Act) -> Signal | None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from charter.adapters.behaviour_store import KeptSignal
 from charter.behaviour.acceptance import MAX_ACCEPTED, Accepted, check_acceptance, covers_key
 from charter.behaviour.baseline import DEEDS, FOLDERS, YOUNG, Baseline
-from charter.behaviour.signal import Feature
 from charter.bootstrap import responses
 from charter.bootstrap.evidence import parse_moment
 from charter.core.clock import parse_rfc3339, rfc3339
@@ -56,7 +55,11 @@ def view(house: House, name: str) -> dict[str, Any]:
         "is_young": own.is_young,
         "needs": max(0, math.ceil(YOUNG - own.deeds.total)),  # more calls until it is known by what it does alone
         "peers": {"group": peers.group, "calls": peers.baseline.calls if peers.baseline else 0},
-        "thresholds": {"act": room.thresholds.act, "session": room.thresholds.session},
+        "thresholds": {
+            "act": room.thresholds.act,
+            "milder": room.thresholds.milder,
+            "session": room.thresholds.session,
+        },
         "baseline": _told(own),
         "narrowing": _narrowing(own),
         "signals": [_signal(house, each) for each in signals],
@@ -166,18 +169,72 @@ def settle(
     house: House, tx: HouseTransaction, finding: Finding, to: FindingState, *, actor: str, reason: str
 ) -> Finding:
     """Move a finding of behaviour on a person's word: accepted, what it is about is normal for three months. A work."""
-    if to is FindingState.ACCEPTED and finding.principal_id is not None and "feature" in finding.body:
-        principal = tx.live.principals[finding.principal_id]
-        feature, key = Feature(finding.body["feature"]), str(finding.body["key"])
-        accepted = Accepted(
-            house.entropy.identifier("acc"), principal.id, feature, key, tx.at + USUAL_UNTIL, actor, reason, tx.at
-        )
-        _keep(tx, principal, accepted)
-        tx.after_commit(house.behaviour.reread_soon)
+    if to is FindingState.ACCEPTED:
+        _accept_all(house, tx, finding, tx.at + USUAL_UNTIL, actor=actor, reason=reason)
     return _settle(house, tx, finding, to, actor=actor, reason=reason)
 
 
+async def accept_finding(
+    house: House, name: str, finding_id: str, *, until: str, actor: str, reason: str
+) -> dict[str, Any]:
+    """Record that all of what a finding says is normal for a principal until a moment, and settle the finding.
+
+    Raises:
+        AbsentError: there is no such principal or finding.
+        MalformedError: the moment is none.
+        ConflictError: the finding is not one of its behaviour, is settled already, or too much is accepted.
+    """
+    principal, now = house.principal(name), house.clock.now()
+    end = _end(until, now)
+
+    def work(tx: HouseTransaction) -> list[Accepted]:
+        finding = tx.registry.findings.get(finding_id)
+        if finding.kind != responses.BEHAVIOUR or finding.principal_id != principal.id:
+            raise ConflictError(
+                ErrorCode.BAD_MOVE, f"the finding `{finding.id}` is not of the behaviour of `{name}`", help="look at it"
+            )
+        found = _accept_all(house, tx, finding, end, actor=actor, reason=reason)
+        _settle(house, tx, finding, FindingState.ACCEPTED, actor=actor, reason=reason)
+        return found
+
+    accepted = await house.database.awrite(work)
+    return {
+        "principal": name,
+        "accepted": [each.to_json() for each in accepted],
+        "until": rfc3339(end),
+        "settled": [finding_id],
+        "standing": house.principal(name).standing.value,
+    }
+
+
 # --- within ---
+
+
+def _accept_all(
+    house: House, tx: HouseTransaction, finding: Finding, until: dt.datetime, *, actor: str, reason: str
+) -> list[Accepted]:
+    """Let all that a finding tells of, at first and at last, be normal for its principal. A work."""
+    principal = tx.live.principals[finding.principal_id or ""]
+    last = finding.body.get("last", {})
+    told = [*finding.body.get("contributions", ()), *last.get("contributions", ())]
+    pairs = dict.fromkeys((str(each["feature"]), str(each["key"])) for each in told)
+    found = [
+        Accepted(
+            house.entropy.identifier("acc"),
+            principal.id,
+            check_acceptance(feature, key, until, tx.at),
+            key,
+            until,
+            actor,
+            reason,
+            tx.at,
+        )
+        for feature, key in pairs
+    ]
+    for each in found:
+        _keep(tx, principal, each)
+    tx.after_commit(house.behaviour.reread_soon)
+    return found
 
 
 def _settle(

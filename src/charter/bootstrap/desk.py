@@ -141,6 +141,12 @@ class HouseDesk:
         """Record that something is normal for a principal until a moment."""
         return await behaviour_views.accept(self.house, name, feature, key, until=until, actor=actor, reason=reason)
 
+    async def accept_signal(self, name: str, finding_id: str, *, until: str, actor: str, reason: str) -> Json:
+        """Record that all of what a finding of behaviour says is normal for a principal until a moment."""
+        return await behaviour_views.accept_finding(
+            self.house, name, finding_id, until=until, actor=actor, reason=reason
+        )
+
     def compositions(self) -> list[Json]:
         """Return the principals of which something is pinned."""
         return composition.listing(self.house)

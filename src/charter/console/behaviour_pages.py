@@ -47,13 +47,10 @@ async def accept(request: Request, name: str) -> Response:
     try:
         shown = await asyncio.to_thread(console.desk.behaviour, _named(name))
         _check_may(shown, visitor)
-        feature = one_line(form, "feature", longest=MAX_KEY)
-        key = one_line(form, "key", longest=MAX_KEY)
+        finding = one_line(form, "finding", longest=MAX_KEY)
         until = one_line(form, "until", longest=MAX_KEY)
         reason = one_line(form, "reason", longest=MAX_REASON)
-        done = await console.desk.accept_behaviour(
-            _named(name), feature, key, until=until, actor=visitor.person, reason=reason
-        )
+        done = await console.desk.accept_signal(_named(name), finding, until=until, actor=visitor.person, reason=reason)
     except (MalformedError, DeniedError, ConflictError) as err:
         return await _page(request, _named(name), err)
     return await _page(request, _named(name), done=done)

@@ -200,6 +200,16 @@ class Desk(Protocol):
         """
         ...
 
+    async def accept_signal(self, name: str, finding_id: str, *, until: str, actor: str, reason: str) -> Json:
+        """Record that all of what a finding of behaviour says is normal; return principal, accepted [], until, settled.
+
+        Raises:
+            AbsentError: there is no such principal or finding.
+            MalformedError: the end is none.
+            ConflictError: it is no finding of its behaviour, or settled already.
+        """
+        ...
+
     def compositions(self) -> list[Json]:
         """Return the principals of which something is pinned; those that wait for a review first.
 
