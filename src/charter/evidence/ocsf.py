@@ -130,7 +130,7 @@ def _agent(entry: Mapping[str, Any], body: Mapping[str, Any]) -> Event | None:
     if entry["principal"] is None:
         return None
     agent: Event = {"uid": str(entry["principal"])}
-    name, session, charter = body.get("principal"), body.get("session"), body.get("charter")
+    name, session, charter = body.get("principal"), _session(body), body.get("charter")
     if isinstance(name, str) and name:
         agent["name"] = name
     if isinstance(session, str) and session:
@@ -145,6 +145,12 @@ def _agent(entry: Mapping[str, Any], body: Mapping[str, Any]) -> Event | None:
             agent["charter"]["version"] = agent["version"] = str(charter["version"])
     model = _model(body)
     return agent if model is None else agent | {"ai_model": model}
+
+
+def _session(body: Mapping[str, Any]) -> object:
+    """Return the session that a call is a step of; of entries from before that was told, the transport's."""
+    sequence = body.get("sequence")
+    return sequence.get("session") if isinstance(sequence, Mapping) else body.get("session")
 
 
 def _model(body: Mapping[str, Any]) -> Event | None:

@@ -492,6 +492,7 @@ class Pipeline:
             "principal": bearer.principal_name,
             "system": call.system,
             "tool": call.tool,
+            "session": key_of(bearer, call).id,
         }
         if outcome.digest is not None and recorded.facts is not None:
             body["labels"] = told_labels(recorded.facts)
