@@ -28,7 +28,7 @@ _PREFIX = "CHARTER_"
 # What `charter run` gives to the agent it starts: no settings, but in the environment of commands it runs.
 _GIVEN_TO_AGENTS = frozenset(
     {"CHARTER_PRINCIPAL", "CHARTER_MCP_CONFIG", "CHARTER_MCP_URL", "CHARTER_TOKEN_FILE"}
-    | {"CHARTER_DECISIONS_URL", "CHARTER_SPANS_URL"}
+    | {"CHARTER_DECISIONS_URL", "CHARTER_SPANS_URL", "CHARTER_SPOOL"}
 )
 _GIVEN_PREFIX = ("CHARTER_MCP_URL_", "CHARTER_MODEL_URL_", "CHARTER_LEASE_", "CHARTER_PROXY_")
 # Secrets of Charter's own: no settings, since those are shown; read once by whoever opens the master key, and handed to

@@ -374,6 +374,15 @@ stand_in = sa.Table(
     sa.Column("reason", sa.String(1000), nullable=False),
     sa.Column("made_at", _time, nullable=False),
 )
+decision_spool = sa.Table(
+    "decision_spool",
+    metadata,
+    sa.Column("principal_id", sa.String(40), primary_key=True),
+    sa.Column("spool", sa.String(40), primary_key=True),
+    sa.Column("through", sa.BigInteger, nullable=False),  # the number of the last decision that is recorded
+    sa.Column("at", _time, nullable=False),
+    sa.Index("ix_decision_spool_at", "at"),
+)
 limit_usage = sa.Table(
     "limit_usage",
     metadata,

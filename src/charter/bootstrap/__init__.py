@@ -39,6 +39,7 @@ from charter.adapters.upstream import McpUpstreams, UpstreamSettings
 from charter.adapters.upstream_address import public_addresses, usual_addresses
 from charter.adapters.upstream_secrets import Broker
 from charter.bootstrap.behaviour import BehaviourRoom
+from charter.bootstrap.carrying import Carrying
 from charter.bootstrap.house import House
 from charter.bootstrap.keys import Keys
 from charter.bootstrap.lease_room import LeaseRoom
@@ -268,6 +269,7 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
     house.sharing = SharingWatch(house)
     house.sinks = SinkRoom.of(house)
     house.behaviour = BehaviourRoom(house)
+    house.carrying = Carrying(house)
     return house
 
 

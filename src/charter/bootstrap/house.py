@@ -19,6 +19,7 @@ from charter.adapters.upstream import McpUpstreams
 from charter.adapters.upstream_secrets import Broker
 from charter.bootstrap import composition, lease_keeping
 from charter.bootstrap.behaviour import BehaviourRoom
+from charter.bootstrap.carrying import Carrying
 from charter.bootstrap.federation import keep_asking
 from charter.bootstrap.keys import Keys
 from charter.bootstrap.lease_room import LeaseRoom
@@ -91,6 +92,7 @@ class House:
     sharing: SharingWatch = field(init=False)
     sinks: SinkRoom = field(init=False)
     behaviour: BehaviourRoom = field(init=False)
+    carrying: Carrying = field(init=False)
     last_calls: list[Callable[[], None]] = field(default_factory=list)  # when told to stop: answer who waits for news
     pending: PendingConnections = field(default_factory=PendingConnections)
 

@@ -300,7 +300,7 @@ def _verdict(entry: dict[str, Any]) -> dict[str, Any]:
 
 def _policy(house: House, principal: Principal) -> str:
     try:
-        return house.slices.text_of(principal)
+        return house.slices.own_of(principal).text
     except CharterError as err:
         return f"// cannot be bound, so nothing is allowed: {err.detail}"
 

@@ -113,16 +113,16 @@ class SliceCache:
                     del self._bound[each]
         return found
 
-    def text_of(self, principal: Principal) -> str:
-        """Return the policies of a principal as Cedar text, its own grants as its own.
+    def own_of(self, principal: Principal) -> Slice:
+        """Return a principal's slice bound by itself, its grants with their texts; nothing of it is kept.
 
         Raises:
-            CharterError: they cannot be bound.
+            CharterError: it cannot be bound.
         """
         kept = self._load(principal)
         with self._lock:
             self._follow()
-            return bind_slice(kept.charter, kept.sources, *self._surroundings).text
+            return bind_slice(kept.charter, kept.sources, *self._surroundings)
 
     def of_person(self, person: str, borrower: Principal) -> Slice | None:
         """Return the slice of what a person may do when `borrower` acts for them; None if nothing is said of that.

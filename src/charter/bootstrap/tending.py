@@ -34,6 +34,7 @@ ROUNDS_AN_HOUR, ROUNDS_A_MINUTE = 720, 12
 ENDED_SECONDS = 30 * 24 * 3600  # how long delegations that ended can still be shown; evidence keeps them for good
 CONSENT_MEMORY_SECONDS = 7 * 86_400  # after its end a code or refresh token that comes again is still told apart
 JOIN_TOKENS_KEPT = dt.timedelta(days=30)  # from their end on: of a younger one it is noticed that it comes again
+SPOOLS_KEPT = dt.timedelta(days=90)
 NOTICES_KEPT = dt.timedelta(days=90)
 HELD_TOOL = "held-tool"
 MISNAMED = "other-name-in-tls"
@@ -99,6 +100,7 @@ def _forget_old(tx: HouseTransaction) -> None:
     tx.limits.forget(int((tx.at - 2 * LONGEST).timestamp()))
     tx.nodes.forget_join_tokens(tx.at - JOIN_TOKENS_KEPT)
     tx.notices.forget(tx.at - NOTICES_KEPT)
+    tx.spools.forget(tx.at - SPOOLS_KEPT)
 
 
 def _forget_delegations(tx: HouseTransaction) -> None:

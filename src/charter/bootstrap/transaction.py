@@ -20,6 +20,7 @@ from charter.adapters.registry_store import RegistryStore
 from charter.adapters.response_store import SqlResponses
 from charter.adapters.seal_store import SqlDataKeys, SqlSeals
 from charter.adapters.sink_store import SqlSinks
+from charter.adapters.spool_store import SqlSpools
 from charter.adapters.stand_in_store import SqlStandIns
 from charter.adapters.transaction import Frame, SqlTransaction
 from charter.adapters.trust_store import SqlTrust
@@ -83,6 +84,11 @@ class HouseTransaction(SqlTransaction):
     def notices(self) -> SqlNotices:
         """What people are told of calls that wait."""
         return SqlNotices(self.connection)
+
+    @cached_property
+    def spools(self) -> SqlSpools:
+        """How far the spools of programs came that decide by themselves."""
+        return SqlSpools(self.connection)
 
     @cached_property
     def stand_ins(self) -> SqlStandIns:

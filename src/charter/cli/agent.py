@@ -300,6 +300,7 @@ async def _run(name: str, tokens: AgentTokens, command: list[str], ways: Ways) -
                 environment["CHARTER_MCP_URL"] = f"{base}/{secret}/{ALL_ENDPOINT}"
             environment["CHARTER_DECISIONS_URL"] = f"{base}/{secret}/{DECISIONS}"
             environment["CHARTER_SPANS_URL"] = f"{base}/{secret}/{SPANS}"
+            environment["CHARTER_SPOOL"] = str(tokens.key.path.with_suffix(".spool"))
             proxies = {each: await undo.enter_async_context(_relay(tokens, each, ways)) for each in ways.outside}
             environment |= _proxied(proxies) | _modelled(models, ways.models)
             if ways.lease:

@@ -124,7 +124,7 @@ def settle_and_record(
             verdict = asked
         else:
             approval_id = asked
-    body = _verdict_body(tx, bearer, call, facts, verdict, ticket) | {"approval": approval_id}
+    body = verdict_body(tx, bearer, call, facts, verdict, ticket) | {"approval": approval_id}
     if reserved:
         body["limits"] = [told for each in reserved for told in each.told()]
     index = tx.record(Draft(EntryKind.VERDICT, facts.principal.id, facts.principal.id, body))
@@ -148,9 +148,16 @@ def ask_people(
 
 
 def record_denial(tx: GatewayWork, bearer: Bearer, call: Call, denial: Deny, ticket: Ticket) -> Recorded:
-    """Record a denial that needed no policy: the call is told as far as it is known."""
+    """Record a denial that needed no policy."""
+    body = denial_body(tx, bearer, call, denial, ticket)
+    index = tx.record(Draft(EntryKind.VERDICT, bearer.principal_id, bearer.principal_id, body))
+    return Recorded(ticket.verdict_id, denial, index)
+
+
+def denial_body(tx: GatewayWork, bearer: Bearer, call: Call, denial: Deny, ticket: Ticket) -> dict[str, Any]:
+    """Return what the entry of a denial says that needed no policy: the call is told as far as it is known."""
     principal = tx.live.principals.get(bearer.principal_id)
-    body = _call_body(tx.live, bearer, call, ticket) | {
+    return _call_body(tx.live, bearer, call, ticket) | {
         "verdict": "deny",
         "team": principal.owner_team if principal else None,
         "kind": principal.kind.value if principal else None,
@@ -167,11 +174,9 @@ def record_denial(tx: GatewayWork, bearer: Bearer, call: Call, denial: Deny, tic
         "asked": {"tool_pin": call.tool_pin},
         "approval": None,
     }
-    index = tx.record(Draft(EntryKind.VERDICT, bearer.principal_id, bearer.principal_id, body))
-    return Recorded(ticket.verdict_id, denial, index)
 
 
-def _verdict_body(
+def verdict_body(
     tx: GatewayWork, bearer: Bearer, call: Call, facts: Facts, verdict: Verdict, ticket: Ticket
 ) -> dict[str, Any]:
     """Return what a verdict's evidence entry says."""

@@ -285,7 +285,7 @@ def bind_authority(
     # a charter without grants is one too: nothing can be asked of it, but its policies are held valid all the same
     schema = schema_text(groups or NO_ACTIONS, words.zones, words.arguments)
     text = policy_text(grants, concerned.values(), permits=own.permits.values())
-    policies = _policies(engine, grants, concerned) | {each.id: each.policy for each in own.permits.values()}
+    policies = policies_of(engine, grants, concerned, own.permits)
     risk, flow = risk_of(charter, systems, central.data.value), charter.data_ways
     check_faults(engine.faults(text, schema), list(policies), grants, concerned)
     watch = watch_of(charter, central.flow.value)
@@ -389,15 +389,21 @@ def groups_of(actions: Iterable[str], systems: Mapping[str, System]) -> dict[str
     return groups
 
 
-def _policies(engine: Engine, grants: Sequence[GrantRule], guardrails: Mapping[str, Guardrail]) -> dict[str, Json]:
-    """Return every policy under its id, in the order of `policy_text`."""
+def policies_of(
+    engine: Engine, grants: Sequence[GrantRule], guardrails: Mapping[str, Guardrail], permits: Mapping[str, OwnPermit]
+) -> dict[str, Json]:
+    """Return every policy as Cedar's JSON under its id, in the order of `policy_text`.
+
+    Raises:
+        IntegrityError: two share an id, or one does not read back as it was written.
+    """
     policies = dict(zip(BUILT_IN, engine.parse("\n".join(BUILT_IN.values())), strict=True))
     for each in guardrails.values():
         policies |= each.policies
     own = parsed_grants(engine, grants)
     if not policies.keys().isdisjoint(own):  # a principal called `guardrail` must not take a guardrail's place
         raise IntegrityError(ErrorCode.BAD_ESTATE, "a grant and a guardrail share an id")
-    return policies | own
+    return policies | own | {each.id: each.policy for each in permits.values()}
 
 
 def parsed_grants(engine: Engine, grants: Sequence[GrantRule]) -> dict[str, Json]:

@@ -12,6 +12,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,8 +20,9 @@ import httpx
 
 from charter.sdk.answer import Allowed, Answer, CallDenied, CallHeld, CharterUnavailable, Held, Obligation, Question
 from charter.sdk.answer import read_answer as _read
+from charter.sdk.in_process import InProcess
 
-URL, PRINCIPAL = "CHARTER_DECISIONS_URL", "CHARTER_PRINCIPAL"
+URL, PRINCIPAL, SPOOL = "CHARTER_DECISIONS_URL", "CHARTER_PRINCIPAL", "CHARTER_SPOOL"
 SECONDS = 10.0
 POLL_SECONDS = 2.0
 TRIES = 3  # of a connection that could not be made: nothing left, so nothing was decided
@@ -37,7 +39,21 @@ class _Asking:
         principal: str | None = None,
         headers: Headers | None = None,
         obligations: Mapping[str, Obligation] | None = None,
+        in_process: bool | str | Path = False,
     ) -> None:
+        """Find where to ask.
+
+        Args:
+            url: the decision API's address; None: as the environment says.
+            principal: whose calls these are; None: as the environment says.
+            headers: what proves the program, for each request's method and address.
+            obligations: what the program can do besides, by the type of obligation.
+            in_process: whether plain reads are decided here (in_process.py): the folder that keeps what was decided,
+                or True for the one that the environment names.
+
+        Raises:
+            CharterUnavailable: nobody says where to ask, or the folder cannot be used.
+        """
         found, name = url or os.environ.get(URL), principal or os.environ.get(PRINCIPAL)
         if not found or not name:
             missing = URL if not found else PRINCIPAL
@@ -46,6 +62,22 @@ class _Asking:
         self._url = f"{found.rstrip('/')}/evaluation"
         self._headers = headers
         self._obligations = dict(obligations or {})
+        try:
+            spool = _spool_of(in_process)
+            base = self._url.removesuffix("/evaluation")
+            self._own = InProcess(base, name, spool, headers) if spool is not None else None
+        except (OSError, ValueError) as err:
+            raise CharterUnavailable(f"nothing can be decided in the program: {err}") from err
+
+    @property
+    def decides_in_process(self) -> bool:
+        """Whether plain reads can be decided here just now, by policies that are in force."""
+        return self._own is not None and self._own.is_fresh
+
+    def _noted(self, question: Question, answer: Answer) -> Answer:
+        if self._own is not None and isinstance(answer, Allowed):
+            self._own.answered(question)
+        return answer
 
     def question(
         self,
@@ -86,8 +118,12 @@ class Charter(_Asking):
         Raises:
             CharterUnavailable: there is none to be had; nothing is allowed.
         """
+        own = self._own.allowed(question) if self._own is not None else None
+        if own is not None:
+            return own
         try:
-            return self._answer(self._client.post(self._url, json=question.to_json(), headers=self._proof()))
+            response = self._client.post(self._url, json=question.to_json(), headers=self._proof())
+            return self._noted(question, self._answer(response))
         except httpx.HTTPError as err:
             raise CharterUnavailable(f"the decision API cannot be asked: {err!r}"[:300]) from err
 
@@ -109,7 +145,9 @@ class Charter(_Asking):
         return answer
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; what was decided in the program is reported first."""
+        if self._own is not None:
+            self._own.close()
         self._client.close()
 
     def __enter__(self) -> Self:
@@ -136,8 +174,13 @@ class AsyncCharter(_Asking):
         Raises:
             CharterUnavailable: there is none to be had; nothing is allowed.
         """
+        if self._own is not None:
+            own = await asyncio.to_thread(self._own.allowed, question)  # which waits for the disk
+            if own is not None:
+                return own
         try:
-            return self._answer(await self._client.post(self._url, json=question.to_json(), headers=self._proof()))
+            response = await self._client.post(self._url, json=question.to_json(), headers=self._proof())
+            return self._noted(question, self._answer(response))
         except httpx.HTTPError as err:
             raise CharterUnavailable(f"the decision API cannot be asked: {err!r}"[:300]) from err
 
@@ -159,7 +202,9 @@ class AsyncCharter(_Asking):
         return answer
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Close the connections; what was decided in the program is reported first."""
+        if self._own is not None:
+            await asyncio.to_thread(self._own.close)
         await self._client.aclose()
 
     async def __aenter__(self) -> Self:
@@ -171,6 +216,20 @@ class AsyncCharter(_Asking):
     ) -> None:
         """Close the connections."""
         await self.aclose()
+
+
+def _spool_of(said: bool | str | Path) -> Path | None:
+    """Return where the spool of a program lies; None: it decides nothing by itself.
+
+    Raises:
+        ValueError: the program wants to decide by itself, and says nowhere where what it decided is kept.
+    """
+    if said is True:
+        found = os.environ.get(SPOOL)
+        if not found:
+            raise ValueError(f"{SPOOL} is not set: run the program by `charter run`, or say in_process=FOLDER")
+        return Path(found)
+    return None if said is False else Path(said)
 
 
 def required(answer: Answer) -> Allowed:

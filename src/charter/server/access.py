@@ -3,6 +3,7 @@
     POST /access/v1/evaluation               one question                         section 6
     POST /access/v1/evaluations              several                              section 7
     POST /access/v1/search/subject|resource|action                                section 8
+    GET  /access/v1/carried, POST /access/v1/decisions   for programs that decide by themselves (access_carried.py)
     GET  /.well-known/authzen-configuration  what is offered here, signed besides  section 9
 
 It is one more door of the one pipeline. Who asks is a principal that a system's file names, with a token made out to
@@ -28,11 +29,13 @@ from charter.gateway.access_search import Hit, Searching
 from charter.gateway.coaz import MAPPING, mapping_of
 from charter.gateway.decisions import Answered, Decisions
 from charter.gateway.evaluation import Evaluations, parse_evaluation, parse_evaluations, parse_search
+from charter.gateway.reported import MAX_REPORT
 from charter.gateway.vouching import Asking, Points, Vouching
 from charter.identity.issuance import DECISION_PATH, decisions_of
 from charter.policy.verdict import Allow
 from charter.registry.system import SystemKind
 from charter.server.access_answers import Body, decision, malformed, search_results
+from charter.server.access_carried import CARRIED_PATH, DECISIONS_PATH, CarriedDoor
 from charter.server.access_metadata import Metadata
 from charter.server.access_requests import PROBLEM_TYPE, STATUS, AccessRequests
 from charter.server.access_tasks import REQUESTS_PATH, RETRY_SECONDS, requestable, rested_on
@@ -51,6 +54,7 @@ RESOURCE_METADATA = f"/.well-known/oauth-protected-resource{DECISION_PATH}"
 MAPPINGS_PATH = f"{DECISION_PATH}/mappings"
 MAX_BODY = 1024 * 1024
 MAX_REQUESTS_PER_POINT = 256
+MAX_STREAMS_PER_POINT = 256  # of policies to be carried
 WATCHED_AS = "decisions"  # where a token is used, to whoever notices that one is shared
 MAX_SEARCHES = 4  # under way at a time, for all
 _JSON = (b"content-type", b"application/json")
@@ -94,6 +98,7 @@ class AccessApp:
     searching: Searching
     metadata: Metadata
     requests: AccessRequests | None = None  # None: the profile is off
+    carried: CarriedDoor | None = None
     shows_mappings: bool = False
     watch: Watch | None = None
     _under_way: Counter[str] = field(default_factory=Counter)
@@ -109,6 +114,8 @@ class AccessApp:
         }
         if self.requests is not None:
             self._methods[REQUESTS_PATH] = self._submit
+        if self.carried is not None:
+            self._methods[DECISIONS_PATH] = self._report
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -143,6 +150,7 @@ class AccessApp:
                 house.clock,
                 house.entropy,
             ),
+            carried=CarriedDoor(house, vouching),
             requests=_requests(house, vouching, base) if Profile.ACCESS_REQUEST in profiles else None,
             metadata=Metadata(house.ring, issuer, base, profiles, house.clock),
             shows_mappings=Profile.COAZ_MCP in profiles,
@@ -159,6 +167,9 @@ class AccessApp:
                 self.callers.check_head(head, "GET")
                 told = self.metadata.of(head.path == WELL_KNOWN)
                 await _send(send, told.status, encode(told.body), _JSON, *told.headers, *echo)
+                return
+            if head.path == CARRIED_PATH and self.carried is not None:
+                await self._carry(self.carried, head, receive, send, echo)
                 return
             answer = await self._answer(head, receive)
             headers = (*answer.headers, *self.callers.nonce_for(head), *echo, _NO_STORE)
@@ -191,8 +202,19 @@ class AccessApp:
         asking = await self._asking(head)
         _check_json(head)
         with self._place(asking.point.name):
-            data = await read_body(head, receive, MAX_BODY)
+            data = await read_body(head, receive, MAX_REPORT if method == self._report else MAX_BODY)
             return await method(Asked(asking, head, data))
+
+    async def _carry(self, door: CarriedDoor, head: Head, receive: Receive, send: Send, echo: Headers) -> None:
+        """Push the policies that the asking principal may decide by."""
+        self.callers.check_head(head, "GET")
+        asking = await self._asking(head)
+        with self._place(f"{asking.point.name} carried", MAX_STREAMS_PER_POINT):
+            await door.stream(asking, receive, send, [*self.callers.nonce_for(head), *echo])
+
+    async def _report(self, asked: Asked) -> Answer:
+        assert self.carried is not None  # noqa: S101 - it has no path otherwise
+        return Answer(await self.carried.report(asked.asking, asked.data))
 
     async def _task(self, head: Head, receive: Receive, requests: AccessRequests) -> Answer:
         """Answer about one task of an access request."""
