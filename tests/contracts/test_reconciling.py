@@ -8,10 +8,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from charter.bootstrap import discovery, observing, reconciling
 from charter.bootstrap.reconciling import Follower
 from charter.core.clock import rfc3339
-from houses import Stage, a_house
+from charter.registry.problem import EstateError
+from houses import Stage, a_house, estate_files
 
 BIG = {"charge_id": "ch_1", "amount": 900, "currency": "EUR"}
 SMALL = {"charge_id": "ch_1", "amount": 10, "currency": "EUR"}
@@ -89,3 +92,21 @@ def test_an_actor_that_only_calls_itself_a_principal_opens_nothing_in_its_name(t
         assert told["added"] == 1
         assert findings(stage) == []
         assert reconciling.over(stage.house, {})["not_governed"] == 1
+
+
+def test_a_systems_file_says_how_a_platform_names_its_actions(tmp_path: Path) -> None:
+    files = estate_files()
+    system = json.loads(files["systems/payments.yaml"])
+    system["actions"]["refund.create"]["seen_as"] = ["jsonl:Refunds.Issue"]
+    with a_house(tmp_path, files=files | {"systems/payments.yaml": json.dumps(system)}) as stage:
+        stage.submit(stage.bearer(), stage.make("create_refund", SMALL))
+        other = {"service": "refunds.vendor.example", "action": "refunds.issue", "object": "arn:x"}
+        assert tell(stage, ("e1", other))["disagreements"] == 0
+        assert tell(stage, ("e2", other))["disagreements"] == 1  # one allow, one effect
+        assert findings(stage)[0]["body"]["ground"] == "no-verdict"
+
+        system["actions"]["refund.create"]["seen_as"] = ["claudtrail:x"]
+        with pytest.raises(EstateError) as refused:
+            stage.apply(files | {"systems/payments.yaml": json.dumps(system)})
+        assert "`claudtrail` is no kind of log" in str(refused.value.problems[0])
+        assert "cloudtrail" in str(refused.value.problems[0])

@@ -55,22 +55,34 @@ MAX_NEAR = 20_000  # entries of one principal that are looked at
 
 
 def governed(house: House) -> Governed:
-    """Return how logs of others name what the estate governs now."""
+    """Return how logs of others name what the estate governs now.
+
+    Systems that are reached with a lease are left out: under one lease much is done that no verdict of its own has.
+    """
     services: dict[str, str] = {}
     operations: dict[str, dict[str, tuple[str, str]]] = {}
     providers: dict[str, str] = {}
+    told: dict[tuple[str, str], tuple[str, str, str]] = {}
+    twice: set[tuple[str, str]] = set()
     for name, record in sorted(house.live.systems.items()):
         system = record.system
-        for told in (name, _host(system.upstream)):
-            if told:
-                services.setdefault(told.casefold(), name)
+        if system.is_leased:
+            continue
+        for called in (name, _host(system.upstream)):
+            if called:
+                services.setdefault(called.casefold(), name)
         known = operations.setdefault(name, {})
         for action, each in system.actions.items():
-            for told in (each.tool, action):
-                known[told.casefold()] = (action, each.tool)
+            for called in (each.tool, action):
+                known[called.casefold()] = (action, each.tool)
+            for said in each.seen_as or ():
+                source, _, operation = said.partition(":")
+                key = (source, operation.casefold())
+                twice |= {key} & told.keys()
+                told[key] = (name, action, each.tool)
         if system.kind is SystemKind.MODEL and system.upstream is not None:
             providers.setdefault((system.provider or name).casefold(), name)
-    return Governed(services, operations, providers)
+    return Governed(services, operations, providers, {key: found for key, found in told.items() if key not in twice})
 
 
 def _host(upstream: object) -> str:
@@ -116,7 +128,7 @@ def _near(
     """Return a principal's verdicts between two moments and about them, with what is told of their effects."""
     before = SKEW + (WAITED if only is not None else LONGEST)
     first, last = since - before, until + WAITED + SKEW
-    wanted = Query(principal, (EntryKind.VERDICT, EntryKind.OUTCOME), since=first, until=last + WAITED)
+    wanted = Query(principal, (EntryKind.VERDICT, EntryKind.OUTCOME), since=first, until=last + LONGEST)
     entries = [each.to_json() for each in verdicts.newest_first(house, wanted, most=MAX_NEAR)]
     told = [each for entry in entries if entry["kind"] == EntryKind.VERDICT and (each := told_of(entry)) is not None]
     if only is not None and all(each.verdict_id != only.verdict_id for each in told):

@@ -31,7 +31,7 @@ SKEW = dt.timedelta(minutes=5)  # between our clock and those of others
 WAITED = dt.timedelta(hours=1)  # after which a call that has no outcome will have none
 BY_ITSELF = frozenset({"otlp"})  # sources in which a program tells of its own attempts, not a system of effects
 LONGEST = dt.timedelta(days=1)  # that a call takes for an effect to be laid to it
-_CARRIED_ELSEWHERE = frozenset({"access", "proxy"})  # doors behind which another carries the answer out
+_CARRIED_ELSEWHERE = frozenset({"access", "proxy", "in-process"})  # doors behind which another carries the answer out
 _JOINTS = "/:"
 _ASKS_A_MODEL = frozenset({"chat", "text_completion", "generate_content", "embeddings"})  # `gen_ai.operation.name`
 
@@ -147,6 +147,9 @@ class Governed:
         default_factory=dict
     )  # system -> operation, folded -> the action, and the tool that does it
     providers: Mapping[str, str] = field(default_factory=dict)  # of models -> system
+    told: Mapping[tuple[str, str], tuple[str, str, str]] = field(
+        default_factory=dict
+    )  # source and operation, folded, as systems' files say -> system, action, tool
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +194,7 @@ def told_of(entry: Mapping[str, Any]) -> Told | None:
         return Told(
             verdict_id=str(body["verdict_id"]),
             index=int(entry["index"]),
-            at=parse_rfc3339(entry["time"]),
+            at=parse_rfc3339((body.get("asked") or {}).get("at") or entry["time"]),  # some are reported later
             word=str(body["verdict"]),
             principal_id=str(entry["principal"]),
             principal=str(body["principal"]),
@@ -230,6 +233,10 @@ def seen_of(entry: Mapping[str, Any], governed: Governed) -> Seen | None:
             return None
         source, more = body["source"], body.get("more") or {}
         system, action, tool = placed
+        # what a platform calls an object is compared only where it speaks of the service as Charter does
+        is_foreign = (
+            source["kind"] in BY_ITSELF or (str(source["kind"]), str(body["action"]).casefold()) in governed.told
+        )
         return Seen(
             index=int(entry["index"]),
             at=parse_rfc3339(body["at"]),
@@ -240,7 +247,7 @@ def seen_of(entry: Mapping[str, Any], governed: Governed) -> Seen | None:
             system=system,
             action=action,
             names=frozenset({action, tool}) - {""},
-            object="" if body.get("model") or source["kind"] in BY_ITSELF else str(body.get("object") or ""),
+            object="" if body.get("model") or is_foreign else str(body.get("object") or ""),
             model=_name_of(body.get("model")),
             outcome=str(body.get("outcome") or "unknown"),
             span=str(more.get("span") or ""),
@@ -261,6 +268,9 @@ def _place(body: Mapping[str, Any], governed: Governed) -> tuple[str, str, str] 
         asks = body["source"]["kind"] not in BY_ITSELF or said.partition(" ")[0] in _ASKS_A_MODEL
         system = governed.providers.get(str(model["provider"]).casefold()) if asks else None
         return (system, "", "") if system is not None else None
+    declared = governed.told.get((str(body["source"]["kind"]), said))
+    if declared is not None:
+        return declared
     system = governed.services.get(str(body.get("service") or "").casefold())
     if system is None:
         return None

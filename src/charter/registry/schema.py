@@ -149,6 +149,7 @@ _TOLD = {
     "external": "Whether others run it: what is sent there leaves the organisation.",
     "results": "Who could have written what the action answers, as a whole and by the names of fields.",
     "origin": "trusted: an authority on it; internal: nobody outside chooses it; untrusted: anybody wrote it.",
+    "seen_as": "How logs of others name it, as in `cloudtrail:PutObject`: an effect told so is held against verdicts.",
     "carries": "Arguments that are text: only what they name counts. The others lead the call.",
     "asked_as": "Words by which people ask for the action, besides those of its name.",
     "flow": "Towards calls whose values nobody vouches for: ask people, deny, or observe.",

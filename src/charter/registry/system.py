@@ -166,6 +166,9 @@ class AmountOf(Model):
         return self
 
 
+SeenAs = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-z][a-z-]{0,30}:[^\s:][^\n]{0,126}$")]
+
+
 class Action(Model):
     """One thing that can be done on a system: the tool that does it, its effect, and the object it touches."""
 
@@ -180,7 +183,21 @@ class Action(Model):
     results: Results | None = None  # who could have written what it answers
     carries: Annotated[tuple[ArgumentName, ...], Field(max_length=64)] | None = None  # text; the others lead it
     asked_as: Annotated[tuple[Word, ...], Field(max_length=64)] | None = None  # words by which people ask for it
+    seen_as: Annotated[tuple[SeenAs, ...], Field(max_length=32)] | None = None  # how logs of others name it
     pin: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
+
+    @model_validator(mode="after")
+    def _seen_by_known_sources(self) -> Action:
+        if self.seen_as is None:
+            return self
+        from charter.evidence.vendor_logs import READERS  # loaded where a file says it
+
+        for index, told in enumerate(self.seen_as):
+            source = told.partition(":")[0]
+            if source not in READERS:
+                text = f"`{source}` is no kind of log; {suggestion(source, READERS)}"
+                raise PlacedError(("seen_as", index), text)
+        return self
 
 
 class ObjectGroup(Model):
