@@ -7,7 +7,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from behaviour_stage import MONDAY, Watched, a_call, features, working_days
@@ -184,7 +184,8 @@ _calls = st.builds(
 )
 
 
-@given(st.lists(_calls, max_size=20))
+@settings(max_examples=40)
+@given(st.lists(_calls, max_size=12))
 def test_any_acts_are_weighed_and_what_is_learned_survives_being_kept(calls: list[Call]) -> None:
     watched = Watched()
     for each in watched.sees(calls):

@@ -46,6 +46,7 @@ IN_MEMORY = 2_000  # baselines; others are read when they are needed
 GROUPS_IN_MEMORY = 500
 PEERS_IN_MEMORY = 10_000
 LAGS = 1_000  # of the newest signals
+TO_TELL = 1_000  # findings; what is told no more stands in the console
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 _log = logging.getLogger("charter.behaviour")
 
@@ -75,6 +76,7 @@ class BehaviourRoom:
     next: int = -1  # the first entry that was not weighed; below 0: not asked yet
     silent: int = 0
     lags: deque[float] = field(default_factory=lambda: deque(maxlen=LAGS))  # seconds from an act to its signal
+    to_tell: deque[str] = field(default_factory=lambda: deque(maxlen=TO_TELL))  # findings that owners wait to hear of
     weighed: int = 0
     failure: str = ""
     is_stale: bool = False  # what owners say is normal was changed

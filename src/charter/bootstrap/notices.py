@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from charter.adapters.chat import Chat
 from charter.adapters.mailer import Mailer
 from charter.bootstrap import inventory
+from charter.bootstrap.finding_notices import FindingNotices
 from charter.config import own_variable
 from charter.core.errors import CharterError, DeniedError, ErrorCode, UnavailableError
 from charter.lifecycle import approvals as answering
@@ -45,7 +46,11 @@ class Notices:
     house: House
     mailer: Mailer | None
     chat: Chat | None
+    findings: FindingNotices = field(init=False)
     _planned: set[tuple[str, Kind]] = field(default_factory=set)  # so that the store is asked once for each
+
+    def __post_init__(self) -> None:
+        self.findings = FindingNotices(self.house, self.mailer, self.chat)
 
     @classmethod
     def of(cls, house: House) -> Notices:
@@ -62,6 +67,8 @@ class Notices:
         while (self.mailer or self.chat) and not stop.is_set():
             with contextlib.suppress(CharterError):
                 await self.round()
+            with contextlib.suppress(CharterError):
+                await self.findings.round()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), EVERY_SECONDS)
         if self.chat is not None:

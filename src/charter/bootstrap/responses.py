@@ -162,6 +162,7 @@ def _found(house: House, tx: HouseTransaction, principal: Principal, signals: li
     if is_new:
         tx.record(Draft(EntryKind.FINDING_OPENED, BY_CHARTER, principal.id, _said(kept)))
         tx.changed("finding", kept.id, actor=BY_CHARTER, reason=kept.title)
+        tx.after_commit(partial(house.behaviour.to_tell.append, kept.id))
         return kept
     last = {"last": strongest.to_json(), "last_at": rfc3339(tx.at), "count": kept.body.get("count", 1) + len(signals)}
     if kept.state is FindingState.OPEN:
@@ -173,6 +174,7 @@ def _found(house: House, tx: HouseTransaction, principal: Principal, signals: li
     tx.registry.findings.update(opened)
     tx.record(Draft(EntryKind.FINDING_CHANGED, BY_CHARTER, principal.id, _said(opened)))
     tx.changed("finding", opened.id, actor=BY_CHARTER, reason=opened.title)
+    tx.after_commit(partial(house.behaviour.to_tell.append, opened.id))
     return opened
 
 

@@ -155,24 +155,30 @@ def chat_post(form: str, notice: Notice, approval: Approval, card: Mapping[str, 
     """Return what is posted to a chat: `slack`, `teams`, or plain `json`; the link leads to where one signs in."""
     line, text = headline(approval, notice.kind), plain_card(card)
     shown = text if len(text) <= MAX_CHAT else f"{text[:MAX_CHAT]}\n… the whole card is in the console"
+    asked = {"id": approval.id, "kind": notice.kind.value, "verdict": approval.verdict_id, "url": link}
+    plain = {"charter": "approval", "headline": line, "card": dict(card)} | asked
+    return chat_document(form, line, shown, link=link, button="Look and decide", plain=plain)
+
+
+def chat_document(form: str, line: str, shown: str, *, link: str, button: str, plain: dict[str, Any]) -> dict[str, Any]:
+    """Return a headline and a text as a chat takes it: `slack`, `teams`, or `plain` as it is."""
     match form:
         case "slack":
-            plain = {"type": "plain_text", "text": f"{line}\n\n{shown}", "emoji": False}
-            button = {"type": "button", "text": {"type": "plain_text", "text": "Look and decide"}, "url": link}
-            blocks = [{"type": "section", "text": plain}, {"type": "actions", "elements": [button]}]
+            text = {"type": "plain_text", "text": f"{line}\n\n{shown}", "emoji": False}
+            press = {"type": "button", "text": {"type": "plain_text", "text": button}, "url": link}
+            blocks = [{"type": "section", "text": text}, {"type": "actions", "elements": [press]}]
             return {"text": _escaped(line), "unfurl_links": False, "unfurl_media": False, "blocks": blocks}
         case "teams":
             body = [
                 {"type": "TextBlock", "text": _unmarked(each), "wrap": True, "fontType": "Monospace"}
                 for each in (line, *shown.split("\n"))
             ]
-            action = {"type": "Action.OpenUrl", "title": "Look and decide", "url": link}
+            action = {"type": "Action.OpenUrl", "title": button, "url": link}
             adaptive = {"type": "AdaptiveCard", "version": "1.4", "body": body, "actions": [action]}
             kind = "application/vnd.microsoft.card.adaptive"
             return {"type": "message", "attachments": [{"contentType": kind, "content": adaptive}]}
         case _:
-            asked = {"id": approval.id, "kind": notice.kind.value, "verdict": approval.verdict_id, "url": link}
-            return {"charter": "approval", "headline": line, "card": dict(card)} | asked
+            return plain
 
 
 def _escaped(text: str) -> str:
