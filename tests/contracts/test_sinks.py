@@ -216,6 +216,9 @@ def test_a_collector_takes_calls_as_spans(stage: Stage) -> None:
     assert denied.status.message
     told = {each.key: each.value.string_value for each in denied.attributes}
     assert (told["gen_ai.agent.name"], told["charter.verdict"]) == ("refund-agent", "deny")
+    assert told["gen_ai.conversation.id"].startswith("ses_")
+    of_made = {each.key: each.value.string_value for each in made.attributes}
+    assert of_made["gen_ai.conversation.id"] == told["gen_ai.conversation.id"]
     assert shown(stage)["backlog"] == 0
 
 

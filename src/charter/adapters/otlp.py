@@ -122,8 +122,9 @@ def _call(span: Any, stored: Stored, body: Any) -> None:  # noqa: ANN401 - a pro
     said = {"gen_ai.operation.name": operation, "gen_ai.tool.name": tool, "gen_ai.agent.id": stored.principal or ""}
     said |= {"gen_ai.agent.name": str(body.get("principal")), "charter.node": stored.node}
     said |= {f"charter.{name}": body[name] for name in (*_TEXTS, "verdict_id") if isinstance(body.get(name), str)}
-    if isinstance(body.get("session"), str):
-        said["gen_ai.conversation.id"] = body["session"]
+    session = (body.get("sequence") or body).get("session")
+    if isinstance(session, str):
+        said["gen_ai.conversation.id"] = session
     if isinstance(used, dict) and isinstance(used.get("model"), str):
         said["gen_ai.response.model"] = used["model"]
     for name, value in said.items():

@@ -47,7 +47,8 @@ STATED = frozenset({"otlp", "jsonl"})  # told by anybody; what platforms' own lo
 DEFAULT_PERIOD = "24h"
 RECALLED = dt.timedelta(days=1)  # how far back a process that starts looks
 PAGE = 1_000  # observations looked at in one go
-MAX_ENTRIES = 500_000  # of each kind, of one period
+MAX_ENTRIES = 200_000  # of one period that are looked at
+_KINDS = (EntryKind.VERDICT, EntryKind.OUTCOME)
 MAX_LISTED = 500
 MAX_NAMED = 50  # entries and verdicts that a finding names
 MAX_TITLE = 400
@@ -198,12 +199,18 @@ def _read(house: House, principal: str | None, since: dt.datetime, until: dt.dat
     """Return what the log says of a period: verdicts and outcomes about it, and observations up to now."""
     known = governed(house)
     first, last = since - WAITED - SKEW, until + WAITED + SKEW
-    kinds = (EntryKind.VERDICT, EntryKind.OUTCOME)
-    wanted = Query(principal, kinds, since=first, until=last + LONGEST)
+    wanted = Query(principal, _KINDS, since=first, until=last + LONGEST)
     near, looked = Near([], [], [], is_whole=True), 0
     named: set[str] = set()
-    for stored in verdicts.newest_first(house, wanted, most=most):
+    found_in = (
+        verdicts.newest_first(house, wanted, most=most)
+        if principal is not None
+        else verdicts.scan(house, first, last + LONGEST, most=most)
+    )
+    for stored in found_in:
         looked += 1
+        if stored.kind not in _KINDS:
+            continue
         if stored.kind == EntryKind.VERDICT.value:
             told = told_of(stored.to_json())
             if told is not None:

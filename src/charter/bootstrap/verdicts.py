@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from charter.bootstrap import evidence
+from charter.core.clock import rfc3339
 from charter.core.entropy import moment_of
 from charter.core.errors import AbsentError, ErrorCode, MalformedError
 from charter.evidence.entry import EntryKind
@@ -71,6 +72,19 @@ def newest_first(house: House, wanted: Query, *, most: int) -> Iterator[Stored]:
         cursor = found.cursor
         if cursor is None:
             return
+
+
+def scan(house: House, since: dt.datetime, until: dt.datetime, *, most: int) -> Iterator[Stored]:
+    """Yield all entries of a period in the log's order, page by page; of more than `most`, the newest."""
+    first, end = house.database.read_log(lambda log: log.between(rfc3339(since), rfc3339(until)))
+    after = max(first, end - most) - 1
+    while after + 1 < end:
+        limit = min(MAX_PAGE, end - after - 1)
+        page = house.database.read_log(lambda log, after=after, limit=limit: log.entries(after, limit))  # type: ignore[misc]
+        if not page:
+            return
+        yield from page
+        after = page[-1].index
 
 
 def in_order(house: House, wanted: Query, *, most: int) -> Sequence[Stored]:
