@@ -142,6 +142,17 @@ def test_many_small_surprises_of_one_session_become_a_signal(known: Baseline) ->
     assert len(signal.contributions) > 3
 
 
+def test_who_is_told_of_often_is_told_of_less_and_after_a_while_as_before() -> None:
+    own = Baseline()
+    assert own.weariness(LATER) == 0
+    for number in range(20):
+        own.tell(LATER + dt.timedelta(minutes=number))
+    after = [own.weariness(LATER + dt.timedelta(days=days)) for days in (1, 7, 30, 365)]
+    assert 3 < after[0] < 5
+    assert after == sorted(after, reverse=True)
+    assert after[3] < 0.01
+
+
 def test_a_young_principal_is_held_to_its_peers() -> None:
     """Cold start: what peers do is no surprise of a newcomer, and what none of them ever did is one at once."""
     peer = Baseline()

@@ -7,6 +7,7 @@ MAX_WORD characters. `to_json` of the fullest baseline stays under MAX_KEPT byte
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ OBJECTS, FOLDERS, PARTIES, NETWORKS, LABELS, PURPOSES, DEEDS = 512, 128, 128, 64
 STEPS, STEPS_FROM = 48, 24  # deeds of which what follows is kept, and how many of what follows each
 VOLUMES = 64
 MEMBERS = 8
+WEEK = dt.timedelta(days=7)
+A_WEEK = 1.4  # signals of one principal that are no reason to tell less of it
 SESSIONS = 16
 WINDOW = dt.timedelta(minutes=10)  # in which calls are counted
 START = "(start)"  # what comes before a session's first deed
@@ -88,12 +91,27 @@ class Baseline:
     spend: Spread = field(default_factory=Spread)  # a call's cost, in thousandths
     surprise: Spread = field(default_factory=Spread)  # scores of its acts, plus one
     sessions: OrderedDict[str, Session] = field(default_factory=OrderedDict)
+    told: float = 0.0  # signals, those of a week before counting half
+    told_at: dt.datetime | None = None
     members: Known = field(default_factory=lambda: Known(MEMBERS))  # of a group: whom it learned from
 
     @property
     def is_young(self) -> bool:
         """Whether it did too little to be known by that alone."""
         return self.deeds.total < YOUNG
+
+    def weariness(self, at: dt.datetime) -> float:
+        """Return how many bits more it takes to be told of it again: one for each doubling of signals lately.
+
+        So what is told of one principal stays near A_WEEK signals, whatever it is like; nobody is silenced by it.
+        """
+        weeks = max(0.0, (at - self.told_at).total_seconds() / WEEK.total_seconds()) if self.told_at else 0.0
+        return math.log2(1 + self.told * 0.5**weeks / A_WEEK)
+
+    def tell(self, at: dt.datetime) -> None:
+        """Take note that a signal was raised."""
+        weeks = max(0.0, (at - self.told_at).total_seconds() / WEEK.total_seconds()) if self.told_at else 0.0
+        self.told, self.told_at = self.told * 0.5**weeks + 1, at
 
     def session(self, name: str) -> Session:
         """Return where a session stands; the one that was quiet for longest is forgotten where there are too many."""
@@ -158,6 +176,7 @@ class Baseline:
             "volumes": [[deed, spread.to_json()] for deed, spread in self.volumes.items()],
             "spend": self.spend.to_json(),
             "surprise": self.surprise.to_json(),
+            "told": [self.told, self.told_at.isoformat() if self.told_at else None],
             "members": self.members.to_json(),
             "sessions": [[name, each.last, each.score, each.why] for name, each in self.sessions.items()],
         }
@@ -200,6 +219,8 @@ def _read(told: Any) -> Baseline:  # noqa: ANN401
         volumes=OrderedDict((str(deed), spread_from(spread)) for deed, spread in told["volumes"]),
         spend=spread_from(told["spend"]),
         surprise=spread_from(told["surprise"]),
+        told=float(told["told"][0]),
+        told_at=dt.datetime.fromisoformat(told["told"][1]) if told["told"][1] else None,
         members=known_from(told["members"], MEMBERS),
         sessions=OrderedDict(
             (str(name), Session(str(last), float(score), [tuple(each) for each in why]))

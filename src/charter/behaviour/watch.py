@@ -26,7 +26,7 @@ _CHANGES = frozenset({"write", "irreversible"})
 class Thresholds:
     """From how many bits on an act, or what a session came to, is a signal (docs/benchmarks.md says why so many)."""
 
-    act: float = 6.0  # that changes something, or proves who it is
+    act: float = 4.0  # that changes something, or proves who it is
     milder: float = 4.0  # more for one that only reads, and for an answer: there are many, and they harm less
     young: float = 4.0  # more while a principal did too little to be known by it
     session: float = 24.0
@@ -35,7 +35,8 @@ class Thresholds:
     def needed(self, act: Act, own: Baseline) -> float:
         """Return how many bits an act needs to be a signal."""
         is_mild = isinstance(act, Answer) or (isinstance(act, Call) and act.effect not in _CHANGES)
-        return self.act + (self.milder if is_mild else 0.0) + (self.young if own.is_young else 0.0)
+        more = (self.milder if is_mild else 0.0) + (self.young if own.is_young else 0.0)
+        return self.act + more + own.weariness(act.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,8 @@ def learn(weighed: Weighed, own: Baseline, groups: Sequence[Baseline] = (), peer
                 learn_proof(each, act, but)
     if weighed.signal is None:
         learn_surprise(own, weighed.score)
+    else:
+        own.tell(act.at)
 
 
 def _with_session(
@@ -115,7 +118,7 @@ def _with_session(
     fresh = [(each.feature.value, each.key, round(each.bits, 1), each.sentence) for each in found]
     strongest = sorted({each[:2]: each for each in [*session.why, *fresh]}.values(), key=lambda each: -each[2])
     session.why = strongest[:MAX_TOLD]
-    if session.score < thresholds.session:
+    if session.score < thresholds.session + own.weariness(call.at):
         return None
     told = tuple(Contribution(Feature(each[0]), each[1], each[2], each[3]) for each in session.why)
     total, session.score, session.why = session.score, 0.0, []

@@ -85,10 +85,12 @@ def signals(house: House, *, principal: str | None = None, since: str = "7d", li
 
 def health(house: House) -> dict[str, Any]:
     """Return how the watch does: how far behind the log it is, and how long signals took."""
-    room = house.behaviour
+    room, node = house.behaviour, house.database.node
+    kept = house.database.read(lambda tx: tx.behaviour.cursor(node)) if room.next < 0 else None  # nobody watches here
+    begun = kept[0] if kept is not None else max(0, room.next)
     lags = sorted(room.lags)
     return {
-        "backlog": max(0, house.database.head.size - max(0, room.next)),
+        "backlog": max(0, house.database.head.size - begun),
         "weighed": room.weighed,
         "in_memory": len(room.crowd.baselines),
         "failure": room.failure,
