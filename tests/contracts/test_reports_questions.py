@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from charter.core.errors import IntegrityError
 from charter.evidence.entry import Draft, EntryKind, place
+from charter.reports.answer import NAMES
+from charter.reports.permissions import Aspect, Reach
+from charter.reports.questions import QUESTIONS
 from review_entries import SINCE, a_permission, a_refusal, a_verdict, an_outcome, answers, rows
 
 
@@ -115,6 +118,59 @@ def test_permissions_not_used_in_the_period_are_told_with_for_how_long() -> None
         ("refund-agent may refund.create on payments and has not done so for 115 days",),
         ("refund-agent may charge.list on payments and last did so 40 days ago",),
     ]
+
+
+JOB = {"parties": [{"name": "ana@example.com"}, {"name": "planner"}, {"name": "refund-agent"}], "purpose": "disputes"}
+BROADER = [
+    a_permission("", reach=Reach(Aspect.OBJECTS, "payments", "charge/*", "charge/", "(?s)\\A(?:charge\\/.*)\\z")),
+    a_permission("", reach=Reach(Aspect.OBJECTS, "payments", "refund/*", "refund/", "(?s)\\A(?:refund\\/.*)\\z")),
+    *[a_permission("", system="", reach=Reach(Aspect.DATA, what=name)) for name in ("customer-pii", "card", "pii")],
+    *[a_permission("", reach=Reach(Aspect.HOURS, "payments", hour=hour)) for hour in range(8, 14)],
+    *[a_permission("", system="idle", reach=Reach(Aspect.HOURS, "idle", hour=hour)) for hour in range(24)],
+    *[
+        a_permission("", system="", reach=Reach(Aspect.DELEGATION, what=what, pattern=way))
+        for way, what in [("for", "planner"), ("for", "humans"), ("purpose", "disputes"), ("purpose", "audits")]
+    ],
+    *[
+        a_permission("", system="", principal="planner", reach=Reach(Aspect.DELEGATION, what=what, pattern="to"))
+        for what in ("refund-agent", "other")
+    ],
+]
+
+
+def test_objects_data_hours_and_delegations_that_were_not_used_are_told_with_for_how_long() -> None:
+    lines = [
+        a_verdict("2026-11-10T09:00", data=["customer-pii"], chain=JOB),
+        a_verdict("2026-11-11T11:00", data=[]),
+        a_verdict("2026-10-20T12:00", data=["pii"]),
+        a_refusal("2026-11-12T13:00", object="refund/1", data=["card"]),
+    ]
+
+    found = answers(lines, BROADER)["unused"]
+
+    assert rows(found, "principal", "aspect", "system", "what", "days") == [
+        ("planner", "delegation", "", "lend to other", 115),
+        ("refund-agent", "data", "", "card", 115),
+        ("refund-agent", "delegation", "", "act for humans", 115),
+        ("refund-agent", "delegation", "", "act for the purpose audits", 115),
+        ("refund-agent", "hours", "payments", "08:00-09:00 UTC", 115),
+        ("refund-agent", "hours", "payments", "10:00-11:00 UTC", 115),
+        ("refund-agent", "objects", "payments", "refund/*", 115),
+        ("refund-agent", "data", "", "pii", 34),
+        ("refund-agent", "hours", "payments", "12:00-14:00 UTC", 34),
+    ]
+    assert ("refund-agent may reach refund/* on payments and has not done so for 115 days",) in rows(found, "sentence")
+    assert ("refund-agent may call payments at 12:00-14:00 UTC and last did so 34 days ago",) in rows(found, "sentence")
+
+
+def test_how_long_something_was_not_used_is_counted_however_long_ago_that_was() -> None:
+    found = answers([a_verdict("2025-11-24T00:00")], [a_permission(granted="2025-01-01")])["unused"]
+
+    assert rows(found, "days") == [(365,)]
+
+
+def test_the_names_of_the_questions_are_those_that_can_be_asked_for() -> None:
+    assert tuple(question.name for question in QUESTIONS) == NAMES
 
 
 def test_sentences_count_one_and_many_and_do_not_tell_of_zero_days() -> None:

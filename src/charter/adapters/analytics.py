@@ -1,125 +1,73 @@
-"""Review questions on DuckDB, through Ibis: evidence entries and charter versions in, answers out.
+"""Review questions on DuckDB, through Ibis: sealed evidence, the tail of the log and charters in, answers out.
 
-Entries are read in batches into a database file in a temporary folder, so memory stays bounded however long the log is;
-the folder goes when the answers are given. Only what the questions need leaves an entry. Ibis is slow to import, so
-whoever imports this module does so where it is first needed.
+Sums of whole days are read from the sealed files. What is not sealed yet, and the day in which a period begins or ends,
+is summed from rows, by the same expressions, into tables of a file in a temporary folder, so memory stays bounded; the
+folder goes when the answers are given. Ibis is slow to import, so whoever imports this module does so where it is first
+needed.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
-import duckdb
-import ibis
 import msgspec
-import pyarrow as pa
 import sqlalchemy as sa
+from ibis.expr.operations import UnboundTable
 
 from charter.adapters import tables as t
+from charter.adapters.evidence_store import octets
+from charter.adapters.review_rows import Row, arrow, rows_of
+from charter.adapters.sealed import Entry, Manifest, SealedLog, connect, digest, sql_of
 from charter.core.clock import parse_rfc3339, rfc3339
-from charter.core.errors import ErrorCode, IntegrityError
-from charter.evidence.entry import EntryKind
+from charter.registry.field import Hours
 from charter.registry.own_policy import permitted
 from charter.registry.standing import Standing
-from charter.reports.answer import ROWS, Answer, plain, summary
-from charter.reports.facts import HISTORY, OUTCOME_COLUMNS, PERMISSION_COLUMNS, VERDICT_COLUMNS, Facts, facts_between
-from charter.reports.permissions import AppliedVersion, Effects, Permission, in_force
+from charter.registry.system import below
+from charter.reports.answer import ROWS as SHOWN
+from charter.reports.answer import Answer, plain, summary
+from charter.reports.facts import PERMISSIONS, ROWS, SUMS, Columns, facts_since, naive
+from charter.reports.permissions import AppliedVersion, Aspect, Permission, Reach, in_force
 from charter.reports.questions import QUESTIONS, Question
+from charter.reports.reach import delegations, hours_utc, ranges
+from charter.reports.sums import SOURCE, sum_of_rows
 
 BATCH = 20_000
-MEMORY = "512MB"
 _MAY_ACT = (Standing.ACTIVE.value, Standing.RESTRAINED.value)
+_DUCKDB = {"string": "VARCHAR", "boolean": "BOOLEAN", "int64": "BIGINT", "timestamp(6)": "TIMESTAMP", "date": "DATE"}
 
 
-# --- entries as far as the questions need them ------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked: the questions, the period `since <= time < until`, how many rows, and what it is narrowed to.
 
+    `narrowed` may name a team, kind, system or principal.
+    """
 
-class _Reason(msgspec.Struct):
-    layer: str = ""
-    rule: str = ""
-    text: str = ""
-
-
-class _Verdict(msgspec.Struct):
-    principal: str
-    verdict: str
-    system: str
-    tool: str = ""
-    team: str | None = None
-    kind: str | None = None
-    action: str | None = None
-    effect: str | None = None
-    object: str | None = None
-    data: list[str] = []
-    sensitive: bool = False
-    reasons: list[_Reason] = []
-
-
-class _Outcome(msgspec.Struct):
-    principal: str
-    outcome: str
-    system: str = ""
-    bytes: int = 0
-
-
-class _Entry(msgspec.Struct):
-    time: str
-    kind: str
-    body: msgspec.Raw
-
-
-_entry = msgspec.json.Decoder(_Entry).decode
-_verdict = msgspec.json.Decoder(_Verdict).decode
-_outcome = msgspec.json.Decoder(_Outcome).decode
-_NONE = _Reason()
-
-
-def _verdict_row(time: str, body: _Verdict) -> tuple[Any, ...]:
-    reason = body.reasons[0] if body.reasons else _NONE
-    return (
-        time,
-        body.principal,
-        body.team or "",
-        body.kind or "",
-        body.verdict,
-        body.system,
-        body.action or body.tool,
-        body.effect or "",
-        body.object or "",
-        ", ".join(sorted(body.data)),
-        body.sensitive,
-        reason.layer,
-        reason.rule,
-        reason.text,
-    )
-
-
-_TABLES = {"verdicts": VERDICT_COLUMNS, "outcomes": OUTCOME_COLUMNS, "permissions": PERMISSION_COLUMNS}
-
-
-# --- the tables -------------------------------------------------------------------------------------------------------
+    since: dt.datetime
+    until: dt.datetime
+    narrowed: Mapping[str, str | None]
+    questions: Sequence[Question] = QUESTIONS
+    rows: int = SHOWN
 
 
 class ReviewTables:
-    """Verdicts, outcomes and permissions on DuckDB. Close it: its file goes with it."""
+    """What the questions read, on DuckDB. Close it: its file goes with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, since: dt.datetime, until: dt.datetime, sealed: SealedLog | None = None) -> None:
+        self._since, self._until, self._sealed = naive(since), naive(until), sealed
         self._folder = tempfile.TemporaryDirectory(prefix="charter-review-")
-        settings: dict[str, str | bool | int | float | list[str]] = {
-            "memory_limit": MEMORY,
-            "temp_directory": self._folder.name,
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-        }
-        self._duck = duckdb.connect(str(Path(self._folder.name, "review.duckdb")), config=settings)
-        for name, columns in _TABLES.items():
-            fields = ", ".join(f'"{column}" {_DUCKDB[kind]}' for column, kind in columns.items())
-            self._duck.execute(f"CREATE TABLE {name} ({fields})")
+        self._duck = connect(Path(self._folder.name), database=str(Path(self._folder.name, "review.duckdb")))
+        self._made: set[str] = set()
+        for name, columns in ROWS.items():
+            self._create(f"tail_{name}", columns)
+        self._create("permissions", PERMISSIONS)
 
     def __enter__(self) -> Self:
         return self
@@ -140,64 +88,121 @@ class ReviewTables:
         """
         remaining = iter(lines)
         while batch := list(islice(remaining, BATCH)):
-            verdicts: list[tuple[Any, ...]] = []
-            outcomes: list[tuple[Any, ...]] = []
-            for line in batch:
-                _sort(line, verdicts, outcomes)
-            self._insert("verdicts", verdicts)
-            self._insert("outcomes", outcomes)
+            for name, rows in rows_of(batch).items():
+                self._insert(f"tail_{name}", ROWS[name], rows)
 
     def permit(self, permissions: Iterable[Permission]) -> None:
         """Take in the permissions in force."""
         remaining = iter(permissions)
         while batch := list(islice(remaining, BATCH)):
-            rows = [(p.principal, p.team, p.kind, p.system, p.action, p.effect, rfc3339(p.granted)) for p in batch]
-            self._insert("permissions", rows)
+            self._insert(
+                "permissions",
+                PERMISSIONS,
+                [_permission_row(each, self._until) for each in batch if naive(each.granted) < self._until],
+            )
 
-    def answer(self, question: Question, facts: Facts) -> Answer:
-        """Return the answer to one question; the SQL shown is the SQL that ran."""
-        expression = question.answer(facts)
-        sql = str(ibis.to_sql(expression, dialect="duckdb"))
-        columns = tuple(expression.columns)
-        (total,) = self._duck.execute(f"SELECT count(*) FROM ({sql})").fetchall()[0]  # noqa: S608 - Ibis wrote it
-        found = self._duck.execute(f"SELECT * FROM ({sql}) LIMIT {ROWS}").fetchall()  # noqa: S608
-        rows = tuple(tuple(plain(value) for value in row) for row in found)
-        told = summary([dict(zip(columns, row, strict=True)) for row in rows], total, question.meaning)
-        return Answer(question.name, question.question, columns, rows, question.meaning, total, told, sql)
+    def answer(self, question: Question, asked: Asked) -> Answer:
+        """Return the answer to one question, its first rows; the SQL shown is the SQL that ran."""
+        read = _read(question, asked.since, tuple(sorted(asked.narrowed.items())))
+        self.prepare(read.tables)
+        rows: list[Row] = []
+        total = 0
+        for batch in self._duck.sql(read.sql).to_arrow_reader(2048):
+            total += batch.num_rows
+            if len(rows) < asked.rows:
+                few = batch.slice(0, asked.rows - len(rows)).to_pylist()
+                rows += [tuple(map(plain, each.values())) for each in few]
+        told = summary([dict(zip(read.columns, row, strict=True)) for row in rows], total, question.meaning)
+        about = (question.name, question.question, read.columns, tuple(rows), question.meaning)
+        return Answer(*about, total, told, read.sql)
 
-    def _insert(self, name: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        if not rows:
+    def prepare(self, names: Iterable[str]) -> None:
+        """Let the tables of sums be there that are named."""
+        for name in names:
+            if name in SUMS and name not in self._made:
+                self._sum(name)
+                self._made.add(name)
+
+    # --- sums ---------------------------------------------------------------------------------------------------------
+
+    def _sum(self, name: str) -> None:
+        """Make the table `name`: sealed sums of whole days, and the rest summed from rows."""
+        source = SOURCE[name]
+        self._rows(source)
+        columns = ", ".join(f'"{column}"' for column in SUMS[name])
+        self._duck.execute(f"CREATE TEMP TABLE loose_{name} AS {_loose_sql(name, self._since)}")
+        whole = f"SELECT {columns} FROM loose_{name}"  # noqa: S608 - our own names, here and below
+        paths = [path for path, is_whole in self._days(name) if is_whole]
+        if paths:
+            whole += f" UNION ALL SELECT {columns} FROM {_parquet(paths)}"  # noqa: S608
+        self._duck.execute(f"CREATE TEMP VIEW {name} AS {whole}")
+
+    def _rows(self, source: str) -> None:
+        """Make the table `source` of rows that no sealed sum has, or that one has together with others."""
+        if source in self._made:
             return
-        columns = _TABLES[name]
-        arrays = [_array(kind, values) for kind, values in zip(columns.values(), zip(*rows, strict=True), strict=True)]
-        self._duck.register("arriving", pa.table(dict(zip(columns, arrays, strict=True))))
-        self._duck.execute(f"INSERT INTO {name} SELECT * FROM arriving")  # noqa: S608 - one of three names above
-        self._duck.unregister("arriving")
+        self._made.add(source)
+        until = f"time < TIMESTAMP '{self._until.isoformat(sep=' ')}'"
+        columns = ", ".join(f'"{column}"' for column in ROWS[source])
+        rows = f"SELECT {columns} FROM tail_{source} WHERE {until}"  # noqa: S608
+        paths = [path for path, is_whole in self._days(source) if not is_whole]
+        if paths:
+            rows += f" UNION ALL SELECT {columns} FROM {_parquet(paths)} WHERE {until}"  # noqa: S608
+        self._duck.execute(f"CREATE TEMP VIEW {source} AS {rows}")
+
+    def _days(self, table: str) -> Iterator[tuple[Path, bool]]:
+        """Yield the sealed files of a table before `until`, each with whether its day is whole: on one side of both."""
+        if self._sealed is None:
+            return
+        newest = self._sealed.manifest.newest
+        is_all = bool(newest) and naive(parse_rfc3339(newest)) < self._until
+        cuts = {moment.date() for moment in (self._since, self._until) if moment.time() != dt.time()}
+        for path in self._sealed.paths(table, until=None if is_all else self._until.date() + dt.timedelta(days=1)):
+            day = dt.date.fromisoformat(path.parent.name.removeprefix("day="))
+            if is_all or dt.datetime.combine(day, dt.time()) < self._until:
+                yield path, day not in cuts or (is_all and day != self._since.date())
+
+    def _create(self, name: str, columns: Columns) -> None:
+        fields = ", ".join(f'"{column}" {_DUCKDB[kind]}' for column, kind in columns.items())
+        self._duck.execute(f"CREATE TABLE {name} ({fields})")
+
+    def _insert(self, name: str, columns: Columns, rows: Sequence[Row]) -> None:
+        if rows:
+            self._duck.register("arriving", arrow(columns, rows))
+            self._duck.execute(f"INSERT INTO {name} SELECT * FROM arriving")  # noqa: S608
+            self._duck.unregister("arriving")
 
 
-_DUCKDB = {"string": "VARCHAR", "boolean": "BOOLEAN", "int64": "BIGINT", "timestamp(6)": "TIMESTAMP"}
-_ARROW = {"string": pa.string(), "boolean": pa.bool_(), "int64": pa.int64()}
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A question as DuckDB is asked it: its SQL, the columns of the answer, and the tables that it reads."""
+
+    sql: str
+    columns: tuple[str, ...]
+    tables: frozenset[str]
 
 
-def _array(kind: str, values: Sequence[Any]) -> pa.Array:
-    if kind in _ARROW:
-        return pa.array(values, _ARROW[kind])
-    return pa.array(values, pa.string()).cast(pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us"))
+@lru_cache(maxsize=256)
+def _read(question: Question, since: dt.datetime, narrowed: tuple[tuple[str, str | None], ...]) -> _Read:
+    """Return a question as SQL. Making it takes longer than asking it of a small log."""
+    expression = question.answer(facts_since(since).narrowed(**dict(narrowed)))
+    tables = frozenset(table.name for table in expression.op().find(UnboundTable))
+    return _Read(sql_of(expression), tuple(expression.columns), tables)
 
 
-def _sort(line: bytes, verdicts: list[tuple[Any, ...]], outcomes: list[tuple[Any, ...]]) -> None:
-    """Put one entry where it belongs."""
-    try:
-        entry = _entry(line)
-        if entry.kind == EntryKind.VERDICT:
-            verdicts.append(_verdict_row(entry.time, _verdict(entry.body)))
-        elif entry.kind == EntryKind.OUTCOME:
-            body = _outcome(entry.body)
-            outcomes.append((entry.time, body.principal, body.system, body.outcome, body.bytes))
-    except msgspec.DecodeError as err:
-        raise IntegrityError(
-            ErrorCode.EVIDENCE_BROKEN, f"an evidence entry is none: {err}", help="run charter evidence verify"
-        ) from err
+_loose_sql = lru_cache(maxsize=64)(lambda name, cut: sql_of(sum_of_rows(name, cut)))
+
+
+def _parquet(paths: Sequence[Path]) -> str:
+    listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
+    return f"read_parquet([{listed}], hive_partitioning = true, hive_types = {{'day': DATE}})"
+
+
+def _permission_row(each: Permission, until: dt.datetime) -> Row:
+    reach = each.reach
+    who = (each.principal, each.team, each.kind, reach.aspect.value)
+    what = (each.system, each.action, each.effect, reach.what, reach.prefix, reach.pattern, reach.hour)
+    return (*who, *what, rfc3339(each.granted), rfc3339(until.replace(tzinfo=dt.UTC)))
 
 
 def answer_all(
@@ -208,59 +213,113 @@ def answer_all(
     until: dt.datetime,
     **narrowed: str | None,
 ) -> list[Answer]:
-    """Return the five answers for `since <= time < until`.
-
-    `lines` are evidence entries from `since - HISTORY` on, before `until`; `narrowed` may name a team, kind or system.
+    """Return the five answers for `since <= time < until`, from the evidence entries `lines` alone.
 
     Raises:
         IntegrityError: a line is no entry.
     """
-    with ReviewTables() as tables:
+    return answers(Asked(since, until, narrowed), lines, permissions)
+
+
+def answers(
+    asked: Asked, lines: Iterable[bytes], permissions: Iterable[Permission], sealed: SealedLog | None = None
+) -> list[Answer]:
+    """Return what is asked, from sealed evidence and the `lines` that are not sealed yet.
+
+    `permissions` are read only if a question needs them.
+
+    Raises:
+        IntegrityError: a line is no entry, or the sealed evidence cannot be read.
+    """
+    with ReviewTables(asked.since, asked.until, sealed) as tables:
         tables.load(lines)
-        tables.permit(permissions)
-        facts = facts_between(since, until).narrowed(**narrowed)
-        return [tables.answer(question, facts) for question in QUESTIONS]
+        if any(question.needs_permissions for question in asked.questions):
+            tables.permit(permissions)
+        return [tables.answer(question, asked) for question in asked.questions]
 
 
 # --- where the facts are kept -----------------------------------------------------------------------------------------
 
 
-def evidence_lines(connection: sa.Connection, since: dt.datetime, until: dt.datetime) -> Iterator[bytes]:
-    """Yield the verdicts and outcomes that answers for a period rest on, of all nodes, with the history before it."""
+def unsealed(connection: sa.Connection, manifest: Manifest) -> Iterator[Entry]:
+    """Yield the entries of all nodes' logs that are not sealed, each node's in its order."""
     entry = t.evidence_entry.c
-    query = sa.select(entry.data).where(
-        entry.time >= rfc3339(since - HISTORY),
-        entry.time < rfc3339(until),
-        entry.kind.in_([EntryKind.VERDICT.value, EntryKind.OUTCOME.value]),
-    )
-    for (data,) in connection.execute(query, execution_options={"yield_per": 5_000}):
-        yield bytes(data)
+    for (node,) in connection.execute(sa.select(t.evidence_head.c.node).order_by(t.evidence_head.c.node)).all():
+        reached = manifest.nodes.get(node)
+        query = sa.select(entry.index, entry.data).where(
+            entry.node == node, entry.index >= (reached.next if reached else 0)
+        )
+        for index, data in connection.execute(query.order_by(entry.index), execution_options={"yield_per": 5_000}):
+            yield Entry(node, index, octets(data))
+
+
+def waiting(connection: sa.Connection, manifest: Manifest) -> int:
+    """Return how many entries of all nodes' logs are not sealed."""
+    heads = connection.execute(sa.select(t.evidence_head.c.node, t.evidence_head.c.size)).all()
+    return sum(size - (manifest.nodes[node].next if node in manifest.nodes else 0) for node, size in heads)
+
+
+def agrees(connection: sa.Connection, manifest: Manifest) -> bool:
+    """Whether the logs still hold what was sealed last of each: not so after an older backup was restored."""
+    entry = t.evidence_entry.c
+    for node, reached in manifest.nodes.items():
+        query = sa.select(entry.data).where(entry.node == node, entry.index == reached.next - 1)
+        found = connection.execute(query).scalar()
+        if found is None or digest(octets(found)) != reached.last:
+            return False
+    return True
+
+
+class _When(msgspec.Struct):
+    hours: str | None = None
 
 
 class _Grant(msgspec.Struct):
     system: str
     actions: tuple[str, ...]
+    objects: tuple[str, ...] = ("*",)
+    under: tuple[str, ...] | None = None
+    groups: tuple[str, ...] | None = None
+    when: _When | None = None
+
+
+class _Terms(msgspec.Struct):
+    source: tuple[str, ...] = msgspec.field(default=(), name="from")
+    to: tuple[str, ...] = ()
+    purposes: tuple[str, ...] = ()
 
 
 class _Charter(msgspec.Struct):
+    data: tuple[str, ...] = ()
     grants: tuple[_Grant, ...] = ()
-    policy: str = ""
+    delegation: _Terms | None = None
+    policy: str | None = None
 
 
 class _Action(msgspec.Struct):
     effect: str
 
 
+class _Group(msgspec.Struct):
+    objects: tuple[str, ...] = ()
+    under: tuple[str, ...] | None = None
+    groups: tuple[str, ...] = ()
+
+
 class _System(msgspec.Struct):
     actions: dict[str, _Action] = {}
+    groups: dict[str, _Group] | None = None
 
 
 _charter = msgspec.json.Decoder(_Charter).decode
 _system = msgspec.json.Decoder(_System).decode
 
 
-def permissions_in_force(connection: sa.Connection, until: dt.datetime) -> Iterator[Permission]:
-    """Yield the permissions that principals who may act now had before `until`, from their charters' versions."""
+def permissions_in_force(connection: sa.Connection, since: dt.datetime, until: dt.datetime) -> Iterator[Permission]:
+    """Yield the permissions that principals who may act now had before `until`, from their charters' versions.
+
+    Hours are those that are open by the clocks of both ends of the period.
+    """
     version, principal = t.charter_version.c, t.principal.c
     query = (
         sa.select(principal.name, principal.owner_team, principal.kind, version.applied_at, version.charter)
@@ -269,19 +328,51 @@ def permissions_in_force(connection: sa.Connection, until: dt.datetime) -> Itera
         .order_by(principal.name, version.version)
     )
     rows = connection.execute(query, execution_options={"yield_per": 1_000})
-    yield from in_force((_applied(*row) for row in rows), _effects(connection))
+    systems = _systems(connection)
+    effects = {name: {action: each.effect for action, each in found.actions.items()} for name, found in systems.items()}
+    yield from in_force((_applied(row, systems, (since, until)) for row in rows), effects)
 
 
-def _applied(name: str, team: str, kind: str, applied_at: str, charter: str) -> AppliedVersion:
+def _applied(row: Sequence[Any], systems: Mapping[str, _System], moments: Sequence[dt.datetime]) -> AppliedVersion:
+    name, team, kind, applied_at, charter = row
     whole = _charter(charter)
-    own = ((system, (action,)) for system, action in permitted(whole.policy))
+    own = ((system, (action,)) for system, action in permitted(whole.policy or ""))
     grants = (*((grant.system, grant.actions) for grant in whole.grants), *own)
-    return AppliedVersion(name, team, kind, parse_rfc3339(applied_at), grants)
+    reach = tuple(dict.fromkeys(_reach(whole, systems, moments)))
+    return AppliedVersion(name, team, kind, parse_rfc3339(applied_at), grants, reach)
 
 
-def _effects(connection: sa.Connection) -> Effects:
+def _reach(charter: _Charter, systems: Mapping[str, _System], moments: Sequence[dt.datetime]) -> Iterator[Reach]:
+    windows: dict[str, list[Hours | None]] = {}
+    for grant in charter.grants:
+        groups = {name: tuple(_members(systems.get(grant.system), name)) for name in grant.groups or ()}
+        yield from ranges(grant.system, grant.objects, grant.under or (), groups)
+        window = grant.when.hours if grant.when else None
+        windows.setdefault(grant.system, []).append(Hours.model_validate(window) if window else None)
+    for system, each in windows.items():
+        for hour in sorted(hours_utc(each, moments)):
+            yield Reach(Aspect.HOURS, system, hour=hour)
+    for name in charter.data:
+        yield Reach(Aspect.DATA, what=name)
+    if charter.delegation:
+        terms = charter.delegation
+        yield from delegations(terms.source, terms.to, terms.purposes)
+
+
+def _members(system: _System | None, name: str) -> list[str]:
+    """Return the patterns of a group of objects and of the groups inside it."""
+    known = (system.groups if system else None) or {}
+    found: list[str] = []
+    inside, seen = [name], set[str]()
+    while inside:
+        each = inside.pop()
+        if each in known and each not in seen:
+            seen.add(each)
+            found += [*known[each].objects, *(pattern for place in known[each].under or () for pattern in below(place))]
+            inside += known[each].groups
+    return found
+
+
+def _systems(connection: sa.Connection) -> dict[str, _System]:
     query = sa.select(t.system.c.name, t.system.c.body).where(t.system.c.standing != Standing.RETIRED.value)
-    return {
-        name: {action: each.effect for action, each in _system(body).actions.items()}
-        for name, body in connection.execute(query)
-    }
+    return {name: _system(body) for name, body in connection.execute(query)}

@@ -44,6 +44,7 @@ from charter.bootstrap.house import House
 from charter.bootstrap.keys import Keys
 from charter.bootstrap.lease_room import LeaseRoom
 from charter.bootstrap.policy_watch import hear_disagreement
+from charter.bootstrap.sealing import Sealing
 from charter.bootstrap.sharing import SharingWatch
 from charter.bootstrap.sinks import SinkRoom
 from charter.bootstrap.slices import SliceCache
@@ -270,6 +271,7 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
     house.sinks = SinkRoom.of(house)
     house.behaviour = BehaviourRoom(house)
     house.carrying = Carrying(house)
+    house.sealing = Sealing(house)
     return house
 
 

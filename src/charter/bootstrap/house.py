@@ -24,6 +24,7 @@ from charter.bootstrap.federation import keep_asking
 from charter.bootstrap.keys import Keys
 from charter.bootstrap.lease_room import LeaseRoom
 from charter.bootstrap.notices import Notices
+from charter.bootstrap.sealing import Sealing
 from charter.bootstrap.sharing import SharingWatch
 from charter.bootstrap.sinks import SinkRoom
 from charter.bootstrap.slices import SliceCache
@@ -93,6 +94,7 @@ class House:
     sinks: SinkRoom = field(init=False)
     behaviour: BehaviourRoom = field(init=False)
     carrying: Carrying = field(init=False)
+    sealing: Sealing = field(init=False)
     last_calls: list[Callable[[], None]] = field(default_factory=list)  # when told to stop: answer who waits for news
     pending: PendingConnections = field(default_factory=PendingConnections)
 
@@ -163,6 +165,7 @@ class House:
             asyncio.create_task(lease_keeping.keep(self.leasing, stop)),
             asyncio.create_task(self.sinks.keep(stop)),
             asyncio.create_task(self.behaviour.keep(stop)),
+            asyncio.create_task(self.sealing.keep(stop)),
         ]
         try:
             yield

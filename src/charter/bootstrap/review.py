@@ -1,50 +1,88 @@
-"""`charter review`: the five questions over this node's evidence and the charters in force."""
+"""`charter review`: the five questions over the evidence and the charters in force."""
 
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
+import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from charter.bootstrap import evidence
 from charter.core.clock import rfc3339
+from charter.core.errors import ErrorCode, MalformedError
+from charter.reports.answer import NAMES, ROWS
 
 if TYPE_CHECKING:
-    import datetime as dt
-
+    from charter.adapters.analytics import Asked
     from charter.bootstrap.house import House
     from charter.bootstrap.transaction import HouseTransaction
 
 DEFAULT_PERIOD = "90d"
+_DAYS = re.compile(r"[0-9]{1,6}[dw]")
 
 
-async def answers(
-    house: House,
-    *,
-    since: str | None = None,
-    until: str | None = None,
-    team: str | None = None,
-    kind: str | None = None,
-    system: str | None = None,
-) -> dict[str, Any]:
-    """Return the five answers, worked out away from the event loop.
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What is asked of the evidence. Times as `evidence.parse_moment` reads them; `question`: one of NAMES, or all."""
+
+    since: str | None = None
+    until: str | None = None
+    team: str | None = None
+    kind: str | None = None
+    system: str | None = None
+    principal: str | None = None
+    question: str | None = None
+    rows: int | None = None
+
+
+async def answers(house: House, asked: Review | None = None) -> dict[str, Any]:
+    """Return the answers, worked out away from the event loop.
 
     Raises:
-        MalformedError: a time cannot be read.
+        MalformedError: a time cannot be read, the period is empty, or there is no such question.
     """
-    now = house.clock.now()
-    start = evidence.parse_moment(since or DEFAULT_PERIOD, now)
+    return await asyncio.to_thread(_answers, house, asked or Review())
+
+
+def period(since: str | None, until: str | None, now: dt.datetime) -> tuple[dt.datetime, dt.datetime]:
+    """Return the period from `since` (a number of days ago: from the beginning of that day, UTC) to `until`.
+
+    Raises:
+        MalformedError: a time cannot be read, or none lies between the two.
+    """
+    said = since or DEFAULT_PERIOD
+    start = evidence.parse_moment(said, now)
+    if _DAYS.fullmatch(said):
+        start = start.astimezone(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     end = evidence.parse_moment(until, now) if until else now
-    wanted = {"team": team, "kind": kind, "system": system}
-    found = await asyncio.to_thread(_answers, house, start, end, {k: v for k, v in wanted.items() if v})
-    return {"since": rfc3339(start), "until": rfc3339(end), "questions": found}
+    if start >= end:
+        raise MalformedError(ErrorCode.BAD_VALUE, "the period ends before it begins", help="write an earlier --since")
+    return start, end
 
 
-def _answers(house: House, start: dt.datetime, end: dt.datetime, wanted: dict[str, str]) -> list[dict[str, Any]]:
-    from charter.adapters.analytics import answer_all, evidence_lines, permissions_in_force
+def _answers(house: House, asked: Review) -> dict[str, Any]:
+    if asked.question is not None and asked.question not in NAMES:
+        raise MalformedError(
+            ErrorCode.BAD_VALUE, f"there is no question {asked.question[:40]!a}", help=f"one of {', '.join(NAMES)}"
+        )
+    from charter.adapters import analytics
+    from charter.reports.questions import QUESTIONS
 
-    def read(tx: HouseTransaction) -> list[dict[str, Any]]:
-        lines = evidence_lines(tx.connection, start, end)
-        permissions = permissions_in_force(tx.connection, end)
-        return [each.to_json() for each in answer_all(lines, permissions, since=start, until=end, **wanted)]
+    start, end = period(asked.since, asked.until, house.clock.now())
+    narrowed = {"team": asked.team, "kind": asked.kind, "system": asked.system, "principal": asked.principal}
+    narrowed = {name: value for name, value in narrowed.items() if value}
+    questions = [each for each in QUESTIONS if asked.question in {None, each.name}]
+    wanted = analytics.Asked(start, end, narrowed, questions, asked.rows or ROWS)
+    house.sealing.ready()
+    found = house.database.read(lambda tx: _found(house, tx, wanted))
+    return {"since": rfc3339(start), "until": rfc3339(end), "narrowed": narrowed, "questions": found}
 
-    return house.database.read(read)
+
+def _found(house: House, tx: HouseTransaction, asked: Asked) -> list[dict[str, Any]]:
+    from charter.adapters import analytics
+
+    sealed = house.sealing.sealed
+    lines = (entry.data for entry in analytics.unsealed(tx.connection, sealed.manifest))
+    permissions = analytics.permissions_in_force(tx.connection, asked.since, asked.until)
+    return [each.to_json() for each in analytics.answers(asked, lines, permissions, sealed)]

@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
     group.command("verify")(verify)
     group.command("export")(export)
     group.command("reconcile")(reconcile)
+    group.command("seal")(seal)
     integration_commands.add_to(group)
     app.add_typer(group, name="evidence")
 
@@ -195,6 +196,27 @@ def _show_reconciled(answer: dict[str, Any]) -> None:
         say(f"{counted(answer['not_governed'], 'observation')} {text}", "dim")
     if not answer["is_whole"]:
         say("the period holds more entries than are looked at in one go; ask for a shorter one", "red")
+
+
+def seal(
+    context: typer.Context,
+    again: Annotated[
+        bool, typer.Option("--again", help="Remove what is sealed and make it again from the log.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write what is new in the log to Parquet, by day, for analytics. A server does so by itself.
+
+    Example: charter evidence seal
+
+    With --json: sealed, compacted_days, entries, newest, bytes, folder.
+    """
+    told = context_of(context).control.post("/v1/evidence/seal", {"again": again})
+    if as_json:
+        print_json(told)
+        return
+    say(f"sealed {counted(told['sealed'], 'entry', 'entries')}; {told['entries']} are sealed now", "green")
+    say(f"{told['bytes']} bytes in {told['folder']}")
 
 
 def _print(entries: list[dict[str, Any]], *, as_json: bool) -> None:

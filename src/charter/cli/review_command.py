@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +10,8 @@ import typer
 from charter.cli.context import Json, context_of
 from charter.cli.output import NO, print_json, say
 from charter.registry.charter import Kind
+from charter.reports.answer import MAX_ROWS, NAMES
+from charter.reports.tables import csv_of
 
 
 def register(app: typer.Typer) -> None:
@@ -19,36 +22,49 @@ def register(app: typer.Typer) -> None:
 
 def review(
     context: typer.Context,
+    question: Annotated[str | None, typer.Argument(help=f"One question alone: {', '.join(NAMES)}.")] = None,
     since: Annotated[str | None, typer.Option(help="From this time on: 30d, 2026-11-01.", show_default="90d")] = None,
     until: Annotated[str | None, typer.Option(help="Before this time.", show_default="now")] = None,
     team: Annotated[str | None, typer.Option(help="Only this team's principals.")] = None,
     kind: Annotated[Kind | None, typer.Option(help="Only this kind of principal.")] = None,
     system: Annotated[str | None, typer.Option(help="Only calls to this system.")] = None,
+    principal: Annotated[str | None, typer.Option(help="Only this principal.")] = None,
+    rows: Annotated[int | None, typer.Option(min=1, max=MAX_ROWS, help="At most so many of each.")] = None,
     sql: Annotated[bool, typer.Option("--sql", help="Show each question as SQL.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="One question as CSV, safe to open in a spreadsheet.")] = False,
     as_json: Json = False,
 ) -> None:
     """Answer the five questions: most active; sensitive systems; refusals; unused permissions; outside the pattern.
 
     Example: charter review --since 30d --team payments-ops
 
-    With --json: since, until, questions.
+    Example: charter review unused --system payments --rows 500 --csv > unused.csv
+
+    A number of days begins with the first of them, UTC. With --json: since, until, narrowed, questions.
     """
+    if as_csv and question is None:
+        raise typer.BadParameter(f"CSV holds one question: {', '.join(NAMES)}", param_hint="QUESTION")
+    narrowed = {"team": team, "kind": kind, "system": system, "principal": principal}
     answer = context_of(context).control.get(
-        "/v1/review", since=since, until=until, team=team, kind=kind, system=system
+        "/v1/review", since=since, until=until, question=question, rows=rows, **narrowed
     )
+    if as_csv:
+        (one,) = answer["questions"]
+        sys.stdout.write(csv_of(one["columns"], one["rows"]))
+        return
     if as_json:
         print_json(answer)
         return
     say(f"{answer['since'][:19]} to {answer['until'][:19]} UTC", "dim")
-    for question in answer["questions"]:
+    for told in answer["questions"]:
         say("")
-        say(question["question"], "bold")
-        place = question["columns"].index("sentence")
-        for row in question["rows"]:
+        say(told["question"], "bold")
+        place = told["columns"].index("sentence")
+        for row in told["rows"]:
             say(f"  {row[place]}")
-        say(question["sentence"] if not question["rows"] else _counted(question), "dim")
+        say(told["sentence"] if not told["rows"] else _counted(told), "dim")
         if sql:
-            say(question["sql"], "dim")
+            say(told["sql"], "dim")
 
 
 def right_size(
@@ -104,5 +120,7 @@ def _show_size(told: dict[str, Any], *, is_written: bool) -> None:
 
 def _counted(question: dict[str, Any]) -> str:
     shown = len(question["rows"])
-    more = f"; the first {shown} of {question['total']}, narrow it with --team, --kind, --system or --since"
+    more = (
+        f"; the first {shown} of {question['total']}, narrow it with --team, --kind, --system, --since, or write --rows"
+    )
     return f"{question['meaning']}{more if question['total'] > shown else ''}"

@@ -1,7 +1,8 @@
-"""Which permissions are in force, and since when without a break, from the versions of charters that were applied.
+"""What charters permit now, and since when without a break, from the versions of charters that were applied.
 
-A permission is one principal's right to one action of one system. A version that still grants it continues it;
-a version that does not ends it, and a later one begins it anew.
+A permission is one principal's right to one action of one system; or one piece of how far its rights reach: a range of
+objects, a class of data, an hour of the day, a party or purpose of delegation. A version that still has it continues
+it; a version that does not ends it, and a later one begins it anew.
 """
 
 from __future__ import annotations
@@ -9,10 +10,37 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from charter.registry.charter import EVERY_ACTION
 
 Effects = Mapping[str, Mapping[str, str]]  # system -> action -> effect
+
+
+class Aspect(StrEnum):
+    """What of an authority a permission is."""
+
+    ACTION = "action"
+    OBJECTS = "objects"
+    DATA = "data"
+    HOURS = "hours"
+    DELEGATION = "delegation"
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """One piece of how far a principal's rights reach.
+
+    `what`: the pattern, data class, party or purpose. `prefix` and `pattern`: for a range of objects, what each begins
+    with, and the whole range as a regular expression. `hour`: of the day, UTC.
+    """
+
+    aspect: Aspect
+    system: str = ""
+    what: str = ""
+    prefix: str = ""
+    pattern: str = ""
+    hour: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +52,7 @@ class AppliedVersion:
     kind: str
     applied_at: dt.datetime
     grants: tuple[tuple[str, tuple[str, ...]], ...]
+    reach: tuple[Reach, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +66,7 @@ class Permission:
     action: str
     effect: str
     granted: dt.datetime
+    reach: Reach = Reach(Aspect.ACTION)
 
 
 def in_force(versions: Iterable[AppliedVersion], systems: Effects) -> Iterator[Permission]:
@@ -45,13 +75,14 @@ def in_force(versions: Iterable[AppliedVersion], systems: Effects) -> Iterator[P
     `versions` come sorted by principal, then as they were applied. `*` means the actions the system has now;
     actions that a system no longer has permit nothing.
     """
-    held: dict[tuple[str, str], dt.datetime] = {}
+    held: dict[tuple[str, str] | Reach, dt.datetime] = {}
     last: AppliedVersion | None = None
     for version in versions:
         if last is not None and version.principal != last.principal:
             yield from _permissions(last, held, systems)
             held = {}
-        held = {each: held.get(each, version.applied_at) for each in _granted(version, systems)}
+        now: list[tuple[str, str] | Reach] = [*_granted(version, systems), *version.reach]
+        held = {each: held.get(each, version.applied_at) for each in now}
         last = version
     if last is not None:
         yield from _permissions(last, held, systems)
@@ -66,8 +97,12 @@ def _granted(version: AppliedVersion, systems: Effects) -> Iterator[tuple[str, s
 
 
 def _permissions(
-    version: AppliedVersion, held: Mapping[tuple[str, str], dt.datetime], systems: Effects
+    version: AppliedVersion, held: Mapping[tuple[str, str] | Reach, dt.datetime], systems: Effects
 ) -> Iterator[Permission]:
-    for (system, action), granted in held.items():
-        effect = systems[system][action]
-        yield Permission(version.principal, version.team, version.kind, system, action, effect, granted)
+    who = (version.principal, version.team, version.kind)
+    for each, granted in held.items():
+        if isinstance(each, Reach):
+            yield Permission(*who, each.system, "", "", granted, each)
+        else:
+            system, action = each
+            yield Permission(*who, system, action, systems[system][action], granted)

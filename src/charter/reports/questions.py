@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import ibis
 from ibis import _
 
-from charter.reports.facts import Facts, bounds
+from charter.reports.facts import Facts
+from charter.reports.unused import unused_permissions
 from charter.reports.usual import outside_the_pattern
-from charter.reports.words import counted, said
+from charter.reports.words import calls_where, counted, said
 
 if TYPE_CHECKING:
     from ibis.expr.types import Table
 
-_A_DAY = 86_400  # seconds
 REPEATED = 3  # refusals that make a pattern
 
 
@@ -32,32 +32,36 @@ class Question:
     question: str
     meaning: str
     answer: Callable[[Facts], Table]
+    needs_permissions: bool = False
 
 
 def most_active(facts: Facts) -> Table:
     """Who called most, how it was decided, and how it went."""
-    calls = facts.in_period.group_by("principal").agg(
-        team=_.team.max(),
-        kind=_.kind.max(),
-        calls=_.count(),
-        allowed=(_.verdict == "allow").sum(),
-        denied=(_.verdict == "deny").sum(),
-        escalated=(_.verdict == "escalate").sum(),
-        systems=_.system.nunique(),
-        actions=_.action.nunique(),
-        days=_.time.date().nunique(),
-        last=_.time.max(),
-    )
-    since, _until = bounds(facts)
-    ended = (
-        facts.outcomes.filter(_.time >= since)
+    calls = (
+        facts.of_period(facts.calls)
         .group_by("principal")
-        .agg(failed=(_.outcome != "ok").sum(), bytes=_.bytes.sum())
+        .agg(
+            team=_.team.max(),
+            kind=_.kind.max(),
+            calls=_.calls.sum(),
+            allowed=calls_where(_.verdict == "allow"),
+            denied=calls_where(_.verdict == "deny"),
+            escalated=calls_where(_.verdict == "escalate"),
+            systems=_.system.nunique(),
+            actions=_.action.nunique(),
+            days=_.day.nunique(),
+            last=_["last"].max(),
+        )
+    )
+    ended = (
+        facts.of_period(facts.ends)
+        .group_by("principal")
+        .agg(failed=calls_where(_.outcome != "ok"), bytes=_.bytes.sum().cast("int64"))
     )
     return (
         calls.left_join(ended, "principal")
         .drop("principal_right")
-        .mutate(failed=_.failed.fill_null(0), bytes=_.bytes.fill_null(0).cast("int64"))
+        .mutate(calls=_.calls.cast("int64"), failed=_.failed.fill_null(0), bytes=_.bytes.fill_null(0))
         .order_by([ibis.desc("calls"), "principal"])
         .mutate(
             sentence=said(_.principal, " made ", counted(_.calls, "call"), " on ", counted(_.days, "day"), ": ")
@@ -69,23 +73,26 @@ def most_active(facts: Facts) -> Table:
 
 def sensitive_systems(facts: Facts) -> Table:
     """Who reached systems marked sensitive: how many, which objects, what classes of data, and when last."""
-    touched = facts.in_period.filter((_.verdict == "allow") & _.sensitive)
+    touched = facts.of_period(facts.calls).filter((_.verdict == "allow") & _.sensitive)
     totals = touched.group_by("principal").agg(
         team=_.team.max(),
-        calls=_.count(),
+        calls=_.calls.sum().cast("int64"),
         systems=_.system.nunique(),
-        objects=_.object.nunique(),
-        changes=(_.effect != "read").sum(),
-        last=_.time.max(),
+        changes=calls_where(_.effect != "read"),
+        last=_["last"].max(),
     )
+    objects = facts.of_period(facts.objects).filter(_.sensitive).group_by("principal").agg(objects=_.object.nunique())
     systems = _joined(touched, "system").rename(system_names="names")
     classes = _joined(touched.filter(_.data != ""), "data").rename(data="names")
     return (
-        totals.left_join(systems, "principal")
+        totals.left_join(objects, "principal")
+        .drop("principal_right")
+        .left_join(systems, "principal")
         .drop("principal_right")
         .left_join(classes, "principal")
         .drop("principal_right")
-        .mutate(data=_.data.fill_null(""))
+        .mutate(data=_.data.fill_null(""), objects=_.objects.fill_null(0))
+        .relocate("objects", after="systems")
         .order_by([ibis.desc("calls"), "principal"])
         .mutate(
             sentence=said(_.principal, " reached ", counted(_.objects, "object"), " on ", counted(_.systems, "system"))
@@ -97,20 +104,20 @@ def sensitive_systems(facts: Facts) -> Table:
 
 def repeatedly_refused(facts: Facts) -> Table:
     """Who is denied or sent to a person again and again, and by which rule most."""
-    refused = facts.in_period.filter(_.verdict != "allow")
+    refused = facts.of_period(facts.calls).filter(_.verdict != "allow")
     totals = (
         refused.group_by("principal")
         .agg(
             team=_.team.max(),
-            refused=_.count(),
-            denied=(_.verdict == "deny").sum(),
-            escalated=(_.verdict == "escalate").sum(),
-            first=_.time.min(),
-            last=_.time.max(),
+            refused=_.calls.sum().cast("int64"),
+            denied=calls_where(_.verdict == "deny"),
+            escalated=calls_where(_.verdict == "escalate"),
+            first=_["first"].min(),
+            last=_["last"].max(),
         )
         .filter(_.refused >= REPEATED)
     )
-    rules = refused.group_by(["principal", "layer", "rule"]).agg(times=_.count(), text=_.text.max())
+    rules = refused.group_by(["principal", "layer", "rule"]).agg(times=_.calls.sum().cast("int64"), text=_.text.max())
     order = ibis.window(group_by="principal", order_by=[ibis.desc("times"), "layer", "rule"])
     top = rules.mutate(place=ibis.row_number().over(order)).filter(_.place == 0).drop("place")
     return (
@@ -123,33 +130,6 @@ def repeatedly_refused(facts: Facts) -> Table:
             sentence=said(_.principal, " was refused ", counted(_.refused, "time"), ", ", _.times)
             + said(" of them by " + _.rule, " (", _.layer, "): ", _.text)
         )
-    )
-
-
-def unused_permissions(facts: Facts) -> Table:
-    """What is granted and was not used in the period, the longest unused first."""
-    since, until = bounds(facts)
-    key = ["principal", "system", "action"]
-    used = facts.verdicts.filter(_.verdict == "allow").group_by(key).agg(last_used=_.time.max())
-    # the later of the grant and the last use; a permission granted within the period has had less time
-    end = facts.until.timestamp()
-    idle_since = ibis.coalesce(ibis.greatest(_.last_used, _.granted), _.granted)
-    return (
-        facts.permissions.filter(_.granted < until)
-        .left_join(used, key)
-        .drop(*(f"{name}_right" for name in key))
-        .filter(_.last_used.isnull() | (_.last_used < since))
-        .mutate(days=((end - idle_since.epoch_seconds().cast("float64")) / _A_DAY).floor().cast("int64"))
-        .order_by([ibis.desc("days"), *key])
-        .mutate(
-            sentence=said(_.principal, " may ", _.action, " on ", _.system)
-            + ibis.cases(
-                (_.last_used.notnull(), said(" and last did so ", counted(_.days, "day"), " ago")),
-                (_.days == 0, " since today and has not done so yet"),
-                else_=said(" and has not done so for ", counted(_.days, "day")),
-            ),
-        )
-        .relocate("sentence", after="days")
     )
 
 
@@ -169,8 +149,9 @@ QUESTIONS = (
     Question(
         "unused",
         "Whose permissions are broader than their use?",
-        "granted actions that were not used in the period: candidates for a narrower charter",
+        "granted actions, objects, data, hours and delegations that were not used: candidates for a narrower charter",
         unused_permissions,
+        needs_permissions=True,
     ),
     Question(
         "unusual",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import ibis
 from ibis import _
 
-from charter.reports.facts import Facts, bounds
+from charter.reports.facts import Facts, naive
 from charter.reports.words import counted, said, tenths
 
 if TYPE_CHECKING:
@@ -30,19 +30,19 @@ _COLUMNS = ("principal", "sign", "what", "first", "calls", "sentence")
 def outside_the_pattern(facts: Facts) -> Table:
     """What was unlike a principal's earlier days: newest first, each with why it is told."""
     signs = [_busy_days(facts)]
-    for sign, column in (
-        ("new system", _.system),
-        ("new action", _.system + "/" + _.action),
-        ("new hour", _hour()),
-        ("new place", _.system + "/" + _place()),
+    for sign, table, column in (
+        ("new system", facts.calls, _.system),
+        ("new action", facts.calls, _.system + "/" + _.action),
+        ("new hour", facts.hours, _.hour.cast("string").lpad(2, "0") + ":00 UTC"),
+        ("new place", facts.places, _.system + "/" + _.place),
     ):
-        signs.append(_first_times(facts, sign, column))
+        signs.append(_first_times(facts, sign, table, column))
     return ibis.union(*signs).order_by([ibis.desc("first"), "principal", "sign", "what"])
 
 
 def _days(facts: Facts) -> Table:
     """Return each principal's active days with their calls and what its earlier ones were like."""
-    days = facts.verdicts.group_by(["principal", _.time.date().name("day")]).agg(calls=_.count())
+    days = facts.with_history(facts.calls).group_by(["principal", "day"]).agg(calls=_.calls.sum().cast("int64"))
     earlier = ibis.window(group_by="principal", order_by="day", rows=(None, -1))
     return days.mutate(
         known=_.calls.count().over(earlier),
@@ -53,7 +53,7 @@ def _days(facts: Facts) -> Table:
 
 def _busy_days(facts: Facts) -> Table:
     """Days far above the mean. A day's calls scatter by their root at least, however alike the earlier days were."""
-    since, _until = bounds(facts)
+    since = naive(facts.since)
     return (
         _days(facts)
         .filter((_.known >= LEAST_DAYS) & (_.day >= since.date()) & (_.calls >= LEAST_CALLS))
@@ -70,20 +70,21 @@ def _busy_days(facts: Facts) -> Table:
     )
 
 
-def _first_times(facts: Facts, sign: str, column: Any) -> Table:  # noqa: ANN401 - Ibis has no public types for values
+def _first_times(facts: Facts, sign: str, table: Table, column: Any) -> Table:  # noqa: ANN401 - Ibis has no types
     """What a principal did for the first time in the period, after enough days without it."""
-    since, _until = bounds(facts)
+    since = naive(facts.since)
     seen = (
-        facts.verdicts.mutate(what=column)
+        facts.with_history(table)
+        .mutate(what=column)
         .group_by(["principal", "what"])
-        .agg(first=_.time.min(), calls=_.count())
+        .agg(first=_["first"].min(), calls=_.calls.sum().cast("int64"))
         .mutate(known=ibis.row_number().over(ibis.window(group_by="principal", order_by=["first", "what"])))
     )
     limit = FEW_PLACES if sign == "new place" else 1_000_000
     days = _days(facts).select("principal", day="day", days="known")
     return (
-        seen.filter((_.first >= since) & (_.known >= 1) & (_.known <= limit))
-        .mutate(day=_.first.date())
+        seen.filter((_["first"] >= since) & (_.known >= 1) & (_.known <= limit))
+        .mutate(day=_["first"].date())
         .join(days, ["principal", "day"])
         .filter(_.days >= LEAST_DAYS)
         .mutate(
@@ -93,12 +94,3 @@ def _first_times(facts: Facts, sign: str, column: Any) -> Table:  # noqa: ANN401
         )
         .select(*_COLUMNS)
     )
-
-
-def _hour() -> Any:  # noqa: ANN401
-    return _.time.hour().cast("string").lpad(2, "0") + ":00 UTC"
-
-
-def _place() -> Any:  # noqa: ANN401
-    """An object's folder: `charge/ch_1` is in `charge/*`; what has no folder is its own place."""
-    return _.object.re_replace("/[^/]*$", "/*")

@@ -6,6 +6,13 @@ from functools import reduce
 from operator import add
 from typing import Any
 
+from ibis import _
+
+
+def calls_where(condition: Any) -> Any:  # noqa: ANN401 - Ibis has no public types for values
+    """Return how many calls there are of which `condition` holds, none counted as zero."""
+    return _.calls.sum(where=condition).fill_null(0).cast("int64")
+
 
 def said(*parts: Any) -> Any:  # noqa: ANN401 - Ibis has no public types for values
     """Return one text of texts and columns; the first part is a column."""

@@ -22,7 +22,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from charter.bootstrap import authority, call_story, inventory, keys, notices, right_sizing, rules, stand_ins, tools
 from charter.bootstrap import estate as estates
 from charter.bootstrap import evidence as log
-from charter.bootstrap import review as reviews
 from charter.bootstrap.house import House
 from charter.console.signin import SignIn
 from charter.core.errors import CharterError, ErrorCode, MalformedError, UnavailableError
@@ -35,6 +34,7 @@ from charter.server.control_integrations import integrations
 from charter.server.control_leases import leases
 from charter.server.control_people import people
 from charter.server.control_plans import plans
+from charter.server.control_review import reviews
 from charter.server.control_rotation import rotation
 from charter.server.control_shape import Command, Person, Reason, ReasonIfAny, house_of
 from charter.server.control_trust import trust
@@ -156,6 +156,7 @@ def control_app(house: House, signin: SignIn | None = None) -> FastAPI:
         decisions,
         plans,
         integrations,
+        reviews,
     ):
         app.include_router(router, prefix="/v1")
 
@@ -422,19 +423,6 @@ async def export(request: Request, body: ExportTo) -> dict[str, Any]:
 async def story(request: Request, verdict_id: str) -> dict[str, Any]:
     """The whole story of one verdict."""
     return call_story.tell(house_of(request), verdict_id)
-
-
-@evidence.get("/review")
-async def review(
-    request: Request,
-    since: str | None = None,
-    until: str | None = None,
-    team: str | None = None,
-    kind: str | None = None,
-    system: str | None = None,
-) -> dict[str, Any]:
-    """The five questions."""
-    return await reviews.answers(house_of(request), since=since, until=until, team=team, kind=kind, system=system)
 
 
 operations = APIRouter()

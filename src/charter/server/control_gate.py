@@ -37,6 +37,7 @@ _TAKES: tuple[tuple[str, str, Access], ...] = (  # method, beginning of the path
     ("POST", "/v1/what-if", Access.OPERATOR),  # it reads much
     ("POST", "/v1/evidence/verify", Access.VIEWER),
     ("POST", "/v1/evidence/ingest", Access.OPERATOR),
+    ("POST", "/v1/evidence/seal", Access.OPERATOR),
     ("POST", "/v1/approvals/", Access.VIEWER),  # and a human role
     ("POST", "/v1/stand-ins", Access.VIEWER),  # of one's own: `person` is who is signed in
     ("POST", "/v1/compositions/", Access.VIEWER),  # and a human role

@@ -1,0 +1,326 @@
+"""Evidence sealed to Parquet, for analytics: rows by day, and their sums, in files that a manifest names.
+
+    sealed/manifest.json                      which files count, and how far into which node's log they reach
+    sealed/verdicts/day=2026-11-24/7.parquet  rows, sorted by principal and time
+    sealed/calls/day=2026-11-24/7.parquet     sums of them
+
+What is here is derived from the log and can be made again from it at any time; it proves nothing, the log does.
+
+INVARIANT: an entry counts once. A node's log is sealed from where the manifest says it ended, without a gap; what comes
+again is passed over. An entry that comes late goes to the day of its time like any other.
+INVARIANT: a crash at any instant leaves what the last manifest names, whole: files are made durable before the manifest
+that names them, and removed after one that does not.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shutil
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from typing import Self
+
+import duckdb
+import ibis
+import msgspec
+
+from charter.adapters import whole_file
+from charter.adapters.review_rows import Rows, arrow, rows_of
+from charter.core.errors import ErrorCode, IntegrityError, UnavailableError
+from charter.reports.facts import ROWS, SUMS
+from charter.reports.sums import sum_of_rows, sum_of_sums
+
+BATCH = 100_000  # entries that are in memory at a time
+ROW_GROUP = 100_000
+LOOSE_FILES = 8  # of one day and table, before they are made one
+MEMORY = "512MB"
+MANIFEST = "manifest.json"
+_ORDER = {"verdicts": "principal, time", "outcomes": "principal, time"}
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One entry as the log has it: its place, and its exact bytes."""
+
+    node: str
+    index: int
+    data: bytes
+
+
+class Reached(msgspec.Struct, frozen=True):
+    """How far a node's log is sealed: the index of the first entry that is not, and the digest of the last that is."""
+
+    next: int
+    last: str
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What counts. `files`: table -> day -> the numbers of its files. `newest`: the latest moment in them."""
+
+    version: int = 1
+    sequence: int = 0
+    newest: str = ""
+    nodes: dict[str, Reached] = {}
+    files: dict[str, dict[str, list[int]]] = {}
+
+
+@dataclass(slots=True)
+class SealedLog:
+    """The sealed part of the logs, in one folder that is this process's alone."""
+
+    folder: Path
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What counts now.
+
+        Raises:
+            IntegrityError: the manifest cannot be read.
+        """
+        try:
+            return msgspec.json.decode((self.folder / MANIFEST).read_bytes(), type=Manifest)
+        except FileNotFoundError:
+            return Manifest()
+        except (msgspec.DecodeError, OSError) as err:
+            raise _broken(f"its manifest cannot be read: {err}") from err
+
+    def paths(self, table: str, *, since: dt.date | None = None, until: dt.date | None = None) -> list[Path]:
+        """Return the files of a table for the days `since <= day < until`, oldest first."""
+        days = self.manifest.files.get(table, {})
+        wanted = sorted(day for day in days if _within(dt.date.fromisoformat(day), since, until))
+        return [self._path(table, day, number) for day in wanted for number in days[day]]
+
+    def seal(self, entries: Iterable[Entry]) -> int:
+        """Seal entries of any nodes, each node's in the log's order; return how many had not been sealed yet.
+
+        Raises:
+            IntegrityError: an entry is missing before one of these, or one is no entry.
+            UnavailableError: they cannot be written; what was sealed before still is.
+        """
+        remaining, sealed = iter(entries), 0
+        while batch := list(islice(remaining, BATCH)):
+            with self._lock:
+                sealed += self._seal(batch)
+        return sealed
+
+    def compact(self, today: dt.date) -> int:
+        """Make one file of a day's where the day is over or has many; return how many days that was.
+
+        Raises:
+            UnavailableError: they cannot be written; nothing changed.
+        """
+        with self._lock:
+            manifest = self.manifest
+            loose = {
+                day
+                for days in manifest.files.values()
+                for day, numbers in days.items()
+                if len(numbers) > (1 if dt.date.fromisoformat(day) < today else LOOSE_FILES)
+            }
+            for day in sorted(loose):
+                self._compact(day)
+            return len(loose)
+
+    def forget(self) -> None:
+        """Remove all that is sealed, at once; it is made again from the log."""
+        with self._lock:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def size(self) -> int:
+        """Return the bytes of the files that count."""
+        return sum(path.stat().st_size for table in (*ROWS, *SUMS) for path in self.paths(table))
+
+    # --- sealing ------------------------------------------------------------------------------------------------------
+
+    def _seal(self, batch: Sequence[Entry]) -> int:
+        before = self.manifest
+        fresh, nodes = _fresh(batch, before.nodes)
+        if not fresh:
+            return 0
+        rows = rows_of(each.data for each in fresh)
+        with self._writing(before) as writer:
+            written = writer.write(rows)
+        newest = max([before.newest, *(str(row[2]) for found in rows.values() for row in found)])
+        self._commit(
+            Manifest(1, before.sequence + 1, newest, nodes, _added(before.files, written, before.sequence + 1))
+        )
+        return len(fresh)
+
+    def _compact(self, day: str) -> None:
+        before = self.manifest
+        tables = [table for table, days in before.files.items() if len(days.get(day, ())) > 1]
+        with self._writing(before) as writer:
+            for table in tables:
+                writer.merge(table, day, [self._path(table, day, number) for number in before.files[table][day]])
+        number = before.sequence + 1
+        files = {table: dict(days) for table, days in before.files.items()}
+        for table in tables:
+            files[table][day] = [number]
+        self._commit(Manifest(1, number, before.newest, before.nodes, files))
+
+    def _writing(self, before: Manifest) -> _Writer:
+        self._sweep(before)
+        return _Writer(self.folder, before.sequence + 1)
+
+    def _commit(self, manifest: Manifest) -> None:
+        try:
+            whole_file.replace(self.folder / MANIFEST, msgspec.json.encode(manifest))
+        except OSError as err:
+            raise _unwritten(err) from err
+
+    def _sweep(self, manifest: Manifest) -> None:
+        """Remove what no manifest names any more: leftovers of a crash, and what the last compaction replaced.
+
+        That is done before the next change and not after the last one, so that who read the manifest a moment ago
+        still finds its files.
+        """
+        for table in (*ROWS, *SUMS):
+            named = {
+                self._path(table, day, n) for day, numbers in manifest.files.get(table, {}).items() for n in numbers
+            }
+            for path in (self.folder / table).glob("day=*/*"):
+                if path not in named:
+                    path.unlink(missing_ok=True)
+
+    def _path(self, table: str, day: str, number: int) -> Path:
+        return self.folder / table / f"day={day}" / f"{number}.parquet"
+
+
+class _Writer:
+    """Writes the files of one change. They count once a manifest names them."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self._folder, self._number = folder, number
+        self._changed: set[Path] = set()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._spill = folder / "spill"
+        self._duck = connect(self._spill)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._duck.close()
+        shutil.rmtree(self._spill, ignore_errors=True)
+
+    def write(self, rows: Rows) -> dict[str, list[str]]:
+        """Write rows and their sums; return the days of each table."""
+        for name, columns in ROWS.items():
+            self._duck.register(name, arrow(columns, rows[name]))
+        written: dict[str, list[str]] = {}
+        for name in (*ROWS, *SUMS):
+            order = _ORDER.get(name, "principal")
+            query = f"SELECT *, CAST(time AS DATE) AS day FROM {name}" if name in ROWS else sql_of(sum_of_rows(name))  # noqa: S608 - our own names
+            self._duck.execute(f"CREATE TEMP TABLE out_{name} AS {query}")
+            days = [str(day) for (day,) in self._duck.execute(f"SELECT DISTINCT day FROM out_{name}").fetchall()]  # noqa: S608
+            for day in days:
+                of_day = f"SELECT * EXCLUDE (day) FROM out_{name} WHERE day = DATE '{day}'"  # noqa: S608
+                self._copy(f"{of_day} ORDER BY {order}", name, day)
+            written[name] = days
+        self._sync()
+        return written
+
+    def merge(self, table: str, day: str, paths: Sequence[Path]) -> None:
+        """Write the files of one day as one; rows that are the same entry once, and sums of the same keys as one."""
+        source = f"read_parquet({[str(path) for path in paths]})"
+        if table in ROWS:
+            query = f"SELECT DISTINCT ON (node, index) * FROM {source}"  # noqa: S608
+        else:
+            self._duck.execute(f"CREATE OR REPLACE TEMP VIEW {table} AS SELECT DATE '{day}' AS day, * FROM {source}")  # noqa: S608
+            query = f"SELECT * EXCLUDE (day) FROM ({sql_of(sum_of_sums(table))})"  # noqa: S608
+        self._copy(f"SELECT * FROM ({query}) ORDER BY {_ORDER.get(table, 'principal')}", table, day)  # noqa: S608
+        self._sync()
+
+    def _copy(self, query: str, table: str, day: str) -> None:
+        folder = self._folder / table / f"day={day}"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        target, fresh = folder / f"{self._number}.parquet", folder / f".{self._number}.new"
+        try:
+            self._duck.execute(
+                f"COPY ({query}) TO '{_quoted(fresh)}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP})"
+            )
+            with fresh.open("rb") as written:
+                os.fsync(written.fileno())
+            fresh.replace(target)
+        except (duckdb.Error, OSError) as err:
+            raise _unwritten(err) from err
+        self._changed |= {folder, folder.parent}
+
+    def _sync(self) -> None:
+        for folder in (*self._changed, self._folder):
+            whole_file.sync_folder(folder)
+        self._changed.clear()
+
+
+def connect(spill: Path, *, database: str = ":memory:", memory: str = MEMORY) -> duckdb.DuckDBPyConnection:
+    """Return DuckDB with bounded memory, which spills to the folder `spill` and loads nothing from anywhere."""
+    return duckdb.connect(
+        database,
+        config={
+            "memory_limit": memory,
+            "temp_directory": str(spill),
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+        },
+    )
+
+
+def sql_of(expression: ibis.expr.types.Table) -> str:
+    """Return an expression as DuckDB's SQL."""
+    return str(ibis.to_sql(expression, dialect="duckdb"))
+
+
+def _fresh(batch: Sequence[Entry], nodes: dict[str, Reached]) -> tuple[list[Entry], dict[str, Reached]]:
+    """Return the entries that are not sealed yet, and how far each node's log is sealed with them."""
+    reached, fresh = dict(nodes), []
+    for each in batch:
+        expected = reached[each.node].next if each.node in reached else 0
+        if each.index < expected:
+            continue
+        if each.index > expected:
+            raise _broken(f"after entry {expected - 1} of {each.node} came {each.index}")
+        fresh.append(each)
+        reached[each.node] = Reached(each.index + 1, digest(each.data))
+    return fresh, reached
+
+
+def digest(data: bytes) -> str:
+    """Return what tells one entry's bytes from another's."""
+    return sha256(data).hexdigest()
+
+
+def _added(
+    files: dict[str, dict[str, list[int]]], written: dict[str, list[str]], number: int
+) -> dict[str, dict[str, list[int]]]:
+    merged = {table: dict(days) for table, days in files.items()}
+    for table, days in written.items():
+        for day in days:
+            merged.setdefault(table, {})[day] = [*merged.get(table, {}).get(day, ()), number]
+    return merged
+
+
+def _within(day: dt.date, since: dt.date | None, until: dt.date | None) -> bool:
+    return (since is None or day >= since) and (until is None or day < until)
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
+def _broken(detail: str) -> IntegrityError:
+    return IntegrityError(
+        ErrorCode.EVIDENCE_BROKEN, f"the sealed evidence: {detail}", help="make it again: charter evidence seal --again"
+    )
+
+
+def _unwritten(err: Exception) -> UnavailableError:
+    return UnavailableError(
+        ErrorCode.STORE_FAILED,
+        f"sealed evidence cannot be written: {str(err).splitlines()[0][:200]}",
+        help="make room on the disk of the data folder",
+    )
