@@ -40,7 +40,9 @@ def review(
 
     Example: charter review unused --system payments --rows 500 --csv > unused.csv
 
-    A number of days begins with the first of them, UTC. With --json: since, until, narrowed, questions.
+    A number of days begins with the first of them, UTC.
+
+    With --json: since, until, narrowed, questions.
     """
     if as_csv and question is None:
         raise typer.BadParameter(f"CSV holds one question: {', '.join(NAMES)}", param_hint="QUESTION")
