@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from charter.adapters import analytics, sealed, whole_file
@@ -164,7 +164,7 @@ PIECES = st.lists(
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12, deadline=None, phases=[Phase.generate])
 @given(PIECES, st.lists(st.integers(0, 12), max_size=3), st.booleans())
 def test_in_whatever_pieces_it_is_sealed_the_answers_are_the_same(
     tmp_path_factory: pytest.TempPathFactory,

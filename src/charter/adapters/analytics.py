@@ -24,7 +24,7 @@ from ibis.expr.operations import UnboundTable
 from charter.adapters import tables as t
 from charter.adapters.evidence_store import octets
 from charter.adapters.review_rows import Row, arrow, rows_of
-from charter.adapters.sealed import Entry, Manifest, SealedLog, connect, digest, sql_of
+from charter.adapters.sealed import TYPES, Entry, Manifest, SealedLog, connect, digest, sql_of
 from charter.core.clock import parse_rfc3339, rfc3339
 from charter.registry.field import Hours
 from charter.registry.own_policy import permitted
@@ -40,7 +40,6 @@ from charter.reports.sums import SOURCE, sum_of_rows
 
 BATCH = 20_000
 _MAY_ACT = (Standing.ACTIVE.value, Standing.RESTRAINED.value)
-_DUCKDB = {"string": "VARCHAR", "boolean": "BOOLEAN", "int64": "BIGINT", "timestamp(6)": "TIMESTAMP", "date": "DATE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +162,7 @@ class ReviewTables:
                 yield path, day not in cuts or (is_all and day != self._since.date())
 
     def _create(self, name: str, columns: Columns) -> None:
-        fields = ", ".join(f'"{column}" {_DUCKDB[kind]}' for column, kind in columns.items())
+        fields = ", ".join(f'"{column}" {TYPES[kind]}' for column, kind in columns.items())
         self._duck.execute(f"CREATE TABLE {name} ({fields})")
 
     def _insert(self, name: str, columns: Columns, rows: Sequence[Row]) -> None:

@@ -40,6 +40,13 @@ ROW_GROUP = 100_000
 LOOSE_FILES = 8  # of one day and table, before they are made one
 MEMORY = "512MB"
 MANIFEST = "manifest.json"
+TYPES = {
+    "string": "VARCHAR",
+    "boolean": "BOOLEAN",
+    "int64": "BIGINT",
+    "timestamp(6)": "TIMESTAMP",
+    "date": "DATE",
+}
 _ORDER = {"verdicts": "principal, time", "outcomes": "principal, time"}
 
 
@@ -215,7 +222,7 @@ class _Writer:
         written: dict[str, list[str]] = {}
         for name in (*ROWS, *SUMS):
             order = _ORDER.get(name, "principal")
-            query = f"SELECT *, CAST(time AS DATE) AS day FROM {name}" if name in ROWS else sql_of(sum_of_rows(name))  # noqa: S608 - our own names
+            query = _of_rows(name)
             self._duck.execute(f"CREATE TEMP TABLE out_{name} AS {query}")
             days = [str(day) for (day,) in self._duck.execute(f"SELECT DISTINCT day FROM out_{name}").fetchall()]  # noqa: S608
             for day in days:
@@ -232,7 +239,7 @@ class _Writer:
             query = f"SELECT DISTINCT ON (node, index) * FROM {source}"  # noqa: S608
         else:
             self._duck.execute(f"CREATE OR REPLACE TEMP VIEW {table} AS SELECT DATE '{day}' AS day, * FROM {source}")  # noqa: S608
-            query = f"SELECT * EXCLUDE (day) FROM ({sql_of(sum_of_sums(table))})"  # noqa: S608
+            query = f"SELECT {_typed(table)} FROM ({sql_of(sum_of_sums(table))})"  # noqa: S608
         self._copy(f"SELECT * FROM ({query}) ORDER BY {_ORDER.get(table, 'principal')}", table, day)  # noqa: S608
         self._sync()
 
@@ -306,6 +313,19 @@ def _added(
 
 def _within(day: dt.date, since: dt.date | None, until: dt.date | None) -> bool:
     return (since is None or day >= since) and (until is None or day < until)
+
+
+def _of_rows(table: str) -> str:
+    """Return what is written of rows: the rows with their day, or their sums."""
+    if table in ROWS:
+        return f"SELECT *, CAST(time AS DATE) AS day FROM {table}"  # noqa: S608 - our own names
+    return f"SELECT day, {_typed(table)} FROM ({sql_of(sum_of_rows(table))})"  # noqa: S608
+
+
+def _typed(table: str) -> str:
+    """Return the columns of sums but the day, each of its type: DuckDB's sum of integers is none of 64 bits."""
+    columns = [(name, TYPES[kind]) for name, kind in SUMS[table].items() if name != "day"]
+    return ", ".join(f'CAST("{name}" AS {kind}) AS "{name}"' for name, kind in columns)
 
 
 def _quoted(path: Path) -> str:
