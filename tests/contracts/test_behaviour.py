@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from charter.bootstrap import authority, behaviour_views, delegation, discovery, response_preview, responses
+from charter.bootstrap import (
+    authority,
+    behaviour_views,
+    delegation,
+    discovery,
+    response_preview,
+    responses,
+    rules,
+)
 from charter.bootstrap.behaviour import BehaviourRoom
 from charter.core.clock import Deadline
 from charter.core.errors import ConflictError, MalformedError
@@ -285,3 +293,12 @@ def test_an_acceptance_that_names_nothing_is_refused(stage: Stage) -> None:
         done = behaviour_views.accept(stage.house, WHO, feature, key, until=until, actor="m@x.y", reason="a test")
         with pytest.raises(MalformedError):
             asyncio.run(done)
+
+
+def test_rules_in_force_are_listed_with_the_others(stage: Stage) -> None:
+    told = next(each for each in rules.listing(stage.house) if each["on"] == "behaviour")
+    assert (told["name"], told["asks"]["then"], told["source"]) == (
+        "left-its-mission",
+        "restrain",
+        "responses.yaml:3:5",
+    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from charter.policy.central import DATA, FREEZE
 from charter.policy.guardrail import Guardrail
 from charter.registry.record import CharterVersion
+from charter.registry.response import ResponseRule
 from charter.registry.risk import risk_of
 from charter.registry.rule import CharterRule, Force
 from charter.registry.scope import Scope
@@ -28,7 +29,8 @@ def listing(house: House) -> list[dict[str, Any]]:
     central = house.live.central
     on_charters = [_on_charters(house, rule, source, versions) for rule, source in central.charter_rules()]
     on_sharing = [_on_sharing(house, each, versions) for each in central.sharing.value.rules]
-    told = [*on_charters, *on_sharing, *(_on_calls(each) for each in house.slices.guardrails())]
+    on_behaviour = [_on_behaviour(house, each, versions) for each in central.responses.value.rules]
+    told = [*on_charters, *on_sharing, *on_behaviour, *(_on_calls(each) for each in house.slices.guardrails())]
     return [each | {"set_aside_by": sorted(name for name, rule in aside if rule == each["name"])} for each in told]
 
 
@@ -53,6 +55,24 @@ def _on_charters(house: House, rule: CharterRule, source: Source, versions: list
         "reason": rule.reason,
         "answers": list(rule.answers),
         "source": str(source),
+        "concerns": _covered(house, rule.scope, versions),
+    }
+
+
+def _on_behaviour(house: House, rule: ResponseRule, versions: list[CharterVersion]) -> dict[str, Any]:
+    written = rule.model_dump(mode="json", by_alias=True, exclude_none=True)
+    part = house.live.central.responses
+    at = next(index for index, each in enumerate(part.value.rules) if each is rule)
+    return {
+        "name": rule.id,
+        "on": "behaviour",
+        "force": Force.HARD.value,
+        "for": written["for"],
+        "asks": {key: written[key] for key in ("when", "then", "expires", "release") if key in written},
+        "lifted_by": [],
+        "reason": rule.reason,
+        "answers": [],
+        "source": str(part.source_of(f"rules.{at}")),
         "concerns": _covered(house, rule.scope, versions),
     }
 

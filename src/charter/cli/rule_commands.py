@@ -20,7 +20,7 @@ def rules(
     answers: Annotated[str | None, typer.Option(help="Only those that answer this: ASI03, LLM06, GOVERN.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List the organisation's rules: on charters, calls, shared credentials, data, in freezes; what each answers.
+    """List the organisation's rules: on charters, calls, shared credentials, behaviour, in freezes; what each answers.
 
     Example: charter rules --answers ASI03
 
@@ -50,7 +50,7 @@ def rules(
 
 def _whom(rule: dict[str, Any]) -> str:
     scope = [f"{name}: {', '.join(words)}" for name, words in rule["for"].items()]
-    lines = scope or ["everyone" if rule["on"] in ("charters", "sharing") else ""]
+    lines = scope or ["everyone" if rule["on"] in ("charters", "sharing", "behaviour") else ""]
     if rule["lifted_by"]:
         lines.append(f"lifted by {', '.join(rule['lifted_by'])}")
     if rule["set_aside_by"]:
