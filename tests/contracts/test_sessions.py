@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from charter.bootstrap import sessions
+from charter.cli import output, session_commands
 from charter.core.errors import AbsentError, MalformedError
 from charter.reports.session_drawing import DRAWINGS
 from flow_stage import STRANGER, Talk, files
@@ -92,3 +95,28 @@ def test_what_is_no_sessions_id_is_refused(tmp_path: Path, which: str) -> None:
 def test_a_session_that_nobody_had_is_absent(tmp_path: Path) -> None:
     with a_house(tmp_path) as stage, pytest.raises(AbsentError):
         sessions.show(stage.house, "ses_" + "0" * 24)
+
+
+def test_a_tree_on_a_terminal_is_steered_by_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with a_house(tmp_path, files=files()) as stage:
+        talk = Talk(stage)
+        talk.call("read", STRANGER)
+        talk.call("send", to="eve@evil.example.org", body="hi")
+        told = sessions.show(stage.house, talk.key.id)
+    stream = io.StringIO()
+    console = Console(file=stream, width=160, soft_wrap=True, highlight=False)
+    monkeypatch.setattr(output, "out", console)
+    monkeypatch.setattr(session_commands, "out", console)
+    session_commands._draw_tree(told)
+    assert "to ← step 1" in stream.getvalue()
+    assert "brought in: strangers' content" in stream.getvalue()
+
+    hostile = "\x1b[2J\u202e[red]x[/red]\nstep 9"
+    told["calls"][1] |= {"system": hostile, "object": hostile, "outcome": hostile}
+    told["graph"]["edges"] = [each | {"label": hostile} for each in told["graph"]["edges"]]
+    stream.truncate(0)
+    session_commands._draw_tree(told | {"run": hostile, "principal": hostile})
+    page = stream.getvalue()
+    assert not set(page) & {"\x1b", "\u202e"}
+    assert "[red]x[/red]" in page  # text, and no markup
+    assert not [line for line in page.splitlines() if line.startswith("step 9")]
