@@ -24,6 +24,7 @@ from charter.identity.single_signon import Identity
 from charter.lifecycle.approval_card import argument_line, visible
 from charter.registry.access import Access
 from charter.registry.passkey import Passkey
+from charter.registry.repeat import Terms
 from charter.registry.standing import Move, Standing, moved
 from charter.reports.call_story import Found, story_of
 from charter.reports.session import Graph, Session, graph_of, read_session
@@ -601,6 +602,7 @@ class FakeDesk:
         self.principals = {row[0].split()[0]: _principal(n, row) for n, row in enumerate(_ROWS, 1)}
         self.kept: list[Json] = []
         self.waiting = {a["id"]: a for a in (an_approval(),)}
+        self.given_beforehand: dict[str, Json] = {}
         self.links = {"a-link": "lena@example.com"}
         self.proposed = [a_proposal()]
         self.lent = [
@@ -818,7 +820,19 @@ class FakeDesk:
         self._read()
         return sum(a["state"] == "waiting" for a in self.waiting.values())
 
-    async def answer(self, approval_id: str, yes: bool, *, person: str, reason: str) -> Json:
+    def repeats(self) -> list[Json]:
+        return list(self.given_beforehand.values())
+
+    async def end_repeat(self, repeat_id: str, *, person: str, reason: str) -> Json:
+        found = self.given_beforehand.pop(repeat_id, None)
+        if found is None:
+            raise AbsentError(ErrorCode.UNKNOWN_APPROVAL, f"there is no yes to further calls `{repeat_id}`")
+        self.asked.append((repeat_id, person, reason))
+        return found
+
+    async def answer(
+        self, approval_id: str, yes: bool, *, person: str, reason: str, further: Terms | None = None
+    ) -> Json:
         found = self.waiting.get(approval_id)
         if found is None:
             raise AbsentError(ErrorCode.UNKNOWN_APPROVAL, f"there is no approval `{approval_id}`")
@@ -836,6 +850,19 @@ class FakeDesk:
         found["state"] = "approved" if yes else "refused"
         if yes:
             found |= {"given": {"payments-lead": person}, "missing": []}
+        if further is not None:
+            given = {
+                "repeat": "rpt_1",
+                "principal": found["call"]["principal"],
+                "system": found["call"]["system"],
+                "tool": found["call"]["tool"],
+                "vary": list(further.vary),
+                "given": {"payments-lead": person},
+                "left": further.count,
+                "until": "2026-11-24T10:30:00.000000Z",
+            }
+            self.given_beforehand["rpt_1"] = given
+            return copy.deepcopy(found) | {"further": given}
         return copy.deepcopy(found)
 
     def pin(self, name: str = "refund-agent", **changed: Any) -> Json:

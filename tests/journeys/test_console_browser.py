@@ -247,7 +247,7 @@ def test_a_live_verdict_appears_by_itself(site: Site, context: BrowserContext) -
     expect(page.locator("#rows tr")).to_have_count(7)
     expect(page.get_by_role("status")).to_contain_text("2 new: 1 deny, 1 allow")
     page.locator("#rows tr").nth(1).get_by_role("link", name="story").click()
-    expect(page.get_by_text("guardrail no-wires forbids it")).to_be_visible()
+    expect(page.get_by_text("guardrail no-wires forbids it", exact=True)).to_be_visible()
 
 
 def test_the_live_page_can_be_held_still(site: Site, context: BrowserContext) -> None:
@@ -283,15 +283,37 @@ def test_a_call_is_approved_from_its_card(site: Site, context: BrowserContext) -
     expect(card).to_contain_text("see ticket 8812")
 
     card.get_by_label("Reason").fill("checked the ticket")
-    card.get_by_role("button", name="Approve this one call").click()
+    card.get_by_role("button", name="Approve", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("does not hold the role")
     page.get_by_label("Person who answers").fill("lena@example.com")
-    page.get_by_role("button", name="Approve this one call").click()
+    page.get_by_role("button", name="Approve", exact=True).click()
 
     expect(page.get_by_role("heading", level=1)).to_have_text("The call is approved")
     assert site.desk.asked[0][1:] == (True, "lena@example.com", "checked the ticket")
     assert [e for e in site.errors if "403" in e]  # the first answer
     site.errors.clear()
+
+
+def test_the_next_calls_like_one_are_approved_and_ended_there(site: Site, context: BrowserContext) -> None:
+    page = site.visit(context)
+    page.get_by_role("link", name="Approvals").click()
+    card = page.get_by_role("article")
+    card.get_by_label("Person who answers").fill("lena@example.com")
+    card.get_by_label("Reason").fill("this morning's disputes")
+    card.get_by_text("And the next calls like it").click()
+    card.get_by_label("How many 0 to").fill("10")
+    card.get_by_label("charge_id may be another").check()
+    card.get_by_role("button", name="Approve", exact=True).click()
+    expect(page.get_by_role("status")).to_contain_text("Besides, 10 calls like it need nobody's yes")
+
+    page.get_by_role("link", name="Back to approvals").click()
+    given = page.get_by_role("article", name="on payments")
+    expect(given).to_contain_text("10 more until")
+    expect(given).to_contain_text("charge_id may be another")
+    given.get_by_label("Reason").fill("enough for today")
+    given.get_by_role("button", name="End it now").click()
+    expect(page.get_by_text("Approved beforehand")).to_have_count(0)
+    assert site.desk.asked[-1] == ("rpt_1", "maria@example.com", "enough for today")
 
 
 def test_a_change_is_found_compared_and_accepted(site: Site, context: BrowserContext) -> None:

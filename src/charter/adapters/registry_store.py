@@ -27,6 +27,7 @@ from charter.adapters.delegation_store import SqlDelegations
 from charter.adapters.directory_store import SqlDirectory
 from charter.adapters.finding_store import SqlFindings
 from charter.adapters.gateway_store import SqlApprovals
+from charter.adapters.repeat_store import SqlRepeats
 from charter.core.canonical import digest
 from charter.core.clock import rfc3339
 from charter.core.errors import AbsentError, ErrorCode, IntegrityError
@@ -37,7 +38,7 @@ from charter.registry.declared import Declared
 from charter.registry.estate import Estate, TextFile
 from charter.registry.history import Held, Succession
 from charter.registry.issuer import Issuers
-from charter.registry.principal import LiveEstate, Principal, SystemRecord
+from charter.registry.principal import LiveEstate, Principal, SystemRecord, show_repeats
 from charter.registry.problem import EstateError
 from charter.registry.record import (
     CharterVersion,
@@ -414,6 +415,8 @@ def load_live(connection: sa.Connection, after: int = 0) -> LiveEstate:
     waiting = (ApprovalState.WAITING, ApprovalState.APPROVED)
     for approval in SqlApprovals(connection).in_states(waiting, limit=MAX_OPEN_APPROVALS):
         live.approvals.setdefault((approval.principal_id, approval.call_digest), approval)
+    for repeat in SqlRepeats(connection).all():
+        show_repeats(live, repeat.principal_id, put=repeat)
     return live
 
 

@@ -374,6 +374,15 @@ stand_in = sa.Table(
     sa.Column("reason", sa.String(1000), nullable=False),
     sa.Column("made_at", _time, nullable=False),
 )
+approval_repeat = sa.Table(
+    "approval_repeat",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("principal_id", sa.String(40), nullable=False),
+    sa.Column("terms", sa.Text, nullable=False),  # what it says yes to, as JSON
+    sa.Column("left", sa.Integer, nullable=False),
+    sa.Column("until", _time, nullable=False),
+)
 decision_spool = sa.Table(
     "decision_spool",
     metadata,

@@ -15,7 +15,9 @@ from charter.identity.secret import fresh_secret, keep_secret
 from charter.identity.weakness import reconcile
 from charter.identity.x509_authority import Authority, AuthorityRole
 from charter.lifecycle import approvals as answering
-from charter.lifecycle import emergency, leases
+from charter.lifecycle import emergency, leases, repeats
+from charter.registry.approval import Approval
+from charter.registry.repeat import Repeat, Terms
 from charter.registry.standing import Move
 
 if TYPE_CHECKING:
@@ -84,17 +86,42 @@ def move_within(  # noqa: PLR0913 - each is decided by the caller, and named the
         then(*(house.pipeline.withdrawn(principal.id, why) if is_ending else (0, 0)))
 
     done = emergency.move(tx, name, to, actor=actor, reason=reason, then=after_commit)
+    repeats.end_of(tx, principal.id, actor=actor, reason=f"{to.value}: {reason}")
     if to in (Move.KILL, Move.RETIRE):
         reconcile(tx, [done.principal], entropy=house.entropy, actor=actor)
     rest = leases.end_resting(tx, house.leasing.book, [principal.id], why=why, actor=actor) if is_ending else ()
     return done, [each.id for each in rest]
 
 
-async def answer(house: House, approval_id: str, *, yes: bool, person: str, reason: str) -> dict[str, Any]:
-    """Record a person's yes or no to an approval; return the approval as it stands now."""
+async def answer(
+    house: House, approval_id: str, *, yes: bool, person: str, reason: str, further: Terms | None = None
+) -> dict[str, Any]:
+    """Record a person's yes or no to an approval; return the approval as it stands now.
+
+    `further` says which calls like it are approved besides, if it is a yes; the answer then tells of that too.
+    """
+    if yes and further is not None:
+
+        def work(tx: HouseTransaction) -> tuple[Approval, Repeat]:
+            return repeats.approve_further(
+                tx, approval_id, further, person=person, reason=reason, entropy=house.entropy
+            )
+
+        approved, repeat = await house.database.awrite(work)
+        return approval_view(approved) | {"further": repeats.told(repeat)}
     deed = answering.approve if yes else answering.refuse
     answered = await house.database.awrite(lambda tx: deed(tx, approval_id, person=person, reason=reason))
     return approval_view(answered)
+
+
+async def end_repeat(house: House, repeat_id: str, *, person: str, reason: str) -> dict[str, Any]:
+    """Take a yes to further calls back; return what was left of it.
+
+    Raises:
+        AbsentError: there is none of this id any more.
+    """
+    ended = await house.database.awrite(lambda tx: repeats.end(tx, repeat_id, person=person, reason=reason))
+    return repeats.told(ended)
 
 
 async def register_key(

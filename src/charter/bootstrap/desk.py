@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from charter.identity.single_signon import Identity
     from charter.registry.access import Access
     from charter.registry.passkey import Passkey
+    from charter.registry.repeat import Terms
     from charter.registry.standing import Move
     from charter.reports.session import Graph
 
@@ -117,9 +118,19 @@ class HouseDesk:
         """Return how many calls wait for a person."""
         return len(inventory.approvals(self.house, every=False))
 
-    async def answer(self, approval_id: str, yes: bool, *, person: str, reason: str) -> Json:
-        """Record a person's yes or no."""
-        return await authority.answer(self.house, approval_id, yes=yes, person=person, reason=reason)
+    async def answer(
+        self, approval_id: str, yes: bool, *, person: str, reason: str, further: Terms | None = None
+    ) -> Json:
+        """Record a person's yes or no, and their yes to further calls like it."""
+        return await authority.answer(self.house, approval_id, yes=yes, person=person, reason=reason, further=further)
+
+    def repeats(self) -> list[Json]:
+        """Return the yeses to further calls that count now."""
+        return list(inventory.repeats(self.house)["repeats"])
+
+    async def end_repeat(self, repeat_id: str, *, person: str, reason: str) -> Json:
+        """Take a yes to further calls back."""
+        return await authority.end_repeat(self.house, repeat_id, person=person, reason=reason)
 
     def plans(self) -> list[Json]:
         """Return the plans that were proposed, newest first."""

@@ -17,6 +17,7 @@ from charter.bootstrap import composition, plan_proposals, plan_review, proofs, 
 from charter.core.clock import Clock, SystemClock
 from charter.core.errors import AbsentError, ConflictError, ErrorCode
 from charter.identity.weakness import reconcile
+from charter.lifecycle import repeats
 from charter.policy.check import BoundBefore, check_estate, estate_schema
 from charter.registry import plan as planning
 from charter.registry.apply import apply as apply_plan
@@ -198,6 +199,8 @@ async def apply(
         changed = tx.registry.principals_named(names)
         reconcile(tx, changed.values(), entropy=house.entropy, actor=actor)
         composition.follow(house, tx, found, estate, actor=actor)
+        if any(each.what is planning.What.TEAMS for each in found.changes):  # who may say yes may be another now
+            repeats.end_of(tx, None, actor=actor, reason="teams.yaml changed")
         return applied.to_json()
 
     answer = await house.database.awrite(work)

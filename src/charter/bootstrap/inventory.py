@@ -15,6 +15,7 @@ from charter.evidence.log import MAX_PAGE, Query, Stored, query
 from charter.identity.jose import encode_base64url
 from charter.identity.weakness import KINDS as WEAKNESSES
 from charter.lifecycle.approval_card import card_of, masked
+from charter.lifecycle.repeats import told
 from charter.registry.approval import Approval, ApprovalState
 from charter.registry.declared import SECRET
 from charter.registry.inventory import inventory_of
@@ -141,6 +142,23 @@ def approval_view(approval: Approval) -> dict[str, Any]:
         "asked_at": approval.asked_at.isoformat(),
         "expires_at": approval.expires_at.isoformat(),
         "verdict_id": approval.verdict_id,
+    }
+
+
+def repeats(house: House) -> dict[str, Any]:
+    """Return the yeses to further calls that count now, the newest last."""
+    live, at = house.live, house.clock.now()
+    found = [each for some in live.repeats.values() for each in some if not each.is_over(at)]
+    return {
+        "repeats": [
+            told(each)
+            | {
+                "principal": live.principals[each.principal_id].name,
+                "arguments": masked(dict(each.arguments)),
+                "reason": each.reason,
+            }
+            for each in sorted(found, key=lambda each: each.id)
+        ]
     }
 
 

@@ -101,6 +101,7 @@ def _forget_old(tx: HouseTransaction) -> None:
     tx.nodes.forget_join_tokens(tx.at - JOIN_TOKENS_KEPT)
     tx.notices.forget(tx.at - NOTICES_KEPT)
     tx.spools.forget(tx.at - SPOOLS_KEPT)
+    tx.repeats.forget(tx.at)
 
 
 def _forget_delegations(tx: HouseTransaction) -> None:

@@ -17,6 +17,7 @@ from charter.adapters.notice_store import SqlNotices
 from charter.adapters.observation_store import SqlObservations
 from charter.adapters.passkey_store import SqlPasskeys
 from charter.adapters.registry_store import RegistryStore
+from charter.adapters.repeat_store import SqlRepeats
 from charter.adapters.response_store import SqlResponses
 from charter.adapters.seal_store import SqlDataKeys, SqlSeals
 from charter.adapters.sink_store import SqlSinks
@@ -89,6 +90,11 @@ class HouseTransaction(SqlTransaction):
     def spools(self) -> SqlSpools:
         """How far the spools of programs came that decide by themselves."""
         return SqlSpools(self.connection)
+
+    @cached_property
+    def repeats(self) -> SqlRepeats:
+        """The yeses to further calls."""
+        return SqlRepeats(self.connection)
 
     @cached_property
     def stand_ins(self) -> SqlStandIns:

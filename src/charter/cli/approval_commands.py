@@ -9,6 +9,7 @@ import typer
 
 from charter.cli.context import Json, context_of, segment
 from charter.cli.output import print_json, say, table
+from charter.registry.repeat import MOST
 
 Id = Annotated[str, typer.Argument(help="The approval's id: apr_…")]
 As = Annotated[str | None, typer.Option("--as", help="The person who answers.", show_default="the operator")]
@@ -22,6 +23,8 @@ def register(app: typer.Typer) -> None:
     group.command("show")(show)
     group.command("approve")(approve)
     group.command("refuse")(refuse)
+    group.command("repeats")(list_repeats)
+    group.command("end-repeat")(end_repeat)
     group.command("notices")(list_notices)
     group.command("stand-in")(name_stand_in)
     group.command("stand-ins")(list_stand_ins)
@@ -149,15 +152,85 @@ def show(context: typer.Context, approval_id: Id, as_json: Json = False) -> None
 
 
 def approve(
-    context: typer.Context, approval_id: Id, person: As = None, reason: Why = "", as_json: Json = False
+    context: typer.Context,
+    approval_id: Id,
+    person: As = None,
+    reason: Why = "",
+    further: Annotated[
+        int | None, typer.Option("--next", min=1, max=MOST, help="And so many further calls like it.")
+    ] = None,
+    minutes: Annotated[int, typer.Option("--for", min=1, max=480, help="For so many minutes.")] = 60,
+    vary: Annotated[
+        list[str] | None, typer.Option("--vary", help="An argument that may be another in each of them.")
+    ] = None,
+    as_json: Json = False,
 ) -> None:
     """Let exactly this call through once: same principal, same tool, same arguments.
 
     Example: charter approvals approve apr_01k… --as lena@example.com
 
-    With --json: id, state, call, roles, given, missing, asked_at, expires_at, verdict_id.
+    With --next, further calls like it need nobody's yes for a while: of the same principal by the same tool, with the
+    same arguments but those that --vary names, and numbers no larger. Each is decided, limited and recorded as always.
+
+    Example: charter approvals approve apr_01k… --next 10 --for 60 --vary charge_id --reason "today's disputes"
+
+    With --json: id, state, call, roles, given, missing, asked_at, expires_at, verdict_id, further.
     """
-    _answer(context, approval_id, "approve", person, reason, as_json=as_json)
+    if further is None:
+        if vary:
+            raise typer.BadParameter("it says something of further calls: say --next too", param_hint="--vary")
+        _answer(context, approval_id, "approve", person, reason, as_json=as_json)
+        return
+    more = {"further": {"count": further, "minutes": minutes, "vary": vary or []}}
+    _answer(context, approval_id, "approve", person, reason, as_json=as_json, more=more)
+
+
+def list_repeats(context: typer.Context, as_json: Json = False) -> None:
+    """List which calls like ones that were approved need nobody's yes for a while.
+
+    Example: charter approvals repeats
+
+    With --json: repeats.
+    """
+    answer = context_of(context).control.get("/v1/repeats")
+    if as_json:
+        print_json(answer)
+        return
+    rows: list[list[object]] = [
+        [
+            r["repeat"],
+            r["principal"],
+            f"{r['system']} / {r['tool']}",
+            ", ".join(r["vary"]) or "nothing",
+            r["left"],
+            r["until"][:19],
+            ", ".join(r["given"].values()),
+        ]
+        for r in answer["repeats"]
+    ]
+    table(["id", "principal", "call", "may vary", "left", "until", "given by"], rows)
+
+
+def end_repeat(
+    context: typer.Context,
+    repeat_id: Annotated[str, typer.Argument(help="Its id: rpt_…")],
+    reason: Why,
+    person: As = None,
+    as_json: Json = False,
+) -> None:
+    """Take a yes to further calls back: each is asked about again.
+
+    Example: charter approvals end-repeat rpt_01k… --reason "enough for today"
+
+    With --json: repeat, approval, system, tool, delegation, vary, given, left, until.
+    """
+    found = context_of(context)
+    body = {"person": person or found.operator, "reason": reason}
+    answer = found.control.post(f"/v1/repeats/{segment(repeat_id)}/end", body)
+    if as_json:
+        print_json(answer)
+    else:
+        say(f"{answer['repeat']} is over; {answer['left']} calls were left of it", "green")
 
 
 def refuse(context: typer.Context, approval_id: Id, person: As = None, reason: Why = "", as_json: Json = False) -> None:
@@ -171,10 +244,17 @@ def refuse(context: typer.Context, approval_id: Id, person: As = None, reason: W
 
 
 def _answer(
-    context: typer.Context, approval_id: str, word: str, person: str | None, reason: str, *, as_json: bool
+    context: typer.Context,
+    approval_id: str,
+    word: str,
+    person: str | None,
+    reason: str,
+    *,
+    as_json: bool,
+    more: dict[str, Any] | None = None,
 ) -> None:
     here = context_of(context)
-    body = {"person": person or here.operator, "reason": reason}
+    body = {"person": person or here.operator, "reason": reason} | (more or {})
     answer = here.control.post(f"/v1/approvals/{segment(approval_id)}/{word}", body)
     if as_json:
         print_json(answer)
@@ -182,6 +262,9 @@ def _answer(
     _card(answer)
     if answer["state"] == "approved":
         say(f"approved: the principal can repeat the call until {answer['expires_at'][:19]} UTC", "green")
+        if further := answer.get("further"):
+            until = further["until"][:19]
+            say(f"and {further['left']} further calls like it until {until} UTC ({further['repeat']})", "green")
     elif answer["missing"]:
         say(f"still missing: {', '.join(answer['missing'])}", "yellow")
 

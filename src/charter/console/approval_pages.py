@@ -7,6 +7,7 @@ stands first in each form, so that a stray Enter key says no.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import re
 
 from fastapi import APIRouter
@@ -17,9 +18,10 @@ from starlette.responses import Response
 from charter.console.door import admitted, visitor_of
 from charter.console.form import MAX_PERSON, MAX_REASON, one_line
 from charter.console.render import console_of
-from charter.core.errors import CharterError, ConflictError, DeniedError, ErrorCode, MalformedError
+from charter.core.errors import AbsentError, CharterError, ConflictError, DeniedError, ErrorCode, MalformedError
+from charter.registry.repeat import MAX_VARYING, MOST, Terms
 
-_APPROVAL_ID = re.compile(r"apr_[0-9a-z]{1,40}")
+_APPROVAL_ID, _REPEAT_ID = re.compile(r"apr_[0-9a-z]{1,40}"), re.compile(r"rpt_[0-9a-z]{1,40}")
 MAX_CARDS = 50
 router = APIRouter()
 
@@ -40,10 +42,41 @@ async def answer(request: Request, approval_id: str) -> Response:
         yes = yes_or_no(form)
         person = who_answers(request, form)
         reason = one_line(form, "reason", longest=MAX_REASON)
-        answered = await console.desk.answer(approval_id, yes, person=person, reason=reason)
+        further = further_calls(form) if yes else None
+        answered = await console.desk.answer(approval_id, yes, person=person, reason=reason, further=further)
     except (MalformedError, DeniedError, ConflictError) as err:
         return await _page(request, approval_id, err)
     return await console.page(request, "answered.html", a=answered)
+
+
+@router.post("/approvals/repeats/{repeat_id}")
+async def end_repeat(request: Request, repeat_id: str) -> Response:
+    """Take a yes to further calls back, and show what waits."""
+    if not _REPEAT_ID.fullmatch(repeat_id):
+        raise HTTPException(404)
+    console, form = console_of(request), admitted(request).form
+    try:
+        person = who_answers(request, form)
+        reason = one_line(form, "reason", longest=MAX_REASON)
+        await console.desk.end_repeat(repeat_id, person=person, reason=reason)
+    except (MalformedError, AbsentError) as err:
+        return await _page(request, repeat_id, err)
+    return await _page(request, "", None)
+
+
+def further_calls(form: dict[str, str]) -> Terms | None:
+    """Return which calls like one are approved besides; None: none.
+
+    Raises:
+        MalformedError: what was typed is no number.
+    """
+    count, minutes = form.get("further", "").strip(), form.get("minutes", "").strip() or "60"
+    if count in {"", "0"}:
+        return None
+    if not (count.isascii() and count.isdecimal() and minutes.isascii() and minutes.isdecimal()):
+        raise MalformedError(ErrorCode.BAD_VALUE, "further calls, and minutes, are whole numbers", help="type digits")
+    vary = tuple(said for name, said in form.items() if name.startswith("vary."))
+    return Terms(int(count[:6]), dt.timedelta(minutes=int(minutes[:6])), vary[:MAX_VARYING])
 
 
 def who_answers(request: Request, form: dict[str, str]) -> str:
@@ -73,11 +106,11 @@ async def _page(request: Request, approval_id: str, error: CharterError | None) 
     found = await asyncio.to_thread(console.desk.approvals, every)
     if one := admitted(request).query.get("of"):
         found = [each for each in found if each["id"] == one]
-    status = {MalformedError: 400, DeniedError: 403, ConflictError: 409}.get(type(error), 200) if error else 200
+    statuses = {MalformedError: 400, DeniedError: 403, AbsentError: 404, ConflictError: 409}
     return await console.page(
         request,
         "approvals.html",
-        status=status,
+        status=statuses.get(type(error), 200) if error else 200,
         cards=found[:MAX_CARDS],
         total=len(found),
         every=every,
@@ -85,4 +118,6 @@ async def _page(request: Request, approval_id: str, error: CharterError | None) 
         wrong=approval_id,
         typed=admitted(request).form or {"person": visitor_of(request).person},
         longest=MAX_REASON,
+        repeats=await asyncio.to_thread(console.desk.repeats),
+        most=MOST,
     )

@@ -18,6 +18,7 @@ from charter.identity.passkey import Answer, Place
 from charter.identity.single_signon import Identity
 from charter.registry.access import Access
 from charter.registry.passkey import Passkey
+from charter.registry.repeat import Terms
 from charter.registry.standing import Move
 from charter.reports.session import Graph
 
@@ -160,8 +161,24 @@ class Desk(Protocol):
         """Return how many calls wait for a person."""
         ...
 
-    async def answer(self, approval_id: str, yes: bool, *, person: str, reason: str) -> Json:
+    def repeats(self) -> list[Json]:
+        """Return the yeses to further calls that count now."""
+        ...
+
+    async def end_repeat(self, repeat_id: str, *, person: str, reason: str) -> Json:
+        """Take a yes to further calls back; return what was left of it.
+
+        Raises:
+            AbsentError: there is none of this id any more.
+        """
+        ...
+
+    async def answer(
+        self, approval_id: str, yes: bool, *, person: str, reason: str, further: Terms | None = None
+    ) -> Json:
         """Record a person's yes or no; return the approval as it stands now.
+
+        `further` says which calls like it are approved besides.
 
         Raises:
             AbsentError: no such approval.

@@ -39,6 +39,8 @@ class EntryKind(StrEnum):
     APPROVAL_GIVEN = "approval.given"
     APPROVAL_REFUSED = "approval.refused"
     APPROVAL_SPENT = "approval.spent"
+    REPEAT_GIVEN = "repeat.given"  # a person said yes to further calls like one
+    REPEAT_ENDED = "repeat.ended"
     APPROVAL_CANCELLED = "approval.cancelled"  # whoever asked for it no longer needs it
     STAND_IN_CHANGED = "stand-in.changed"  # a person named who answers in their roles while they are away, or nobody
     CHARTER_APPLIED = "charter.applied"

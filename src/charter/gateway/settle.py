@@ -20,6 +20,7 @@ from charter.gateway.call import Bearer, Call
 from charter.gateway.chain import told_chain
 from charter.gateway.facts import Facts
 from charter.gateway.model_use import ARGUMENT
+from charter.gateway.repeated import Repeats, approve_by, standing_yes
 from charter.gateway.reserve import LimitStore, Reserved, owed, reserve
 from charter.identity.bearer import Vouched
 from charter.policy.asked import told_asked
@@ -72,6 +73,11 @@ class GatewayWork(Transaction, Protocol):
         """The approvals."""
         ...
 
+    @property
+    def repeats(self) -> Repeats:
+        """The yeses to further calls."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
@@ -119,6 +125,10 @@ def settle_and_record(
             if verdict.approvals_used and facts.approval:
                 _spend(tx, facts.approval, ticket)
     elif isinstance(verdict, Escalate) and ticket.asks:
+        given = standing_yes(tx.live, bearer, call, facts, verdict)
+        if given is not None:
+            approve_by(tx, facts, facts.approval or _approval(tx, bearer, call, facts, verdict, ticket), given)
+            return None  # it is decided again, now that somebody said yes
         asked = _ask(tx, bearer, call, facts, verdict, ticket)
         if isinstance(asked, Deny):
             verdict = asked
@@ -286,10 +296,27 @@ def _ask(tx: GatewayWork, bearer: Bearer, call: Call, facts: Facts, verdict: Esc
         return _too_much(facts, f"`{facts.principal.name}` has {MAX_WAITING_PER_PRINCIPAL} questions waiting already")
     if len(canonical(call.arguments)) > MAX_SHOWN_ARGUMENTS:
         return _too_much(facts, "the arguments are too large for a person to judge")
+    approval = _approval(tx, bearer, call, facts, verdict, ticket)
+    tx.approvals.add(approval)
+    body = {
+        "approval": approval.id,
+        "roles": list(approval.roles),
+        "call_digest": approval.call_digest,
+        "verdict_id": ticket.verdict_id,
+        "expires_at": rfc3339(approval.expires_at),
+    }
+    tx.record(Draft(EntryKind.APPROVAL_ASKED, facts.principal.id, facts.principal.id, body))
+    key = (approval.principal_id, approval.call_digest)
+    tx.after_commit(lambda: tx.live.approvals.__setitem__(key, approval))
+    return approval.id
+
+
+def _approval(tx: GatewayWork, bearer: Bearer, call: Call, facts: Facts, verdict: Escalate, ticket: Ticket) -> Approval:
+    """Return the question that a call puts to people; one that lapsed before is closed."""
     at = facts.request.at
     if facts.shown is not None and facts.approval is None:
         tx.approvals.update(replace(facts.shown, state=ApprovalState.EXPIRED))
-    approval = Approval(
+    return Approval(
         id=ticket.approval_id,
         principal_id=facts.principal.id,
         call_digest=facts.asked,
@@ -313,18 +340,6 @@ def _ask(tx: GatewayWork, bearer: Bearer, call: Call, facts: Facts, verdict: Esc
         expires_at=at + (verdict.within or dt.timedelta(hours=WAITING_HOURS)),
         verdict_id=ticket.verdict_id,
     )
-    tx.approvals.add(approval)
-    body = {
-        "approval": approval.id,
-        "roles": list(approval.roles),
-        "call_digest": approval.call_digest,
-        "verdict_id": ticket.verdict_id,
-        "expires_at": rfc3339(approval.expires_at),
-    }
-    tx.record(Draft(EntryKind.APPROVAL_ASKED, facts.principal.id, facts.principal.id, body))
-    key = (approval.principal_id, approval.call_digest)
-    tx.after_commit(lambda: tx.live.approvals.__setitem__(key, approval))
-    return approval.id
 
 
 def _too_much(facts: Facts, text: str) -> Deny:

@@ -16,6 +16,7 @@ from charter.registry.directory import Directory
 from charter.registry.hold import Held
 from charter.registry.issuer import Issuers
 from charter.registry.registered_client import RegisteredClient
+from charter.registry.repeat import Repeat
 from charter.registry.standing import Standing, Subject
 from charter.registry.system import System
 from charter.registry.terms import Terms
@@ -119,6 +120,7 @@ class LiveEstate:
     central: Central = NOTHING
     issuers: Issuers = field(default_factory=lambda: Issuers(charter="v1"))
     approvals: dict[tuple[str, str], Approval] = field(default_factory=dict)  # open ones, by principal id, call digest
+    repeats: dict[str, tuple[Repeat, ...]] = field(default_factory=dict)  # yeses to further calls, by principal id
     delegations: DelegationBook = field(default_factory=DelegationBook)
     directory: Directory = field(default_factory=Directory)
     policy_generation: int = 0  # rises whenever systems, guardrails, rules or teams change: bound slices are stale
@@ -180,6 +182,13 @@ class LiveEstate:
         """Return the principal called `name`, if there is one."""
         found = self.ids.get(name)
         return self.principals.get(found) if found else None
+
+
+def show_repeats(live: LiveEstate, principal_id: str, *, put: Repeat | None = None, drop: str = "") -> None:
+    """Show one yes to further calls, new or changed, or no longer the one called `drop`."""
+    gone = put.id if put is not None else drop
+    left = tuple(each for each in live.repeats.get(principal_id, ()) if each.id != gone)
+    live.repeats[principal_id] = (*left, put) if put is not None else left
 
 
 _TELLING = ("unit", "path", "uid", "gid")

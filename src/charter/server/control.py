@@ -25,6 +25,7 @@ from charter.bootstrap import evidence as log
 from charter.bootstrap.house import House
 from charter.console.signin import SignIn
 from charter.core.errors import CharterError, ErrorCode, MalformedError, UnavailableError
+from charter.registry.repeat import MAX_VARYING, MOST, Terms
 from charter.registry.standing import Move
 from charter.server.control_behaviour import behaviour
 from charter.server.control_compositions import compositions
@@ -86,11 +87,30 @@ class MoveTo(Command):
     actor: Person
 
 
+class Further(Command):
+    """Which calls like one are approved besides."""
+
+    count: Annotated[int, Field(strict=True, ge=1, le=MOST)]
+    minutes: Annotated[int, Field(strict=True, ge=1, le=480)] = 60
+    vary: Annotated[tuple[str, ...], Field(max_length=MAX_VARYING)] = ()
+
+    @property
+    def terms(self) -> Terms:
+        """The terms that it stands for."""
+        return Terms(self.count, dt.timedelta(minutes=self.minutes), self.vary)
+
+
 class Answer(Command):
     """A person's yes or no."""
 
     person: Person
     reason: ReasonIfAny = ""
+
+
+class Yes(Answer):
+    """A person's yes, to one call or to some like it besides."""
+
+    further: Further | None = None
 
 
 class NewKey(Command):
@@ -355,6 +375,18 @@ async def end_stand_in(request: Request, body: BackAgain) -> dict[str, Any]:
     return await stand_ins.end(house_of(request), person=body.person, reason=body.reason)
 
 
+@approvals.get("/repeats")
+async def list_repeats(request: Request) -> dict[str, Any]:
+    """Which calls like ones that were approved need nobody's yes any more, for a while."""
+    return inventory.repeats(house_of(request))
+
+
+@approvals.post("/repeats/{repeat_id}/end")
+async def end_repeat(request: Request, repeat_id: str, body: BackAgain) -> dict[str, Any]:
+    """Take a yes to further calls back."""
+    return await authority.end_repeat(house_of(request), repeat_id, person=body.person, reason=body.reason)
+
+
 @approvals.get("/notices")
 async def list_notices(request: Request, *, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
     """Whom was told of what waits, and what could not be sent; the newest first."""
@@ -369,9 +401,12 @@ async def show_approval(request: Request, approval_id: str) -> dict[str, Any]:
 
 
 @approvals.post("/approvals/{approval_id}/approve")
-async def approve(request: Request, approval_id: str, body: Answer) -> dict[str, Any]:
+async def approve(request: Request, approval_id: str, body: Yes) -> dict[str, Any]:
     """Say yes."""
-    return await authority.answer(house_of(request), approval_id, yes=True, person=body.person, reason=body.reason)
+    further = body.further.terms if body.further is not None else None
+    return await authority.answer(
+        house_of(request), approval_id, yes=True, person=body.person, reason=body.reason, further=further
+    )
 
 
 @approvals.post("/approvals/{approval_id}/refuse")
