@@ -621,6 +621,7 @@ class FakeDesk:
         self.asked: list[tuple[Any, ...]] = []
         self.signins: list[tuple[str, str]] = []
         self.admitted: list[tuple[str, str]] = []
+        self.reviewed: dict[str, str] = {}
         self.access = Access.VIEWER
         self.passkeys_kept: list[Passkey] = []
         self.broken: Exception | None = None
@@ -1041,8 +1042,9 @@ class FakeDesk:
             )
         return copy.deepcopy(self.parted)
 
-    async def review(self) -> Json:
+    async def review(self, wanted: Mapping[str, str]) -> Json:
         self._read()
+        self.reviewed = dict(wanted)
         names = (
             "Which AI systems are most active?",
             "Which touch sensitive systems?",

@@ -506,6 +506,14 @@ def test_the_review_answers_five_questions_with_their_queries(caller: Caller) ->
     assert 'href="/principals/repo-helper"' in page
 
 
+def test_the_review_is_narrowed_by_period_team_system_and_kind(caller: Caller) -> None:
+    page = caller.get("/review?since=30d&team=platform&kind=agent&system=&until=").text
+
+    assert caller.desk.reviewed == {"since": "30d", "team": "platform", "kind": "agent"}
+    assert 'name="since" value="30d"' in page
+    assert "<option selected>agent</option>" in page
+
+
 def test_what_breaks_is_told_without_a_trace(caller: Caller) -> None:
     caller.desk.broken = ValueError("secret detail")
 

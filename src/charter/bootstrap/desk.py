@@ -191,9 +191,9 @@ class HouseDesk:
         """Switch an edge of delegation off or on."""
         return await delegation.switch(self.house, lender, borrower, is_on=is_on, actor=actor, reason=reason)
 
-    async def review(self) -> Json:
+    async def review(self, wanted: Mapping[str, str]) -> Json:
         """Return the five questions, answered."""
-        return await reviews.answers(self.house)
+        return await reviews.answers(self.house, reviews.Review(**wanted))
 
     def findings(self) -> list[Json]:
         """Return what was found or noticed, newest first."""

@@ -326,8 +326,10 @@ class Desk(Protocol):
         """
         ...
 
-    async def review(self) -> Json:
+    async def review(self, wanted: Mapping[str, str]) -> Json:
         """Return since, until, questions [{question, meaning, columns [], rows [[]], total, sentence, sql}].
+
+        `wanted` may hold since, until, team, kind and system.
 
         Among the columns are `principal` and `sentence`, which says the row and begins with the principal.
         """

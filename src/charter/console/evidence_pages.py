@@ -21,11 +21,13 @@ from charter.console.door import admitted
 from charter.console.render import console_of, is_name, principal_path
 from charter.core.errors import ErrorCode, MalformedError
 from charter.core.values import parse_name
+from charter.registry.charter import Kind
 
 SHOWN = 100  # verdicts on the page at first
 BATCH = 200  # and at most so many at a time later
 FIRST_ROWS = 8  # of one review question, as sentences
 MAX_ROWS = 500  # of one review question; the command line gives all
+REVIEW_FILTERS = ("since", "until", "team", "kind", "system")
 VERDICTS = ("allow", "deny", "escalate")
 _VERDICT_ID = re.compile(r"vrd_[0-9a-z]{1,40}")
 router = APIRouter()
@@ -89,9 +91,17 @@ async def why(request: Request, verdict_id: str) -> Response:
 @router.get("/review")
 async def review(request: Request) -> Response:
     """The five questions, answered from the evidence."""
-    found = await console_of(request).desk.review()
+    query = admitted(request).query
+    filters = {name: query.get(name, "").strip() for name in REVIEW_FILTERS}
+    found = await console_of(request).desk.review({name: value for name, value in filters.items() if value})
     return await console_of(request).page(
-        request, "review.html", review=found, first_rows=FIRST_ROWS, max_rows=MAX_ROWS
+        request,
+        "review.html",
+        review=found,
+        filters=filters,
+        kinds=[kind.value for kind in Kind],
+        first_rows=FIRST_ROWS,
+        max_rows=MAX_ROWS,
     )
 
 
