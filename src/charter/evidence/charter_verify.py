@@ -1,10 +1,12 @@
 """Verify a pack of Charter evidence. This one file needs Python 3.11 and `cryptography`; Charter need not be installed.
 
-    python charter_verify.py PACK --key BASE64 [--held CHECKPOINT]
+    python charter_verify.py PACK --key BASE64 [--held CHECKPOINT] [--witness KEY … --quorum N [--cosigned CHECKPOINT]]
 
 The key is the log's public key, which you must have from somewhere else than the pack: a pack cannot vouch for its own
 key. Where the log's key changed, any of its keys will do: each change is a checkpoint that both keys signed. `--held`
-is a checkpoint of the same log that you kept from earlier; the pack must continue it. Exit code: 0 the pack is what the
+is a checkpoint of the same log that you kept from earlier; the pack must continue it. `--witness` is the key of a
+witness you trust (C2SP tlog-cosignature); `--quorum` of them must have cosigned a checkpoint, the pack's own or that of
+`--cosigned`, which covers the pack. Exit code: 0 the pack is what the
 log's checkpoint signs, 1 it is not (each fault is named), 2 the command is wrong.
 
 A pack is lines: a header in JSON, then the leaf hashes (base64, 256 a line), then the entries, byte for byte. Checked:
@@ -12,7 +14,8 @@ A pack is lines: a header in JSON, then the leaf hashes (base64, 256 a line), th
   (2) the leaf hashes, with the subtrees left and right of them, have the checkpoint's root (RFC 9162 section 2.1.1);
   (3) each entry has its leaf hash, in order, none missing, none added;
   (4) each outcome has a verdict before it;
-  (5) a held checkpoint is of a log that this one continues.
+  (5) a held checkpoint is of a log that this one continues;
+  (6) witnesses, as many as the quorum, cosigned what the pack holds.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ except ImportError:
 FORMAT = "charter.evidence/1"
 TILE = 256  # leaf hashes a line
 HASH = 32
+COSIGNATURE = 4 + 8 + 64  # bytes: the key's id, the time, the signature
 MAX_LINE = 131_072  # bytes; entries are at most 64 KiB
 MAX_FAULTS = 1_000
 SHOWN_FAULTS = 50
@@ -346,6 +350,7 @@ class Report:
     faults: list[Fault] = field(default_factory=list)
     first_time: str = ""
     last_time: str = ""
+    quorum: int = 0  # of witnesses; 0: none were asked for
 
     @property
     def is_verified(self) -> bool:
@@ -364,7 +369,53 @@ class _Header:
     changes: tuple[Checkpoint, ...] = ()  # of the log's key, smallest first
 
 
-def verify_pack(stream: BinaryIO, key: bytes, held: Checkpoint | None = None) -> Report:
+@dataclass(frozen=True)
+class Witnessing:
+    """Which witnesses are trusted (name, raw key), how many must have cosigned, and a checkpoint they did it on."""
+
+    witnesses: tuple[tuple[str, bytes], ...]
+    quorum: int
+    cosigned: Checkpoint | None = None  # None: the pack's own
+
+
+def cosigners(checkpoint: Checkpoint, witnesses: tuple[tuple[str, bytes], ...]) -> set[bytes]:
+    """Return the keys of those of `witnesses` whose cosignature on `checkpoint` verifies (C2SP tlog-cosignature v1)."""
+    found = set()
+    for name, key in witnesses:
+        key_id = hashlib.sha256(name.encode() + b"\n\x04" + key).digest()[:4]
+        for line, blob in checkpoint.signatures:
+            if (line, blob[:4]) == (name, key_id) and len(blob) == COSIGNATURE:
+                head = b"cosignature/v1\ntime %d\n" % int.from_bytes(blob[4:12])
+                try:
+                    Ed25519PublicKey.from_public_bytes(key).verify(blob[12:], head + checkpoint.signed)
+                except (InvalidSignature, ValueError):
+                    continue
+                found.add(key)
+    return found
+
+
+def _check_witnessed(header: _Header, asked: Witnessing, root: bytes | None) -> list[Fault]:
+    """Return what is wrong with the witnessing; `root` is what the pack has at the size of the cosigned checkpoint."""
+    own = header.checkpoint
+    seen = asked.cosigned or own
+    count = len(cosigners(seen, asked.witnesses))
+    faults = []
+    if count < asked.quorum:
+        who = f"{count} of the {len(asked.witnesses)} trusted witnesses"
+        faults.append(Fault(f"{who} cosigned the checkpoint of {seen.size} entries, and {asked.quorum} must have"))
+    if seen.origin != own.origin:
+        faults.append(Fault(f"the cosigned checkpoint is of another log, {seen.origin[:255]!a}"))
+    elif seen.size < header.end:
+        what = f"entries {max(seen.size, header.start)} to {header.end - 1}"
+        faults.append(Fault(f"{what} came after the checkpoint of {seen.size} entries that witnesses cosigned"))
+    elif (own.root if seen.size == own.size else root) != seen.root:
+        faults.append(Fault(f"the log is not the one that witnesses cosigned at {seen.size} entries"))
+    return faults
+
+
+def verify_pack(
+    stream: BinaryIO, key: bytes, held: Checkpoint | None = None, witnessing: Witnessing | None = None
+) -> Report:
     """Return what was found in the pack that `stream` gives; `key` is the log's raw public key.
 
     Raises:
@@ -382,6 +433,9 @@ def verify_pack(stream: BinaryIO, key: bytes, held: Checkpoint | None = None) ->
     leaves = _read_leaves(lines, header)
     keys = Keys(key, header.changes)
     report.faults += keys.faults + _check_held(header, spine, leaves, held, keys)
+    reached = spine.root if witnessing and witnessing.cosigned and spine.size == witnessing.cosigned.size else None
+    report.faults += _check_witnessed(header, witnessing, reached) if witnessing else []
+    report.quorum = witnessing.quorum if witnessing else 0
     _finish(spine, header)
     if signature := keys.wrong_with(checkpoint):
         report.faults.append(Fault(signature))
@@ -535,17 +589,45 @@ def parse_key(text: str) -> bytes:
     return _base64(text.strip(), "the key", HASH)
 
 
+def parse_witness(text: str) -> tuple[str, bytes]:
+    """Return name and raw key from `<name>+<id>+<base64 of 0x04 and the key>`, or raise UnreadableError."""
+    name, _, rest = text.strip().partition("+")
+    raw = _base64(rest.partition("+")[2], "the witness's key", HASH + 1)
+    if not name or raw[:1] != b"\x04":
+        raise UnreadableError("the witness's key is none of the type of cosignatures")
+    if rest.partition("+")[0] != hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4].hex():
+        raise UnreadableError("the witness's key does not have the id that stands in it")
+    return name, raw[1:]
+
+
+def _witnessing(given: argparse.Namespace) -> Witnessing | None:
+    if not given.witness:
+        if given.quorum is not None or given.cosigned:
+            raise UnreadableError("--quorum and --cosigned need --witness, the key of a witness that you trust")
+        return None
+    witnesses = tuple(parse_witness(text) for text in given.witness)
+    distinct = len({key for _, key in witnesses})
+    quorum = distinct if given.quorum is None else given.quorum
+    if not 1 <= quorum <= distinct:
+        raise UnreadableError(f"a quorum of {quorum} cannot be had of {distinct} witnesses")
+    cosigned = parse_checkpoint(given.cosigned.read_text(encoding="utf-8")) if given.cosigned else None
+    return Witnessing(witnesses, quorum, cosigned)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Carry out the command line; return the exit code."""
     parser = argparse.ArgumentParser(description="Verify a pack of Charter evidence.")
     parser.add_argument("pack", type=Path, help="the pack's file")
     parser.add_argument("--key", required=True, help="the log's public key: base64 of 32 bytes, or a verifier key")
     parser.add_argument("--held", type=Path, help="a checkpoint of this log that you kept from earlier")
+    parser.add_argument("--witness", action="append", help="the key of a witness that you trust; may be repeated")
+    parser.add_argument("--quorum", type=int, help="how many of them must have cosigned (default: all)")
+    parser.add_argument("--cosigned", type=Path, help="the checkpoint they cosigned, if not the pack's own")
     given = parser.parse_args(arguments)
     try:
         held = parse_checkpoint(given.held.read_text(encoding="utf-8")) if given.held else None
         with given.pack.open("rb") as stream:
-            report = verify_pack(stream, parse_key(given.key), held)
+            report = verify_pack(stream, parse_key(given.key), held, _witnessing(given))
     except (UnreadableError, OSError, UnicodeDecodeError) as err:
         sys.stdout.write(f"NOT VERIFIED: {err}\n")
         return 1
@@ -563,6 +645,7 @@ def to_text(report: Report) -> str:
     ]
     if report.is_verified:
         lines.append("VERIFIED: signed by the given key; no entry was changed, removed, reordered or added")
+        lines += [f"WITNESSED: {report.quorum} or more of the trusted witnesses cosigned it"] * (report.quorum > 0)
     else:
         lines.append(f"NOT VERIFIED: {len(report.faults)} fault{'s' * (len(report.faults) != 1)}")
         lines += [f"  {fault.text}" for fault in report.faults[:SHOWN_FAULTS]]
