@@ -193,7 +193,14 @@ class HouseDesk:
 
     async def review(self, wanted: Mapping[str, str]) -> Json:
         """Return the five questions, answered."""
-        return await reviews.answers(self.house, reviews.Review(**wanted))
+        asked = reviews.Review(
+            since=wanted.get("since"),
+            until=wanted.get("until"),
+            team=wanted.get("team"),
+            kind=wanted.get("kind"),
+            system=wanted.get("system"),
+        )
+        return await reviews.answers(self.house, asked)
 
     def findings(self) -> list[Json]:
         """Return what was found or noticed, newest first."""

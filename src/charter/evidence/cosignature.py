@@ -21,6 +21,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from typing_extensions import override
+
 from charter.core.errors import CharterError, ErrorCode, IntegrityError, MalformedError
 from charter.core.keys import Signer, verify_ed25519
 from charter.evidence.checkpoint import MAX_SIGNATURES, Checkpoint, Signature
@@ -44,6 +46,7 @@ class Witness:
         """The hint that stands before its signatures."""
         return hashlib.sha256(self.name.encode() + b"\n" + _TYPE + self.public).digest()[:_ID_BYTES]
 
+    @override
     def __str__(self) -> str:
         """Return the key as other tools take it."""
         return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(_TYPE + self.public).decode()}"
