@@ -69,6 +69,7 @@ WEEKS = [
 ]
 
 
+@pytest.mark.slow
 def test_sealed_evidence_answers_as_the_log_does(tmp_path: Path) -> None:
     entries, log = placed(WEEKS), SealedLog(tmp_path / "sealed")
     wanted = asked(None, entries)
@@ -164,6 +165,7 @@ PIECES = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, phases=[Phase.generate])
 @given(PIECES, st.lists(st.integers(0, 12), max_size=3), st.booleans())
 def test_in_whatever_pieces_it_is_sealed_the_answers_are_the_same(
