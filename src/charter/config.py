@@ -72,6 +72,7 @@ class Settings(BaseModel):
         "groups"  # the claim that names a person's groups
     )
     authzen_profiles: tuple[Profile, ...] = ()  # drafts of the decision API that are switched on (docs/decision-api.md)
+    checkpoints: tuple[Path, ...] = ()  # folders that keep the newest head of the log (docs/evidence.md)
     mail_server: str | None = (
         None  # smtps://USER@HOST:PORT, or smtp:// for STARTTLS; its password: CHARTER_MAIL_PASSWORD
     )
@@ -85,7 +86,7 @@ class Settings(BaseModel):
     call_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
     max_body_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 4 * 1024 * 1024
 
-    @field_validator("trusted_proxies", "authzen_profiles", mode="before")
+    @field_validator("trusted_proxies", "authzen_profiles", "checkpoints", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value

@@ -40,6 +40,7 @@ from charter.adapters.upstream_address import public_addresses, usual_addresses
 from charter.adapters.upstream_secrets import Broker
 from charter.bootstrap.behaviour import BehaviourRoom
 from charter.bootstrap.carrying import Carrying
+from charter.bootstrap.heads import Heads, check_kept
 from charter.bootstrap.house import House
 from charter.bootstrap.keys import Keys
 from charter.bootstrap.lease_room import LeaseRoom
@@ -122,6 +123,7 @@ def build(
         live = LiveEstate()
         database = _database(settings, folder, keys, live, clock, entropy)
         undo.callback(database.close)
+        _check_heads(settings, database, keys)
         database.write(keys.ensure)
         keys.forward(database)
         database.write(trust.open)
@@ -131,6 +133,13 @@ def build(
         house = _house(settings, operator, clock, entropy, folder, database, live, keys, trust, broker)
         undo.pop_all()
         return house
+
+
+def _check_heads(settings: Settings, database: Database[HouseTransaction], keys: Keys) -> None:
+    """Check that the log continues what is kept of it elsewhere."""
+    if settings.checkpoints:
+        public = keys.ring.evidence_public(database.origin)
+        database.read_log(lambda log: check_kept(log, settings.checkpoints, public))
 
 
 def _database(
@@ -271,6 +280,7 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
     house.sinks = SinkRoom.of(house)
     house.behaviour = BehaviourRoom(house)
     house.carrying = Carrying(house)
+    house.heads = Heads(house)
     house.sealing = Sealing(house)
     return house
 

@@ -21,6 +21,7 @@ from charter.bootstrap import composition, lease_keeping
 from charter.bootstrap.behaviour import BehaviourRoom
 from charter.bootstrap.carrying import Carrying
 from charter.bootstrap.federation import keep_asking
+from charter.bootstrap.heads import Heads
 from charter.bootstrap.keys import Keys
 from charter.bootstrap.lease_room import LeaseRoom
 from charter.bootstrap.notices import Notices
@@ -94,6 +95,7 @@ class House:
     sinks: SinkRoom = field(init=False)
     behaviour: BehaviourRoom = field(init=False)
     carrying: Carrying = field(init=False)
+    heads: Heads = field(init=False)
     sealing: Sealing = field(init=False)
     last_calls: list[Callable[[], None]] = field(default_factory=list)  # when told to stop: answer who waits for news
     pending: PendingConnections = field(default_factory=PendingConnections)
@@ -166,6 +168,7 @@ class House:
             asyncio.create_task(self.sinks.keep(stop)),
             asyncio.create_task(self.behaviour.keep(stop)),
             asyncio.create_task(self.sealing.keep(stop)),
+            asyncio.create_task(self.heads.keep(stop)),
         ]
         try:
             yield

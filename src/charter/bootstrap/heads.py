@@ -1,0 +1,115 @@
+"""The newest head of this node's log, kept where a restored backup does not reach; and the look at it at a start.
+
+A log that was put back from a backup is whole and signed, and says nothing of what it lost. A head that was kept
+elsewhere does: it is of more entries, or of others.
+
+INVARIANT: a node whose log does not continue a head of its own that is kept elsewhere does not start: what it would
+write could contradict what it signed before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from charter.adapters.head_places import HeadFolder
+from charter.core.errors import CharterError, ErrorCode, IntegrityError
+from charter.evidence.checkpoint import Checkpoint, parse_checkpoint, verify_checkpoint
+from charter.evidence.log import LogReader
+from charter.evidence.tile import Tree
+from charter.evidence.tree import root_of
+
+if TYPE_CHECKING:
+    from charter.bootstrap.house import House
+
+EVERY_SECONDS = 5.0
+GIT_EVERY_SECONDS = 60.0
+_log = logging.getLogger("charter.heads")
+
+
+def check_kept(log: LogReader, folders: Sequence[Path], public: bytes) -> None:
+    """Check that a log continues its heads that are kept elsewhere, before anything is written to it.
+
+    A folder that cannot be read, or holds what this log's key did not sign, is warned of and proves nothing.
+
+    Raises:
+        IntegrityError: it does not continue one of them.
+    """
+    for path in folders:
+        kept = _kept(path, log.origin, public)
+        if kept is not None:
+            _check(log, kept, HeadFolder(path).file_of(log.origin))
+
+
+def _kept(path: Path, origin: str, public: bytes) -> Checkpoint | None:
+    try:
+        note = HeadFolder(path).read(origin)
+        if note is None:
+            return None
+        found = parse_checkpoint(note)
+        verify_checkpoint(found, origin, public)
+    except (OSError, ValueError, CharterError) as err:
+        _log.warning("no head of this log can be read in %s, which then shows nothing: %s", path, err)
+        return None
+    return found
+
+
+def _check(log: LogReader, kept: Checkpoint, file: Path) -> None:
+    size = parse_checkpoint(log.checkpoint()).size
+    text = f"the log has {size} entries, and `{file}` holds its own signed head of {kept.size}"
+    if kept.size <= size:
+        if not kept.size or root_of(0, kept.size, Tree(log.tile).node) == kept.root:
+            return
+        text = f"the log's first {kept.size} entries are others than those whose signed head `{file}` holds"
+    raise IntegrityError(
+        ErrorCode.EVIDENCE_BROKEN,
+        text,
+        help="an older state was put back: restore the newest one, or begin with an empty data folder",
+    )
+
+
+@dataclass(slots=True)
+class Heads:
+    """Keeps the newest head elsewhere."""
+
+    house: House
+    _kept: dict[Path, int] = field(default_factory=dict)  # sizes
+    _committed: dict[Path, tuple[int, float]] = field(default_factory=dict)  # sizes, and when (monotonic)
+    _failing: set[Path] = field(default_factory=set)
+
+    async def keep(self, stop: asyncio.Event) -> None:
+        """Keep it every few seconds until `stop`, and then once more."""
+        while self.house.settings.checkpoints and not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), EVERY_SECONDS)
+            await asyncio.to_thread(self.keep_once, is_last=stop.is_set())
+
+    def keep_once(self, *, is_last: bool = False) -> None:
+        """Keep the newest head in each folder; where that fails it is told once, and tried again."""
+        note, now = self.house.database.head.note, self.house.clock.monotonic()
+        size, origin = parse_checkpoint(note).size, self.house.database.origin
+        for path in self.house.settings.checkpoints:
+            folder = HeadFolder(path)
+            try:
+                if self._kept.get(path) != size:
+                    folder.keep(origin, note)
+                    self._kept[path] = size
+                committed, at = self._committed.get(path, (-1, -GIT_EVERY_SECONDS))
+                if committed != size and (is_last or now - at >= GIT_EVERY_SECONDS):
+                    folder.commit(origin, size)
+                    self._committed[path] = (size, now)
+                self._failing.discard(path)
+            except OSError as err:
+                if path not in self._failing:
+                    _log.warning("the head of the log cannot be kept in %s: %s", path, err)
+                self._failing.add(path)
+
+    @property
+    def failing(self) -> frozenset[Path]:
+        """The folders where it could not be kept the last time."""
+        return frozenset(self._failing)

@@ -1,0 +1,136 @@
+"""A log that was put back from a backup is whole and signed; what is kept elsewhere shows it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from charter.bootstrap.heads import Heads
+from charter.core.errors import IntegrityError
+from charter.evidence.checkpoint import parse_checkpoint
+from houses import Stage, a_house
+
+REFUND = {"charge_id": "ch_1"}
+
+
+def call(stage: Stage) -> None:
+    stage.submit(stage.bearer(), stage.make("get_charge", REFUND))
+
+
+def size_in(folder: Path) -> int:
+    (file,) = folder.glob("*.checkpoint")
+    return parse_checkpoint(file.read_text()).size
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """Return a folder that keeps heads; beside it the estate, and a backup of its data from before the last call."""
+    kept, estate, backup = tmp_path / "kept", tmp_path / "estate", tmp_path / "backup"
+    kept.mkdir()
+    estate.mkdir()
+    with a_house(estate, checkpoints=(kept,)) as stage:
+        call(stage)
+        stage.house.heads.keep_once()
+    shutil.copytree(estate / ".charter", backup)
+    with a_house(estate, apply=False, checkpoints=(kept,)) as stage:
+        call(stage)
+        stage.house.heads.keep_once()
+        assert size_in(kept) == stage.house.database.head.edge.size
+    return kept
+
+
+def start(estate: Path, kept: Path) -> None:
+    with a_house(estate, apply=False, checkpoints=(kept,)):
+        pass
+
+
+def test_a_log_that_goes_on_starts(kept: Path) -> None:
+    with a_house(kept.parent / "estate", apply=False, checkpoints=(kept,)) as stage:
+        call(stage)
+
+
+def test_a_log_that_was_put_back_does_not_start(kept: Path) -> None:
+    estate = kept.parent / "estate"
+    shutil.rmtree(estate / ".charter")
+    shutil.copytree(kept.parent / "backup", estate / ".charter")
+    with (
+        pytest.raises(IntegrityError, match="holds its own signed head of"),
+        a_house(estate, apply=False, checkpoints=(kept,)),
+    ):
+        pass
+
+
+def test_a_log_that_was_put_back_and_went_on_elsewhere_does_not_start(kept: Path) -> None:
+    estate = kept.parent / "estate"
+    shutil.rmtree(estate / ".charter")
+    shutil.copytree(kept.parent / "backup", estate / ".charter")
+    with a_house(estate, apply=False) as stage:  # without the look: it writes others in place of what was lost
+        for _ in range(4):
+            call(stage)
+    with (
+        pytest.raises(IntegrityError, match="are others than those"),
+        a_house(estate, apply=False, checkpoints=(kept,)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("data", [b"", b"nonsense", b"\xff\xfe", b"a" * 70_000])
+def test_what_nobody_signed_proves_nothing_and_is_warned_of(
+    kept: Path, data: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    (file,) = kept.glob("*.checkpoint")
+    file.write_bytes(data)
+    with a_house(kept.parent / "estate", apply=False, checkpoints=(kept, kept / "gone")):
+        pass
+    assert sum("shows nothing" in each.message for each in caplog.records) == 2
+
+
+def test_another_logs_head_is_not_taken_for_ours(kept: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (file,) = kept.glob("*.checkpoint")
+    note = file.read_text()
+    file.write_text(note.replace(note.splitlines()[0], "charter.local/log/nod_other", 1))
+    with a_house(kept.parent / "estate", apply=False, checkpoints=(kept,)):
+        pass
+    assert "shows nothing" in caplog.text
+
+
+def git(folder: Path, *words: str) -> str:
+    who = ("-c", "user.name=t", "-c", "user.email=t@example.com")
+    return subprocess.run(["git", *who, *words], cwd=folder, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def test_in_a_git_repository_each_head_is_a_commit_and_pushed_and_nothing_else_is_touched(tmp_path: Path) -> None:
+    remote, kept, estate = tmp_path / "remote.git", tmp_path / "kept", tmp_path / "estate"
+    estate.mkdir()
+    git(tmp_path, "init", "-q", "--bare", str(remote))
+    git(tmp_path, "clone", "-q", str(remote), str(kept))
+    (kept / "mine.txt").write_text("mine")
+    git(kept, "commit", "-q", "--allow-empty", "-m", "begin")
+    git(kept, "push", "-q", "-u", "origin", "HEAD")
+    with a_house(estate, checkpoints=(kept,)) as stage:
+        stage.house.heads.keep_once()
+        call(stage)
+        stage.house.heads.keep_once()  # too soon for another commit
+        stage.house.heads.keep_once(is_last=True)
+        assert stage.house.heads.failing == frozenset()
+    assert len(git(remote, "log", "--format=%s", "--all").split("\n")) == 4  # the first, two heads, and the end
+    assert git(kept, "status", "--porcelain").split() == ["??", "mine.txt"]
+
+
+def test_a_folder_that_takes_nothing_is_told_once_and_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = tmp_path / "kept"
+    with a_house(tmp_path, checkpoints=(kept,)) as stage:
+        heads = Heads(stage.house)
+        heads.keep_once()
+        heads.keep_once()
+        assert heads.failing == frozenset({kept})
+        kept.mkdir()
+        heads.keep_once()
+        assert heads.failing == frozenset()
+    assert sum("cannot be kept" in each.message for each in caplog.records) == 1
+    assert size_in(kept) > 0
