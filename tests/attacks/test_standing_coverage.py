@@ -46,6 +46,7 @@ WORKLOAD = "../contracts/test_workload_api.py::test_a_withdrawn_principals_strea
 DECISIONS = "test_access.py::test_nothing_is_allowed_once_a_subject_lost_what_it_stands_on"
 POINTS = "test_access.py::test_a_point_whose_authority_was_withdrawn_is_not_answered"
 REQUESTS = "../contracts/test_access_requests.py::test_approval_does_not_override_what_else_must_hold"
+CARRIED = "../contracts/test_sdk_in_process.py::test_a_kill_ends_it_before_it_is_answered_and_a_resume_begins_it_again"
 ROTATED = "test_key_rotation.py::test_nothing_is_given_by_a_rotation_to_a_principal_that_may_not_act"
 NO_SECRET = "test_oauth_secrets.py::test_no_secret_is_made_for_a_principal_that_can_do_better"
 
@@ -76,6 +77,7 @@ WALKED: dict[str, tuple[str, ...]] = {
     "access search/resource": (DECISIONS, POINTS),
     "access search/action": (DECISIONS, POINTS),
     "access requests": (REQUESTS,),
+    "access decisions": (CARRIED,),
     "evidence question.searched": (DECISIONS, POINTS),
     "asks gateway/pipeline.py answer": (DECISIONS,),
     "mcp tools/call": ("gateway door", "decision", "approval spent"),
@@ -140,6 +142,10 @@ GIVES_NOTHING: dict[str, str] = {
     "oauth POST /oauth/revoke": _TAKES,
     "control POST /v1/stand-ins": "names who may answer in one's roles; what they answer is an approval given",
     "control POST /v1/stand-ins/end": _TAKES,
+    "control POST /v1/repeats/{repeat_id}/end": _TAKES,
+    "console POST /approvals/repeats/{repeat_id}": _TAKES,
+    "control POST /v1/evidence/seal": _TELLS,
+    "control POST /v1/responses/preview": _TELLS,
     "evidence question.refused": "says that a question meant nothing, and was denied",
     "evidence approval.cancelled": _TAKES,
     "mcp server/discover": _TELLS,
@@ -186,6 +192,8 @@ GIVES_NOTHING_BELOW: dict[str, str] = {
     "console POST /delegations/switch": "switches on and off what was lent",
     "console POST /principals/": "is how standing changes",
     "console POST /credentials/": "asks a client for another key, revokes one, or replaces one of Charter's own",
+    "control POST /v1/behaviour/": "says what is normal; what a signal took comes back as ever",
+    "console POST /behaviour/": "says what is normal; what a signal took comes back as ever",
     "console POST /compositions/": "gives back what a change took; what may be done is asked as ever",
     "console POST /sign-": _ADMIN,
     "console POST /passkeys": _ADMIN,
