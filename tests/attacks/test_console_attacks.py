@@ -44,6 +44,7 @@ EXAMPLES = {
     "token": "abc",
     "verdict_id": "vrd_00000000000000000000000001",
     "approval_id": "apr_00000000000000000000000001",
+    "repeat_id": "rpt_00000000000000000000000001",
     "digest": "sha256:" + "5" * 64,
     "delegation_id": "del_00000000000000000000000001",
     "finding_id": "fnd_00000000000000000000000001",
@@ -443,8 +444,8 @@ class HostileDesk(FakeDesk):
     async def split(self, name: str, *, since: str | None, by: list[str]) -> Any:
         return poisoned(await super().split(name, since=since, by=by), self.text)
 
-    async def review(self) -> Any:
-        return poisoned(await super().review(), self.text)
+    async def review(self, wanted: Any) -> Any:
+        return poisoned(await super().review(wanted), self.text)
 
     def status(self) -> Any:
         return poisoned(super().status(), self.text)

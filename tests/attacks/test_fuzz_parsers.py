@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from agent_cards import a_card, a_key, as_bytes, signed_by
 from charter.adapters.cedar import CedarEngine
 from charter.core.errors import CharterError
+from charter.evidence.checkpoint import Checkpoint
 from charter.identity.credential import ReadyKeys
 from charter.identity.jose import encode_base64url, parse_compact, parse_public_jwk
 from charter.identity.node import Node
@@ -60,6 +61,8 @@ MORE: dict[str, Callable[[], dict[str, Any]]] = {
     },
     "registry.narrowing.read_narrowing": lambda: {"system": "payments", "location": "http://127.0.0.1/mcp/payments"},
     "evidence.vendor_logs.read_observation": lambda: {"kind": "cloudtrail"},
+    "evidence.witness.parse_lines": lambda: {"head": Checkpoint("charter.local/log/nod_1", 1, b"\0" * 32)},
+    "reports.session.read_session": lambda: {"entries": ()},
     "registry.document.read_document": lambda: {"path": "principals/x.yaml"},
     "registry.document.read_text": lambda: {"path": "principals/x.yaml"},
     "adapters.upstream_rpc.read_message": lambda: {"sent": True},

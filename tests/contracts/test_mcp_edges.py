@@ -241,11 +241,11 @@ def listing(*pages: Any) -> RogueHttp:
     server, left = RogueHttp(modern=True), list(pages)
     original = server._post
 
-    async def bent(headers: dict[str, str], message: dict[str, Any], send: Send) -> None:
+    async def bent(headers: dict[str, str], message: dict[str, Any], send: Send, on_call: OnCall) -> None:
         if message.get("method") == "tools/list":
             await respond(send, message, left.pop(0) if len(left) > 1 else left[0])
         else:
-            await original(headers, message, send)
+            await original(headers, message, send, on_call)
 
     server._post = bent  # type: ignore[method-assign]  # bends one answer
     return server

@@ -152,11 +152,11 @@ def test_a_call_is_allowed_by_every_link_and_its_verdict_tells_the_whole_chain(s
     assert (told["initiator"], told["decider"], told["executor"]) == (MARIA, "refund-agent", "charge-tool")
     assert {p["control_plane"] for p in told["parties"]} == {ISSUER}
     assert asyncio.run(evidence.verify(stage.stage.house))["ok"]
-    story = evidence.story(stage.stage.house, stage.stage.entries("verdict")[-1]["body"]["verdict_id"])
+    (entry,) = evidence.entries_at(stage.stage.house, [stage.stage.entries("verdict")[-1]["index"]])
     line = (
         f"{MARIA} (initiator, by {ISSUER}) → triage-flow (carrier, by {ISSUER}) → refund-agent (decider, by {ISSUER})"
     )
-    assert any(line in each for each in story["entries"][0]["lines"])
+    assert any(line in each for each in entry["lines"])
 
 
 def test_a_denial_names_the_link_that_lacked_the_right(tmp_path: Path) -> None:

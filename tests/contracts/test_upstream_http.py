@@ -356,12 +356,12 @@ def test_a_session_id_that_is_none_is_refused() -> None:
         rogue = RogueHttp()
         original = rogue._post
 
-        async def post(headers: dict[str, str], message: dict[str, Any], send: Send) -> None:
+        async def post(headers: dict[str, str], message: dict[str, Any], send: Send, on_call: OnCall) -> None:
             if message.get("method") == "initialize":
                 result = {"protocolVersion": "2025-11-25", "capabilities": {}}
                 await respond(send, message, result, session="two words")
             else:
-                await original(headers, message, send)
+                await original(headers, message, send, on_call)
 
         rogue._post = post  # type: ignore[method-assign]  # bends one answer
         async with serving(rogue) as url, reach(url) as made:

@@ -115,7 +115,7 @@ delegated = st.fixed_dictionaries(
     {},
     optional={
         "by": st.lists(st.sampled_from(["humans", "triage"]), min_size=1),
-        "roles": st.lists(st.sampled_from(ROLES), min_size=1),
+        "roles": st.lists(st.sampled_from(ROLES), min_size=1, max_size=5),
         "purposes": st.lists(st.sampled_from(["disputes", "audit"]), min_size=1),
         "max_depth": st.integers(1, 3),
     },
