@@ -75,6 +75,7 @@ def test_a_broken_part_is_named_with_how_to_mend_it(
         assert estate.ask("doctor")["ok"]
 
 
+@pytest.mark.slow
 def test_a_log_is_not_begun_anew_beside_the_old_one(estate: Terminal) -> None:
     """A database restored without the file that names its node must not hide what stands in its log."""
     size = estate.ask("evidence", "verify")["size"]

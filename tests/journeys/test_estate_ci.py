@@ -94,6 +94,7 @@ def test_a_base_that_is_missing_or_none_counts_as_nothing_and_says_so(checkout: 
     assert "no git repository" in Terminal.at(tmp_path).inside("alone").refused("diff", expect=2)["detail"]
 
 
+@pytest.mark.slow
 def test_a_check_writes_junit_and_a_summary_and_fails_where_a_bound_is_not_kept(checkout: Path) -> None:
     terminal = Terminal.at(checkout).inside("estate")
     found = terminal.ask("check", "--base", "HEAD", "--junit", "../r.xml", "--summary", "../s.md")

@@ -128,6 +128,7 @@ def test_what_was_changed_by_hand_is_shown_as_drift_and_taken_back(estate: Termi
     assert estate.ask("plan")["changes"] == []
 
 
+@pytest.mark.slow
 def test_a_charter_comes_from_a_pattern(running: Terminal) -> None:
     values = ["principal=docs-bot", "owner=rita@example.com", "branch=docs-bot"]
     missing = running.refused("new", "coding-agent", *values[:2], expect=2)

@@ -72,6 +72,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
             yield Site(stage, signin, home)
 
 
+@pytest.mark.slow
 def test_a_person_says_yes_in_the_console_and_the_terminal_acts_as_them(site: Site) -> None:
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     assert path, "Chromium is not installed: python3 tools/prepare.py test"

@@ -58,6 +58,7 @@ def type_all(blocks: list[str], clone: Path, home: Path) -> list[str]:
     return shown
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(SECONDS + 20)
 def test_the_tutorial_does_what_it_says(tmp_path: Path) -> None:
     blocks = tutorial()

@@ -42,6 +42,7 @@ def locked(estate: Terminal, tmp_path: Path) -> Terminal:
     return estate
 
 
+@pytest.mark.slow
 def test_a_server_is_reached_with_a_secret_that_only_charter_has(locked: Terminal) -> None:
     with locked.up():
         refused = locked.refused("systems", "import", "locked-notes", expect=6)
