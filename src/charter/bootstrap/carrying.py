@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from charter.adapters.cedar import CedarEngine
+from charter.bootstrap.noticed import open_finding
 from charter.core.canonical import digest_of
 from charter.core.errors import CharterError
-from charter.evidence.entry import Draft, EntryKind
 from charter.gateway.call import Bearer, Call
 from charter.gateway.carried import Carried, Local, carried_of
 from charter.gateway.facts import Facts
@@ -23,7 +23,6 @@ from charter.gateway.flow import key_of
 from charter.gateway.reported import Bears, Judged, Made, Report, call_of, record_reported
 from charter.policy.slice import policies_of
 from charter.policy.verdict import Allow, Deny, Layer, Reason, Verdict
-from charter.registry.record import Finding, FindingState
 
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
@@ -159,22 +158,8 @@ class Carrying:
             name, system, action = bearer.principal_name, deed.deed.system[:120], deed.deed.action[:120]
             body = {"principal": name, "system": system, "action": action, "decision": deed.id}
             title = f"`{name}` let itself do {action!a} on {system!a}, which its policies do not bear out"
-            parts = {"kind": DECIDED_OTHERWISE, "principal": bearer.principal_id, "system": system, "action": action}
-            finding = Finding(
-                id=self.house.entropy.identifier("fnd"),
-                kind=DECIDED_OTHERWISE,
-                fingerprint=digest_of(parts),
-                state=FindingState.OPEN,
-                title=title,
-                body=body,
-                principal_id=bearer.principal_id,
-                opened_at=tx.at,
-                changed_at=tx.at,
-            )
-            kept, is_new = tx.registry.findings.open(finding)
-            if is_new:
-                entry = body | {"finding": kept.id, "kind": DECIDED_OTHERWISE, "title": title}
-                tx.record(Draft(EntryKind.FINDING_OPENED, "charter", bearer.principal_id, entry))
+            same, who = {"system": system, "action": action}, bearer.principal_id
+            open_finding(self.house, tx, DECIDED_OTHERWISE, title=title, body=body, same_as=same, principal_id=who)
 
 
 def _denied(bearer: Bearer, text: str) -> Deny:

@@ -6,14 +6,13 @@ Observers (the token endpoint, the Workload API, the gateway) tell here what the
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from charter.bootstrap.suspended import end_under_way
 from charter.core.clock import rfc3339
 from charter.lifecycle import composition as works
-from charter.lifecycle import leases
 from charter.lifecycle.composition_finding import told_changes
-from charter.lifecycle.holds import BY_CHARTER, FINAL, Shifted
+from charter.lifecycle.holds import FINAL, Shifted
 from charter.registry.attester import GATEWAY
 from charter.registry.composed import Composed, see
 from charter.registry.composition import Part, kind_of, tool_part
@@ -225,13 +224,4 @@ def _systems_after(tx: HouseTransaction, plan: Plan, estate: Estate) -> dict[str
 def _end(house: House, tx: HouseTransaction, shifts: Iterable[Shifted | None]) -> None:
     """End what is under way on the authority of those that were suspended, or must be attested from now on."""
     for shifted in shifts:
-        if shifted is None or not shifted.withdraws:
-            continue
-        principal = shifted.principal
-        why = f"the authority of `{principal.name}` was withdrawn: what it is made of changed, or must be attested"
-        leases.end_resting(tx, house.leasing.book, [principal.id], why=why, actor=BY_CHARTER)
-        tx.after_commit(partial(_withdrawn, house, principal.id, why))
-
-
-def _withdrawn(house: House, principal_id: str, why: str) -> None:
-    house.pipeline.withdrawn(principal_id, why)
+        end_under_way(house, tx, shifted, "what it is made of changed, or must be attested")

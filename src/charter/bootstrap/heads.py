@@ -91,13 +91,13 @@ class Heads:
 
     def keep_once(self, *, is_last: bool = False) -> None:
         """Keep the newest head in each folder; where that fails it is told once, and tried again."""
-        note, now = self.house.database.head.note, self.house.clock.monotonic()
-        size, origin = parse_checkpoint(note).size, self.house.database.origin
+        head, now = self.house.database.head, self.house.clock.monotonic()
+        size, origin = head.size, self.house.database.origin
         for path in self.house.settings.checkpoints:
             folder = HeadFolder(path)
             try:
                 if self._kept.get(path) != size:
-                    folder.keep(origin, note)
+                    folder.keep(origin, head.note)
                     self._kept[path] = size
                 committed, at = self._committed.get(path, (-1, -GIT_EVERY_SECONDS))
                 if committed != size and (is_last or now - at >= GIT_EVERY_SECONDS):

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from charter.adapters.behaviour_store import KeptSignal
 from charter.behaviour.signal import Signal, together
+from charter.bootstrap import suspended
 from charter.bootstrap.authority import move_within
 from charter.core.canonical import digest_of
 from charter.core.clock import rfc3339
 from charter.core.errors import CharterError
 from charter.evidence.entry import Draft, EntryKind
-from charter.lifecycle import leases
 from charter.lifecycle import responses as works
 from charter.lifecycle.holds import BY_CHARTER, FINAL, Shifted
 from charter.registry.principal import Principal
@@ -138,16 +138,7 @@ def _respond(house: House, tx: HouseTransaction, principal: Principal, finding: 
 
 def end_under_way(house: House, tx: HouseTransaction, shifted: Shifted | None) -> None:
     """End what is under way on the authority of a principal that a response suspended. A work."""
-    if shifted is None or not shifted.withdraws:
-        return
-    principal = shifted.principal
-    why = f"the authority of `{principal.name}` was withdrawn: it behaves unlike itself"
-    leases.end_resting(tx, house.leasing.book, [principal.id], why=why, actor=BY_CHARTER)
-    tx.after_commit(partial(_withdrawn, house, principal.id, why))
-
-
-def _withdrawn(house: House, principal_id: str, why: str) -> None:
-    house.pipeline.withdrawn(principal_id, why)
+    suspended.end_under_way(house, tx, shifted, "it behaves unlike itself")
 
 
 def _found(house: House, tx: HouseTransaction, principal: Principal, signals: list[Signal]) -> Finding | None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from charter.bootstrap import composition, responses
+from charter.bootstrap.noticed import open_finding
 from charter.bootstrap.reconciling import Follower
 from charter.core.canonical import digest_of
 from charter.core.errors import CharterError
@@ -142,21 +143,8 @@ def hear_name(house: House, principal_id: str, system: str, asked: str, named: s
     title = f"`{principal.name}` asked for `{asked}`, and its TLS handshake was for {told}"
 
     def work(tx: HouseTransaction) -> None:
-        finding = Finding(
-            id=house.entropy.identifier("fnd"),
-            kind=MISNAMED,
-            fingerprint=digest_of({"kind": MISNAMED, "principal": principal_id, "system": system, "asked": asked}),
-            state=FindingState.OPEN,
-            title=title,
-            body=body,
-            principal_id=principal_id,
-            opened_at=tx.at,
-            changed_at=tx.at,
-        )
-        kept, is_new = tx.registry.findings.open(finding)
-        if is_new:
-            entry = body | {"finding": kept.id, "kind": MISNAMED, "title": title}
-            tx.record(Draft(EntryKind.FINDING_OPENED, "charter", principal_id, entry))
+        same = {"system": system, "asked": asked}
+        open_finding(house, tx, MISNAMED, title=title, body=body, same_as=same, principal_id=principal_id)
 
     task = asyncio.ensure_future(house.database.awrite(work))
     task.add_done_callback(_noted)

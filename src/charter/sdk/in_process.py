@@ -32,7 +32,7 @@ from charter.core.canonical import canonical
 from charter.core.clock import parse_rfc3339, rfc3339
 from charter.core.entropy import SystemEntropy
 from charter.core.errors import CharterError
-from charter.gateway.carried import MAX_ARGUMENTS, MAX_FORM, Carried, Deed, Form, Local
+from charter.gateway.carried import MAX_ARGUMENTS, MAX_FORM, Deed, Local, read_carried
 from charter.policy.shadow import CompiledEngine, Disagreement
 from charter.sdk.answer import Allowed, Question
 from charter.sdk.spool import Spool, SpoolFullError
@@ -57,7 +57,7 @@ class _Line(msgspec.Struct, frozen=True):
     at: str
     digest: str
     fresh_seconds: float
-    policies: Form | None = None
+    policies: msgspec.Raw = msgspec.Raw()
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,9 +208,9 @@ class InProcess:
 
     def _taken(self, line: _Line, bound: Local | None) -> Local:
         """Return the policies that a line says are in force."""
-        if line.policies is not None:
-            carried = Carried(line.policies)
-            if carried.digest != line.digest or line.policies.principal.get("name") != self._principal:
+        if line.policies:
+            carried = read_carried(bytes(line.policies))
+            if carried.digest != line.digest or carried.form.principal.get("name") != self._principal:
                 raise ValueError("these are not the policies that they say they are")
             return Local(carried, self._engine, self._engine)
         if bound is None or bound.carried.digest != line.digest:

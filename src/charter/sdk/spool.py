@@ -62,7 +62,6 @@ class Spool:
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _sync_folder(self._folder)
         self._written = self._synced = 0  # numbers of decisions
-        self._through = 0
         self._waiting: deque[tuple[int, Line]] = deque()
 
     def add(self, line: Mapping[str, Any]) -> int:
@@ -128,7 +127,6 @@ class Spool:
         with self._lock:
             if name != self.id:
                 return
-            self._through = max(self._through, through)
             while self._waiting and self._waiting[0][0] <= through:
                 self._waiting.popleft()
             _keep_through(self._path.with_suffix(".through"), through)

@@ -25,7 +25,7 @@ from charter.gateway.reported import parse_report
 from charter.identity.bearer import Proof
 from charter.identity.issuance import DECISION_PATH
 from charter.policy.verdict import Deny
-from charter.server.gateway_http import HttpRefusal, Receive, Send, encode
+from charter.server.gateway_http import HttpRefusal, Receive, Send, encode, gone
 
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
@@ -73,7 +73,7 @@ class CarriedDoor:
     async def stream(self, asking: Asking, receive: Receive, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
         """Push what the asking principal carries, until it goes away or may not go on."""
         with self.house.pipeline.admit_stream(asking.bearer) as stream:
-            leaving = asyncio.ensure_future(_gone(receive))
+            leaving = asyncio.ensure_future(gone(receive))
             closing = asyncio.ensure_future(stream.closed.wait())
             try:
                 await send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS, *headers]})
@@ -102,8 +102,3 @@ class CarriedDoor:
         if carried.digest == told:
             return encode(said) + b"\n", told
         return encode(said)[:-1] + b',"policies":' + carried.encoded() + b"}\n", carried.digest
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -247,7 +247,7 @@ class Reply:
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def _accompany(self, on_gone: Callable[[], None] | None) -> None:
-        leaving = asyncio.create_task(self._leaving())
+        leaving = asyncio.create_task(gone(self._receive))
         try:
             while not (await asyncio.wait({leaving}, timeout=KEEPALIVE_SECONDS))[0]:
                 await self._write(b": still here\n\n")
@@ -257,10 +257,11 @@ class Reply:
         if on_gone is not None:
             on_gone()
 
-    async def _leaving(self) -> None:
-        """Return once the caller has gone away; what is left of a body is let go."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+
+async def gone(receive: Receive) -> None:
+    """Return once the caller has gone away; what is left of a body is let go."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def send_empty(send: Send, status: int, *headers: tuple[bytes, bytes]) -> None:

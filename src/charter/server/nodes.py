@@ -19,7 +19,7 @@ from charter.core.clock import Clock
 from charter.core.errors import CharterError, ErrorCode, MalformedError, UnauthenticatedError
 from charter.identity.failures import Failures
 from charter.identity.node import MAX_REQUEST
-from charter.server.gateway_http import Head, HttpRefusal, Receive, Scope, Send, encode, read_body, read_head
+from charter.server.gateway_http import Head, HttpRefusal, Receive, Scope, Send, encode, gone, read_body, read_head
 from charter.server.problems import http_error, problem_of
 
 PATH = "/spiffe/v1/"
@@ -80,18 +80,13 @@ async def _text_of(head: Head, receive: Receive) -> str:
 
 async def _while_there(receive: Receive, going: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any] | None:
     """Return what `going` returns, or None if whoever asked went away before."""
-    answering, leaving = asyncio.create_task(going), asyncio.create_task(_leaving(receive))
+    answering, leaving = asyncio.create_task(going), asyncio.create_task(gone(receive))
     try:
         await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
         return answering.result() if answering.done() else None
     finally:
         answering.cancel()
         leaving.cancel()
-
-
-async def _leaving(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _send(send: Send, status: int, body: bytes, kind: bytes) -> None:

@@ -1,0 +1,45 @@
+"""Findings of what the parts of a house notice at work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from charter.core.canonical import digest_of
+from charter.evidence.entry import Draft, EntryKind
+from charter.registry.record import Finding, FindingState
+
+if TYPE_CHECKING:
+    from charter.bootstrap.house import House
+    from charter.bootstrap.transaction import HouseTransaction
+
+
+def open_finding(  # noqa: PLR0913 - what a finding is made of
+    house: House,
+    tx: HouseTransaction,
+    kind: str,
+    *,
+    title: str,
+    body: Mapping[str, Any],
+    same_as: Mapping[str, Any],
+    principal_id: str,
+) -> None:
+    """Open a finding about a principal, and record it if it is a new one. A work.
+
+    `same_as` is what makes it the same finding when it is noticed again, besides its kind and the principal.
+    """
+    finding = Finding(
+        id=house.entropy.identifier("fnd"),
+        kind=kind,
+        fingerprint=digest_of({"kind": kind, "principal": principal_id, **same_as}),
+        state=FindingState.OPEN,
+        title=title,
+        body=body,
+        principal_id=principal_id,
+        opened_at=tx.at,
+        changed_at=tx.at,
+    )
+    kept, is_new = tx.registry.findings.open(finding)
+    if is_new:
+        entry = dict(body) | {"finding": kept.id, "kind": kind, "title": title}
+        tx.record(Draft(EntryKind.FINDING_OPENED, "charter", principal_id, entry))
