@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from charter.core.errors import ErrorCode, MalformedError
+from charter.core.errors import CharterError, ErrorCode, MalformedError
 from charter.core.values import trusted_address
+from charter.evidence.cosignature import parse_witness
 from charter.gateway.access_profiles import Profile
 from charter.identity.period import USUAL, parse_periods
 from charter.registry.problem import suggestion
@@ -73,6 +74,9 @@ class Settings(BaseModel):
     )
     authzen_profiles: tuple[Profile, ...] = ()  # drafts of the decision API that are switched on (docs/decision-api.md)
     checkpoints: tuple[Path, ...] = ()  # folders that keep the newest head of the log (docs/evidence.md)
+    witnesses: tuple[str, ...] = ()  # `<key> <url>` of who cosigns this node's heads (docs/evidence.md)
+    witness_quorum: Annotated[int, Field(ge=1, le=64)] | None = None  # how many must have; None: all
+    witness_seconds: Annotated[int, Field(ge=5, le=86_400)] = 600  # without the quorum, until it is a finding
     mail_server: str | None = (
         None  # smtps://USER@HOST:PORT, or smtp:// for STARTTLS; its password: CHARTER_MAIL_PASSWORD
     )
@@ -86,7 +90,7 @@ class Settings(BaseModel):
     call_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
     max_body_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 4 * 1024 * 1024
 
-    @field_validator("trusted_proxies", "authzen_profiles", "checkpoints", mode="before")
+    @field_validator("trusted_proxies", "authzen_profiles", "checkpoints", "witnesses", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value
@@ -113,6 +117,28 @@ class Settings(BaseModel):
         if parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.path.strip("/") or parts.password:
             raise ValueError("must be smtps://USER@HOST:PORT or smtp://…, without the password")
         return url
+
+    @field_validator("witnesses")
+    @classmethod
+    def _are_witnesses(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        keys = set()
+        for each in values:
+            key, _, url = each.partition(" ")
+            try:
+                keys.add(parse_witness(key).public)
+            except CharterError as err:
+                raise ValueError(err.detail) from err
+            if not url.strip().startswith(("https://", "http://")) or " " in url.strip():
+                raise ValueError("must be `<key of the witness> <url>`, with commas between several")
+        if len(keys) != len(values):
+            raise ValueError("a witness's key is there twice")
+        return values
+
+    @model_validator(mode="after")
+    def _quorum_can_be_had(self) -> Self:
+        if self.witness_quorum is not None and self.witness_quorum > len(self.witnesses):
+            raise ValueError("witness_quorum is more than there are witnesses")
+        return self
 
     @model_validator(mode="after")
     def _mail_is_whole(self) -> Self:

@@ -276,6 +276,7 @@ def test_charters_own_keys_are_replaced_by_themselves_each_in_its_time(tmp_path:
         "x509-root": 3,
         "x509-intermediate": 11,
         "master": 1,
+        "witness": 1,
     }
     assert counts.keys() >= USUAL.keys()
 

@@ -60,6 +60,7 @@ class Fetched:
     body: bytes = field(repr=False)
     max_age_seconds: int | None
     status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # names in any case
 
 
 def checked_url(url: str) -> SplitResult:
@@ -126,7 +127,7 @@ class DocumentFetcher:
             session.request(question.method, url, headers=headers, data=question.body, allow_redirects=False) as answer,
         ):
             body, age = await _body_of(url, answer, question), _max_age(answer.headers.get("cache-control", ""))
-            return Fetched(body, age, answer.status)
+            return Fetched(body, age, answer.status, answer.headers)
 
 
 async def _body_of(url: str, answer: aiohttp.ClientResponse, question: Question) -> bytes:

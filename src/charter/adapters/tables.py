@@ -616,3 +616,21 @@ response = sa.Table(  # what rules did because of a finding, as long as it lasts
     sa.Column("began_at", _time, nullable=False),
     sa.Column("until", _time, nullable=True),  # None: until a person settles the finding
 )
+witnessed_log = sa.Table(  # logs of others whose heads this node cosigns, each with the last it did
+    "witnessed_log",
+    metadata,
+    sa.Column("origin", sa.String(255), primary_key=True),
+    sa.Column("public", sa.LargeBinary, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("root", sa.LargeBinary, nullable=False),
+    sa.Column("checkpoint", sa.Text, nullable=True),  # None: nothing was cosigned yet
+    sa.Column("seen_at", _time, nullable=True),
+)
+cosigned_head = sa.Table(  # the newest head of a node's own log that witnesses cosigned, with their lines
+    "cosigned_head",
+    metadata,
+    sa.Column("node", sa.String(40), primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("checkpoint", sa.Text, nullable=False),
+    sa.Column("cosigned_at", _time, nullable=False),
+)

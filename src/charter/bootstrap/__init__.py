@@ -52,6 +52,7 @@ from charter.bootstrap.slices import SliceCache
 from charter.bootstrap.tending import hear_model, hear_tools
 from charter.bootstrap.transaction import HouseTransaction
 from charter.bootstrap.upgrading import catch_up
+from charter.bootstrap.witnesses import Witnesses, check_seen
 from charter.config import Settings, own_variable, variable
 from charter.core.clock import Clock, SystemClock, rfc3339
 from charter.core.entropy import Entropy, SystemEntropy
@@ -140,6 +141,8 @@ def _check_heads(settings: Settings, database: Database[HouseTransaction], keys:
     if settings.checkpoints:
         public = keys.ring.evidence_public(database.origin)
         database.read_log(lambda log: check_kept(log, settings.checkpoints, public))
+    if settings.witnesses:
+        check_seen(database, keys.ring.evidence_public(database.origin), settings.witnesses)
 
 
 def _database(
@@ -281,6 +284,7 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
     house.behaviour = BehaviourRoom(house)
     house.carrying = Carrying(house)
     house.heads = Heads(house)
+    house.witnesses = Witnesses.of(house)
     house.sealing = Sealing(house)
     return house
 

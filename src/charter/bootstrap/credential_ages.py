@@ -64,7 +64,8 @@ def _signing(house: House) -> Iterator[Age]:
         waiting = house.ring.waiting(use)
         if active is not None:
             since = waiting.created_at if waiting else active.created_at  # one was made when the other began
-            yield Age(use.value, "charter", active.id, since, house.ring.due_at(use), "charter")
+            by = "a person" if use is KeyUse.WITNESS else "charter"
+            yield Age(use.value, "charter", active.id, since, house.ring.due_at(use), by)
 
 
 def _authorities(house: House) -> Iterator[Age]:

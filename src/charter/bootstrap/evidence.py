@@ -18,6 +18,7 @@ from charter.adapters.evidence_store import SqlLog
 from charter.core.clock import parse_rfc3339
 from charter.core.errors import AbsentError, ConflictError, ErrorCode, MalformedError, UnavailableError
 from charter.evidence.check import check_log
+from charter.evidence.checkpoint import Checkpoint
 from charter.evidence.entry import EntryKind
 from charter.evidence.export import VERIFIER, export_pack, verifier_source
 from charter.evidence.log import Query, Stored, entry_at, prove_inclusion, query, tail
@@ -118,7 +119,8 @@ def proof(house: House, index: int) -> dict[str, Any]:
     Raises:
         AbsentError: there is no such entry.
     """
-    proved = house.database.read(lambda tx: prove_inclusion(log_of(house, tx), index))
+    cosigned = house.witnesses.cosigned
+    proved = house.database.read(lambda tx: prove_inclusion(log_of(house, tx), index, cosigned))
     return {
         "index": index,
         "size": int(proved.note.splitlines()[1]),
@@ -151,17 +153,20 @@ async def export(house: House, target: Path) -> dict[str, Any]:
     """
     if not str(target).isprintable() or not target.name:
         raise MalformedError(ErrorCode.BAD_VALUE, "the path names no file", help="name a new file for the pack")
-    return await asyncio.to_thread(_export, house, target)
+    await house.witnesses.ask(at_once=True)
+    return await asyncio.to_thread(_export, house, target, house.witnesses.settled)
 
 
-def _export(house: House, target: Path) -> dict[str, Any]:
+def _export(house: House, target: Path, cosigned: Checkpoint | None) -> dict[str, Any]:
     try:
         if target.exists():
             raise ConflictError(ErrorCode.EXISTS, f"`{target}` exists already", help="name a new file")
         verifier = target.with_name(VERIFIER)
         whole_file.replace(verifier, verifier_source(), whole_file.SHARED)
         with whole_file.replacing(target, whole_file.SHARED) as out:
-            summary = house.database.read(lambda tx: export_pack(log_of(house, tx), house.evidence_key, out))
+            summary = house.database.read(
+                lambda tx: export_pack(log_of(house, tx), house.evidence_key, out, cosigned=cosigned)
+            )
     except OSError as err:
         if err.errno == errno.ENAMETOOLONG:
             raise MalformedError(
@@ -177,6 +182,7 @@ def _export(house: House, target: Path) -> dict[str, Any]:
         "key": key,
         "entries": summary.end - summary.start,
         "origin": summary.origin,
+        "witnesses": [str(each) for each in house.witnesses.signers_of(cosigned)],
     }
 
 

@@ -78,8 +78,8 @@ class Heads:
     """Keeps the newest head elsewhere."""
 
     house: House
-    _kept: dict[Path, int] = field(default_factory=dict)  # sizes
-    _committed: dict[Path, tuple[int, float]] = field(default_factory=dict)  # sizes, and when (monotonic)
+    _kept: dict[Path, str] = field(default_factory=dict)  # heads
+    _committed: dict[Path, tuple[str, float]] = field(default_factory=dict)  # heads, and when (monotonic)
     _failing: set[Path] = field(default_factory=set)
 
     async def keep(self, stop: asyncio.Event) -> None:
@@ -93,16 +93,19 @@ class Heads:
         """Keep the newest head in each folder; where that fails it is told once, and tried again."""
         head, now = self.house.database.head, self.house.clock.monotonic()
         size, origin = head.size, self.house.database.origin
+        cosigned = self.house.witnesses.cosigned
+        is_newest = cosigned is not None and (cosigned.size, cosigned.root) == (size, head.edge.frontier.root)
+        note = cosigned.to_note() if cosigned is not None and is_newest else head.note
         for path in self.house.settings.checkpoints:
             folder = HeadFolder(path)
             try:
-                if self._kept.get(path) != size:
-                    folder.keep(origin, head.note)
-                    self._kept[path] = size
-                committed, at = self._committed.get(path, (-1, -GIT_EVERY_SECONDS))
-                if committed != size and (is_last or now - at >= GIT_EVERY_SECONDS):
+                if self._kept.get(path) != note:
+                    folder.keep(origin, note)
+                    self._kept[path] = note
+                committed, at = self._committed.get(path, ("", -GIT_EVERY_SECONDS))
+                if committed != note and (is_last or now - at >= GIT_EVERY_SECONDS):
                     folder.commit(origin, size)
-                    self._committed[path] = (size, now)
+                    self._committed[path] = (note, now)
                 self._failing.discard(path)
             except OSError as err:
                 if path not in self._failing:

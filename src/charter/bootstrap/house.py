@@ -32,6 +32,7 @@ from charter.bootstrap.slices import SliceCache
 from charter.bootstrap.tending import tend
 from charter.bootstrap.transaction import HouseTransaction
 from charter.bootstrap.vault import PendingConnections
+from charter.bootstrap.witnesses import Witnesses
 from charter.config import Settings
 from charter.core.clock import Clock, Deadline
 from charter.core.entropy import Entropy
@@ -96,6 +97,7 @@ class House:
     behaviour: BehaviourRoom = field(init=False)
     carrying: Carrying = field(init=False)
     heads: Heads = field(init=False)
+    witnesses: Witnesses = field(init=False)
     sealing: Sealing = field(init=False)
     last_calls: list[Callable[[], None]] = field(default_factory=list)  # when told to stop: answer who waits for news
     pending: PendingConnections = field(default_factory=PendingConnections)
@@ -169,6 +171,7 @@ class House:
             asyncio.create_task(self.behaviour.keep(stop)),
             asyncio.create_task(self.sealing.keep(stop)),
             asyncio.create_task(self.heads.keep(stop)),
+            asyncio.create_task(self.witnesses.keep(stop)),
         ]
         try:
             yield

@@ -22,9 +22,9 @@ def open_finding(  # noqa: PLR0913 - what a finding is made of
     title: str,
     body: Mapping[str, Any],
     same_as: Mapping[str, Any],
-    principal_id: str,
+    principal_id: str | None,
 ) -> None:
-    """Open a finding about a principal, and record it if it is a new one. A work.
+    """Open a finding about a principal (None: about none), and record it if it is a new one. A work.
 
     `same_as` is what makes it the same finding when it is noticed again, besides its kind and the principal.
     """

@@ -26,6 +26,7 @@ from charter.adapters.stand_in_store import SqlStandIns
 from charter.adapters.transaction import Frame, SqlTransaction
 from charter.adapters.trust_store import SqlTrust
 from charter.adapters.vault_store import SqlConnections, SqlVault
+from charter.adapters.witness_store import SqlWitnessed
 from charter.registry.principal import LiveEstate
 
 
@@ -145,6 +146,11 @@ class HouseTransaction(SqlTransaction):
     def observations(self) -> SqlObservations:
         """What others told, and who they told of."""
         return SqlObservations(self.connection)
+
+    @cached_property
+    def witnessed(self) -> SqlWitnessed:
+        """Logs of others that are witnessed, and the cosigned head of our own."""
+        return SqlWitnessed(self.connection)
 
     @cached_property
     def behaviour(self) -> SqlBehaviour:

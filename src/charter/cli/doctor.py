@@ -57,6 +57,7 @@ def _checks(context: Context) -> Iterator[Check]:
         "charter leases ls shows each with its error; docs/leases.md says what to do",
         lambda: _leases(context),
     )
+    yield _attempt("witnesses", "charter evidence witnesses; docs/evidence.md", lambda: _witnesses(context))
     yield _attempt("sinks", "charter evidence sinks; docs/integrations.md", lambda: _sinks(context))
     yield _attempt(
         "evidence", "copy the data folder before anything else; then charter evidence verify", lambda: _log(context)
@@ -174,6 +175,16 @@ def _leases(context: Context) -> tuple[bool, str]:
     if counts["overdue"]:
         return False, f"{told}; the revocation of {counts['overdue']} failed and is tried again"
     return True, told
+
+
+def _witnesses(context: Context) -> tuple[bool, str]:
+    """Ask whether witnesses cosign the log, and how much of it waits for them."""
+    found = context.control.get("/v1/evidence/witnesses")
+    told = f"{counted(len(found['witnesses']), 'witness', 'witnesses')}, {found['cosigned']} entries cosigned"
+    for each in found["witnesses"]:
+        if each["error"] and found["cosigned_by"] < found["quorum"]:
+            return False, f"{told}; `{each['name']}`: {each['error']}"
+    return True, f"{told}, {found['backlog']} waiting; {counted(len(found['watched']), 'log')} witnessed"
 
 
 def _sinks(context: Context) -> tuple[bool, str]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from charter.cli import integration_commands
+from charter.cli import integration_commands, witness_commands
 from charter.cli.context import Json, context_of
 from charter.cli.output import NO, counted, print_json, say, table
 from charter.cli.story_page import one_line
@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
     group.command("reconcile")(reconcile)
     group.command("seal")(seal)
     integration_commands.add_to(group)
+    witness_commands.add_to(group)
     app.add_typer(group, name="evidence")
 
 
@@ -141,7 +142,7 @@ def export(
 
     Example: charter evidence export march.pack
 
-    With --json: pack, verifier, key, entries, origin.
+    With --json: pack, verifier, key, entries, origin, witnesses (the keys of those who cosigned it).
     """
     here = context_of(context)
     answer = here.control.post("/v1/evidence/export", {"path": str(target.resolve())})
@@ -149,7 +150,8 @@ def export(
         print_json(answer)
         return
     say(f"wrote {counted(answer['entries'], 'entry', 'entries')} to {answer['pack']}", "green")
-    say(f"verify them anywhere: python3 {answer['verifier']} {answer['pack']} --key {answer['key']}")
+    trusted = "".join(f" --witness {key}" for key in answer["witnesses"])
+    say(f"verify them anywhere: python3 {answer['verifier']} {answer['pack']} --key {answer['key']}{trusted}")
 
 
 def reconcile(

@@ -18,6 +18,7 @@ What = Literal[
     "evidence",
     "charter",
     "jwt-svid",
+    "witness",
     "x509-root",
     "x509-intermediate",
     "master",
@@ -62,10 +63,10 @@ def rotate(
 ) -> None:
     """Replace a credential while everything runs; without WHAT, list all with their ages and when each is due.
 
-    Charter's own signing keys (token, evidence, charter, jwt-svid) and authorities (x509-root, x509-intermediate): what
-    the old one signed stays valid until it expires. The master key wraps the data keys; without --to there will be a
-    new one in the same file. The data key is what secrets in the database are sealed under; all are moved to the new
-    one.
+    Charter's own signing keys (token, evidence, charter, jwt-svid, witness) and authorities (x509-root,
+    x509-intermediate): what the old one signed stays valid until it expires. The master key wraps the data keys;
+    without --to there will be a new one in the same file. The data key is what secrets in the database are sealed
+    under; all are moved to the new one.
 
     The key of a principal NAME: made anew here if its private half is on this machine, else by --file, else its client
     is asked to with its next token. A secret, and the token of a directory (provisioner), are made and shown once. A

@@ -21,7 +21,7 @@ from charter.console.render import console_of
 from charter.core.errors import AbsentError, CharterError, ConflictError, DeniedError, ErrorCode, MalformedError
 from charter.core.values import parse_name
 
-OWN = ("token", "jwt-svid", "evidence", "charter", "x509-root", "x509-intermediate")
+OWN = ("token", "jwt-svid", "evidence", "charter", "witness", "x509-root", "x509-intermediate")
 _STATUS = {MalformedError: 400, DeniedError: 403, AbsentError: 404, ConflictError: 409}
 router = APIRouter()
 

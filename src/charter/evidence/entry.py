@@ -89,6 +89,7 @@ class EntryKind(StrEnum):
     RESPONSE_ENDED = "response.ended"  # what a rule did because of a finding is over
     ACTOR_IDENTIFIED = "actor.identified"  # a person said which principal it is that another's logs name so
     SINK_CHANGED = "sink.changed"  # where evidence is sent to: added or removed
+    WITNESS_CHANGED = "witness.changed"  # a log of another whose heads are cosigned here: added or removed
     SOURCE_CHANGED = "source.changed"  # an application that may send spans: added or revoked
     TOOL_HELD = "tool.held"  # a tool definition that is not the pinned one
     PERSON_CHANGED = "person.changed"  # by the directory: new, changed, inactive, gone

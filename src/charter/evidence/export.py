@@ -15,7 +15,7 @@ from typing import BinaryIO
 from charter.core.canonical import canonical
 from charter.core.errors import ErrorCode, IntegrityError, MalformedError
 from charter.evidence.charter_verify import FORMAT, MAX_ENTRIES
-from charter.evidence.checkpoint import parse_checkpoint
+from charter.evidence.checkpoint import Checkpoint, parse_checkpoint
 from charter.evidence.key_change import PREFIX
 from charter.evidence.log import LogReader
 from charter.evidence.tile import WIDTH, Tree
@@ -35,14 +35,24 @@ class PackSummary:
     size: int
 
 
-def export_pack(log: LogReader, public: bytes, out: BinaryIO, *, start: int = 0, end: int | None = None) -> PackSummary:
+def export_pack(
+    log: LogReader,
+    public: bytes,
+    out: BinaryIO,
+    *,
+    start: int = 0,
+    end: int | None = None,
+    cosigned: Checkpoint | None = None,
+) -> PackSummary:
     """Write the entries from `start` to before `end` (None: to the newest) as a pack to `out`.
+
+    With `cosigned`, a head that witnesses signed too, the pack ends and is signed with that one.
 
     Raises:
         MalformedError: the log has no such range.
         IntegrityError: an entry or a hash is missing.
     """
-    note = log.checkpoint()
+    note = cosigned.to_note() if cosigned is not None else log.checkpoint()
     checkpoint = parse_checkpoint(note)
     end = checkpoint.size if end is None else end
     if not 0 <= start <= end <= checkpoint.size or end - start > MAX_ENTRIES:

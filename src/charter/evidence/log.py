@@ -162,13 +162,16 @@ class InclusionProof:
         return f"{PROOF_FORMAT}\nindex {self.index}\n{path}\n{self.note}"
 
 
-def prove_inclusion(log: LogReader, index: int) -> InclusionProof:
+def prove_inclusion(log: LogReader, index: int, cosigned: Checkpoint | None = None) -> InclusionProof:
     """Return the proof that the entry at `index` stands in the log as its newest checkpoint signs it.
+
+    Where `cosigned`, a head that witnesses signed too, has the entry, the proof leads to that one.
 
     Raises:
         AbsentError: there is no such entry.
     """
-    stored, note = entry_at(log, index), log.checkpoint()
+    stored = entry_at(log, index)
+    note = cosigned.to_note() if cosigned is not None and index < cosigned.size else log.checkpoint()
     path = inclusion_path(index, parse_checkpoint(note).size, Tree(log.tile).node)
     return InclusionProof(index, stored.data, path, note)
 

@@ -46,9 +46,12 @@ class KeyUse(StrEnum):
     EVIDENCE = "evidence"
     CHARTER = "charter"
     JWT_SVID = "jwt-svid"
+    WITNESS = "witness"  # what cosigns the heads of others' logs
 
 
 _ES256 = (KeyUse.TOKEN, KeyUse.JWT_SVID)
+_OF_NODE = (KeyUse.EVIDENCE, KeyUse.WITNESS)  # each node has its own
+_NOT_BY_ITSELF = (KeyUse.JWT_SVID, KeyUse.WITNESS)
 
 
 class KeyState(StrEnum):
@@ -292,11 +295,12 @@ class KeyRing:
     def tend(self, tx: KeyWork) -> None:
         """Retire the keys whose overlap is over, and let the next one sign where it is due. A work.
 
-        Keys of JWT-SVIDs follow each other together with the bundle that tells of them (identity/trust.py); one use at
-        a time, so that each work sees what the one before left.
+        Keys of JWT-SVIDs follow each other together with the bundle that tells of them (identity/trust.py), and a
+        witness's when a person says so, since whoever trusts it was given it by hand; one use at a time, so that each
+        work sees what the one before left.
         """
         self.retire_due(tx)
-        due = (use for use in KeyUse if use is not KeyUse.JWT_SVID and self.is_due(use, tx.at))
+        due = (use for use in KeyUse if use not in _NOT_BY_ITSELF and self.is_due(use, tx.at))
         use = next(due, None)
         if use is not None:
             self.rotate(tx, use, actor="charter", reason="due")
@@ -307,9 +311,9 @@ class KeyRing:
         return due is None or at >= due
 
     def due_at(self, use: KeyUse) -> dt.datetime | None:
-        """Return when the key that waits shall begin to sign; None: there is none that waits."""
-        waiting = self.waiting(use)
-        return None if waiting is None else waiting.created_at + self._signs[use.value]
+        """Return when the key that waits shall begin to sign; None: there is none that waits, or a person says when."""
+        waiting, period = self.waiting(use), self._signs.get(use.value)
+        return None if waiting is None or period is None else waiting.created_at + period
 
     def all(self) -> list[SigningKey]:
         """Return every key that is not retired, oldest first; of evidence, this node's own."""
@@ -340,7 +344,7 @@ class KeyRing:
     # --- within ---
 
     def _origin_of(self, use: KeyUse) -> str | None:
-        return self._origin if use is KeyUse.EVIDENCE else None
+        return self._origin if use in _OF_NODE else None
 
     def _of(self, tx: KeyWork, use: KeyUse) -> list[SigningKey]:
         origin = self._origin_of(use)

@@ -44,6 +44,8 @@ from charter.server.gateway_http import send_json
 from charter.server.nodes import PATH as NODES_PATH
 from charter.server.nodes import NodesApp
 from charter.server.shown_tls import ShownTls
+from charter.server.witness import PATH as WITNESS_PATH
+from charter.server.witness import WitnessApp
 from charter.server.workload_door import workload_door
 
 if TYPE_CHECKING:
@@ -173,6 +175,7 @@ def _machine_routes(house: House, *, mtls: bool = False) -> dict[str, App]:
         "/.well-known/oauth-protected-resource": gateway,
         BUNDLE_PATH: BundleApp.of(house),
         NODES_PATH: NodesApp.of(house),
+        WITNESS_PATH: WitnessApp.of(house),
         "/.well-known/": oauth,
         "/oauth/": oauth,
     }

@@ -132,7 +132,7 @@ class NewSecret(Command):
 class Rotate(Command):
     """Rotate a signing key."""
 
-    use: Annotated[str, Field(pattern="^(token|evidence|charter|jwt-svid|x509-root|x509-intermediate)$")]
+    use: Annotated[str, Field(pattern="^(token|evidence|charter|jwt-svid|witness|x509-root|x509-intermediate)$")]
     actor: Person
     reason: Reason = "asked for by the operator"
     at_once: bool = False  # what the old one signed is worthless with it

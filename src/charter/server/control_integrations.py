@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import AfterValidator, Field
 
-from charter.bootstrap import observing, reconciling, sinks, span_sources
+from charter.bootstrap import observing, reconciling, sinks, span_sources, witnessing
 from charter.bootstrap.sinks import NewSink
 from charter.core.values import parse_line
 from charter.evidence.vendor_logs import MAX_LINE
@@ -121,3 +121,45 @@ async def add_source(request: Request, body: NewSource) -> dict[str, Any]:
 async def revoke_source(request: Request, name: str, body: Removal) -> dict[str, Any]:
     """Let an application send spans no more."""
     return await span_sources.revoke(house_of(request), name, actor=body.actor, reason=body.reason)
+
+
+class WatchLog(Command):
+    """Cosign the heads of another's log."""
+
+    key: Annotated[str, Field(min_length=1, max_length=512)]
+    actor: Person
+
+
+class UnwatchLog(Command):
+    """Cosign them no more."""
+
+    origin: Annotated[str, Field(min_length=1, max_length=255)]
+    actor: Person
+    reason: ReasonIfAny = ""
+
+
+@integrations.get("/evidence/witnesses")
+def list_witnesses(request: Request) -> dict[str, Any]:
+    """Who cosigns this node's heads, whose heads it cosigns, and the keys that others need for either."""
+    house = house_of(request)
+    return house.witnesses.listing() | {"watched": witnessing.listing(house)} | witnessing.own_keys(house)
+
+
+@integrations.post("/evidence/witnesses/ask")
+async def ask_witnesses(request: Request) -> dict[str, Any]:
+    """Ask the witnesses now."""
+    house = house_of(request)
+    await house.witnesses.ask(at_once=True)
+    return house.witnesses.listing()
+
+
+@integrations.post("/evidence/watched-logs")
+async def watch_log(request: Request, body: WatchLog) -> dict[str, Any]:
+    """Cosign the heads of another's log from now on."""
+    return await witnessing.add(house_of(request), body.key, actor=body.actor)
+
+
+@integrations.post("/evidence/watched-logs/remove")
+async def unwatch_log(request: Request, body: UnwatchLog) -> dict[str, Any]:
+    """Cosign them no more."""
+    return await witnessing.remove(house_of(request), body.origin, actor=body.actor, reason=body.reason)
