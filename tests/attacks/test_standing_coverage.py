@@ -157,6 +157,8 @@ GIVES_NOTHING: dict[str, str] = {
     "console POST /plans/{digest}": "records what a person says of a plan",
     "control POST /v1/plan/approve": "records a person's yes to one plan; applying it is what changes charters",
     "control POST /v1/right-size": "proposes a narrower charter; nothing is applied",
+    "control POST /v1/right-size/accept": "takes authority away; what is left is asked as ever",
+    "control POST /v1/right-size/{answer}": "records what a person says of a proposal",
     "control POST /v1/compositions/{name}/accept": "gives back what a change took; what may be done is asked as ever",
     "control POST /v1/apply": "is how charters change; standing and epoch stay, and are asked on every use",
     "control POST /v1/evidence/verify": _TELLS,

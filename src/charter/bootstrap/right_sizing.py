@@ -1,108 +1,306 @@
-"""`charter right-size`: a narrower charter from what was used, proven to be so, and put to all that was recorded."""
+"""`charter right-size`: a narrower charter from what was used, proven to be so, and put to all that was recorded.
+
+INVARIANT: what is offered provably allows nothing new, and every recorded call of the period was decided again and is
+not refused. Where either is not so for all of it, nothing is offered; the reason is told.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
+import difflib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from charter.bootstrap import evidence, proofs, what_if
-from charter.bootstrap.estate import check_files
-from charter.core.clock import rfc3339
-from charter.core.errors import AbsentError, ErrorCode
+from ruamel.yaml.error import YAMLError
+
+from charter.adapters.evidence_store import entries_of
+from charter.bootstrap import evidence, proofs, review, what_if, worlds
+from charter.core.canonical import digest_of
+from charter.core.clock import parse_rfc3339, rfc3339
+from charter.core.errors import CharterError
 from charter.evidence.entry import EntryKind
 from charter.evidence.log import Query, query
+from charter.policy.central import central_guardrails
+from charter.policy.guardrail import parse_guardrails
+from charter.proof.caution import LOOKED_BACK, MIN_HISTORY, not_covered
 from charter.proof.effect import Side, effect_of
-from charter.proof.right_size import Proposal, file_of, names_every_action, proposed
-from charter.proof.surroundings import planned
+from charter.proof.observed import Observed
+from charter.proof.right_size import Ground, Proposal, file_of, proposed
+from charter.proof.route import Conclusion, conclusion_of
+from charter.proof.surroundings import Surroundings
+from charter.proof.terms_of_charter import term_changes
+from charter.registry.charter import Charter
+from charter.registry.manifest import charter_in
 from charter.registry.pattern import write_yaml
-from charter.registry.problem import suggestion
+from charter.registry.problem import EstateError
+from charter.registry.redraft import redraft
+from charter.registry.standing import Standing
 
 if TYPE_CHECKING:
-    import datetime as dt
-    from collections.abc import Mapping
-
     from charter.bootstrap.house import House
     from charter.bootstrap.transaction import HouseTransaction
-    from charter.registry.estate import Estate
+    from charter.registry.principal import Principal
+    from charter.registry.record import CharterVersion
 
-DEFAULT_PERIOD = "90d"
 PAGE = 1_000
+MAX_CALLS = 200_000  # looked at
+ROUNDS = 3  # times that steps are left out because a call would be refused
+MAX_FILE = 1_000_000  # bytes of a charter's file
+GOOD_FOR = dt.timedelta(days=14)  # what was accepted, until it is applied
 
 
-def right_size(house: House, files: Mapping[str, str], principal: str, since: str | None) -> dict[str, Any]:
-    """Return a narrower charter for `principal`, and whether it is safe to take.
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A proposal with its proof and replay; `told` is what people and programs read."""
 
-    It is safe if it provably allows nothing new, and every call that was recorded in the period and can be decided
-    again is decided as it was. Calls that cannot be are counted, and then nobody says that it is safe.
+    principal: Principal
+    before: Charter
+    after: Charter
+    told: dict[str, Any]
+
+
+def right_size(house: House, name: str, since: str | None = None, text: str | None = None) -> dict[str, Any]:
+    """Return a narrower charter for the principal `name`, and whether it is safe to take.
+
+    `text`: the charter's file, so that the difference keeps its comments; without it, the server's own if it is there.
 
     Raises:
-        EstateError: the files are not valid.
         AbsentError: there is no such principal.
         MalformedError: the time cannot be read.
     """
-    estate = check_files(files, house.clock)
-    if principal not in estate.charters:
-        raise AbsentError(
-            ErrorCode.UNKNOWN_PRINCIPAL,
-            f"there is no principal {principal[:64]!a} in the estate",
-            help=suggestion(principal, estate.charters) or "charter ls",
-        )
-    start = evidence.parse_moment(since or DEFAULT_PERIOD, house.clock.now())
-    charter = estate.charters[principal].value
-    systems = {name: part.value for name, part in estate.systems.items()}
-    used = _used(house, principal, start)
-    found = proposed(charter, systems, used)
-    text = write_yaml(file_of(found))
+    return size_of(house, name, since, text).told
+
+
+def size_of(house: House, name: str, since: str | None, text: str | None) -> Size:
+    """Return the proposal whole. Raises as `right_size` does."""
+    principal, at = house.principal(name), house.clock.now()
+    start, _ = review.period(since, None, at)
+    versions, marks, manager, accepted, moved = house.database.read(lambda tx: read_all(tx, principal, start, at))
+    charter = versions[0].charter
     told: dict[str, Any] = {
-        "principal": principal,
+        "principal": name,
         "since": rfc3339(start),
-        "used": sorted("/".join(each) for each in used),
-        "removed": ["/".join(each) for each in found.removed],
-        "charter": text,
-        "open_ended": names_every_action(charter),
+        "until": rfc3339(at),
+        "charter": principal.digest,
+        "managed_by": manager,
+        "accepted": accepted,
+        "excluded": _excluded(principal, versions, start, at, moved),
+        "narrowings": [],
+        "kept": [],
+        "cautions": [],
+        "calls": 0,
+        "narrower": False,
+        "not_proven": [],
+        "replayed": 0,
+        "changed": [],
+        "untold": [],
+        "left_out": [],
+        "safe": False,
+        "proposal": None,
+        "file": f"principals/{name}.yaml",
+        "diff": "",
+        "text": "",
+        "comments_kept": False,
     }
-    if not found.is_narrower:
-        return told | {"narrower": True, "replayed": 0, "changed": [], "untold": [], "safe": True}
-    return told | _judged(house, estate, files, (principal, text, found), since or DEFAULT_PERIOD)
+    if told["excluded"]:
+        return Size(principal, charter, charter, told)
+    observed, is_whole = _observed(house, principal, charter, start, at)
+    covered = max(start, versions[-1].applied_at).date()
+    told["cautions"] = [f"the history has no {each} in it" for each in not_covered(covered, at.date())]
+    told["calls"] = observed.calls
+    if not is_whole:
+        told["excluded"] = f"it made more than {MAX_CALLS} calls: ask for a shorter period"
+        return Size(principal, charter, charter, told)
+    return _tried(house, principal, _Case(charter, versions, marks, observed, at), told, text)
 
 
-def _used(house: House, principal: str, since: dt.datetime) -> frozenset[tuple[str, str]]:
-    """Return the actions of systems that a principal was allowed in the period, at once or after a yes."""
-    known = house.principal(principal).id
+@dataclass(frozen=True, slots=True)
+class _Case:
+    charter: Charter
+    versions: list[CharterVersion]
+    marks: dict[str, str]
+    observed: Observed
+    at: dt.datetime
 
-    def read(tx: HouseTransaction) -> frozenset[tuple[str, str]]:
-        found: set[tuple[str, str]] = set()
-        cursor = None
+    def known(self, holds: Callable[[Charter], bool]) -> dt.datetime:
+        """Return since when every version satisfied something."""
+        since = self.at
+        for version in self.versions:
+            if not holds(version.charter):
+                break
+            since = version.applied_at
+        return since
+
+
+def _tried(house: House, principal: Principal, case: _Case, told: dict[str, Any], text: str | None) -> Size:
+    """Return the proposal; steps under which a recorded call would be refused are left out, and it is tried again."""
+    left: frozenset[str] = frozenset()
+    found = Proposal(case.charter, (), (), ())
+    systems = {name: each.system for name, each in house.live.systems.items() if each.standing is Standing.ACTIVE}
+    for _ in range(ROUNDS):
+        ground = Ground(systems, case.observed, case.known, case.at, case.marks, left)
+        found = proposed(case.charter, ground)
+        told |= {
+            "narrowings": [each.to_json() for each in found.narrowings],
+            "kept": [{"key": key, "why": why} for key, why in found.kept],
+            "left_out": sorted(left),
+        }
+        if not found.is_narrower:
+            return Size(principal, case.charter, case.charter, told | {"safe": True, "narrower": True})
+        told |= _replayed(house, found.charter, case)
+        hit = {each["system"] for each in told["changed"]}
+        more = {each.key for each in found.narrowings if not each.system or each.system in hit} if hit else set()
+        if not more - left:
+            break
+        left |= more
+    told |= _proven(house, case.charter, found.charter)
+    told["safe"] = told["narrower"] and not told["changed"] and not told["untold"] and told.pop("is_whole")
+    told.pop("is_whole", None)
+    told |= _drawn(house, case.charter, found, text)
+    if told["safe"]:
+        told["proposal"] = digest_of({"before": case.charter.digest, "after": found.charter.digest})
+    return Size(principal, case.charter, found.charter, told)
+
+
+# --- what it rests on -------------------------------------------------------------------------------------------------
+
+
+def read_all(
+    tx: HouseTransaction, principal: Principal, start: dt.datetime, at: dt.datetime
+) -> tuple[list[CharterVersion], dict[str, str], str, dict[str, Any] | None, bool]:
+    """Return its charters, what people keep, who manages it, what was accepted, and whether its standing moved."""
+    versions = tx.registry.versions(principal.id)
+    marks: dict[str, str] = {}
+    for entry in entries_of(tx.connection, EntryKind.SIZE_KEPT.value, rfc3339(at - LOOKED_BACK)):
+        body = entry["body"]
+        if entry["principal"] != principal.id:
+            continue
+        for key in body["keys"]:
+            marks.pop(key, None)
+            if parse_rfc3339(body["until"]) > at:
+                word = "dismissed" if body["dismissed"] else "kept"
+                marks[key] = f"{word} by {entry['actor']} until {body['until'][:10]}: {body['reason']}"
+    manager, _ = tx.registry.management_of(principal.id)
+    accepted = next(
+        (
+            {"by": each["actor"], "at": each["time"], "proposal": each["body"]["proposal"]}
+            for each in reversed(list(entries_of(tx.connection, EntryKind.SIZE_ACCEPTED.value, rfc3339(at - GOOD_FOR))))
+            if each["principal"] == principal.id and each["body"]["before"] == principal.digest
+        ),
+        None,
+    )
+    moves = entries_of(tx.connection, EntryKind.STANDING_CHANGED.value, rfc3339(start))
+    return versions, marks, manager.value, accepted, any(each["principal"] == principal.id for each in moves)
+
+
+def _excluded(
+    principal: Principal, versions: list[CharterVersion], start: dt.datetime, at: dt.datetime, moved: bool
+) -> str | None:
+    """Return why nothing is proposed for a principal at all; None if something may be."""
+    need = f"{MIN_HISTORY.days} days"
+    if principal.standing is not Standing.ACTIVE:
+        return f"it is {principal.standing.value}: what it does now says little of what it needs"
+    if moved:
+        return "its standing was changed in the period, so what it did then says little of what it needs"
+    if at - versions[-1].applied_at < MIN_HISTORY:
+        return f"it was registered {(at - versions[-1].applied_at).days} days ago; nothing is proposed before {need}"
+    if at - start < MIN_HISTORY:
+        return f"the period is shorter than {need}"
+    return None
+
+
+def _observed(
+    house: House, principal: Principal, charter: Charter, start: dt.datetime, at: dt.datetime
+) -> tuple[Observed, bool]:
+    """Return what was seen of a principal, and whether that is all of it."""
+
+    def read(tx: HouseTransaction) -> tuple[Observed, bool]:
+        observed, seen, cursor = Observed.of(charter, start), 0, None
         while True:
-            wanted = Query(principal=known, kinds=(EntryKind.VERDICT,), since=since, limit=PAGE, cursor=cursor)
+            kinds, since = (EntryKind.VERDICT,), at - LOOKED_BACK
+            wanted = Query(principal=principal.id, kinds=kinds, since=min(since, start), limit=PAGE, cursor=cursor)
             page = query(evidence.log_of(house, tx), wanted)
-            bodies = (entry.to_json()["body"] for entry in page.entries)
-            found |= {(str(body["system"]), str(body["action"])) for body in bodies if body["verdict"] != "deny"}
-            cursor = page.cursor
-            if cursor is None:
-                return frozenset(found)
+            for stored in page.entries:
+                entry = stored.to_json()
+                observed.take(entry["body"], parse_rfc3339(entry["time"]))
+            seen, cursor = seen + len(page.entries), page.cursor
+            if cursor is None or seen >= MAX_CALLS:
+                return observed, cursor is None
 
     return house.database.read(read)
 
 
-def _judged(
-    house: House, estate: Estate, files: Mapping[str, str], proposal: tuple[str, str, Proposal], since: str
-) -> dict[str, Any]:
-    """Return whether a proposal is narrower, by proof, and what it would do to recorded calls."""
-    principal, text, found = proposal
+# --- proof and replay -------------------------------------------------------------------------------------------------
+
+
+def _replayed(house: House, after: Charter, case: _Case) -> dict[str, Any]:
+    by = worlds.engine()
+    planned = worlds.registered(house, by, after)
+    period = (case.observed.since, what_if.longest((case.charter, after)))
+    told = what_if.against(house, planned, by, after.principal, period)
+    changed = [each for each in told["changes"] if each["cause"] == "these files" and each["would_be"] != "allow"]
+    is_whole = told["is_whole"] and not told["unlisted"]
+    return {"replayed": told["replayed"], "changed": changed, "untold": told["untold"], "is_whole": is_whole}
+
+
+def _proven(house: House, before: Charter, after: Charter) -> dict[str, Any]:
+    """Return whether a charter is narrower, by proof."""
     means = proofs.means_of(house.clock)
-    among = planned(estate, means.engine)
-    charters = (estate.charters[principal].value, found.charter)
-    before, after = (Side(among.bind(each, means.engine), among.systems) for each in charters)
-    effect = effect_of(before, after, means)
-    is_narrower = not effect.gains and not effect.gaps
-    changed_files = {**files, f"principals/{principal}.yaml": text}
-    *_, replayed = what_if.compare(house, changed_files, {"since": since, "principal": principal})
-    changed = [each for each in replayed["changes"] if each["cause"] == "these files" and each["would_be"] != "allow"]
-    untold = replayed["untold"]
-    return {
-        "narrower": is_narrower,
-        "replayed": replayed["replayed"],
-        "changed": changed,
-        "untold": untold,
-        "safe": is_narrower and not changed and not untold and replayed["is_whole"],
-    }
+    files = house.database.read(lambda tx: tx.registry.guardrails())
+    central, engine = house.live.central, means.engine
+    own = [one for each in files for one in parse_guardrails(each.path, each.text, engine)]
+    systems = {name: each.system for name, each in house.live.systems.items()}
+    around = Surroundings(systems, (*central_guardrails(central, engine), *own), central, {})
+    try:
+        old, new = (Side(around.bind(each, engine), systems) for each in (before, after))
+    except CharterError as err:
+        return {"narrower": False, "not_proven": [err.detail]}
+    effect = effect_of(old, new, means)
+    terms = term_changes(before, after, frozenset(rule.id for rule, _ in central.charter_rules()))
+    conclusion = conclusion_of(effect, terms)
+    wide = [each.sentence for each in effect.gains] + [each.sentence for each in effect.gaps]
+    wide += [each.text for each in terms if each.turn.value != "narrows"]
+    return {"narrower": conclusion in (Conclusion.NARROWS, Conclusion.SAME), "not_proven": wide[:10]}
+
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+
+def _drawn(house: House, before: Charter, found: Proposal, text: str | None) -> dict[str, Any]:
+    """Return the file as it shall be, and the difference as a patch that git applies."""
+    path = f"principals/{before.principal}.yaml"
+    own = text if text is not None else _file_of(house, before.principal)
+    old, new = file_of(before), file_of(found.charter)
+    is_own = own is not None and _says(path, own, before)
+    was = own if is_own and own is not None else write_yaml(old)
+    becomes, is_kept = write_yaml(new), False
+    try:
+        drawn = redraft(was, old, new, found.grants)
+    except (YAMLError, ValueError, KeyError, IndexError, TypeError):  # written in a way that is not kept: all anew
+        drawn = ""
+    if drawn and _says(path, drawn, found.charter):
+        becomes, is_kept = drawn, is_own
+    lines = (was.splitlines(keepends=True), becomes.splitlines(keepends=True))
+    diff = "".join(difflib.unified_diff(*lines, f"a/{path}", f"b/{path}"))
+    return {"file": path, "diff": f"diff --git a/{path} b/{path}\n{diff}", "text": becomes, "comments_kept": is_kept}
+
+
+def _says(path: str, text: str, charter: Charter) -> bool:
+    try:
+        return charter_in(path, text).digest == charter.model_copy(update={"policy": None}).digest
+    except EstateError:
+        return False
+
+
+def _file_of(house: House, name: str) -> str | None:
+    """Return the charter's file if the estate's folder is here, and it is a plain file of a usual size."""
+    path = house.settings.estate / "principals" / f"{name}.yaml"
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(file, "rb") as stream:
+            data = stream.read(MAX_FILE + 1)
+        return data.decode() if len(data) <= MAX_FILE else None
+    except (OSError, UnicodeDecodeError):
+        return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,10 @@ from charter.bootstrap.estate import check_files
 from charter.core.clock import rfc3339
 from charter.core.errors import AbsentError
 from charter.evidence.log import Stored
+from charter.gateway.replay import World
 from charter.gateway.what_if import Side, WhatIf
+from charter.policy.shadow import CompiledEngine
+from charter.registry.charter import Charter
 from charter.registry.delegation import Chain
 from charter.registry.estate import Estate
 
@@ -70,6 +73,26 @@ def _comparison(house: House, estate: Estate, wanted: Mapping[str, str | None], 
     )
 
 
+def against(
+    house: House, planned: World, by: CompiledEngine, principal: str, period: tuple[dt.datetime, dt.timedelta]
+) -> dict[str, Any]:
+    """Return what would change for the calls of one principal if `planned` were in force.
+
+    `period`: since when, and how long before that calls still fill a limit.
+    """
+    since, before = period
+    comparison = WhatIf(
+        registered=Side(worlds.registered(house, by)),
+        planned=Side(planned),
+        chain_of=chains_of(house),
+        then=worlds.Past(house, by).case,
+        counted_from=rfc3339(since),
+        principal=principal,
+    )
+    *_, told = _steps(house, comparison, (since, None, before), MAX_ENTRIES)
+    return told
+
+
 def chains_of(house: House) -> Callable[[str], Chain | None]:
     """Return what gives the chain that a delegation ends, as it is kept; None if it is not any more."""
 
@@ -85,8 +108,12 @@ def chains_of(house: House) -> Callable[[str], Chain | None]:
 
 
 def _longest(estate: Estate) -> dt.timedelta:
+    return longest(part.value for part in estate.charters.values())
+
+
+def longest(charters: Iterable[Charter]) -> dt.timedelta:
     """Return how far before the period calls still fill a limit."""
-    limits = [limit for part in estate.charters.values() for grant in part.value.grants for limit in grant.limit]
+    limits = [limit for charter in charters for grant in charter.grants for limit in grant.limit]
     seconds = (limit.window.seconds or _LONGEST.get(limit.window.per or "", 0) for limit in limits)
     return dt.timedelta(seconds=max(seconds, default=0))
 

@@ -106,8 +106,8 @@ def principal_of(id: str, charter: Charter) -> Principal:  # noqa: A002 - the id
     )
 
 
-def registered(house: House, by: CompiledEngine) -> World:
-    """Return the world that is registered now; who is retired is not in it."""
+def registered(house: House, by: CompiledEngine, instead: Charter | None = None) -> World:
+    """Return the world that is registered now, one charter replaced by `instead`; who is retired is not in it."""
 
     def read(tx: HouseTransaction) -> tuple[tuple[TextFile, ...], Teams]:
         return tx.registry.guardrails(), tx.registry.teams()
@@ -117,11 +117,18 @@ def registered(house: House, by: CompiledEngine) -> World:
     systems = {name: each.system for name, each in live.systems.items() if each.standing is Standing.ACTIVE}
     around = Surroundings(systems, guardrails, live.central, teams)
     principals = [each for each in live.principals.values() if each.standing is not Standing.RETIRED]
-    return world(principals, around, _loader(house), by, live.directory)
+    if instead is None:
+        return world(principals, around, _loader(house), by, live.directory)
+    principals = [
+        replace(each, digest=instead.digest) if each.name == instead.principal else each for each in principals
+    ]
+    return world(principals, around, _loader(house, instead), by, live.directory)
 
 
-def _loader(house: House) -> Load:
+def _loader(house: House, instead: Charter | None = None) -> Load:
     def load(principal: Principal) -> KeptCharter:
+        if instead is not None and principal.name == instead.principal:
+            return KeptCharter(instead.digest, canonical(instead.to_json()).decode(), {})
         return house.database.read(lambda tx: tx.registry.kept_charter(principal.id, principal.version))
 
     return load

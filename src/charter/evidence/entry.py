@@ -54,6 +54,8 @@ class EntryKind(StrEnum):
     PLAN_PROPOSED = "plan.proposed"  # what a plan would do was put before those whose yes it needs
     PLAN_REFUSED = "plan.refused"  # one of them said no
     PLAN_APPROVED = "plan.approved"  # a person looked at what a plan widens, and said yes to exactly that plan
+    SIZE_ACCEPTED = "right-size.accepted"  # a person took a narrower charter that was proposed from use
+    SIZE_KEPT = "right-size.kept"  # a person said that something unused stays, or not to ask for a while
     STANDING_CHANGED = "standing.changed"
     COMPOSITION_PINNED = "composition.pinned"  # what a principal is made of counts as accepted with its charter
     COMPOSITION_CHANGED = "composition.changed"  # something of it is not what was accepted

@@ -344,6 +344,15 @@ def _charter(path: str, data: bytes) -> Sourced[Charter]:
     return part
 
 
+def charter_in(path: str, text: str) -> Charter:
+    """Return the charter that one file says, without the Cedar that may stand beside it.
+
+    Raises:
+        EstateError: with every problem found.
+    """
+    return _charter(path, text.encode()).value
+
+
 def _pattern(path: str, data: bytes) -> Sourced[CharterPattern]:
     part = _named(path, data, CharterPattern, "pattern")
     problems = problems_of_template(part.value, read_document(data, path))

@@ -19,7 +19,7 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from charter.bootstrap import authority, call_story, inventory, keys, notices, right_sizing, rules, stand_ins, tools
+from charter.bootstrap import authority, call_story, inventory, keys, notices, rules, stand_ins, tools
 from charter.bootstrap import estate as estates
 from charter.bootstrap import evidence as log
 from charter.bootstrap.house import House
@@ -38,6 +38,7 @@ from charter.server.control_plans import plans
 from charter.server.control_review import reviews
 from charter.server.control_rotation import rotation
 from charter.server.control_shape import Command, Person, Reason, ReasonIfAny, house_of
+from charter.server.control_sizes import sizes
 from charter.server.control_trust import trust
 from charter.server.control_vault import vault
 from charter.server.control_why import decisions
@@ -70,13 +71,6 @@ class ApprovePlan(Files):
     plan: str
     person: Person
     reason: ReasonIfAny = ""
-
-
-class RightSize(Files):
-    """A narrower charter for a principal, from what it used in a period."""
-
-    principal: str
-    since: str | None = None
 
 
 class MoveTo(Command):
@@ -175,6 +169,7 @@ def control_app(house: House, signin: SignIn | None = None) -> FastAPI:
         behaviour,
         decisions,
         plans,
+        sizes,
         integrations,
         reviews,
     ):
@@ -315,12 +310,6 @@ async def approve_plan(request: Request, body: ApprovePlan) -> dict[str, Any]:
     return await estates.approve(
         house_of(request), body.files, plan_digest=body.plan, person=body.person, reason=body.reason
     )
-
-
-@estate.post("/right-size")
-async def right_size(request: Request, body: RightSize) -> dict[str, Any]:
-    """A narrower charter from what was used, and whether it is safe to take."""
-    return await asyncio.to_thread(right_sizing.right_size, house_of(request), body.files, body.principal, body.since)
 
 
 @estate.post("/apply")
