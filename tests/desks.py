@@ -27,8 +27,10 @@ from charter.registry.passkey import Passkey
 from charter.registry.repeat import Terms
 from charter.registry.standing import Move, Standing, moved
 from charter.reports.call_story import Found, story_of
+from charter.reports.picture import Picture
 from charter.reports.session import Graph, Session, graph_of, read_session
 from fakes import CountingEntropy, FixedClock
+from pictures_made import small
 
 START = dt.datetime(2026, 11, 24, 9, 30, tzinfo=dt.UTC)
 Json = dict[str, Any]
@@ -1041,6 +1043,11 @@ class FakeDesk:
                 ErrorCode.UNKNOWN_ENTRY, f"the evidence has no call of `{name}`", help="look further back"
             )
         return copy.deepcopy(self.parted)
+
+    async def pictures(self, wanted: Mapping[str, str]) -> list[Picture]:
+        self._read()
+        self.reviewed = dict(wanted)
+        return small()
 
     async def review(self, wanted: Mapping[str, str]) -> Json:
         self._read()

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from charter.console.door import HEADERS, MAX_BODY
 from charter.reports.session import Graph
 from desks import SESSION, Caller, FakeDesk, a_lease, an_approval
+from pictures_made import small
 
 KILL = "/principals/refund-agent/kill"
 KILL_FORM = {"name": "refund-agent", "reason": "because"}
@@ -447,6 +448,10 @@ class HostileDesk(FakeDesk):
     async def review(self, wanted: Any) -> Any:
         return poisoned(await super().review(wanted), self.text)
 
+    async def pictures(self, wanted: Any) -> Any:
+        await super().pictures(wanted)
+        return small(self.text, self.text, self.text)
+
     def status(self) -> Any:
         return poisoned(super().status(), self.text)
 
@@ -490,6 +495,7 @@ PAGES = (
     "/delegations/del_00000000000000000000000002",
     "/delegations/withdraw?purpose=dispute-handling",
     "/review",
+    "/pictures",
     "/credentials",
     "/findings",
     "/findings?all=1",

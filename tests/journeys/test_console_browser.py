@@ -59,6 +59,7 @@ PAGES = (
     "/review",
     "/credentials",
     "/findings",
+    "/pictures",
     "/findings?all=1",
     "/findings/fnd_00000000000000000000000001",
     "/principals/refund-agent/split",
@@ -441,6 +442,23 @@ def test_each_page_has_one_heading_landmarks_and_labels(site: Site, context: Bro
             ".map(e => e.id)).size"
         ), path
         assert page.evaluate("document.documentElement.lang") == "en"
+
+
+def test_pictures_are_narrowed_scrolled_and_read_as_tables_by_keyboard(site: Site, context: BrowserContext) -> None:
+    page = site.visit(context)
+    page.goto(f"{site.origin}/review")
+    page.get_by_role("link", name="The same in pictures").click()
+    page.get_by_label("Team").fill("payments-ops")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**team=payments-ops**")
+    assert site.desk.reviewed == {"team": "payments-ops"}
+
+    assert page.get_by_role("img", name="Activity: calls of each principal by day").is_visible()
+    numbers = page.get_by_text("The numbers").first
+    numbers.focus()
+    page.keyboard.press("Enter")
+    table = page.get_by_role("region", name="Activity: calls of each principal by day: the numbers")
+    expect(table.get_by_role("rowheader", name="refund-agent")).to_be_visible()
 
 
 # --- attacks a browser takes part in ---------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from ibis.expr.operations import UnboundTable
 from charter.adapters import tables as t
 from charter.adapters.evidence_store import octets
 from charter.adapters.review_rows import Row, arrow, rows_of
-from charter.adapters.sealed import TYPES, Entry, Manifest, SealedLog, connect, digest, sql_of
+from charter.adapters.sealed import FORMAT, TYPES, Entry, Manifest, SealedLog, connect, digest, sql_of
 from charter.core.clock import parse_rfc3339, rfc3339
 from charter.registry.field import Hours
 from charter.registry.own_policy import permitted
@@ -32,8 +32,9 @@ from charter.registry.standing import Standing
 from charter.registry.system import below
 from charter.reports.answer import ROWS as SHOWN
 from charter.reports.answer import Answer, plain, summary
-from charter.reports.facts import PERMISSIONS, ROWS, SUMS, Columns, facts_since, naive
+from charter.reports.facts import PERMISSIONS, ROWS, STEPS, SUMS, Columns, facts_since, naive
 from charter.reports.permissions import AppliedVersion, Aspect, Permission, Reach, in_force
+from charter.reports.picture_questions import Sketch
 from charter.reports.questions import QUESTIONS, Question
 from charter.reports.reach import delegations, hours_utc, ranges
 from charter.reports.sums import SOURCE, sum_of_rows
@@ -102,8 +103,7 @@ class ReviewTables:
 
     def answer(self, question: Question, asked: Asked) -> Answer:
         """Return the answer to one question, its first rows; the SQL shown is the SQL that ran."""
-        read = _read(question, asked.since, tuple(sorted(asked.narrowed.items())))
-        self.prepare(read.tables)
+        read = self._ask(question, asked)
         rows: list[Row] = []
         total = 0
         for batch in self._duck.sql(read.sql).to_arrow_reader(2048):
@@ -115,11 +115,25 @@ class ReviewTables:
         about = (question.name, question.question, read.columns, tuple(rows), question.meaning)
         return Answer(*about, total, told, read.sql)
 
+    def rows(self, sketch: Sketch, asked: Asked) -> tuple[list[dict[str, Any]], str]:
+        """Return the rows of a picture's query, which folds them to few, and its SQL."""
+        read = self._ask(sketch, asked)
+        found = self._duck.sql(read.sql).to_arrow_table().to_pylist()
+        return [{name: plain(value) for name, value in row.items()} for row in found], read.sql
+
+    def _ask(self, question: Question | Sketch, asked: Asked) -> _Read:
+        read = _read(question, asked.since, tuple(sorted(asked.narrowed.items())))
+        self.prepare(read.tables)
+        return read
+
     def prepare(self, names: Iterable[str]) -> None:
         """Let the tables of sums be there that are named."""
         for name in names:
             if name in SUMS and name not in self._made:
                 self._sum(name)
+                self._made.add(name)
+            if name == "steps" and name not in self._made:
+                self._steps()
                 self._made.add(name)
 
     # --- sums ---------------------------------------------------------------------------------------------------------
@@ -148,6 +162,18 @@ class ReviewTables:
         if paths:
             rows += f" UNION ALL SELECT {columns} FROM {_parquet(paths)} WHERE {until}"  # noqa: S608
         self._duck.execute(f"CREATE TEMP VIEW {source} AS {rows}")
+
+    def _steps(self) -> None:
+        """Make the table `steps`: calls of the period one by one, sealed or not."""
+        since, until = (moment.isoformat(sep=" ") for moment in (self._since, self._until))
+        within = f"time >= TIMESTAMP '{since}' AND time < TIMESTAMP '{until}'"
+        columns = ", ".join(f'"{column}"' for column in STEPS)
+        rows = f"SELECT {columns} FROM tail_verdicts WHERE {within}"  # noqa: S608
+        last = self._until.date() + dt.timedelta(days=1)
+        paths = self._sealed.paths("verdicts", since=self._since.date(), until=last) if self._sealed else []
+        if paths:
+            rows += f" UNION ALL SELECT {columns} FROM {_parquet(paths)} WHERE {within}"  # noqa: S608
+        self._duck.execute(f"CREATE TEMP VIEW steps AS {rows}")
 
     def _days(self, table: str) -> Iterator[tuple[Path, bool]]:
         """Yield the sealed files of a table before `until`, each with whether its day is whole: on one side of both."""
@@ -182,7 +208,7 @@ class _Read:
 
 
 @lru_cache(maxsize=256)
-def _read(question: Question, since: dt.datetime, narrowed: tuple[tuple[str, str | None], ...]) -> _Read:
+def _read(question: Question | Sketch, since: dt.datetime, narrowed: tuple[tuple[str, str | None], ...]) -> _Read:
     """Return a question as SQL. Making it takes longer than asking it of a small log."""
     expression = question.answer(facts_since(since).narrowed(**dict(narrowed)))
     tables = frozenset(table.name for table in expression.op().find(UnboundTable))
@@ -259,8 +285,10 @@ def waiting(connection: sa.Connection, manifest: Manifest) -> int:
 
 
 def agrees(connection: sa.Connection, manifest: Manifest) -> bool:
-    """Whether the logs still hold what was sealed last of each: not so after an older backup was restored."""
+    """Whether the logs still hold what was sealed last of each, in the form of now: not so after an older backup."""
     entry = t.evidence_entry.c
+    if manifest.version != FORMAT:
+        return False
     for node, reached in manifest.nodes.items():
         query = sa.select(entry.data).where(entry.node == node, entry.index == reached.next - 1)
         found = connection.execute(query).scalar()

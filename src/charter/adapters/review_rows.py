@@ -33,6 +33,10 @@ class _Chain(msgspec.Struct):
     parties: list[_Party] = []
 
 
+class _Sequence(msgspec.Struct):
+    session: str | None = None
+
+
 class _Verdict(msgspec.Struct):
     principal: str
     verdict: str
@@ -47,6 +51,7 @@ class _Verdict(msgspec.Struct):
     sensitive: bool = False
     reasons: list[_Reason] = []
     chain: _Chain | None = None
+    sequence: _Sequence | None = None
 
 
 class _Outcome(msgspec.Struct):
@@ -117,6 +122,7 @@ def _verdict_row(entry: _Entry, body: _Verdict) -> Row:
         reason.text,
         lender,
         purpose,
+        (body.sequence.session if body.sequence else None) or "",
     )
 
 

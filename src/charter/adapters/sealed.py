@@ -40,6 +40,7 @@ ROW_GROUP = 100_000
 LOOSE_FILES = 8  # of one day and table, before they are made one
 MEMORY = "512MB"
 MANIFEST = "manifest.json"
+FORMAT = 2  # of the rows: what an older version sealed is sealed again
 TYPES = {
     "string": "VARCHAR",
     "boolean": "BOOLEAN",
@@ -68,7 +69,7 @@ class Reached(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, frozen=True):
     """What counts. `files`: table -> day -> the numbers of its files. `newest`: the latest moment in them."""
 
-    version: int = 1
+    version: int = FORMAT
     sequence: int = 0
     newest: str = ""
     nodes: dict[str, Reached] = {}
@@ -154,7 +155,7 @@ class SealedLog:
             written = writer.write(rows)
         newest = max([before.newest, *(str(row[2]) for found in rows.values() for row in found)])
         self._commit(
-            Manifest(1, before.sequence + 1, newest, nodes, _added(before.files, written, before.sequence + 1))
+            Manifest(FORMAT, before.sequence + 1, newest, nodes, _added(before.files, written, before.sequence + 1))
         )
         return len(fresh)
 
@@ -168,7 +169,7 @@ class SealedLog:
         files = {table: dict(days) for table, days in before.files.items()}
         for table in tables:
             files[table][day] = [number]
-        self._commit(Manifest(1, number, before.newest, before.nodes, files))
+        self._commit(Manifest(FORMAT, number, before.newest, before.nodes, files))
 
     def _writing(self, before: Manifest) -> _Writer:
         self._sweep(before)

@@ -22,6 +22,7 @@ from charter.bootstrap import (
     sessions,
     signin,
 )
+from charter.bootstrap import pictures as drawings
 from charter.bootstrap import review as reviews
 from charter.bootstrap import split as splitting
 from charter.bootstrap import why as explanations
@@ -29,6 +30,7 @@ from charter.evidence.entry import Draft, EntryKind
 from charter.identity import passkey
 from charter.identity.asking import WayBack
 from charter.identity.consent import digest_of_secret
+from charter.reports.picture import Picture
 
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
@@ -191,16 +193,13 @@ class HouseDesk:
         """Switch an edge of delegation off or on."""
         return await delegation.switch(self.house, lender, borrower, is_on=is_on, actor=actor, reason=reason)
 
+    async def pictures(self, wanted: Mapping[str, str]) -> list[Picture]:
+        """Return the pictures of a period."""
+        return await drawings.pictures(self.house, _review(wanted))
+
     async def review(self, wanted: Mapping[str, str]) -> Json:
         """Return the five questions, answered."""
-        asked = reviews.Review(
-            since=wanted.get("since"),
-            until=wanted.get("until"),
-            team=wanted.get("team"),
-            kind=wanted.get("kind"),
-            system=wanted.get("system"),
-        )
-        return await reviews.answers(self.house, asked)
+        return await reviews.answers(self.house, _review(wanted))
 
     def findings(self) -> list[Json]:
         """Return what was found or noticed, newest first."""
@@ -271,3 +270,15 @@ class HouseDesk:
         """Record durably that `person` signed in."""
         draft = Draft(EntryKind.OPERATOR_SIGNED_IN, person, None, {"person": person, "source": source, "door": door})
         await self.house.database.awrite(lambda tx: tx.record(draft))
+
+
+def _review(wanted: Mapping[str, str]) -> reviews.Review:
+    """Return what is asked of the evidence, by the names that pages use."""
+    return reviews.Review(
+        since=wanted.get("since"),
+        until=wanted.get("until"),
+        team=wanted.get("team"),
+        kind=wanted.get("kind"),
+        system=wanted.get("system"),
+        principal=wanted.get("principal"),
+    )

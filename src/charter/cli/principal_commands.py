@@ -9,6 +9,7 @@ import typer
 from charter.cli.context import Json, Reason, context_of, segment
 from charter.cli.delegation_commands import draw_delegations
 from charter.cli.output import counted, print_json, say, table
+from charter.cli.plot import Plot, Plotting
 from charter.cli.session_commands import Format, draw_session
 from charter.cli.story_page import show_story
 from charter.registry import prose
@@ -39,7 +40,7 @@ def register(app: typer.Typer) -> None:
     ):
         example = f'Example: charter {move.value} refund-agent --reason "{_REASONS[move]}"'
         app.command(move.value, help=f"{help_text}\n\n{example}\n\nWith --json: {_MOVED}.")(_mover(move))
-    app.command("graph")(graph)
+    app.command("graph", cls=Plotting)(graph)
 
 
 def list_principals(
@@ -256,6 +257,7 @@ def graph(
     ] = False,
     form: Annotated[Format, typer.Option("--format", help="Of a session: how it is given.")] = Format.TREE,
     since: Annotated[str, typer.Option(help="Of a session: how far back it is looked for.")] = "7d",
+    plot: Plot = None,
     as_json: Json = False,
 ) -> None:
     """Draw who may reach what: teams, their principals, and the systems their grants name. Or who lent what to whom.
@@ -265,13 +267,16 @@ def graph(
 
     Example: charter graph --delegations
     Example: charter graph ses_190191ff6919e64741730104 --format svg > session.svg
+    Example: charter graph ses_190191ff6919e64741730104 --plot session.png
 
     With --json: edges. Of a session: session, principal, run, delegation, initiator, first, last, steps, verdicts,
     systems, exposed, data, calls, graph.
     """
     if session is not None:
-        draw_session(context, session, Format.JSON if as_json else form, since)
+        draw_session(context, session, Format.JSON if as_json else form, since, plot)
         return
+    if plot is not None:
+        raise typer.BadParameter("name a session to draw: charter sessions PRINCIPAL lists them", param_hint="SESSION")
     if delegations:
         draw_delegations(context_of(context).control.get("/v1/delegations"), as_json=as_json)
         return

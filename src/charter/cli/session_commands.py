@@ -11,7 +11,10 @@ import typer
 
 from charter.cli.context import Json, context_of, segment
 from charter.cli.output import clean, out, print_json, say, table
+from charter.cli.plot import TERMINAL, Plot, Plotting, draw, write
 from charter.cli.story_page import one_line
+from charter.registry.charter import Kind
+from charter.reports.picture import read_picture
 
 _STYLES = {"allow": "green", "deny": "red", "escalate": "yellow"}
 
@@ -28,21 +31,39 @@ class Format(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`; `charter graph SESSION` is a word of `charter graph`."""
-    app.command("sessions")(list_sessions)
+    app.command("sessions", cls=Plotting)(list_sessions)
 
 
 def list_sessions(
     context: typer.Context,
-    principal: Annotated[str, typer.Argument(help="The principal's name.")],
+    principal: Annotated[str | None, typer.Argument(help="The principal's name; with --plot, of all.")] = None,
     since: Annotated[str, typer.Option(help="From this time on: 2026-11-24, or 7d ago as 7d.")] = "7d",
+    team: Annotated[str | None, typer.Option(help="With --plot: only this team's principals.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="With --plot: only this kind of principal.")] = None,
+    system: Annotated[str | None, typer.Option(help="With --plot: only calls to this system.")] = None,
+    plot: Plot = None,
     as_json: Json = False,
 ) -> None:
     """List a principal's sessions: when, how many calls, what was decided, and what each has read.
 
+    With --plot: which tool followed which in them, of one principal or of all.
+
     Example: charter sessions refund-agent --since 30d
 
-    With --json: principal, since, sessions, is_whole.
+    Example: charter sessions --since 30d --team payments-ops --plot tools.svg
+
+    With --json: principal, since, sessions, is_whole; with --plot: the picture's numbers.
     """
+    if plot is not None:
+        asked = {"since": since, "principal": principal, "team": team, "kind": kind, "system": system}
+        told = context_of(context).control.get("/v1/pictures/tools", **asked)
+        if as_json:
+            print_json(told)
+        else:
+            draw([read_picture(told)], plot)
+        return
+    if principal is None or team or kind or system:
+        raise typer.BadParameter("name one principal, or ask for --plot", param_hint="PRINCIPAL")
     answer = context_of(context).control.get(f"/v1/principals/{segment(principal)}/sessions", since=since)
     if as_json:
         print_json(answer)
@@ -73,9 +94,13 @@ def labels(session: Mapping[str, Any]) -> list[str]:
     return [*(["strangers' content"] if session["exposed"] else []), *session["data"]]
 
 
-def draw_session(context: typer.Context, session: str, form: Format, since: str) -> None:
-    """Print one session in a form."""
+def draw_session(context: typer.Context, session: str, form: Format, since: str, plot: str | None = None) -> None:
+    """Print one session in a form, or write its drawing to a file."""
     control = context_of(context).control
+    if plot not in (None, TERMINAL) and form is not Format.JSON:
+        path = f"/v1/sessions/{segment(session)}/drawing"
+        write(lambda: str(control.get(path, since=since, form="svg")["drawing"]), str(plot))
+        return
     if form in (Format.TREE, Format.JSON):
         answer = control.get(f"/v1/sessions/{segment(session)}", since=since)
         if form is Format.JSON:

@@ -9,7 +9,7 @@ never holds up the event loop the gateways run on. All methods raise errors of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from charter.identity.asking import WayBack
@@ -20,6 +20,7 @@ from charter.registry.access import Access
 from charter.registry.passkey import Passkey
 from charter.registry.repeat import Terms
 from charter.registry.standing import Move
+from charter.reports.picture import Picture
 from charter.reports.session import Graph
 
 Json = dict[str, Any]
@@ -323,6 +324,14 @@ class Desk(Protocol):
 
         Raises:
             AbsentError: there is no such principal.
+        """
+        ...
+
+    async def pictures(self, wanted: Mapping[str, str]) -> Sequence[Picture]:
+        """Return the pictures of a period, narrowed as the review is, and by principal.
+
+        Raises:
+            MalformedError: a time cannot be read, or the period is empty.
         """
         ...
 

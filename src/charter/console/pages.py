@@ -3,7 +3,7 @@
     which AI system acted?                              /verdicts
     under what authority?                               /principals/NAME
     what had it read by then?                           /principals/NAME/sessions
-    against which resources?                            /, /review
+    against which resources?                            /, /review, /pictures
     is it what was approved?                            /compositions
     with what evidence?                                 /verdicts/vrd_…
     how is that authority changed or withdrawn?         /principals/NAME/MOVE, /approvals, /plans, /delegations
@@ -32,6 +32,7 @@ from charter.console import (
     finding_pages,
     link_pages,
     passkey_pages,
+    picture_pages,
     plan_pages,
     principal_pages,
     session_pages,
@@ -64,6 +65,7 @@ _PAGES = (
     signin_pages,
     link_pages,
     finding_pages,
+    picture_pages,
     plan_pages,
     session_pages,
     principal_pages,

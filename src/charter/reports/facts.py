@@ -46,6 +46,7 @@ VERDICT_ROWS: Columns = {
     "text": "string",
     "lender": "string",  # the party next to the caller in its chain: a principal, or `humans`
     "purpose": "string",  # of the chain
+    "session": "string",  # that the call is a step of; nothing where none is known
 }
 OUTCOME_ROWS: Columns = {
     "node": "string",
@@ -71,6 +72,9 @@ ENDS: Columns = {
     "day": "date", "principal": "string", "system": "string", "outcome": "string", "bytes": "int64", **_HOW_OFTEN,
 }  # fmt: skip
 SUMS: dict[str, Columns] = {"calls": CALLS, "hours": HOURS, "objects": OBJECTS, "places": PLACES, "ends": ENDS}
+
+_STEP = ("node", "index", "time", "principal", "team", "kind", "system", "action", "session")
+STEPS: Columns = {name: VERDICT_ROWS[name] for name in _STEP}  # calls one by one, for which followed which
 
 PERMISSIONS: Columns = {
     "principal": "string",
@@ -98,6 +102,7 @@ class Facts:
     objects: Table
     places: Table
     ends: Table
+    steps: Table
     permissions: Table
     since: dt.datetime  # aware, UTC
 
@@ -123,7 +128,7 @@ class Facts:
         asked = {"team": team, "kind": kind, "system": system, "principal": principal}
         wanted = {name: value for name, value in asked.items() if value}
         narrow = {}
-        for name in (*SUMS, "permissions"):
+        for name in (*SUMS, "steps", "permissions"):
             table: Table = getattr(self, name)
             for column, value in wanted.items():
                 if column in table.columns:
@@ -135,7 +140,8 @@ class Facts:
 def facts_since(since: dt.datetime) -> Facts:
     """Return the facts as tables by name, bound to no engine: their SQL runs wherever tables of these names are."""
     sums = {name: ibis.table(columns, name=name) for name, columns in SUMS.items()}
-    return Facts(**sums, permissions=ibis.table(PERMISSIONS, name="permissions"), since=since)
+    steps, permissions = ibis.table(STEPS, name="steps"), ibis.table(PERMISSIONS, name="permissions")
+    return Facts(**sums, steps=steps, permissions=permissions, since=since)
 
 
 def naive(at: dt.datetime) -> dt.datetime:

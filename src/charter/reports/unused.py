@@ -39,12 +39,8 @@ _COLUMNS = (
 def unused_permissions(facts: Facts) -> Table:
     """What is granted and was not used in the period, the longest unused first."""
     since = naive(facts.since)
-    granted = facts.permissions
-    allowed = facts.calls.filter(_.verdict == "allow")
-    whole = [_actions(granted, allowed), _objects(granted, facts.objects), _data(granted, allowed)]
-    whole += [_delegations(granted, allowed)]
-    idle = [_idle(each).filter(_.last_used.isnull() | (_.last_used < since)) for each in whole]
-    every = ibis.union(*[each.select(*_COLUMNS) for each in idle], _hours(granted, facts).select(*_COLUMNS))
+    idle = held_permissions(facts).filter(_.last_used.isnull() | (_.last_used < since))
+    every = ibis.union(idle, _hours(facts.permissions, facts).select(*_COLUMNS))
     return (
         every.mutate(days=((_seconds(_.until) - _seconds(_.idle)) / _A_DAY).floor().cast("int64"))
         .drop("idle", "until")
@@ -59,6 +55,15 @@ def unused_permissions(facts: Facts) -> Table:
         )
         .relocate("sentence", after="days")
     )
+
+
+def held_permissions(facts: Facts) -> Table:
+    """What is granted, each piece with its last use; hours are not in it: they are told in stretches."""
+    granted = facts.permissions
+    allowed = facts.calls.filter(_.verdict == "allow")
+    whole = [_actions(granted, allowed), _objects(granted, facts.objects), _data(granted, allowed)]
+    whole += [_delegations(granted, allowed)]
+    return ibis.union(*[_idle(each).select(*_COLUMNS) for each in whole])
 
 
 def _actions(granted: Table, allowed: Table) -> Table:

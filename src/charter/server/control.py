@@ -34,6 +34,7 @@ from charter.server.control_findings import findings
 from charter.server.control_integrations import integrations
 from charter.server.control_leases import leases
 from charter.server.control_people import people
+from charter.server.control_pictures import drawn
 from charter.server.control_plans import plans
 from charter.server.control_review import reviews
 from charter.server.control_rotation import rotation
@@ -172,6 +173,7 @@ def control_app(house: House, signin: SignIn | None = None) -> FastAPI:
         sizes,
         integrations,
         reviews,
+        drawn,
     ):
         app.include_router(router, prefix="/v1")
 
