@@ -50,7 +50,7 @@ def review(
 
     A number of days begins with the first of them, UTC. Pictures there are of most-active, refused and unused.
 
-    With --json: since, until, narrowed, questions; with --plot also: pictures.
+    With --json: since, until, narrowed, questions. With --plot: pictures.
     """
     if as_csv and question is None:
         raise typer.BadParameter(f"CSV holds one question: {', '.join(NAMES)}", param_hint="QUESTION")

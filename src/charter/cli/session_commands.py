@@ -52,7 +52,7 @@ def list_sessions(
 
     Example: charter sessions --since 30d --team payments-ops --plot tools.svg
 
-    With --json: principal, since, sessions, is_whole; with --plot: the picture's numbers.
+    With --json: principal, since, sessions, is_whole. With --plot: the picture's numbers.
     """
     if plot is not None:
         asked = {"since": since, "principal": principal, "team": team, "kind": kind, "system": system}
