@@ -14,10 +14,11 @@ from typing import Any
 import httpx
 import pytest
 
-from charter.bootstrap import witnessing
+from charter.bootstrap import evidence, witnessing
 from charter.bootstrap.witnesses import LogSource
 from charter.core.errors import CharterError, IntegrityError
 from charter.core.keys import Ed25519Signer
+from charter.evidence import charter_verify
 from charter.evidence.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
 from charter.evidence.cosignature import cosigners, parse_witness, with_cosignatures
 from charter.evidence.witness import Request, parse_lines
@@ -229,3 +230,20 @@ def test_a_cosignature_that_a_witness_gave_is_of_its_own_key(tmp_path: Path) -> 
         assert len(found.signatures) == 2
         uses = {each.use for each in eye.house.ring.all() if each.origin == eye.house.database.origin}
         assert uses == {KeyUse.EVIDENCE, KeyUse.WITNESS}
+
+
+def test_a_receipt_of_a_house_holds_in_its_cosigned_pack(tmp_path: Path) -> None:
+    with (
+        a_node(tmp_path / "eye") as (eye, url, keys),
+        a_node(tmp_path / "log", witnesses=(f"{keys['witness_key']} {url}",)) as (log, _, own),
+    ):
+        watch(eye, own["log_key"])
+        told = evidence.receipt(log.house, 1)
+        (tmp_path / "one.receipt").write_text(told["receipt"])
+        made = asyncio.run(evidence.export(log.house, tmp_path / "all.pack"))
+        assert made["witnesses"] == [keys["witness_key"]]
+        words = ["--key", own["log_key"], "--witness", keys["witness_key"], "--receipt", str(tmp_path / "one.receipt")]
+        assert charter_verify.main([made["pack"], *words]) == 0
+        assert cosigners(
+            parse_checkpoint(evidence.proof(log.house, 1)["checkpoint"]), [parse_witness(keys["witness_key"])]
+        )

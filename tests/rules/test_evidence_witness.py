@@ -72,7 +72,7 @@ def test_a_cosignature_is_found_with_its_time_by_charter_and_by_the_verifier() -
     assert cosigners(whole, [WITNESS]) == (WITNESS,)
     read = charter_verify.parse_checkpoint(whole.to_note())
     assert charter_verify.parse_witness(str(WITNESS)) == (NAME, EYE.public)
-    assert charter_verify.cosigners(read, ((NAME, EYE.public),)) == {EYE.public}
+    assert charter_verify.cosigners(read, ((NAME, EYE.public),)).keys() == {EYE.public}
     assert parse_witness(str(WITNESS)) == WITNESS
 
 
@@ -99,7 +99,7 @@ def test_a_forged_cosignature_counts_for_nobody(bend: str) -> None:
     target = Log("other").head(7) if bend == "root" else head
     forged = replace(target, signatures=(*target.signatures, line))
     assert cosigners(forged, [WITNESS]) == ()
-    assert charter_verify.cosigners(charter_verify.parse_checkpoint(forged.to_note()), ((NAME, EYE.public),)) == set()
+    assert charter_verify.cosigners(charter_verify.parse_checkpoint(forged.to_note()), ((NAME, EYE.public),)) == {}
     with pytest.raises(IntegrityError):
         with_cosignatures(target, [line], WITNESS)
 

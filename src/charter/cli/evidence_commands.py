@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
     group.command("tail")(tail)
     group.command("query")(query)
     group.command("prove")(prove)
+    group.command("receipt")(receipt)
     group.command("verify")(verify)
     group.command("export")(export)
     group.command("reconcile")(reconcile)
@@ -110,6 +111,26 @@ def prove(
     say(f"entry {index} of {answer['size']} stands under this checkpoint:", "bold")
     say(answer["checkpoint"])
     table(["level", "hash"], [[level, digest] for level, digest in enumerate(answer["path"])])
+
+
+def receipt(
+    context: typer.Context,
+    index: Annotated[int, typer.Argument(min=0, help="The entry's index.")],
+    as_json: Json = False,
+) -> None:
+    """Print the signed receipt of entry INDEX: whoever keeps it can show later if the entry was dropped.
+
+    Check it with a pack: python3 charter_verify.py PACK --key KEY --receipt FILE
+
+    Example: charter evidence receipt 41 > call.receipt
+
+    With --json: index, time, receipt.
+    """
+    answer = context_of(context).control.get(f"/v1/evidence/{index}/receipt")
+    if as_json:
+        print_json(answer)
+    else:
+        typer.echo(answer["receipt"], nl=False)
 
 
 def verify(context: typer.Context, as_json: Json = False) -> None:

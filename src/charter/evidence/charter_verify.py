@@ -15,7 +15,11 @@ A pack is lines: a header in JSON, then the leaf hashes (base64, 256 a line), th
   (3) each entry has its leaf hash, in order, none missing, none added;
   (4) each outcome has a verdict before it;
   (5) a held checkpoint is of a log that this one continues;
-  (6) witnesses, as many as the quorum, cosigned what the pack holds.
+  (6) witnesses, as many as the quorum, cosigned what the pack holds;
+  (7) the entry of each receipt stands where the log promised it (`--receipt`);
+  (8) with `--from` and `--until`, the pack has every entry of that period: it reaches from the log's first entry, or
+      one before the period, to one after it, or to a head that witnesses cosigned after it. Times may go back by at
+      most SKEW: every neighbour is that far outside. Forwarded calls without an outcome are named.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import argparse
 import base64
 import binascii
 import copy
+import datetime as dt
 import hashlib
 import json
 import re
@@ -47,6 +52,8 @@ COSIGNATURE = 4 + 8 + 64  # bytes: the key's id, the time, the signature
 MAX_LINE = 131_072  # bytes; entries are at most 64 KiB
 MAX_FAULTS = 1_000
 SHOWN_FAULTS = 50
+SKEW = dt.timedelta(seconds=60)  # by which the clock of a node may be set back without a word
+RECEIPT = "charter.receipt/1"
 MAX_CHANGES = 10_000  # of the log's key
 KEY_CHANGE = "charter-key-change "  # the line of a checkpoint that names the keys before and after it
 MAX_ENTRIES = 50_000_000  # 32 bytes of memory each; a larger log is exported in parts
@@ -232,7 +239,8 @@ class Pairing:
     """Each outcome closes one allowing verdict before it."""
 
     def __init__(self) -> None:
-        self._open: set[str] = set()
+        self._open: dict[str, int] = {}  # verdict -> its entry, of calls that Charter forwards
+        self._told: set[str] = set()  # verdicts for points that are not Charter's, which carry the call out
 
     def add(self, entry: dict[str, Any], *, since: int) -> str | None:
         """Take the next entry; return what is wrong with it. `since` > 0: verdicts before it were not seen."""
@@ -241,13 +249,24 @@ class Pairing:
         if not isinstance(body, dict) or not isinstance(verdict, str):
             return None
         if entry.get("kind") == "verdict" and body.get("verdict") == "allow":
-            self._open.add(verdict)
-        elif entry.get("kind") == "outcome" and not since:
-            if verdict not in self._open:
+            if "asked_by" in body:
+                self._told.add(verdict)
+            else:
+                index = entry.get("index")
+                self._open[verdict] = index if type(index) is int else -1
+        elif entry.get("kind") == "outcome":
+            is_known = verdict in self._told or verdict in self._open
+            self._told.discard(verdict)
+            self._open.pop(verdict, None)
+            if not is_known and not since:
                 where = f"entry {entry.get('index')!a:.40}"
                 return f"{where}: an outcome without an allowing verdict before it ({verdict[:64]!a})"
-            self._open.discard(verdict)
         return None
+
+    @property
+    def unfinished(self) -> tuple[int, ...]:
+        """The entries of allowing verdicts, of calls that Charter forwards, without an outcome."""
+        return tuple(sorted(self._open.values()))
 
 
 @dataclass(frozen=True)
@@ -313,6 +332,11 @@ class Keys:
         if self._changes and key not in [each for _, *pair in self._changes for each in pair]:
             self._changes = []  # they lead nowhere from the given key: it alone counts
 
+    @property
+    def all(self) -> tuple[bytes, ...]:
+        """Every key that the log had."""
+        return (self._key, *(key for _, *pair in self._changes for key in pair))
+
     def at(self, size: int) -> tuple[bytes, ...]:
         """Return the keys that must have signed a checkpoint of `size` entries: two where it changed, else one."""
         for changed, before, after in self._changes:
@@ -351,6 +375,8 @@ class Report:
     first_time: str = ""
     last_time: str = ""
     quorum: int = 0  # of witnesses; 0: none were asked for
+    notes: list[str] = field(default_factory=list)  # what is shown of receipts and periods
+    period: Period | None = None  # of which the pack must have every entry
 
     @property
     def is_verified(self) -> bool:
@@ -378,9 +404,9 @@ class Witnessing:
     cosigned: Checkpoint | None = None  # None: the pack's own
 
 
-def cosigners(checkpoint: Checkpoint, witnesses: tuple[tuple[str, bytes], ...]) -> set[bytes]:
-    """Return the keys of those of `witnesses` whose cosignature on `checkpoint` verifies (C2SP tlog-cosignature v1)."""
-    found = set()
+def cosigners(checkpoint: Checkpoint, witnesses: tuple[tuple[str, bytes], ...]) -> dict[bytes, int]:
+    """Return the keys of `witnesses` who cosigned `checkpoint`, with the time (C2SP tlog-cosignature v1)."""
+    found: dict[bytes, int] = {}
     for name, key in witnesses:
         key_id = hashlib.sha256(name.encode() + b"\n\x04" + key).digest()[:4]
         for line, blob in checkpoint.signatures:
@@ -390,8 +416,99 @@ def cosigners(checkpoint: Checkpoint, witnesses: tuple[tuple[str, bytes], ...]) 
                     Ed25519PublicKey.from_public_bytes(key).verify(blob[12:], head + checkpoint.signed)
                 except (InvalidSignature, ValueError):
                     continue
-                found.add(key)
+                found[key] = max(found.get(key, 0), int.from_bytes(blob[4:12]))
     return found
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The log's signed promise that the entry with a leaf hash stands at an index."""
+
+    index: int
+    leaf: bytes
+    time: str
+    note: Checkpoint  # its signed bytes and signatures
+
+
+def parse_receipt(text: str) -> Receipt:
+    """Return the receipt that `text` is, or raise UnreadableError."""
+    body, blank, tail = text.partition("\n\n")
+    lines = body.split("\n")
+    if not blank or len(lines) != 5 or lines[0] != RECEIPT or not re.fullmatch("[0-9]{1,19}", lines[2]):  # noqa: PLR2004 - its lines
+        raise UnreadableError("the receipt is none of the form " + RECEIPT)
+    name, _, blob = tail.removeprefix("\u2014 ").rstrip("\n").partition(" ")
+    line = (name, _base64(blob, "the signature of the receipt"))
+    signed = Checkpoint(lines[1], 0, b"", (body + "\n").encode(), (line,))
+    return Receipt(int(lines[2]), _base64(lines[3], "the leaf hash of the receipt", HASH), lines[4], signed)
+
+
+def _check_receipts(report: Report, header: _Header, leaves: bytes, receipts: tuple[Receipt, ...], keys: Keys) -> None:
+    """Note whether the entry of each receipt stands where the log promised it."""
+    for each in receipts:
+        what = f"the receipt of entry {each.index} of {each.time[:40]!a}"
+        at = (each.index - header.start) * HASH
+        if each.note.origin != header.checkpoint.origin or all(verify_signature(each.note, key) for key in keys.all):
+            report.faults.append(Fault(f"{what} is not signed by this log's key, so it shows nothing"))
+        elif each.index >= header.checkpoint.size:
+            text = f"{what}: the log has {header.checkpoint.size} entries, so it was cut, or this head is older than it"
+            report.faults.append(Fault(text))
+        elif not header.start <= each.index < header.end:
+            report.faults.append(Fault(f"{what} lies outside this pack and cannot be compared"))
+        elif leaves[at : at + HASH] != each.leaf:
+            report.faults.append(Fault(f"{what}: another entry stands there, so the promised one was dropped"))
+        else:
+            report.notes.append(f"RECEIPT: entry {each.index} stands where it was promised")
+
+
+def _moment(text: str) -> dt.datetime:
+    """Return the time that RFC 3339 `text` names, in this age, or raise ValueError."""
+    found = dt.datetime.fromisoformat(text)
+    found = found if found.tzinfo else found.replace(tzinfo=dt.UTC)
+    if not 1970 <= found.year <= 9000:  # noqa: PLR2004 - so that a margin on either side stays in the calendar
+        raise ValueError("of no age that logs have")
+    return found
+
+
+@dataclass
+class Period:
+    """A period of which the pack must have every entry: from `since` to before `until`."""
+
+    since: dt.datetime
+    until: dt.datetime
+    entries: int = 0  # in the period
+    faults: list[Fault] = field(default_factory=list)
+    first: dt.datetime | None = None
+    latest: dt.datetime | None = None
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """Take the next entry."""
+        try:
+            time = _moment(str(entry.get("time")))
+            is_back = self.latest is not None and time + SKEW < self.latest
+        except ValueError:
+            self._fault(f"entry {entry.get('index')!a:.40} has no time")
+            return
+        if is_back:
+            self._fault(f"the clock was set back at entry {entry.get('index')!a:.40}, from {self.latest} to {time}")
+        self.entries += self.since <= time < self.until
+        self.first = self.first or time
+        self.latest = max(self.latest or time, time)
+
+    def finish(self, header: _Header, witnessed: dt.datetime | None) -> list[Fault]:
+        """Return why entries of the period could stand outside of the pack; `witnessed`: when its end was cosigned."""
+        if header.start and (self.first is None or self.first + SKEW >= self.since):
+            self._fault(f"entries of the period may stand before entry {header.start}, the pack's first")
+        is_after = self.latest is not None and self.latest - SKEW >= self.until
+        is_seen = witnessed is not None and header.end == header.checkpoint.size and witnessed - SKEW >= self.until
+        if not is_after and not is_seen:
+            self._fault(
+                "nothing shows that the period was over: no entry after it, and no witness signed the end later"
+            )
+        return self.faults
+
+    def _fault(self, text: str) -> None:
+        if len(self.faults) < MAX_FAULTS:
+            self.faults.append(Fault(text))
 
 
 def _check_witnessed(header: _Header, asked: Witnessing, root: bytes | None) -> list[Fault]:
@@ -414,7 +531,12 @@ def _check_witnessed(header: _Header, asked: Witnessing, root: bytes | None) -> 
 
 
 def verify_pack(
-    stream: BinaryIO, key: bytes, held: Checkpoint | None = None, witnessing: Witnessing | None = None
+    stream: BinaryIO,
+    key: bytes,
+    held: Checkpoint | None = None,
+    witnessing: Witnessing | None = None,
+    receipts: tuple[Receipt, ...] = (),
+    period: Period | None = None,
 ) -> Report:
     """Return what was found in the pack that `stream` gives; `key` is the log's raw public key.
 
@@ -436,11 +558,14 @@ def verify_pack(
     reached = spine.root if witnessing and witnessing.cosigned and spine.size == witnessing.cosigned.size else None
     report.faults += _check_witnessed(header, witnessing, reached) if witnessing else []
     report.quorum = witnessing.quorum if witnessing else 0
+    _check_receipts(report, header, leaves, receipts, keys)
+    report.period = period
     _finish(spine, header)
     if signature := keys.wrong_with(checkpoint):
         report.faults.append(Fault(signature))
     if spine.root == checkpoint.root:
         report.faults += _check_entries(lines, header, leaves, report, None)
+        report.faults += period.finish(header, _witnessed_at(header, witnessing)) if period else []
         return report
     found = _check_entries(lines, header, leaves, report, before)
     if before.size == header.end:
@@ -451,6 +576,20 @@ def verify_pack(
         report.faults.append(Fault("the leaf hashes in the pack do not have the root that the checkpoint signs"))
     report.faults += found
     return report
+
+
+def _witnessed_at(header: _Header, asked: Witnessing | None) -> dt.datetime | None:
+    """Return since when as many witnesses as the quorum have signed the pack's end; None: they did not."""
+    if asked is None:
+        return None
+    seen = asked.cosigned or header.checkpoint
+    times = sorted(cosigners(seen, asked.witnesses).values(), reverse=True)
+    if seen.size != header.end or len(times) < asked.quorum:
+        return None
+    try:
+        return dt.datetime.fromtimestamp(times[asked.quorum - 1], dt.UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
 
 
 def _check_held(header: _Header, spine: Spine, leaves: bytes, held: Checkpoint | None, keys: Keys) -> list[Fault]:
@@ -502,9 +641,16 @@ def _check_entries(
             spine.push(leaf)
         report.last_time = str(entry.get("time", ""))[:40]
         report.first_time = report.first_time or report.last_time
+        if report.period is not None:
+            report.period.add(entry)
         wrong = pairing.add(entry, since=header.start)
         if wrong and len(unpaired) < MAX_FAULTS:
             unpaired.append(Fault(wrong, entry.get("index")))
+    if report.period is not None:
+        report.notes.append(f"PERIOD: {report.period.entries} entries, and none of the period stands elsewhere")
+        missing = pairing.unfinished
+        named = ", ".join(map(str, missing[:SHOWN_FAULTS])) + ", and more" * (len(missing) > SHOWN_FAULTS)
+        report.notes.append(f"OUTCOMES: none of the calls allowed by entries {named}" if missing else "OUTCOMES: all")
     return comparison.finish() + unpaired
 
 
@@ -614,6 +760,18 @@ def _witnessing(given: argparse.Namespace) -> Witnessing | None:
     return Witnessing(witnesses, quorum, cosigned)
 
 
+def _period(given: argparse.Namespace) -> Period | None:
+    if given.since is None and given.until is None:
+        return None
+    try:
+        since, until = (_moment(str(each)) for each in (given.since, given.until))
+    except ValueError:
+        raise UnreadableError("--from and --until go together, each a time like 2026-11-01T00:00:00Z") from None
+    if since >= until:
+        raise UnreadableError("the period ends before it begins")
+    return Period(since, until)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Carry out the command line; return the exit code."""
     parser = argparse.ArgumentParser(description="Verify a pack of Charter evidence.")
@@ -623,11 +781,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--witness", action="append", help="the key of a witness that you trust; may be repeated")
     parser.add_argument("--quorum", type=int, help="how many of them must have cosigned (default: all)")
     parser.add_argument("--cosigned", type=Path, help="the checkpoint they cosigned, if not the pack's own")
+    parser.add_argument("--receipt", type=Path, action="append", help="a receipt of the log; may be repeated")
+    parser.add_argument("--from", dest="since", help="the pack must have every entry from this time on (RFC 3339)")
+    parser.add_argument("--until", help="and to before this time")
     given = parser.parse_args(arguments)
     try:
+        receipts = tuple(parse_receipt(each.read_text(encoding="utf-8")) for each in given.receipt or ())
+        period = _period(given)
         held = parse_checkpoint(given.held.read_text(encoding="utf-8")) if given.held else None
         with given.pack.open("rb") as stream:
-            report = verify_pack(stream, parse_key(given.key), held, _witnessing(given))
+            report = verify_pack(stream, parse_key(given.key), held, _witnessing(given), receipts, period)
     except (UnreadableError, OSError, UnicodeDecodeError) as err:
         sys.stdout.write(f"NOT VERIFIED: {err}\n")
         return 1
@@ -646,6 +809,7 @@ def to_text(report: Report) -> str:
     if report.is_verified:
         lines.append("VERIFIED: signed by the given key; no entry was changed, removed, reordered or added")
         lines += [f"WITNESSED: {report.quorum} or more of the trusted witnesses cosigned it"] * (report.quorum > 0)
+        lines += report.notes
     else:
         lines.append(f"NOT VERIFIED: {len(report.faults)} fault{'s' * (len(report.faults) != 1)}")
         lines += [f"  {fault.text}" for fault in report.faults[:SHOWN_FAULTS]]

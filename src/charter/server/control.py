@@ -433,6 +433,12 @@ async def prove(request: Request, index: int) -> dict[str, Any]:
     return log.proof(house_of(request), index)
 
 
+@evidence.get("/evidence/{index}/receipt")
+def receipt(request: Request, index: int) -> dict[str, Any]:
+    """The log's signed promise of one entry."""
+    return log.receipt(house_of(request), index)
+
+
 @evidence.post("/evidence/verify")
 async def verify(request: Request) -> dict[str, Any]:
     """Check the whole log."""

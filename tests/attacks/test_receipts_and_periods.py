@@ -1,0 +1,149 @@
+"""A dropped entry is shown by its receipt, and a pack that leaves out a part of a period is no proof of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from charter.adapters.database import Database
+from charter.core.keys import Ed25519Signer
+from charter.evidence.checkpoint import parse_checkpoint
+from charter.evidence.cosignature import Witness, cosign
+from charter.evidence.entry import Draft, EntryKind
+from charter.evidence.log import entry_at
+from charter.evidence.receipt import sign_receipt
+from databases import SIGNER, a_database
+from fakes import FixedClock
+from packs import Auditor, a_pack
+
+EYE = Ed25519Signer.from_seed(b"5" * 32)
+WITNESS = Witness("example.com/witness/1", EYE.public)
+
+
+@contextmanager
+def a_log(folder: Path, *, hours: int = 6) -> Iterator[tuple[Database[Any], FixedClock]]:
+    """Open a log with an entry at 09:30 of 24 November 2026, and one in each of the hours after it."""
+    clock = FixedClock()
+    folder.mkdir(exist_ok=True)
+    with a_database(folder, clock=clock) as database:
+        for number in range(hours):
+            clock.advance(hours=1)
+            database.write(lambda tx, n=number: tx.record(Draft(EntryKind.OBSERVED, "charter", None, {"n": n})))
+        yield database, clock
+
+
+def receipt_of(database: Database[Any], index: int) -> str:
+    entry = database.read_log(lambda log: entry_at(log, index))
+    return sign_receipt(database.origin, entry, SIGNER)
+
+
+def verified(folder: Path, pack: bytes, *words: str) -> tuple[int, str]:
+    count = len(list(folder.iterdir()))
+    (folder / str(count)).mkdir()
+    return Auditor(folder / str(count)).verify(pack, *words)
+
+
+def kept(folder: Path, text: str) -> str:
+    (folder / "receipt").write_text(text)
+    return str(folder / "receipt")
+
+
+def test_a_receipt_is_had_at_once_and_its_entry_is_in_every_later_pack(tmp_path: Path) -> None:
+    with a_log(tmp_path) as (database, _):
+        began = time.monotonic()
+        index = database.write(lambda tx: tx.record(Draft(EntryKind.OBSERVED, "charter", None, {"n": 99})))
+        text = receipt_of(database, index)
+        assert parse_checkpoint(database.head.note).size > index  # it is under the signed head already
+        assert time.monotonic() - began < 1
+        code, said = verified(tmp_path, a_pack(database), "--receipt", kept(tmp_path, text))
+    assert code == 0, said
+    assert f"RECEIPT: entry {index} stands where it was promised" in said
+
+
+def test_an_entry_that_was_dropped_or_replaced_is_shown_by_its_receipt(tmp_path: Path) -> None:
+    with a_log(tmp_path / "one") as (database, _):
+        text = receipt_of(database, 6)
+    with a_log(tmp_path / "two", hours=3) as (database, _):
+        code, said = verified(tmp_path, a_pack(database), "--receipt", kept(tmp_path, text))
+        assert code == 1
+        assert "so it was cut" in said
+        for number in range(5):
+            database.write(lambda tx, n=number: tx.record(Draft(EntryKind.OBSERVED, "charter", None, {"x": n})))
+        code, said = verified(tmp_path, a_pack(database), "--receipt", kept(tmp_path, text))
+    assert code == 1
+    assert "the promised one was dropped" in said
+
+
+@pytest.mark.parametrize("word", ["charter.receipt/2", "observed", ""])
+def test_a_receipt_that_the_log_did_not_sign_accuses_nobody(tmp_path: Path, word: str) -> None:
+    with a_log(tmp_path) as (database, _):
+        text = receipt_of(database, 2)
+        forged = text.replace("\n2\n", "\n3\n") if word == "observed" else text.replace("charter.receipt/1", word)
+        code, said = verified(tmp_path, a_pack(database), "--receipt", kept(tmp_path, forged))
+    assert code == 1
+    assert "is not signed by this log's key" in said or "none of the form" in said
+
+
+def period(since: str, until: str) -> tuple[str, ...]:
+    return ("--from", f"2026-11-24T{since}:00Z", "--until", f"2026-11-24T{until}:00Z")
+
+
+def test_a_pack_with_neighbours_on_both_sides_has_the_whole_period(tmp_path: Path) -> None:
+    with a_log(tmp_path) as (database, _):  # entries at 09:30, 10:30, … 15:30
+        for pack in (a_pack(database), a_pack(database, start=1, end=5)):
+            code, said = verified(tmp_path, pack, *period("11:00", "13:00"))
+            assert code == 0, said
+            assert "PERIOD: 2 entries" in said
+
+
+@pytest.mark.parametrize(("start", "end", "fault"), [(2, 6, "may stand before entry 2"), (0, 4, "nothing shows")])
+def test_a_pack_that_could_lack_entries_of_the_period_is_no_proof(
+    tmp_path: Path, start: int, end: int, fault: str
+) -> None:
+    with a_log(tmp_path) as (database, _):
+        code, said = verified(tmp_path, a_pack(database, start=start, end=end), *period("11:00", "13:00"))
+    assert code == 1
+    assert fault in said
+
+
+def test_a_period_at_the_end_of_the_log_needs_a_witness_who_signed_after_it(tmp_path: Path) -> None:
+    with a_log(tmp_path) as (database, _):
+        pack, head = a_pack(database), parse_checkpoint(database.head.note)
+        until = period("11:00", "16:00")
+        assert "nothing shows that the period was over" in verified(tmp_path, pack, *until)[1]
+        for hour, code in ((15, 1), (17, 0)):
+            line = cosign(head, WITNESS.name, EYE, dt.datetime(2026, 11, 24, hour, tzinfo=dt.UTC))
+            noted = replace(head, signatures=(*head.signatures, line)).to_note()
+            (tmp_path / "cosigned").write_text(noted)
+            asked = ("--witness", str(WITNESS), "--cosigned", str(tmp_path / "cosigned"), *until)
+            assert verified(tmp_path, pack, *asked)[0] == code
+
+
+def test_a_clock_that_was_set_back_within_the_pack_is_named(tmp_path: Path) -> None:
+    with a_log(tmp_path) as (database, clock):
+        clock.advance(hours=-3)
+        database.write(lambda tx: tx.record(Draft(EntryKind.OBSERVED, "charter", None, {"n": 7})))
+        clock.advance(hours=9)
+        database.write(lambda tx: tx.record(Draft(EntryKind.OBSERVED, "charter", None, {"n": 8})))
+        code, said = verified(tmp_path, a_pack(database), *period("11:00", "13:00"))
+        assert code == 1
+        assert "the clock was set back at entry 7" in said
+        assert verified(tmp_path, a_pack(database))[0] == 0  # the log itself is whole
+
+
+def test_forwarded_calls_without_an_outcome_are_named(tmp_path: Path) -> None:
+    with a_log(tmp_path) as (database, _):
+        allowed = {"verdict": "allow"}
+        for body in ({"verdict_id": "vrd_1"}, {"verdict_id": "vrd_2"}, {"verdict_id": "vrd_3", "asked_by": {}}):
+            database.write(lambda tx, b=body: tx.record(Draft(EntryKind.VERDICT, "a", None, allowed | b)))
+        database.write(lambda tx: tx.record(Draft(EntryKind.OUTCOME, "a", None, {"verdict_id": "vrd_1"})))
+        code, said = verified(tmp_path, a_pack(database), *period("09:00", "15:00"))
+    assert code == 0, said
+    assert "OUTCOMES: none of the calls allowed by entries 8\n" in said
