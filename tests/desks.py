@@ -411,6 +411,33 @@ def a_finding(number: int = 1, **changed: Any) -> Json:
     } | changed
 
 
+def a_size(**changed: Any) -> Json:
+    """Return a proposed narrower charter, safe to take."""
+    path = "principals/refund-agent.yaml"
+    step = {"key": "action:payments/refund.void", "piece": "action", "system": "payments", "what": "refund.void"}
+    step |= {"was": "refund.void", "becomes": "nothing", "uses": 0, "last_used": None, "unused_days": 90}
+    step |= {"why": "no recorded call asked for it"}
+    diff = f"diff --git a/{path} b/{path}\n-actions: [refund.create, refund.void]\n+actions: [refund.create]\n"
+    return {
+        "principal": "refund-agent",
+        "since": "2026-08-26T00:00:00.000000Z",
+        "until": "2026-11-24T09:30:00.000000Z",
+        "accepted": None,
+        "excluded": None,
+        "narrowings": [step],
+        "kept": [{"key": "action:payments/charge.read", "why": "it is used at year end: once, last on 30 Dec 2025"}],
+        "cautions": ["the history has no year end in it"],
+        "narrower": True,
+        "not_proven": [],
+        "replayed": 120,
+        "changed": [],
+        "untold": [],
+        "safe": True,
+        "proposal": "sha256:" + "a" * 64,
+        "diff": diff,
+    } | changed
+
+
 def a_split(**changed: Any) -> Json:
     """Return what is said of who is behind refund-agent, with some fields changed."""
     considered = [
@@ -607,6 +634,7 @@ class FakeDesk:
         self.given_beforehand: dict[str, Json] = {}
         self.links = {"a-link": "lena@example.com"}
         self.proposed = [a_proposal()]
+        self.sized = a_size()
         self.lent = [
             a_delegation(),
             a_delegation(
@@ -784,6 +812,20 @@ class FakeDesk:
         found = read_session(SESSION, [*calls, *a_call(self.kept[0]).related])
         assert found is not None
         return found
+
+    def right_size(self, name: str) -> Json:
+        self._principal(name)
+        return copy.deepcopy(self.sized | {"principal": name})
+
+    async def answer_size(self, name: str, word: str, wanted: Any, *, person: str, reason: str) -> Json:
+        self._principal(name)
+        if person != "maria@example.com":
+            text = f"`{person}` does not answer for `{name}`"
+            raise DeniedError(ErrorCode.POLICY_DENIED, text, help="its owner must")
+        if word == "accept" and wanted["proposal"] != self.sized["proposal"]:
+            raise ConflictError(ErrorCode.STALE, "what it used is not what was looked at", help="look again")
+        self.asked.append((word, name, wanted["key"], reason))
+        return self.sized | {"applied": False, "until": "2027-02-24T00:00:00Z"}
 
     def plans(self) -> list[Json]:
         self._read()

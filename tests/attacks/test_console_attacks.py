@@ -442,6 +442,9 @@ class HostileDesk(FakeDesk):
         found = poisoned(super().finding(finding_id), self.text)
         return found | {"entries": [each | {"lines": [self.text]} for each in found["entries"]]}
 
+    def right_size(self, name: str) -> Any:
+        return poisoned(super().right_size(name), self.text)
+
     async def split(self, name: str, *, since: str | None, by: list[str]) -> Any:
         return poisoned(await super().split(name, since=since, by=by), self.text)
 
@@ -491,6 +494,7 @@ PAGES = (
     f"/principals/refund-agent/sessions/{SESSION}",
     "/approvals",
     "/plans",
+    "/principals/refund-agent/right-size",
     "/delegations",
     "/delegations/del_00000000000000000000000002",
     "/delegations/withdraw?purpose=dispute-handling",

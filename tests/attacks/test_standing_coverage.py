@@ -154,6 +154,7 @@ GIVES_NOTHING: dict[str, str] = {
     "control POST /v1/plan": _TELLS,
     "control POST /v1/plan/propose": "puts a plan before people; applying it is what changes charters",
     "control POST /v1/plans/{digest}/{answer}": "records what a person says of a plan",
+    "console POST /principals/{name}/right-size": "takes authority away; what is left is asked as ever",
     "console POST /plans/{digest}": "records what a person says of a plan",
     "control POST /v1/plan/approve": "records a person's yes to one plan; applying it is what changes charters",
     "control POST /v1/right-size": "proposes a narrower charter; nothing is applied",

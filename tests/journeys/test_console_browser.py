@@ -47,6 +47,7 @@ PAGES = (
     "/verdicts/vrd_00000000000000000000000004/why",
     "/approvals",
     "/plans",
+    "/principals/refund-agent/right-size",
     "/approvals?all=1",
     "/delegations",
     "/delegations/del_00000000000000000000000002",
@@ -566,3 +567,14 @@ def test_an_account_is_told_apart_by_what_a_person_chooses(site: Site, context: 
 
     assert "principal: refund-agent-reports" in page.inner_text("main")
     assert [each[3] for each in site.desk.asked] == [(), ("client",)]
+
+
+def test_a_narrower_charter_is_taken_in_one_click(site: Site, context: BrowserContext) -> None:
+    page = site.visit(context)
+    page.goto(f"{site.origin}/principals/refund-agent")
+    page.get_by_role("link", name="Is it the right size?").click()
+    expect(page.get_by_text("120 calls replayed, none refused.")).to_be_visible()
+    page.get_by_label("Reason").fill("as it is used")
+    page.get_by_role("button", name="Accept the narrower charter").click()
+    expect(page.get_by_role("status")).to_contain_text("Its file wins")
+    assert site.desk.asked[-1][:2] == ("accept", "refund-agent")

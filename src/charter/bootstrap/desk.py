@@ -18,9 +18,11 @@ from charter.bootstrap import (
     inventory,
     notices,
     plan_proposals,
+    right_sizing,
     rotation,
     sessions,
     signin,
+    size_answers,
 )
 from charter.bootstrap import pictures as drawings
 from charter.bootstrap import review as reviews
@@ -141,6 +143,18 @@ class HouseDesk:
     async def answer_plan(self, digest: str, yes: bool, *, person: str, reason: str) -> Json:
         """Record a person's yes or no to a proposed plan."""
         return await plan_proposals.answer(self.house, digest, yes=yes, person=person, reason=reason)
+
+    def right_size(self, name: str) -> Json:
+        """Return a narrower charter for a principal."""
+        return right_sizing.right_size(self.house, name)
+
+    async def answer_size(self, name: str, word: str, wanted: Mapping[str, str], *, person: str, reason: str) -> Json:
+        """Take what is proposed, keep a piece of it, or dismiss it."""
+        said = size_answers.Said(person, reason)
+        if word == "accept":
+            return await size_answers.accept(self.house, name, wanted["proposal"], said)
+        key = wanted["key"] if word == "keep" else None
+        return await size_answers.keep(self.house, name, said, key=key, until=wanted["until"] or None)
 
     def signals(self, principal: str | None = None) -> Json:
         """Return what was noticed of behaviour, newest first."""

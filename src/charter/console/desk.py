@@ -132,6 +132,25 @@ class Desk(Protocol):
         """
         ...
 
+    def right_size(self, name: str) -> Json:
+        """Return a narrower charter for a principal, as `charter right-size --json` has it.
+
+        Raises:
+            AbsentError: no principal has this name.
+        """
+        ...
+
+    async def answer_size(self, name: str, word: str, wanted: Mapping[str, str], *, person: str, reason: str) -> Json:
+        """Take what is proposed (`accept`: `proposal`), keep a piece (`keep`: `key`, `until`), or `dismiss` all of it.
+
+        Raises:
+            AbsentError: no principal has this name.
+            MalformedError: a day or a piece is none.
+            ConflictError: it is not what was looked at, or was taken before.
+            DeniedError: the person does not answer for it.
+        """
+        ...
+
     def approvals(self, every: bool) -> list[Json]:
         """Return the calls that wait for a person, or with `every` the answered ones too, oldest first.
 

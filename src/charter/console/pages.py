@@ -37,6 +37,7 @@ from charter.console import (
     principal_pages,
     session_pages,
     signin_pages,
+    size_pages,
     terminal_pages,
 )
 from charter.console.challenges import Challenges
@@ -68,6 +69,7 @@ _PAGES = (
     picture_pages,
     plan_pages,
     session_pages,
+    size_pages,
     principal_pages,
     evidence_pages,
     approval_pages,
