@@ -124,7 +124,7 @@ def verify_pack_root(pack: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("pack", "said"),
     [
-        (b"", "this is no pack of the form charter.evidence/1"),
+        (b"", "this is no pack of the form charter.evidence/2"),
         (b"[1]\n", "this is no pack"),
         (b"[" * 100_000 + b"\n", "this is no pack"),
         (b"x" * 200_000, "line 1 is longer than 131072 bytes"),

@@ -10,7 +10,9 @@ import msgspec
 import sqlalchemy as sa
 
 from charter.adapters import tables as t
+from charter.adapters.evidence_store import APART, whole_data
 from charter.adapters.gateway_store import SqlApprovals
+from charter.adapters.payloads import Payloads
 from charter.core.clock import parse_rfc3339, rfc3339
 from charter.evidence.entry import EntryKind
 from charter.lifecycle.approval_card import MAX_PAST, PERIOD, Past, PastCall
@@ -41,11 +43,11 @@ class _Entry(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Entry).decode
 
 
-def past_of(connection: sa.Connection, approval: Approval) -> Past:
+def past_of(connection: sa.Connection, approval: Approval, payloads: Payloads | None) -> Past:
     """Return what the principal of `approval` was let do in the days before it asked."""
     c = t.evidence_entry.c
     query = (
-        sa.select(c.data)
+        sa.select(c.node, c.index, c.data, *APART)
         .where(
             c.principal_id == approval.principal_id,
             c.time >= rfc3339(approval.asked_at - PERIOD),
@@ -57,8 +59,8 @@ def past_of(connection: sa.Connection, approval: Approval) -> Past:
     )
     calls: list[PastCall] = []
     own: dict[str, tuple[Decimal, str]] = {}
-    for (data,) in connection.execute(query):
-        entry = _decode(bytes(data))
+    for node, index, data, *apart in connection.execute(query):
+        entry = _decode(whole_data(payloads, (node, index), data, tuple(apart)))
         said = entry.body
         if said.verdict_id == approval.verdict_id:
             own = _amounts(said.asked)

@@ -30,6 +30,7 @@ from charter.adapters.engine import open_engines, store_failure, work_failure
 from charter.adapters.evidence_store import SqlLog
 from charter.adapters.log_writer import Head, LogWriter, opened_body
 from charter.adapters.migrations import migrate
+from charter.adapters.payloads import Payloads
 from charter.adapters.sequencer import Answer, Sequencer, keeping_others_out
 from charter.adapters.transaction import Frame, SqlTransaction
 from charter.core.clock import Clock, rfc3339
@@ -70,10 +71,12 @@ class Database(Generic[Tx]):
         make_transaction: Callable[[Frame], Tx],
         node_origin: str,
         alone: bool = False,
+        payloads: Payloads | None = None,
     ) -> None:
         """Open the database; `signer` signs checkpoints, or finds (makes) the key that does in the first transaction.
 
-        With `alone`, no other node may write to the database at the same time.
+        With `alone`, no other node may write to the database at the same time. With `payloads`, which `signer` has
+        begun, what can be erased of an entry stands apart from what is hashed.
 
         Raises:
             UnavailableError: the database cannot be used.
@@ -82,6 +85,7 @@ class Database(Generic[Tx]):
         """
         self._clock = clock
         self._make = make_transaction
+        self.payloads = payloads
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._door = threading.Lock()
         self._is_closed = False
@@ -163,7 +167,7 @@ class Database(Generic[Tx]):
         """
         try:
             with self._reader.connect() as connection, connection.begin():
-                return reading(self._make(Frame(connection, self._clock.now())))
+                return reading(self._make(Frame(connection, self._clock.now(), payloads=self.payloads)))
         except exc.SQLAlchemyError as err:
             raise work_failure(err) from err
 
@@ -173,7 +177,21 @@ class Database(Generic[Tx]):
         Raises:
             UnavailableError: the database cannot be read.
         """
-        return self.read(lambda tx: reading(SqlLog(tx.connection, self.node, self.origin)))
+        return self.read(lambda tx: reading(SqlLog(tx.connection, self.node, self.origin, self.payloads)))
+
+    def settle_erasure(self) -> None:
+        """Copy SQLite's write-ahead log into the file and empty it: what was erased stands in neither then.
+
+        Raises:
+            UnavailableError: the database cannot be used. What is erased stays so; its log is emptied later.
+        """
+        try:
+            with self._engine.connect() as connection:
+                if connection.dialect.name == "sqlite":
+                    raw: Any = connection.connection.driver_connection
+                    raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except exc.SQLAlchemyError as err:
+            raise store_failure(err) from err
 
     def close(self) -> None:
         """Carry out what waits, then let the database go. Later works are refused."""
@@ -237,10 +255,10 @@ class Database(Generic[Tx]):
             key = signer(connection) if callable(signer) else signer
             node = connection.execute(sa.select(t.node.c.id).where(t.node.c.origin == origin)).scalar()
             if node is not None:
-                return LogWriter(node, origin, key)
+                return LogWriter(node, origin, key, self.payloads)
             if alone and connection.dialect.name == "sqlite":
                 _refuse_another_log(connection, origin)
-            log = LogWriter(entropy.identifier("nod"), origin, key)
+            log = LogWriter(entropy.identifier("nod"), origin, key, self.payloads)
             row = {"id": log.node, "origin": origin, "created_at": rfc3339(self._clock.now())}
             connection.execute(t.node.insert(), row)
             log.create(connection)

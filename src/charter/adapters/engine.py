@@ -25,6 +25,7 @@ _SQLITE = (
     f"PRAGMA busy_timeout={BUSY_MILLISECONDS}",
     f"PRAGMA wal_autocheckpoint={WAL_PAGES}",
     "PRAGMA temp_store=MEMORY",
+    "PRAGMA secure_delete=ON",  # what is erased is overwritten, not only unlinked
 )
 # Of pages, for each connection. There is one writer; readers may be many, and what they read the system caches too.
 _WRITER_CACHE_KIB = 65_536

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from charter.adapters import tables as t
-from charter.core.errors import AbsentError, ErrorCode
+from charter.adapters.payloads import Payloads
+from charter.core.errors import AbsentError, ErrorCode, IntegrityError
 from charter.evidence.log import Filter, Stored
+from charter.evidence.payload import opening_of, whole
 
 _COMMON = frozenset({"verdict", "outcome"})
+_OURS = re.compile(rb"[a-z]{3}_[0-9a-z]{26}")  # an identifier of Charter's: never in what stands apart
 _entry, _head, _tile, _kept = t.evidence_entry.c, t.evidence_head.c, t.evidence_tile.c, t.evidence_checkpoint.c
 _HASHES = sa.select(_tile.hashes).where(  # built once: a proof reads half a dozen tiles
     _tile.node == sa.bindparam("node"), _tile.level == sa.bindparam("level"), _tile.index == sa.bindparam("place")
@@ -27,6 +33,7 @@ class SqlLog:
     connection: sa.Connection
     node: str
     origin: str
+    payloads: Payloads | None = None  # what opens payloads; without it, they are not shown
 
     def checkpoint(self) -> str:
         """Return the newest signed checkpoint, as it is kept."""
@@ -80,11 +87,24 @@ class SqlLog:
             query = query.where(_entry.time >= wanted.since)
         if wanted.until is not None:
             query = query.where(_entry.time < wanted.until)
+        newest = query.order_by(_entry.time.desc(), _entry.index.desc()).limit(wanted.limit)
+        if wanted.text is not None and not _OURS.fullmatch(wanted.text):
+            return self._holding(newest, wanted.text, wanted)
         if wanted.text is not None:
-            query = query.where(self._holds(wanted.text))
-        if wanted.before is not None:
-            query = query.where(sa.tuple_(_entry.time, _entry.index) < wanted.before)
-        return self._stored(query.order_by(_entry.time.desc(), _entry.index.desc()).limit(wanted.limit))
+            newest = newest.where(self._holds(wanted.text))
+        return self._stored(_behind(newest, wanted.before))
+
+    def _holding(self, query: sa.Select[Any], text: bytes, wanted: Filter) -> Sequence[Stored]:
+        """Return the newest entries that hold `text`, in what is hashed or in what stands apart."""
+        query, before = query.where(sa.or_(self._holds(text), _entry.payload.is_not(None))), wanted.before
+        found: list[Stored] = []
+        while len(found) < wanted.limit:
+            rows = self._stored(_behind(query, before))
+            found += [each for each in rows if text in each.data or (each.payload and text in each.payload)]
+            if len(rows) < wanted.limit:
+                break
+            before = (rows[-1].time, rows[-1].index)
+        return found[: wanted.limit]
 
     def of_kind(self, kind: str, *, after: int | None, since: str) -> Sequence[Stored]:
         """Return the entries of one rare kind behind the index `after`, or if there is none since a time, in order."""
@@ -104,10 +124,16 @@ class SqlLog:
         return sa.func.instr(_entry.data, text) > 0
 
     def _stored(self, query: sa.Select[Any]) -> Sequence[Stored]:
-        return [
-            Stored(node, index, time, kind, principal, octets(data))
-            for node, index, time, kind, principal, data in self.connection.execute(query)
-        ]
+        return [self._of_row(row) for row in self.connection.execute(query)]
+
+    def _of_row(self, row: Sequence[Any]) -> Stored:
+        node, index, time, kind, principal, data, salt, payload, key, erased_by = row
+        opened = opening = None
+        if salt is not None and payload is not None and self.payloads is not None:
+            with contextlib.suppress(IntegrityError):  # shown as not there, which `charter evidence verify` judges
+                opened = self.payloads.open(node, index, octets(salt), octets(payload), key)
+                opening = opening_of(octets(salt))
+        return Stored(node, index, time, kind, principal, octets(data), opened, opening, erased_by)
 
 
 def entries_of(connection: sa.Connection, kind: str, since: str) -> Iterator[dict[str, Any]]:
@@ -122,5 +148,34 @@ def octets(value: bytes | str) -> bytes:
     return value.encode() if isinstance(value, str) else bytes(value)
 
 
+def _behind(query: sa.Select[Any], before: tuple[str, int] | None) -> sa.Select[Any]:
+    return query if before is None else query.where(sa.tuple_(_entry.time, _entry.index) < before)
+
+
 def _select() -> sa.Select[Any]:
-    return sa.select(_entry.node, _entry.index, _entry.time, _entry.kind, _entry.principal_id, _entry.data)
+    found = (_entry.node, _entry.index, _entry.time, _entry.kind, _entry.principal_id, _entry.data)
+    return sa.select(*found, _entry.salt, _entry.payload, _entry.payload_key, _entry.erased_by)
+
+
+APART = (
+    _entry.salt,
+    _entry.payload,
+    _entry.payload_key,
+)  # the columns that `whole_data` needs beside node, index, data
+
+
+def whole_data(
+    payloads: Payloads | None,
+    place: tuple[str, int],
+    data: bytes | str,
+    apart: tuple[bytes | None, bytes | None, int | None],
+) -> bytes:
+    """Return the JSON of an entry with what stands apart of it, for readers that need not the hashed bytes."""
+    salt, payload, key = apart
+    if b'"apart":' not in (read := octets(data)):
+        return read
+    opened = None
+    if payloads is not None and salt is not None and payload is not None and key is not None:
+        with contextlib.suppress(IntegrityError):
+            opened = payloads.open(*place, octets(salt), octets(payload), key)
+    return msgspec.json.encode(whole(msgspec.json.decode(read), opened))

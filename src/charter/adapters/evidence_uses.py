@@ -15,9 +15,12 @@ import msgspec
 import sqlalchemy as sa
 
 from charter.adapters import tables as t
+from charter.adapters.evidence_store import APART, whole_data
+from charter.adapters.payloads import Payloads
 from charter.core.clock import parse_rfc3339, rfc3339
 from charter.discovery.uses import Call, Feature, with_told
 from charter.evidence.entry import EntryKind
+from charter.evidence.payload import known
 
 MAX_TOKENS = 100_000  # remembered at a time: tokens live for minutes
 TOKEN_LIFE = dt.timedelta(minutes=15)
@@ -75,12 +78,17 @@ class Words:
 
 
 def calls_of(
-    connection: sa.Connection, principal_id: str, since: dt.datetime, until: dt.datetime, words: Words
+    connection: sa.Connection,
+    principal_id: str,
+    since: dt.datetime,
+    until: dt.datetime,
+    words: Words,
+    payloads: Payloads | None,
 ) -> Iterator[Call]:
     """Yield the calls of a principal in `since <= time < until`, in the order of time."""
     c = t.evidence_entry.c
     query = (
-        sa.select(c.data)
+        sa.select(c.node, c.index, c.data, *APART)
         .where(
             c.principal_id == principal_id,
             c.time >= rfc3339(since - TOKEN_LIFE),
@@ -90,8 +98,8 @@ def calls_of(
         .order_by(c.time, c.index)
     )
     tokens: OrderedDict[str, _Issued] = OrderedDict()
-    for (data,) in connection.execute(query, execution_options={"yield_per": 5_000}):
-        entry = _entry(bytes(data))
+    for node, index, data, *apart in connection.execute(query, execution_options={"yield_per": 5_000}):
+        entry = _entry(whole_data(payloads, (node, index), data, tuple(apart)))
         if entry.kind == EntryKind.AUTHENTICATION.value:
             _remember(tokens, _issued(entry.body))
         elif (at := parse_rfc3339(entry.time)) >= since:
@@ -108,14 +116,14 @@ def _remember(tokens: OrderedDict[str, _Issued], issued: _Issued) -> None:
 
 def _call(at: dt.datetime, said: _Verdict, tokens: OrderedDict[str, _Issued], words: Words) -> Call:
     issued = tokens.get(said.token, _Issued())
-    source = said.source or issued.source
+    source = known(said.source or "") or issued.source
     call = Call(
         at=at,
         verdict=said.verdict,
         system=said.system,
         action=said.action or said.tool,
         effect=said.effect or "",
-        object=said.object or "",
+        object=known(said.object or ""),
         rule=said.reasons[0].rule if said.reasons else "",
         data=tuple(said.data),
         token=said.token,
@@ -126,7 +134,7 @@ def _call(at: dt.datetime, said: _Verdict, tokens: OrderedDict[str, _Issued], wo
         (Feature.WORKLOAD, words.workload(issued.key) if issued.key else None),
         (Feature.CREDENTIAL, words.credential(issued.key) if issued.key else None),
         (Feature.KEY, issued.bound_to[:16] if issued.bound_to else None),
-        (Feature.INITIATOR, said.chain.initiator if said.chain else None),
+        (Feature.INITIATOR, known(said.chain.initiator or "") or None if said.chain else None),
         (Feature.CLIENT, said.client),
         (Feature.PLACE, words.place(source) if source else None),
     )

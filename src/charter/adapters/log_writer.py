@@ -18,6 +18,7 @@ from sqlalchemy import exc
 from charter.adapters import tables as t
 from charter.adapters.driver_sql import Compiled, batch
 from charter.adapters.evidence_store import SqlLog, octets
+from charter.adapters.payloads import Payloads
 from charter.adapters.upsert import insertion
 from charter.core.clock import rfc3339
 from charter.core.errors import ErrorCode, IntegrityError, MalformedError
@@ -52,6 +53,7 @@ class LogWriter:
     node: str
     origin: str
     signer: Signer
+    payloads: Payloads | None = None
 
     def create(self, connection: sa.Connection) -> Head:
         """Begin the log: an empty head."""
@@ -125,7 +127,7 @@ class LogWriter:
         with batch(connection) as cursor:
             moved, others = cursor(), cursor()
             sql.head.one(moved, {"at_node": node, "at_size": head.size, **_head_row(new)})
-            sql.entry.many(others, [_entry_row(entry) for entry in entries])
+            sql.entry.many(others, [_entry_row(entry, self.payloads) for entry in entries])
             for tile in tiles:
                 row = {"node": node, "level": tile.level, "index": tile.index, "hashes": tile.hashes}
                 sql.tile.one(others, row)
@@ -177,8 +179,13 @@ def _statements(dialect: sa.Dialect) -> _Statements:
     return _Statements(dialect)
 
 
-def _entry_row(entry: Entry) -> dict[str, object]:
+def _entry_row(entry: Entry, payloads: Payloads | None) -> dict[str, object]:
+    apart = entry.apart if payloads is not None else None
     return {
+        "salt": apart.salt if apart else None,
+        "payload": payloads.close(entry.node, entry.index, apart) if payloads and apart else None,
+        "payload_key": payloads.active if payloads and apart else None,
+        "erased_by": None,
         "node": entry.node,
         "index": entry.index,
         "time": rfc3339(entry.time),

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from charter.adapters import tables as t
 from charter.adapters.identity_store import signing_key_of
+from charter.adapters.payloads import key_context
 from charter.adapters.trust_store import authority_of
 from charter.adapters.vault_store import connection_of, vault_secret_of
 from charter.core.clock import parse_rfc3339, rfc3339
@@ -44,6 +45,7 @@ SEALED: tuple[Sealed, ...] = (
     Sealed(t.x509_authority, lambda row: authority_of(row).context),
     Sealed(t.vault_secret, lambda row: vault_secret_of(row).context),
     Sealed(t.person_connection, lambda row: connection_of(row).context),
+    Sealed(t.evidence_key, lambda row: key_context(row.id)),
 )
 
 

@@ -57,6 +57,7 @@ class Entry(msgspec.Struct, frozen=True):
     node: str
     index: int
     data: bytes
+    told: bytes = b""  # what it says, with what stands apart of it; empty: just that
 
 
 class Reached(msgspec.Struct, frozen=True):
@@ -74,6 +75,7 @@ class Manifest(msgspec.Struct, frozen=True):
     newest: str = ""
     nodes: dict[str, Reached] = {}
     files: dict[str, dict[str, list[int]]] = {}
+    erasures: int = 0  # that the logs told of; where they tell of others, what is sealed may hold what was erased
 
 
 @dataclass(slots=True)
@@ -103,7 +105,7 @@ class SealedLog:
         wanted = sorted(day for day in days if _within(dt.date.fromisoformat(day), since, until))
         return [self._path(table, day, number) for day in wanted for number in days[day]]
 
-    def seal(self, entries: Iterable[Entry]) -> int:
+    def seal(self, entries: Iterable[Entry], *, erasures: int = 0) -> int:
         """Seal entries of any nodes, each node's in the log's order; return how many had not been sealed yet.
 
         Raises:
@@ -113,7 +115,7 @@ class SealedLog:
         remaining, sealed = iter(entries), 0
         while batch := list(islice(remaining, BATCH)):
             with self._lock:
-                sealed += self._seal(batch)
+                sealed += self._seal(batch, erasures)
         return sealed
 
     def compact(self, today: dt.date) -> int:
@@ -145,17 +147,19 @@ class SealedLog:
 
     # --- sealing ------------------------------------------------------------------------------------------------------
 
-    def _seal(self, batch: Sequence[Entry]) -> int:
+    def _seal(self, batch: Sequence[Entry], erasures: int) -> int:
         before = self.manifest
         fresh, nodes = _fresh(batch, before.nodes)
         if not fresh:
             return 0
-        rows = rows_of(each.data for each in fresh)
+        rows = rows_of(each.told or each.data for each in fresh)
         with self._writing(before) as writer:
             written = writer.write(rows)
         newest = max([before.newest, *(str(row[2]) for found in rows.values() for row in found)])
         self._commit(
-            Manifest(FORMAT, before.sequence + 1, newest, nodes, _added(before.files, written, before.sequence + 1))
+            Manifest(
+                FORMAT, before.sequence + 1, newest, nodes, _added(before.files, written, before.sequence + 1), erasures
+            )
         )
         return len(fresh)
 
@@ -169,7 +173,7 @@ class SealedLog:
         files = {table: dict(days) for table, days in before.files.items()}
         for table in tables:
             files[table][day] = [number]
-        self._commit(Manifest(FORMAT, number, before.newest, before.nodes, files))
+        self._commit(Manifest(FORMAT, number, before.newest, before.nodes, files, before.erasures))
 
     def _writing(self, before: Manifest) -> _Writer:
         self._sweep(before)

@@ -146,7 +146,7 @@ class Sequencer(Generic[Tx]):
     ) -> tuple[Frame, list[Answer]]:
         """Run works in one transaction and commit it."""
         transaction = connection.begin()
-        frame = Frame(connection, self._clock.now(), self._log.node, self.head.size)
+        frame = Frame(connection, self._clock.now(), self._log.node, self.head.size, payloads=self._log.payloads)
         try:
             answers = run(frame, works)
             head = self.head

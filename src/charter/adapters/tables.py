@@ -432,6 +432,34 @@ evidence_entry = sa.Table(
     sa.Column("kind", sa.String(32), nullable=False),
     sa.Column("principal_id", sa.String(40), nullable=True),
     sa.Column("data", sa.LargeBinary, nullable=False),  # the exact canonical bytes that are hashed
+    # what can be erased of it stands apart, encrypted; an erasure empties both and names its own entry
+    sa.Column("salt", sa.LargeBinary, nullable=True),  # 32 random bytes: without them there is no key and no opening
+    sa.Column("payload", sa.LargeBinary, nullable=True),
+    sa.Column("payload_key", sa.Integer, nullable=True),
+    sa.Column("erased_by", sa.BigInteger, nullable=True),  # an index of the same log
+)
+evidence_key = sa.Table(  # what the keys of payloads are derived from, with each payload's salt
+    "evidence_key",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("sealed", sa.Text, nullable=False),
+    sa.Column("created_at", _time, nullable=False),
+)
+evidence_hold = sa.Table(  # of which entries nothing may be erased; all that is given must hold
+    "evidence_hold",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("principal_id", sa.String(40), nullable=True),
+    sa.Column("system", sa.String(63), nullable=True),
+    sa.Column("person", sa.String(254), nullable=True),
+    sa.Column("since", _time, nullable=True),
+    sa.Column("until", _time, nullable=True),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("placed_by", sa.String(254), nullable=False),
+    sa.Column("placed_at", _time, nullable=False),
+    sa.Column("released_by", sa.String(254), nullable=True),
+    sa.Column("released_at", _time, nullable=True),
+    sa.Column("release_reason", sa.Text, nullable=True),
 )
 sa.Index("ix_evidence_entry_principal_id", evidence_entry.c.principal_id, evidence_entry.c.time)
 # Nearly all entries are verdicts and outcomes; the rare kinds are found by an index that costs them nothing.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
+from charter.adapters.payloads import Payloads
 from charter.core.clock import rfc3339
 from charter.core.errors import ErrorCode, MalformedError
 from charter.core.keys import Signer
@@ -30,6 +31,7 @@ class Frame:
     changes: list[dict[str, str]] = field(default_factory=list)
     steps: list[Callable[[], None]] = field(default_factory=list)
     successor: Signer | None = None  # the key that the log goes on with
+    payloads: Payloads | None = None  # what keeps apart what can be erased; None: all stands in what is hashed
     is_complete: bool = False  # the next work must find memory as the steps leave it
 
     def mark(self) -> tuple[int, int, int]:
@@ -49,6 +51,7 @@ class SqlTransaction:
         self._frame = frame
         self.connection = frame.connection
         self.at = frame.at
+        self.payloads = frame.payloads
 
     @property
     def place(self) -> tuple[str, int]:
@@ -64,11 +67,13 @@ class SqlTransaction:
         """
         frame = self._writing()
         index = frame.size + len(frame.entries)
-        entry = place(draft, node=frame.node or "", index=index, at=frame.at)
-        if len(entry.data) > MAX_ENTRY_BYTES:
+        salt = frame.payloads.salt if frame.payloads is not None else None
+        entry = place(draft, node=frame.node or "", index=index, at=frame.at, salt=salt)
+        size = len(entry.data) + (len(entry.apart.payload) if entry.apart else 0)
+        if size > MAX_ENTRY_BYTES:
             raise MalformedError(
                 ErrorCode.TOO_LARGE,
-                f"an evidence entry of {len(entry.data)} bytes is larger than {MAX_ENTRY_BYTES}",
+                f"an evidence entry of {size} bytes is larger than {MAX_ENTRY_BYTES}",
                 help="send smaller values; evidence holds digests of large ones",
             )
         frame.entries.append(entry)

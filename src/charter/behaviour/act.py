@@ -20,6 +20,7 @@ import msgspec
 
 from charter.core.clock import parse_rfc3339
 from charter.evidence.entry import EntryKind
+from charter.evidence.payload import known
 
 MAX_WORD = 200  # characters of anything that is kept of an act: callers choose some of it
 MAX_DATA = 32  # data classes of one call
@@ -199,14 +200,14 @@ def _call(entry: _Entry, at: dt.datetime, said: _Verdict) -> Call:
         system=_word(said.system),
         action=_word(said.action or said.tool),
         effect=said.effect or "",
-        object=_word(said.object or ""),
+        object=_word(known(said.object or "")),
         verdict=said.verdict,
         layer=said.reasons[0].layer if said.reasons else "",
         purpose=_word(chain.purpose or ""),
-        initiator=_word(chain.initiator or ""),
+        initiator=_word(known(chain.initiator or "")),
         point=_word(said.asked_by.point if said.asked_by else ""),
         data=tuple(_word(each) for each in said.data[:MAX_DATA]),
-        network=network_of(said.source) if said.source else "",
+        network=network_of(said.source) if said.source and known(said.source) else "",
         verdict_id=said.verdict_id[:64],
     )
 

@@ -32,6 +32,7 @@ from charter.adapters.lease_upstream import Upstreams
 from charter.adapters.master_place import Surroundings
 from charter.adapters.model_api import ModelApis
 from charter.adapters.oauth_tokens import OAuthTokens
+from charter.adapters.payloads import Payloads
 from charter.adapters.registry_store import load_live
 from charter.adapters.seal_store import SqlDataKeys, SqlSeals
 from charter.adapters.transaction import Frame
@@ -150,8 +151,11 @@ def _database(
 ) -> Database[HouseTransaction]:
     origin = f"{settings.trust_domain}/log/{_node_name(folder, entropy)}"
 
+    payloads = Payloads(keys.envelope, entropy)
+
     def signer(connection: sa.Connection) -> Signer:
         keys.envelope.begin(SqlDataKeys(connection), SqlSeals(connection), clock.now())
+        payloads.begin(connection, clock.now())
         return keys.ring.begin(SqlIdentity(connection), origin, clock.now())
 
     def transaction(frame: Frame) -> HouseTransaction:
@@ -164,6 +168,7 @@ def _database(
         signer=signer,
         make_transaction=transaction,
         node_origin=origin,
+        payloads=payloads,
         alone=True,  # what this process knows of the estate stands in its memory: nobody else may change it
     )
 

@@ -192,7 +192,7 @@ class BehaviourRoom:
         stored = self.house.database.read_log(lambda log: log.entries(start - 1, BATCH))
         found: list[Signal] = []
         for number, each in enumerate(stored):
-            act = act_of(each.data)
+            act = act_of(each.told)
             signal = self._signal_of(act) if act is not None else None
             if signal is not None:
                 found.append(signal)

@@ -152,6 +152,8 @@ async def verify(house: House) -> dict[str, Any]:
         "ok": report.is_verified,
         "size": report.entries,
         "root": base64.b64encode(checkpoint.root).decode() if checkpoint else None,
+        "payloads": report.payloads,
+        "erased": report.erased,
         "problems": [str(fault) for fault in report.faults],
     }
 
@@ -201,7 +203,7 @@ def _export(house: House, target: Path, cosigned: Checkpoint | None) -> dict[str
 
 def log_of(house: House, tx: HouseTransaction) -> SqlLog:
     """Return this node's log, in one snapshot."""
-    return SqlLog(tx.connection, house.database.node, house.database.origin)
+    return SqlLog(tx.connection, house.database.node, house.database.origin, tx.payloads)
 
 
 def _query(house: House, wanted: dict[str, str | None], limit: int, cursor: str | None) -> Query:
@@ -242,7 +244,7 @@ def view(stored: Stored) -> dict[str, Any]:
         "verdict": body.get("verdict"),
         "line": line_of(entry),
         "body": body,
-    }
+    } | ({"erased_by": stored.erased_by} if stored.is_erased else {})
 
 
 def line_of(entry: dict[str, Any]) -> str:

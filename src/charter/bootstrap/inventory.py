@@ -169,7 +169,11 @@ def approval_cards(house: House, found: Iterable[Approval]) -> list[dict[str, An
     def read(tx: HouseTransaction) -> list[dict[str, Any]]:
         return [
             approval_view(each)
-            | {"card": card_of(each, house.live.principals.get(each.principal_id), past_of(tx.connection, each))}
+            | {
+                "card": card_of(
+                    each, house.live.principals.get(each.principal_id), past_of(tx.connection, each, tx.payloads)
+                )
+            }
             for each in found
         ]
 

@@ -84,7 +84,7 @@ def _pictures(house: House, asked: Review, names: Sequence[str]) -> list[Picture
 
     def read(tx: HouseTransaction) -> list[Picture]:
         sealed = house.sealing.sealed
-        lines = (entry.data for entry in analytics.unsealed(tx.connection, sealed.manifest))
+        lines = (entry.told for entry in analytics.unsealed(tx.connection, sealed.manifest, tx.payloads))
         with analytics.ReviewTables(start, end, sealed) as tables:
             tables.load(lines)
             if "grants" in names:

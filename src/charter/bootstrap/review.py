@@ -83,6 +83,6 @@ def _found(house: House, tx: HouseTransaction, asked: Asked) -> list[dict[str, A
     from charter.adapters import analytics
 
     sealed = house.sealing.sealed
-    lines = (entry.data for entry in analytics.unsealed(tx.connection, sealed.manifest))
+    lines = (entry.told for entry in analytics.unsealed(tx.connection, sealed.manifest, tx.payloads))
     permissions = analytics.permissions_in_force(tx.connection, asked.since, asked.until)
     return [each.to_json() for each in analytics.answers(asked, lines, permissions, sealed)]

@@ -67,12 +67,13 @@ class Sealing:
         """
 
         def read(tx: HouseTransaction) -> tuple[int, int]:
-            from charter.adapters.analytics import agrees, unsealed
+            from charter.adapters.analytics import agrees, erasures, unsealed
 
             if again or not agrees(tx.connection, self.sealed.manifest):
                 self.sealed.forget()
-            entries = unsealed(tx.connection, self.sealed.manifest)
-            return self.sealed.seal(entries), self.sealed.compact(self.house.clock.now().date())
+            entries = unsealed(tx.connection, self.sealed.manifest, tx.payloads)
+            sealed = self.sealed.seal(entries, erasures=erasures(tx.connection))
+            return sealed, self.sealed.compact(self.house.clock.now().date())
 
         count, days = self.house.database.read(read)
         manifest = self.sealed.manifest

@@ -114,7 +114,7 @@ def _read(house: House, tx: HouseTransaction, name: str, start: dt.datetime, end
 
     principal = house.principal(name)
     uses = Uses()
-    for call in calls_of(tx.connection, principal.id, start, end, _words(house)):
+    for call in calls_of(tx.connection, principal.id, start, end, _words(house), tx.payloads):
         uses.add(call)
     return uses, tx.registry.kept_charter(principal.id, principal.version).charter
 

@@ -9,6 +9,7 @@ from charter.adapters.composition_store import SqlCompositions
 from charter.adapters.consent_store import SqlConsents
 from charter.adapters.delegation_store import SqlDelegations
 from charter.adapters.directory_store import SqlDirectory
+from charter.adapters.erasure_store import SqlErasures
 from charter.adapters.gateway_store import SqlApprovals, SqlLimits
 from charter.adapters.identity_store import SqlIdentity
 from charter.adapters.lease_store import SqlLeases
@@ -66,6 +67,11 @@ class HouseTransaction(SqlTransaction):
     def seals(self) -> SqlSeals:
         """Every sealed value."""
         return SqlSeals(self.connection)
+
+    @cached_property
+    def erasures(self) -> SqlErasures:
+        """Payloads of evidence, and holds on them."""
+        return SqlErasures(self.connection)
 
     @cached_property
     def directory(self) -> SqlDirectory:

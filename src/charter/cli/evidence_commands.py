@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from charter.cli import integration_commands, witness_commands
+from charter.cli import erasure_commands, integration_commands, witness_commands
 from charter.cli.context import Json, context_of
 from charter.cli.output import NO, counted, print_json, say, table
 from charter.cli.story_page import one_line
@@ -32,6 +32,7 @@ def register(app: typer.Typer) -> None:
     group.command("seal")(seal)
     integration_commands.add_to(group)
     witness_commands.add_to(group)
+    erasure_commands.add_to(group)
     app.add_typer(group, name="evidence")
 
 
@@ -138,13 +139,14 @@ def verify(context: typer.Context, as_json: Json = False) -> None:
 
     Example: charter evidence verify
 
-    With --json: ok, size, root, problems.
+    With --json: ok, size, root, payloads, erased, problems.
     """
     answer = context_of(context).control.post("/v1/evidence/verify")
     if as_json:
         print_json(answer)
     elif answer["ok"]:
         say(f"the log verifies: {answer['size']} entries under root {answer['root']}", "green")
+        say(f"{answer['payloads']} payloads are what their entries commit to, {answer['erased']} were erased", "dim")
     else:
         for problem in answer["problems"]:
             say(problem, "red")

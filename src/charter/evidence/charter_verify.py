@@ -20,6 +20,8 @@ A pack is lines: a header in JSON, then the leaf hashes (base64, 256 a line), th
   (8) with `--from` and `--until`, the pack has every entry of that period: it reaches from the log's first entry, or
       one before the period, to one after it, or to a head that witnesses cosigned after it. Times may go back by at
       most SKEW: every neighbour is that far outside. Forwarded calls without an outcome are named.
+  (9) what stands apart of an entry (behind a tab on its line) is what the entry commits to; where it is not there, a
+      later entry tells that it was erased, by whom and why.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ except ImportError:
     sys.stderr.write("charter_verify.py needs the package `cryptography`: python3 -m pip install cryptography\n")
     raise SystemExit(2) from None
 
-FORMAT = "charter.evidence/1"
+FORMAT = "charter.evidence/2"
+FORMATS = ("charter.evidence/1", FORMAT)  # the first has nothing apart
+APART = "<apart>"  # stands in the hashed bytes where a text is kept apart
 TILE = 256  # leaf hashes a line
 HASH = 32
 COSIGNATURE = 4 + 8 + 64  # bytes: the key's id, the time, the signature
@@ -74,6 +78,77 @@ class Fault:
 def leaf_hash(data: bytes) -> bytes:
     """Return the hash of a leaf (RFC 9162 section 2.1.1)."""
     return hashlib.sha256(b"\x00" + data).digest()
+
+
+def commitment_of(opening: bytes, payload: bytes) -> str:
+    """Return the commitment, in hex, to a payload, with 32 random bytes that keep it from being guessed."""
+    return hashlib.sha256(b"charter evidence payload 1\x00" + opening + payload).hexdigest()
+
+
+class Payloads:
+    """Holds what stands apart of entries against what they commit to, and what is missing against erasures told of."""
+
+    def __init__(self) -> None:
+        self.faults: list[Fault] = []
+        self.given = 0
+        self.erased: dict[int, int] = {}  # entry -> the entry that tells of its erasure
+        self.erasures: list[dict[str, Any]] = []
+        self._missing: list[int] = []
+        self._seen: set[int] = set()
+
+    def add(self, entry: dict[str, Any], payload: bytes | None, opening: bytes | None) -> None:
+        """Take the next entry, with what stands apart of it if that is there."""
+        index, said = entry.get("index"), entry.get("apart")
+        if type(index) is not int:
+            return
+        if entry.get("kind") == "evidence.erased":
+            self._note_erasure(entry, index)
+        if not isinstance(said, dict):
+            if payload is not None:
+                self._fault(index, f"entry {index}: something stands apart of it that it does not commit to")
+        elif payload is None or opening is None:
+            self._missing.append(index)
+        elif len(opening) != HASH or commitment_of(opening, payload) != said.get("commitment"):
+            self._fault(index, f"entry {index}: what stands apart of it is not what it commits to")
+        else:
+            self.given += 1
+            self._seen.add(index)
+
+    def finish(self, *, is_whole: bool) -> list[Fault]:
+        """Return all faults. `is_whole`: the entries seen are the newest, so every erasure must be among them."""
+        for index in self._missing:
+            if index not in self.erased and is_whole:
+                self._fault(
+                    index, f"entry {index}: what stands apart of it is missing, and no entry tells of an erasure"
+                )
+        for index in sorted(self._seen.intersection(self.erased)):
+            told = self.erased[index]
+            self._fault(index, f"entry {index}: entry {told} tells that its payload was erased, and it is still there")
+        return self.faults
+
+    @property
+    def unexplained(self) -> int:
+        """How many payloads are missing without an erasure among the entries seen."""
+        return sum(index not in self.erased for index in self._missing)
+
+    def _note_erasure(self, entry: dict[str, Any], index: int) -> None:
+        body = entry.get("body")
+        ranges = body.get("entries") if isinstance(body, dict) else None
+        if not isinstance(body, dict) or not isinstance(ranges, list):
+            return
+        for each in ranges:
+            is_range = isinstance(each, list) and len(each) == 2 and all(type(n) is int for n in each)  # noqa: PLR2004 - first, last
+            if is_range and 0 <= each[0] <= each[1] < index and each[1] - each[0] < MAX_LINE:
+                for erased in range(each[0], each[1] + 1):
+                    self.erased.setdefault(erased, index)
+        self.erasures.append(
+            {"entry": index, "time": entry.get("time"), "actor": entry.get("actor")}
+            | {name: body.get(name) for name in ("rule", "reason", "count")}
+        )
+
+    def _fault(self, index: int, text: str) -> None:
+        if len(self.faults) < MAX_FAULTS:
+            self.faults.append(Fault(text, index))
 
 
 class Spine:
@@ -377,6 +452,7 @@ class Report:
     quorum: int = 0  # of witnesses; 0: none were asked for
     notes: list[str] = field(default_factory=list)  # what is shown of receipts and periods
     period: Period | None = None  # of which the pack must have every entry
+    payloads: Payloads = field(default_factory=Payloads)
 
     @property
     def is_verified(self) -> bool:
@@ -635,8 +711,10 @@ def _check_entries(
 
     comparison, pairing = Comparison(expected, header.start, header.end), Pairing()
     unpaired: list[Fault] = []
-    for line in lines:
+    for whole in lines:
+        line, tab, beside = whole.partition(b"\t")  # canonical JSON has no tab
         leaf, entry = comparison.add(line), _entry(line)
+        report.payloads.add(entry, *(_beside(beside) if tab else (None, None)))
         if spine is not None:
             spine.push(leaf)
         report.last_time = str(entry.get("time", ""))[:40]
@@ -651,7 +729,16 @@ def _check_entries(
         missing = pairing.unfinished
         named = ", ".join(map(str, missing[:SHOWN_FAULTS])) + ", and more" * (len(missing) > SHOWN_FAULTS)
         report.notes.append(f"OUTCOMES: none of the calls allowed by entries {named}" if missing else "OUTCOMES: all")
-    return comparison.finish() + unpaired
+    return comparison.finish() + unpaired + report.payloads.finish(is_whole=header.end == header.checkpoint.size)
+
+
+def _beside(text: bytes) -> tuple[bytes, bytes]:
+    """Return the payload and the opening that stand behind an entry; what is none opens nothing."""
+    opening, _, payload = text.partition(b"\t")
+    try:
+        return payload, base64.b64decode(opening, validate=True)
+    except (binascii.Error, ValueError):
+        return payload, b""
 
 
 def _finish(spine: Spine, header: _Header) -> None:
@@ -663,7 +750,7 @@ def _finish(spine: Spine, header: _Header) -> None:
 
 def _parse_header(line: bytes) -> _Header:
     found = _entry(line)
-    if found.get("pack") != FORMAT:
+    if found.get("pack") not in FORMATS:
         raise UnreadableError(f"this is no pack of the form {FORMAT}")
     start, end, note, node = (found.get(name) for name in ("start", "end", "checkpoint", "node"))
     left, right = found.get("left"), found.get("right")
@@ -806,6 +893,7 @@ def to_text(report: Report) -> str:
         f"pack        {last} of {report.size}, {report.first_time!a} to {report.last_time!a}",
         f"checkpoint  {report.size} entries, root {base64.b64encode(report.root).decode()}",
     ]
+    lines += _told_payloads(report.payloads)
     if report.is_verified:
         lines.append("VERIFIED: signed by the given key; no entry was changed, removed, reordered or added")
         lines += [f"WITNESSED: {report.quorum} or more of the trusted witnesses cosigned it"] * (report.quorum > 0)
@@ -815,6 +903,21 @@ def to_text(report: Report) -> str:
         lines += [f"  {fault.text}" for fault in report.faults[:SHOWN_FAULTS]]
         lines += ["  and more"] * (len(report.faults) > SHOWN_FAULTS)
     return "\n".join(lines) + "\n"
+
+
+def _told_payloads(payloads: Payloads) -> list[str]:
+    """Return what became of what stands apart of the entries."""
+    erased = len(payloads.erased)
+    if not payloads.given and not erased and not payloads.unexplained:
+        return []
+    lines = [f"payloads    {payloads.given} are what their entries commit to, {erased} were erased"]
+    for each in payloads.erasures[:SHOWN_FAULTS]:
+        who, why = str(each["actor"])[:254], str(each["reason"])[:500]
+        when, rule = str(each["time"])[:40], str(each["rule"])[:80]
+        lines.append(f"  entry {each['entry']}: {each['count']!a} erased at {when!a} by {who!a} ({rule!a}): {why!a}")
+    if payloads.unexplained:
+        lines.append(f"  {payloads.unexplained} are not here, and the pack ends before an entry that might say why")
+    return lines
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
     (2) The leaf hashes in the tiles have the checkpoints' roots; the tiles above them are made of them.
     (3) Each entry has its leaf hash, in order, none missing, none added, and is filed under what it says.
     (4) Each outcome has an allowing verdict before it.
-    (5) A checkpoint held from earlier is of a log that this one continues.
+    (5) What stands apart of an entry is what it commits to, or a later entry tells that it was erased.
+    (6) A checkpoint held from earlier is of a log that this one continues.
 
 If the leaf hashes have the signed root, a differing entry is certainly the changed one. If they have not, the entries
 may still have it (then the hashes were changed); else the kept checkpoints tell which stretch of the log is wrong.
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from charter.core.errors import CharterError
-from charter.evidence.charter_verify import MAX_FAULTS, Comparison, Fault, Pairing
+from charter.evidence.charter_verify import MAX_FAULTS, Comparison, Fault, Pairing, Payloads
 from charter.evidence.checkpoint import Checkpoint, parse_checkpoint, verify_checkpoint
 from charter.evidence.key_change import PREFIX, KeyChange, KeyHistory, says_change, verify_change
 from charter.evidence.log import LogReader, Stored
@@ -38,6 +39,8 @@ class LogReport:
     entries: int
     checkpoint: Checkpoint | None
     faults: tuple[Fault, ...]
+    payloads: int = 0  # that are what their entries commit to
+    erased: int = 0
 
     @property
     def is_verified(self) -> bool:
@@ -73,7 +76,15 @@ def check_log(
             progress(done, checkpoint.size)
     check.finish()
     progress(done, checkpoint.size)
-    return LogReport(log.node, log.origin, done, checkpoint, tuple(check.faults[:MAX_FAULTS]))
+    return LogReport(
+        log.node,
+        log.origin,
+        done,
+        checkpoint,
+        tuple(check.faults[:MAX_FAULTS]),
+        check.payloads.given,
+        len(check.payloads.erased),
+    )
 
 
 def _rows(log: LogReader) -> Iterator[Stored]:
@@ -121,6 +132,7 @@ class _Check:
     faults: list[Fault]
     comparison: Comparison = field(init=False)
     pairing: Pairing = field(default_factory=Pairing)
+    payloads: Payloads = field(default_factory=Payloads)
     recorded: Frontier = field(default_factory=Frontier)  # over the leaf hashes in the tiles
     actual: Frontier | None = None  # over the entries, from the first that differs
     tiles: dict[int, bytes] = field(default_factory=dict)
@@ -163,6 +175,8 @@ class _Check:
         if self.due is not None and self.due.size > self.checkpoint.size:
             self._fault(f"the log was cut: {self.checkpoint.size} entries, but a checkpoint of {self.due.size} is kept")
         found = self.comparison.finish()
+        for wrong in self.payloads.finish(is_whole=True):
+            self._fault(wrong.text, wrong.index)
         if self.recorded.root == self.checkpoint.root:
             self.faults += found
         elif (self.actual or self.recorded).root == self.checkpoint.root:
@@ -212,6 +226,7 @@ class _Check:
         said = tuple(entry.get(name) for name in ("node", "index", "time", "kind", "principal"))
         if said != (row.node, row.index, row.time, row.kind, row.principal):
             self._fault(f"entry {row.index} is filed under another index, time, kind or principal than it says")
+        self.payloads.add(entry, row.payload, row.opening)
         wrong = self.pairing.add(entry, since=0)
         if wrong:
             self._fault(wrong, row.index)

@@ -6,18 +6,21 @@ An entry is one immutable statement. Its canonical JSON (RFC 8785) is hashed, st
      "principal": "prn_…" | null, "actor": "…", "body": {…}}
 
 `index` and `node` stand inside the hashed bytes, so a reordered or transplanted entry contradicts itself. Bodies hold
-text, integers, booleans, lists and objects, never floats, secrets or tokens; quantities are text.
+text, integers, booleans, lists and objects, never floats, secrets or tokens; quantities are text. In version 2,
+personal and sensitive values stand apart, where they can be erased (payload.py).
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from charter.core.canonical import canonical
 from charter.core.clock import rfc3339
+from charter.evidence.payload import Apart, set_apart
 
 MAX_ENTRY_BYTES = 65_536
 
@@ -99,6 +102,9 @@ class EntryKind(StrEnum):
     PASSKEY_CHANGED = "passkey.changed"
     PROVISIONER_CHANGED = "provisioner.changed"
     OPERATOR_SIGNED_IN = "operator.signed-in"
+    EVIDENCE_ERASED = "evidence.erased"  # payloads of entries are gone: which, by whom, why, under which rule
+    HOLD_PLACED = "hold.placed"  # nothing of these entries may be erased
+    HOLD_RELEASED = "hold.released"
     DELEGATION_MADE = "delegation.made"
     DELEGATION_ACCEPTED = "delegation.accepted"  # the borrower signed that it takes part
     DELEGATION_WITHDRAWN = "delegation.withdrawn"
@@ -126,24 +132,30 @@ class Entry:
     actor: str
     principal: str | None
     data: bytes
+    apart: Apart | None = None
 
 
-def place(draft: Draft, *, node: str, index: int, at: dt.datetime) -> Entry:
+def place(draft: Draft, *, node: str, index: int, at: dt.datetime, salt: Callable[[int], bytes] | None = None) -> Entry:
     """Return `draft` as the entry at `index` of `node`'s log.
+
+    With `salt`, which gives random bytes, what can be erased stands apart from what is hashed.
 
     Raises:
         MalformedError: the body has no canonical form.
     """
+    parted = set_apart(draft.kind.value, draft.body, salt) if salt is not None else None
+    body, said, apart = parted or (draft.body, None, None)
     data = canonical(
         {
-            "v": 1,
+            "v": 1 if said is None else 2,
             "node": node,
             "index": index,
             "time": rfc3339(at),
             "kind": draft.kind.value,
             "actor": draft.actor,
             "principal": draft.principal,
-            "body": draft.body,
+            "body": body,
         }
+        | ({} if said is None else {"apart": said})
     )
-    return Entry(node, index, at, draft.kind, draft.actor, draft.principal, data)
+    return Entry(node, index, at, draft.kind, draft.actor, draft.principal, data, apart)

@@ -1,7 +1,8 @@
 """Export: a stretch of the log as one file that anybody can verify without Charter (`charter_verify.py`).
 
 The pack is lines: a header in JSON (origin, node, range, checkpoint, key, and the subtrees left and right of the range,
-which tie it to the checkpoint), the leaf hashes in base64, 256 a line, and the entries, byte for byte.
+which tie it to the checkpoint), the leaf hashes in base64, 256 a line, and the entries, byte for byte. What stands
+apart of an entry and was not erased follows it on its line: a tab, the opening in base64, a tab, the payload.
 """
 
 from __future__ import annotations
@@ -121,7 +122,10 @@ def _write_entries(log: LogReader, out: BinaryIO, start: int, end: int) -> None:
         for row in rows:
             if row.index != expected:
                 break
-            out.write(row.data + b"\n")
+            out.write(row.data)
+            if row.payload is not None and row.opening is not None:
+                out.write(b"\t" + base64.b64encode(row.opening) + b"\t" + row.payload)
+            out.write(b"\n")
             expected += 1
         if not rows or rows[-1].index != expected - 1:
             raise IntegrityError(

@@ -18,6 +18,7 @@ from charter.core.clock import rfc3339
 from charter.core.errors import AbsentError, ErrorCode, MalformedError
 from charter.evidence.checkpoint import Checkpoint, parse_checkpoint, verify_checkpoint
 from charter.evidence.entry import EntryKind
+from charter.evidence.payload import whole
 from charter.evidence.tile import Tree
 from charter.evidence.tree import consistency_path, inclusion_path, leaf_hash, verify_inclusion
 
@@ -37,11 +38,24 @@ class Stored:
     kind: str
     principal: str | None
     data: bytes
+    payload: bytes | None = None  # what stands apart of it, if that is there
+    opening: bytes | None = None  # what shows that it is the recorded payload
+    erased_by: int | None = None  # the index of the entry that tells of its erasure
 
     def to_json(self) -> dict[str, Any]:
-        """Return what the entry says."""
+        """Return what the entry says, with what stands apart; where that was erased, it says so."""
         found: dict[str, Any] = json.loads(self.data)
-        return found
+        return whole(found, self.payload)
+
+    @property
+    def told(self) -> bytes:
+        """What the entry says, as JSON that need not be the hashed bytes."""
+        return self.data if b'"apart":' not in self.data else canonical(self.to_json())
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether something of it was erased."""
+        return self.erased_by is not None
 
 
 @dataclass(frozen=True, slots=True)

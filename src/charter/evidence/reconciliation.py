@@ -26,6 +26,7 @@ from enum import StrEnum
 from typing import Any
 
 from charter.core.clock import parse_rfc3339
+from charter.evidence.payload import known
 
 SKEW = dt.timedelta(minutes=5)  # between our clock and those of others
 WAITED = dt.timedelta(hours=1)  # after which a call that has no outcome will have none
@@ -201,7 +202,7 @@ def told_of(entry: Mapping[str, Any]) -> Told | None:
             system=str(body["system"]),
             tool=str(body["tool"]),
             action=str(body.get("action") or ""),
-            object=str(body.get("object") or ""),
+            object=known(str(body.get("object") or "")),
             model=_name_of(body.get("model")),
             door=str(body.get("door") or ""),
         )
@@ -247,7 +248,7 @@ def seen_of(entry: Mapping[str, Any], governed: Governed) -> Seen | None:
             system=system,
             action=action,
             names=frozenset({action, tool}) - {""},
-            object="" if body.get("model") or is_foreign else str(body.get("object") or ""),
+            object="" if body.get("model") or is_foreign else known(str(body.get("object") or "")),
             model=_name_of(body.get("model")),
             outcome=str(body.get("outcome") or "unknown"),
             span=str(more.get("span") or ""),

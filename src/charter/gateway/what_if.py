@@ -25,6 +25,7 @@ from charter.registry.delegation import Chain
 
 MAX_GROUPS = 2_000  # of changes that are alike
 MAX_REASONS = 50  # why calls cannot be told
+_ERASED = "erased evidence"  # beside the rules that denied calls
 MAX_OPEN = 100_000  # calls whose outcome is waited for
 
 
@@ -139,7 +140,9 @@ class WhatIf:
                 side.ended(str(body["verdict_id"]), sent=bool(body["sent"]))
         elif stored.kind == EntryKind.VERDICT.value:
             call = recorded_call(stored)
-            if self.principal in (None, call.principal) and self.system in (None, call.system):
+            if stored.is_erased:  # what it asked for is not known any more: no estate can be asked about it
+                self.aside[_ERASED] = self.aside.get(_ERASED, 0) + (stored.time >= self.counted_from)
+            elif self.principal in (None, call.principal) and self.system in (None, call.system):
                 self._call(call, stored.time >= self.counted_from)
 
     def _call(self, call: RecordedCall, is_counted: bool) -> None:

@@ -30,6 +30,7 @@ from charter.registry.standing import Move
 from charter.server.control_behaviour import behaviour
 from charter.server.control_compositions import compositions
 from charter.server.control_delegations import delegations
+from charter.server.control_erasure import erasures
 from charter.server.control_findings import findings
 from charter.server.control_integrations import integrations
 from charter.server.control_leases import leases
@@ -174,6 +175,7 @@ def control_app(house: House, signin: SignIn | None = None) -> FastAPI:
         integrations,
         reviews,
         drawn,
+        erasures,
     ):
         app.include_router(router, prefix="/v1")
 
