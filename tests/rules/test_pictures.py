@@ -16,6 +16,8 @@ from charter.adapters.png import png_of
 from charter.cli.plot import WIDTH, lines_of, with_terminal
 from charter.reports.picture import COLUMNS, Flow, Grid, Place, columns_of, flow_of, grid_of, read_picture
 from charter.reports.picture_svg import RULES, STYLE, bounds_of, legend_of, level_of, to_svg
+from charter.reports.session import graph_of, read_session
+from charter.reports.session_drawing import to_svg as session_svg
 from hostile import NASTY
 from pictures_made import a_picture, small
 from review_entries import SINCE, UNTIL
@@ -114,6 +116,14 @@ def test_a_png_is_made_of_the_same_svg() -> None:
         data = png_of(to_svg(picture))
         assert data.startswith(b"\x89PNG")
         assert int.from_bytes(data[16:20]) == 2 * 860
+
+
+def test_a_session_is_made_a_png_of_too() -> None:
+    entry = {"kind": "verdict", "index": 1, "time": "2026-11-24T09:00:00Z", "principal": "prn_1"}
+    body = {"verdict_id": "vrd_1", "verdict": "deny", "system": "mail", "tool": "send", "principal": "p"}
+    session = read_session("ses_1", [entry | {"body": body | {"sequence": {"session": "ses_1", "step": 1}}}])
+    assert session is not None
+    assert png_of(session_svg(graph_of(session))).startswith(b"\x89PNG")
 
 
 def test_the_console_has_the_rules_of_the_drawing() -> None:
