@@ -247,3 +247,17 @@ def test_a_receipt_of_a_house_holds_in_its_cosigned_pack(tmp_path: Path) -> None
         assert cosigners(
             parse_checkpoint(evidence.proof(log.house, 1)["checkpoint"]), [parse_witness(keys["witness_key"])]
         )
+
+
+def test_a_node_that_did_not_grow_since_its_head_was_cosigned_is_not_contradicted(tmp_path: Path) -> None:
+    with (
+        a_node(tmp_path / "eye") as (eye, url, keys),
+        a_node(tmp_path / "log", witnesses=(f"{keys['witness_key']} {url}",)) as (log, _, own),
+    ):
+        watch(eye, own["log_key"])
+        head = source(log).head()
+        assert post(url, source(log).request(0, head).to_text().encode()).status_code == 200
+        found = ask(log)  # which knows nothing of that
+        assert found is not None
+        assert found.size == head.size
+        assert log.house.witnesses.listing()["witnesses"][0]["error"] == ""

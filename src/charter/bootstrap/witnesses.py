@@ -77,6 +77,8 @@ async def cosigned_by(client: WitnessClient, place: Place, log: LogSource, head:
         size = _size(answer)
         _must_continue(log, head, answer, size)
         answer = await client.ask(place.url, log.request(size, head))
+        if answer.status == _OTHER_SIZE and _size(answer) == head.size:
+            raise ContradictedError(f"it cosigned another head of {head.size} entries")
     if answer.status == _OK:
         lines = parse_lines(answer.text, head).signatures
         return with_cosignatures(head, lines, place.witness)
@@ -89,13 +91,11 @@ async def cosigned_by(client: WitnessClient, place: Place, log: LogSource, head:
 
 def _must_continue(log: LogSource, head: Checkpoint, answer: Answered, size: int) -> None:
     """Check that what a witness cosigned last is not ahead of the log, nor another head of its size."""
-    if size < head.size:
+    if size <= head.size:  # of the same size it may be this very head: asked once more, it says
         return
     if answer.seen is not None and log.is_signed(answer.seen) and answer.seen.size >= head.size:
         raise ContradictedError(f"it shows a head of {answer.seen.size} entries that this log's own key signed")
-    if size > head.size:
-        raise ContradictedError(f"it says that it cosigned a head of {size} entries")
-    raise ContradictedError(f"it says that it cosigned another head of {size} entries")
+    raise ContradictedError(f"it says that it cosigned a head of {size} entries")
 
 
 def _size(answer: Answered) -> int:
