@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from charter.bootstrap import authority, right_sizing, size_answers
 from charter.bootstrap.size_answers import Said
 from charter.core.errors import AbsentError, ConflictError, DeniedError, MalformedError
+from charter.registry.record import ManagedBy
 from charter.registry.standing import Move
 from houses import Stage, a_house, estate_files
 
@@ -173,3 +174,27 @@ def test_whatever_was_seen_stays_allowed_and_nothing_is_added(tmp_path: Path, se
         told = sized(stage)
     assert told["narrowings"]
     assert (told["narrower"], told["not_proven"], told["changed"], told["safe"]) == (True, [], [], True)
+
+
+def test_what_was_asked_for_and_refused_stays(tmp_path: Path) -> None:
+    """Whoever has an agent's calls refused takes no authority from it."""
+    bounded = {"system": "payments", "actions": ["refund.create"], "when": {"amount": {"max": "10 EUR"}}}
+    with a_house(
+        tmp_path, files=estate_files(grants=[bounded, {"system": "payments", "actions": ["charge.read"]}])
+    ) as stage:
+        act(stage, 40, amount=50)
+        told = sized(stage)
+    assert "action:payments/refund.create" not in keys(told)
+    assert any("asked for 40 times in the period, and refused" in each["why"] for each in told["kept"])
+
+
+def test_where_the_console_manages_it_the_narrower_charter_is_in_force(tmp_path: Path) -> None:
+    with a_house(tmp_path, files=estate_files(grants=[ANY_TIME])) as stage:
+        known = stage.house.principal("refund-agent")
+        asyncio.run(stage.house.database.awrite(lambda tx: tx.registry.update_principals([known], ManagedBy.CONSOLE)))
+        act(stage, 40)
+        found = sized(stage)
+        took = asyncio.run(size_answers.accept(stage.house, "refund-agent", found["proposal"], OWNER))
+        assert (found["managed_by"], took["applied"]) == ("console", True)
+        assert stage.house.principal("refund-agent").version == known.version + 1
+        assert "action:payments/charge.read" not in keys(sized(stage))
