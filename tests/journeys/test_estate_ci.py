@@ -15,6 +15,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from ruamel.yaml import YAML
 
+from charter.registry.central import CALENDARS, DATA, DUTIES, FLOW, RESPONSES, SHARING
+from charter.registry.crosscheck import TEAMS
+from charter.registry.federated import ISSUERS
 from terminal import BIN, ROOT, Terminal
 
 ACTION = YAML(typ="safe", pure=True).load((ROOT / "action.yml").read_text(encoding="utf-8"))
@@ -198,6 +201,7 @@ def test_the_hooks_files_are_those_of_an_estate() -> None:
         "x/y/guardrails/c.cedar",
         "teams.yaml",
         "e/tests/t.yaml",
+        *(f"estate/{name}" for name in (CALENDARS, DATA, DUTIES, FLOW, ISSUERS, RESPONSES, SHARING, TEAMS)),
     ):
         assert meant.search(path), path
     for path in ("README.md", "src/main.py", "principals/notes.md", "other.yaml", "estate/.schema/tests.json"):
