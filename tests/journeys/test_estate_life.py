@@ -134,7 +134,11 @@ def test_a_charter_comes_from_a_pattern(running: Terminal) -> None:
     missing = running.refused("new", "coding-agent", *values[:2], expect=2)
     assert "`branch`" in missing["detail"]
 
-    made = running.ask("new", "coding-agent", *values)
+    twice = running.refused("new", "coding-agent", *values, "--owner", "rita@example.com", expect=2)
+    assert "`owner` is given twice" in twice["detail"]
+    assert "no value" in running.refused("new", "coding-agent", *values, "--branch", expect=2)["detail"]
+
+    made = running.ask("new", "coding-agent", "--principal", "docs-bot", "--owner=rita@example.com", values[2])
 
     assert (running.folder / made["path"]).read_text(encoding="utf-8") == made["text"]
     assert running.refused("new", "coding-agent", *values, expect=5)["error"] == "exists"

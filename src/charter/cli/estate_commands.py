@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ Force = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.command("init")(init)
-    app.command("new")(new)
+    app.command("new", context_settings={"ignore_unknown_options": True})(new)
     app.command("validate")(validate)
     app.command("plan")(plan)
     app.command("apply")(apply)
@@ -51,19 +52,21 @@ def init(
 def new(
     context: typer.Context,
     pattern: Annotated[str, typer.Argument(help="The pattern's name: patterns/PATTERN.yaml.")],
-    values: Annotated[list[str] | None, typer.Argument(help="Its parameters: name=value …", show_default=False)] = None,
+    values: Annotated[
+        list[str] | None, typer.Argument(help="Its parameters: --name VALUE, or name=value.", show_default=False)
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a charter from an approved pattern.
 
-    Example: charter new coding-agent principal=docs-bot owner=rita@example.com branch=docs-bot
+    Example: charter new coding-agent --principal docs-bot --owner rita@example.com --branch docs-bot
 
     With --json: principal, path, text.
     """
     from charter.bootstrap.estate import render_pattern
 
     here = context_of(context)
-    given = dict(_pair(value) for value in values or ())
+    given = dict(_pairs(values or ()))
     name, text = render_pattern(here.settings.estate, pattern, given)
     target = here.settings.estate / "principals" / f"{name}.yaml"
     put_new(target, text, mend="choose another name")
@@ -265,11 +268,28 @@ def _files(here: Context) -> dict[str, str]:
     return read_files(here.settings.estate)
 
 
-def _pair(text: str) -> tuple[str, str]:
-    name, found, value = text.partition("=")
-    if not found:
-        raise MalformedError(ErrorCode.BAD_VALUE, f"`{text}` is no name=value", help="write as in team=support")
-    return name, value
+def _pairs(words: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield the parameters of a pattern, written `--name value`, `--name=value` or `name=value`.
+
+    Raises:
+        MalformedError: a word is none of these, or a name comes twice.
+    """
+    waiting, seen = iter(words), set[str]()
+    for word in waiting:
+        name, found, value = word.removeprefix("--").partition("=")
+        if not found and word.startswith("--"):
+            after = next(waiting, None)
+            if after is None:
+                raise MalformedError(ErrorCode.BAD_VALUE, f"`{word}` has no value", help=f"write {word} VALUE")
+            value = after
+        elif not found:
+            raise MalformedError(
+                ErrorCode.BAD_VALUE, f"`{word}` is no parameter", help="write as in --team support, or team=support"
+            )
+        if name in seen:
+            raise MalformedError(ErrorCode.BAD_VALUE, f"`{name}` is given twice", help="give it once")
+        seen.add(name)
+        yield name, value
 
 
 def _is_terminal() -> bool:

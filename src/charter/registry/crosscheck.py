@@ -21,6 +21,7 @@ from charter.registry.estate import Sourced
 from charter.registry.federated import ISSUERS, problems_of_federated, warnings_of_federated
 from charter.registry.grant import Delegated
 from charter.registry.issuer import Issuers
+from charter.registry.never_met import never_met
 from charter.registry.problem import Problem, nearest, suggestion
 from charter.registry.property import Property
 from charter.registry.property_words import Known, problems_of_property
@@ -165,6 +166,8 @@ class CrossCheck:
             self._warn(part.source_of("approved.by"), text, "let someone who does approve the next version")
 
     def _check_grant(self, part: Sourced[Charter], grant: Grant, at: str) -> None:
+        for slip in never_met(grant):
+            self._warn(part.source_of(f"{at}.{slip.path}"), slip.text, slip.help)
         if grant.approval is not None:
             self._check_role(part, f"{at}.approval.by", grant.approval.by)
             holders = self.teams.value.roles.get(grant.approval.by, ())
