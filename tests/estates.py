@@ -187,10 +187,10 @@ class Registry:
         """Do to the database what someone with its password could."""
         self.database.write(lambda tx: tx.connection.execute(statement, values))
 
-    def rows(self, table: Any) -> list[tuple[Any, ...]]:
-        """Return all rows of a table, in order."""
+    def rows(self, table: Any) -> list[Any]:
+        """Return all rows of a table, in order; their values also go by the names of columns."""
         found = self.database.read(lambda tx: tx.connection.execute(table.select()).all())
-        return sorted(tuple(row) for row in found)
+        return sorted(found, key=tuple)
 
 
 @contextmanager

@@ -34,6 +34,7 @@ from charter.server.oauth import OAuthApp
 from charter.server.proxied import ProxiedApp
 from charter.server.scim import ScimApp
 from charter.server.spans import SpansApp
+from charter.server.witness import WitnessApp
 from fuzz_stage import SOURCE, a_world, fuzzed
 from hostile import TEXT
 from mcp_stage import Background, serving
@@ -48,7 +49,7 @@ LISTENING = frozenset(
 DOORS = {
     "server/app.py": (
         *("fuzz_control", "fuzz_oauth", "fuzz_console", "fuzz_gateway", "fuzz_scim", "fuzz_trust", "fuzz_leases"),
-        *("nodes", "http_connections", "fuzz_access", "models"),
+        *("nodes", "http_connections", "fuzz_access", "fuzz_witness", "models"),
     ),
     "server/control_socket.py": ("fuzz_control",),
     "server/workload_door.py": ("workload_api",),
@@ -89,7 +90,7 @@ def test_the_tcp_door_leads_to_nothing_else(tmp_path: Path) -> None:
     with a_world(tmp_path) as world:
         behind = {type(app._make() if isinstance(app, Later) else app) for _, app in world.doors._routes}
         machines = {GatewayApp, OAuthApp, BundleApp, NodesApp, LeaseApp, AccessApp, ProxiedApp, ModelApp, SpansApp}
-        assert behind == machines | {ScimApp, ControlGate, Door}
+        assert behind == machines | {ScimApp, WitnessApp, ControlGate, Door}
         assert type(world.doors._otherwise) is Door
 
 

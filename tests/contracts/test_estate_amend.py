@@ -65,7 +65,7 @@ def test_evidence_tells_who_amended_what_and_why(tmp_path: Path) -> None:
     with a_registry(tmp_path) as house:
         house.apply(an_estate())
         by_hand(house, WIDER)
-        entry = json.loads(house.rows(t.evidence_entry)[-1][-1])
+        entry = json.loads(house.rows(t.evidence_entry)[-1].data)
     assert (entry["kind"], entry["actor"]) == ("charter.applied", "pia@example.com")
     assert (entry["body"]["managed_by"], entry["body"]["reason"]) == ("console", "the queue is long")
     assert entry["body"]["differences"][0]["path"] == "grants.0.when.amount.max"

@@ -38,7 +38,7 @@ def everything(house: Registry) -> list[Any]:
 
 def entries(house: Registry) -> list[dict[str, Any]]:
     """Return the evidence but for the log's own first entry."""
-    return [json.loads(row[-1]) for row in house.rows(t.evidence_entry)[1:]]
+    return [json.loads(row.data) for row in house.rows(t.evidence_entry)[1:]]
 
 
 def refund_agent(house: Registry) -> Any:

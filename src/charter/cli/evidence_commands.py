@@ -165,7 +165,7 @@ def export(
 
     Example: charter evidence export march.pack
 
-    With --json: pack, verifier, key, entries, origin, witnesses (the keys of those who cosigned it).
+    With --json: pack, verifier, key, entries, origin, witnesses.
     """
     here = context_of(context)
     answer = here.control.post("/v1/evidence/export", {"path": str(target.resolve())})
