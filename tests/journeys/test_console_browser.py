@@ -163,6 +163,7 @@ def test_the_sign_in_cookie_is_out_of_reach_of_scripts(site: Site, context: Brow
 
     assert (cookie["name"], cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == ("charter", True, "Strict", "/")
     assert page.evaluate("document.cookie") == ""
+    page.wait_for_function("localStorage.length + sessionStorage.length > 0")  # htmx notes the page soon after it loads
     assert page.evaluate("[...Object.values(localStorage), ...Object.values(sessionStorage)]") == ["/"]  # htmx's own
 
 
