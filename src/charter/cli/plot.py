@@ -16,6 +16,7 @@ from rich.text import Text
 from typer.core import TyperCommand
 from typing_extensions import override
 
+from charter.adapters import whole_file
 from charter.cli.output import clean, out, say
 from charter.core.errors import ErrorCode, MalformedError, UnavailableError
 from charter.reports.picture import Bars, Flow, Grid, Picture, Place, Timeline
@@ -76,7 +77,7 @@ def write(svg: Callable[[], str], plot: str) -> None:
     else:
         data = svg().encode()
     try:
-        target.write_bytes(data)
+        whole_file.replace(target, data, whole_file.SHARED)
     except OSError as err:
         text = f"`{target}` cannot be written: {err.strerror}"
         raise UnavailableError(ErrorCode.STORE_FAILED, text) from err

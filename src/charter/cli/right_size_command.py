@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from charter.adapters import whole_file
 from charter.cli.context import Context, Json, context_of
 from charter.cli.output import NO, print_json, say
 from charter.core.values import parse_name
@@ -74,7 +75,7 @@ def _write(here: Context, told: dict[str, Any]) -> None:
     """Write the charter's file where it is there: what was changed by hand is written back, too."""
     file = here.settings.estate / "principals" / f"{told['principal']}.yaml"
     if file.is_file() and not file.is_symlink():
-        file.write_text(told["text"], encoding="utf-8")
+        whole_file.replace(file, told["text"].encode(), file.stat().st_mode & 0o777)
 
 
 def show(told: dict[str, Any]) -> None:
