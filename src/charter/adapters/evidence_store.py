@@ -128,11 +128,8 @@ class SqlLog:
 
     def _of_row(self, row: Sequence[Any]) -> Stored:
         node, index, time, kind, principal, data, salt, payload, key, erased_by = row
-        opened = opening = None
-        if salt is not None and payload is not None and self.payloads is not None:
-            with contextlib.suppress(IntegrityError):  # shown as not there, which `charter evidence verify` judges
-                opened = self.payloads.open(node, index, octets(salt), octets(payload), key)
-                opening = opening_of(octets(salt))
+        opened = _opened(self.payloads, (node, index), (salt, payload, key))
+        opening = opening_of(octets(salt)) if opened is not None else None
         return Stored(node, index, time, kind, principal, octets(data), opened, opening, erased_by)
 
 
@@ -157,25 +154,24 @@ def _select() -> sa.Select[Any]:
     return sa.select(*found, _entry.salt, _entry.payload, _entry.payload_key, _entry.erased_by)
 
 
-APART = (
-    _entry.salt,
-    _entry.payload,
-    _entry.payload_key,
-)  # the columns that `whole_data` needs beside node, index, data
+APART = (_entry.salt, _entry.payload, _entry.payload_key)
+"""The columns that `whole_data` needs beside node, index and data."""
+Kept = tuple[bytes | None, bytes | None, int | None]  # what is in them: nothing once it was erased
 
 
-def whole_data(
-    payloads: Payloads | None,
-    place: tuple[str, int],
-    data: bytes | str,
-    apart: tuple[bytes | None, bytes | None, int | None],
-) -> bytes:
+def whole_data(payloads: Payloads | None, place: tuple[str, int], data: bytes | str, apart: Kept) -> bytes:
     """Return the JSON of an entry with what stands apart of it, for readers that need not the hashed bytes."""
-    salt, payload, key = apart
     if b'"apart":' not in (read := octets(data)):
         return read
-    opened = None
-    if payloads is not None and salt is not None and payload is not None and key is not None:
-        with contextlib.suppress(IntegrityError):
-            opened = payloads.open(*place, octets(salt), octets(payload), key)
+    opened = _opened(payloads, place, apart)
     return msgspec.json.encode(whole(msgspec.json.decode(read), opened))
+
+
+def _opened(payloads: Payloads | None, place: tuple[str, int], apart: Kept) -> bytes | None:
+    """Return a payload; None if it is not there or does not open, which `charter evidence verify` judges."""
+    salt, payload, key = apart
+    if payloads is None or salt is None or payload is None or key is None:
+        return None
+    with contextlib.suppress(IntegrityError):
+        return payloads.open(*place, octets(salt), octets(payload), key)
+    return None

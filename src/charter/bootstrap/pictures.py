@@ -70,8 +70,7 @@ def _pictures(house: House, asked: Review, names: Sequence[str]) -> list[Picture
     from charter.reports.picture_questions import Sketch
 
     start, end = period(asked.since, asked.until, house.clock.now())
-    wide = {"team": asked.team, "kind": asked.kind, "system": asked.system, "principal": asked.principal}
-    narrowed = {name: value for name, value in wide.items() if value}
+    narrowed = asked.narrowed
     wanted = analytics.Asked(start, end, narrowed)
     step, columns = stretch(start, end), columns_of(start, end)
     one = "principal" in narrowed

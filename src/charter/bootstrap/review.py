@@ -35,6 +35,12 @@ class Review:
     question: str | None = None
     rows: int | None = None
 
+    @property
+    def narrowed(self) -> dict[str, str]:
+        """What it is narrowed to, by name; nothing of what is not given."""
+        wide = {"team": self.team, "kind": self.kind, "system": self.system, "principal": self.principal}
+        return {name: value for name, value in wide.items() if value}
+
 
 async def answers(house: House, asked: Review | None = None) -> dict[str, Any]:
     """Return the answers, worked out away from the event loop.
@@ -70,13 +76,11 @@ def _answers(house: House, asked: Review) -> dict[str, Any]:
     from charter.reports.questions import QUESTIONS
 
     start, end = period(asked.since, asked.until, house.clock.now())
-    narrowed = {"team": asked.team, "kind": asked.kind, "system": asked.system, "principal": asked.principal}
-    narrowed = {name: value for name, value in narrowed.items() if value}
     questions = [each for each in QUESTIONS if asked.question in {None, each.name}]
-    wanted = analytics.Asked(start, end, narrowed, questions, asked.rows or ROWS)
+    wanted = analytics.Asked(start, end, asked.narrowed, questions, asked.rows or ROWS)
     house.sealing.ready()
     found = house.database.read(lambda tx: _found(house, tx, wanted))
-    return {"since": rfc3339(start), "until": rfc3339(end), "narrowed": narrowed, "questions": found}
+    return {"since": rfc3339(start), "until": rfc3339(end), "narrowed": asked.narrowed, "questions": found}
 
 
 def _found(house: House, tx: HouseTransaction, asked: Asked) -> list[dict[str, Any]]:

@@ -156,8 +156,8 @@ def _tried(house: House, principal: Principal, case: _Case, told: dict[str, Any]
             break
         left |= more
     told |= _proven(house, case.charter, found.charter)
-    told["safe"] = told["narrower"] and not told["changed"] and not told["untold"] and told.pop("is_whole")
-    told.pop("is_whole", None)
+    is_whole = told.pop("is_whole")
+    told["safe"] = told["narrower"] and not told["changed"] and not told["untold"] and is_whole
     told |= _drawn(house, case.charter, found, text)
     if told["safe"]:
         told["proposal"] = digest_of({"before": case.charter.digest, "after": found.charter.digest})

@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from charter.adapters.evidence_store import SqlLog
 from charter.adapters.witness_http import Answered, WitnessClient
 from charter.bootstrap.noticed import open_finding
 from charter.core.clock import rfc3339
@@ -123,7 +122,7 @@ class LogSource:
 
     def changes(self, size: int) -> Sequence[Checkpoint]:
         """Return the newest checkpoints with which the log's key changed, oldest first."""
-        notes = self.database.read_log(_changes)
+        notes = self.database.read_log(key_changes)
         return [each for each in map(parse_checkpoint, notes) if each.size <= size][-MAX_CHANGES:]
 
     def is_signed(self, head: Checkpoint) -> bool:
@@ -133,10 +132,6 @@ class LogSource:
         except CharterError:
             return False
         return True
-
-
-def _changes(log: SqlLog) -> list[str]:
-    return key_changes(log)
 
 
 def check_seen(database: Database[HouseTransaction], public: bytes, settings: Sequence[str]) -> None:
@@ -218,7 +213,7 @@ class Witnesses:
 
     def signers_of(self, head: Checkpoint | None) -> tuple[Witness, ...]:
         """Return the witnesses of this node that cosigned `head`."""
-        return cosigners(head, self._witnesses) if head is not None else ()
+        return cosigners(head, (each.witness for each in self.places)) if head is not None else ()
 
     async def keep(self, stop: asyncio.Event) -> None:
         """Have heads cosigned every few seconds until `stop`, and then once more."""
@@ -244,13 +239,11 @@ class Witnesses:
             if self.cosigned is not None and (self.cosigned.size, self.cosigned.root) == (head.size, head.root):
                 head = self.cosigned
             now = self.house.clock.monotonic()
-            missing = {each.public for each in self._witnesses} - {
-                each.public for each in cosigners(head, self._witnesses)
-            }
+            signed = {each.public for each in self.signers_of(head)}
             due = [
                 each
                 for each in self.places
-                if each.witness.public in missing and (at_once or self.states[str(each.witness)].next <= now)
+                if each.witness.public not in signed and (at_once or self.states[str(each.witness)].next <= now)
             ]
             for found in await asyncio.gather(*(self._ask_one(each, log, head) for each in due)):
                 if found is not None:
@@ -258,10 +251,6 @@ class Witnesses:
                     head = replace(head, signatures=tuple(others.values()))
             await self._keep(head)
             return self.cosigned
-
-    @property
-    def _witnesses(self) -> tuple[Witness, ...]:
-        return tuple(each.witness for each in self.places)
 
     async def _ask_one(self, place: Place, log: LogSource, head: Checkpoint) -> Checkpoint | None:
         state, clock = self.states[str(place.witness)], self.house.clock
@@ -281,12 +270,12 @@ class Witnesses:
 
     async def _keep(self, head: Checkpoint) -> None:
         """Keep a cosigned head, unless the one that is kept says more."""
-        count, before = len(cosigners(head, self._witnesses)), self.cosigned
+        count, before = len(self.signers_of(head)), self.cosigned
         is_whole = count >= self.quorum
         self.missed_since = None if is_whole else (self.missed_since or self.house.clock.monotonic())
         if not count or before == head:
             return
-        if not is_whole and before is not None and len(cosigners(before, self._witnesses)) >= self.quorum:
+        if not is_whole and before is not None and len(self.signers_of(before)) >= self.quorum:
             return
         node = self.house.database.node
         await self.house.database.awrite(lambda tx: tx.witnessed.keep_cosigned(node, head.size, head.to_note(), tx.at))
@@ -318,7 +307,7 @@ class Witnesses:
     def listing(self) -> dict[str, Any]:
         """Return how it stands with each witness, and what they cosigned."""
         size, cosigned = self.house.database.head.size, self.cosigned
-        signed = {each.public for each in cosigners(cosigned, self._witnesses)} if cosigned else set()
+        signed = {each.public for each in self.signers_of(cosigned)}
         return {
             "size": size,
             "quorum": self.quorum,

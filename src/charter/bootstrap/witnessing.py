@@ -82,16 +82,12 @@ class Witnessing:
             line = cosign(
                 asked.checkpoint,
                 name_of(self.house),
-                self.house.ring.signer(KeyUse.WITNESS, _origin(self.house)),
+                self.house.ring.signer(KeyUse.WITNESS, self.house.database.origin),
                 tx.at,
             )
             return Reply(200, "text/plain", line.to_line())
 
         return await self.house.database.awrite(work)
-
-
-def _origin(house: House) -> str:
-    return house.database.origin
 
 
 def name_of(house: House) -> str:
@@ -101,7 +97,7 @@ def name_of(house: House) -> str:
 
 def own_witness(house: House) -> Witness:
     """Return this node as a witness: name and key."""
-    return Witness(name_of(house), house.ring.active_signer(KeyUse.WITNESS, _origin(house)).public)
+    return Witness(name_of(house), house.ring.active_signer(KeyUse.WITNESS, house.database.origin).public)
 
 
 def own_keys(house: House) -> dict[str, str]:
@@ -111,20 +107,18 @@ def own_keys(house: House) -> dict[str, str]:
 
 
 def _tell_fork(house: House, tx: HouseTransaction, kept: WitnessedLog, shown: Checkpoint) -> None:
-    own = replace(shown, signatures=tuple(each for each in shown.signatures if each.name == shown.origin))
     body = {
         "origin": kept.origin,
         "size": shown.size,
-        "cosigned": _own_lines(kept.note) if kept.note else None,
-        "shown": own.to_note(),
+        "cosigned": _own_lines(parse_checkpoint(kept.note)) if kept.note else None,
+        "shown": _own_lines(shown),
     }
     title = f"the log `{kept.origin}` showed two different heads of {shown.size} entries, both signed with its key"
     open_finding(house, tx, FORKED, title=title, body=body, same_as={"origin": kept.origin}, principal_id=None)
 
 
-def _own_lines(note: str) -> str:
+def _own_lines(head: Checkpoint) -> str:
     """Return a head with the signatures of its log alone: whatever else a log added counts for nothing."""
-    head = parse_checkpoint(note)
     return replace(head, signatures=tuple(each for each in head.signatures if each.name == head.origin)).to_note()
 
 
@@ -132,7 +126,7 @@ def seen_header(reply: Reply) -> tuple[tuple[bytes, bytes], ...]:
     """Return the header with the head that a refusal rests on: its log's own signature proves it to the log."""
     if reply.seen is None:
         return ()
-    return ((SEEN, base64.b64encode(_own_lines(reply.seen).encode())),)
+    return ((SEEN, base64.b64encode(_own_lines(parse_checkpoint(reply.seen)).encode())),)
 
 
 async def add(house: House, key: str, *, actor: str) -> dict[str, Any]:

@@ -9,18 +9,15 @@ import asyncio
 from typing import Any
 
 from fastapi import APIRouter
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from charter.console.door import Visitor, admitted, visitor_of
 from charter.console.form import MAX_REASON, one_line
-from charter.console.render import console_of
+from charter.console.render import console_of, name_of, status_of
 from charter.core.errors import CharterError, ConflictError, DeniedError, ErrorCode, MalformedError
-from charter.core.values import parse_name
 from charter.registry.access import Access
 
-_STATUS = {MalformedError: 400, DeniedError: 403, ConflictError: 409}
 MAX_KEY = 200
 LASTS = ("7d", "30d", "90d", "365d")
 router = APIRouter()
@@ -37,7 +34,7 @@ async def signals(request: Request) -> Response:
 @router.get("/behaviour/{name}")
 async def behaviour(request: Request, name: str) -> Response:
     """What one principal usually does."""
-    return await _page(request, _named(name))
+    return await _page(request, name_of(name))
 
 
 @router.post("/behaviour/{name}/accept")
@@ -45,15 +42,17 @@ async def accept(request: Request, name: str) -> Response:
     """Record that something is normal for it, and show how it stands."""
     console, form, visitor = console_of(request), admitted(request).form, visitor_of(request)
     try:
-        shown = await asyncio.to_thread(console.desk.behaviour, _named(name))
+        shown = await asyncio.to_thread(console.desk.behaviour, name_of(name))
         _check_may(shown, visitor)
         finding = one_line(form, "finding", longest=MAX_KEY)
         until = one_line(form, "until", longest=MAX_KEY)
         reason = one_line(form, "reason", longest=MAX_REASON)
-        done = await console.desk.accept_signal(_named(name), finding, until=until, actor=visitor.person, reason=reason)
+        done = await console.desk.accept_signal(
+            name_of(name), finding, until=until, actor=visitor.person, reason=reason
+        )
     except (MalformedError, DeniedError, ConflictError) as err:
-        return await _page(request, _named(name), err)
-    return await _page(request, _named(name), done=done)
+        return await _page(request, name_of(name), err)
+    return await _page(request, name_of(name), done=done)
 
 
 def _check_may(shown: dict[str, Any], visitor: Visitor) -> None:
@@ -65,13 +64,6 @@ def _check_may(shown: dict[str, Any], visitor: Visitor) -> None:
         )
 
 
-def _named(name: str) -> str:
-    try:
-        return parse_name(name)
-    except MalformedError:
-        raise HTTPException(404) from None
-
-
 async def _page(
     request: Request, name: str, error: CharterError | None = None, done: dict[str, Any] | None = None
 ) -> Response:
@@ -80,7 +72,7 @@ async def _page(
     return await console.page(
         request,
         "behaviour.html",
-        status=_STATUS.get(type(error), 400) if error else 200,
+        status=status_of(error),
         b=shown,
         error=error,
         done=done,

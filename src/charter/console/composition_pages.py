@@ -8,17 +8,14 @@ from __future__ import annotations
 import asyncio
 
 from fastapi import APIRouter
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from charter.console.door import admitted, visitor_of
 from charter.console.form import MAX_PERSON, MAX_REASON, one_line
-from charter.console.render import console_of
+from charter.console.render import console_of, name_of, status_of
 from charter.core.errors import CharterError, ConflictError, DeniedError, MalformedError
-from charter.core.values import parse_name
 
-_STATUS = {MalformedError: 400, DeniedError: 403, ConflictError: 409}
 MAX_SHOWN = 500
 router = APIRouter()
 
@@ -34,7 +31,7 @@ async def compositions(request: Request) -> Response:
 @router.get("/compositions/{name}")
 async def composition(request: Request, name: str) -> Response:
     """What one principal is made of."""
-    return await _page(request, _named(name))
+    return await _page(request, name_of(name))
 
 
 @router.post("/compositions/{name}/accept")
@@ -46,17 +43,10 @@ async def accept(request: Request, name: str) -> Response:
         person = one_line(form, "person", longest=MAX_PERSON) if visitor.is_local else visitor.person
         change = one_line(form, "change", longest=MAX_PERSON)
         reason = one_line(form, "reason", longest=MAX_REASON)
-        done = await console.desk.accept_composition(_named(name), change, person=person, reason=reason)
+        done = await console.desk.accept_composition(name_of(name), change, person=person, reason=reason)
     except (MalformedError, DeniedError, ConflictError) as err:
-        return await _page(request, _named(name), err)
+        return await _page(request, name_of(name), err)
     return await console.page(request, "composition-accepted.html", c=done, reason=reason, person=person)
-
-
-def _named(name: str) -> str:
-    try:
-        return parse_name(name)
-    except MalformedError:
-        raise HTTPException(404) from None
 
 
 async def _page(request: Request, name: str, error: CharterError | None = None) -> Response:
@@ -65,7 +55,7 @@ async def _page(request: Request, name: str, error: CharterError | None = None) 
     return await console.page(
         request,
         "composition.html",
-        status=_STATUS.get(type(error), 400) if error else 200,
+        status=status_of(error),
         c=shown,
         error=error,
         typed=admitted(request).form,

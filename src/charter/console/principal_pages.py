@@ -20,9 +20,8 @@ from charter.console import words
 from charter.console.desk import Desk, Json
 from charter.console.door import admitted, visitor_of
 from charter.console.form import MAX_REASON, one_line
-from charter.console.render import console_of
+from charter.console.render import console_of, name_of
 from charter.core.errors import CharterError, ConflictError, ErrorCode, MalformedError
-from charter.core.values import parse_name
 from charter.registry.charter import Environment, Kind
 from charter.registry.standing import Move, Standing
 
@@ -116,11 +115,7 @@ async def _move_page(
 
 
 async def _dossier(request: Request, name: str) -> dict[str, Any]:
-    try:
-        parse_name(name)
-    except MalformedError:
-        raise HTTPException(404) from None
-    return await asyncio.to_thread(console_of(request).desk.dossier, name)
+    return await asyncio.to_thread(console_of(request).desk.dossier, name_of(name))
 
 
 def _move(text: str) -> Move:

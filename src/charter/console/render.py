@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
@@ -28,11 +29,14 @@ from charter.console.plain import plain, shortened
 from charter.console.signin import SignIn
 from charter.console.terminal import Terminals
 from charter.core.clock import parse_rfc3339
+from charter.core.errors import AbsentError, CharterError, ConflictError, DeniedError, MalformedError
+from charter.core.values import parse_name
 from charter.identity.asking import Consents
 from charter.identity.single_signon import SingleSignOn
 from charter.reports.call_story import argument_text
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_STATUSES = {AbsentError: 404, MalformedError: 400, DeniedError: 403, ConflictError: 409}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +134,23 @@ def pretty(value: Any) -> str:  # noqa: ANN401 - any JSON value
 def is_name(value: object) -> bool:
     """Whether `value` can be a principal's name, and so be linked to."""
     return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def name_of(text: str) -> str:
+    """Return a principal's name that stands in a path.
+
+    Raises:
+        HTTPException: it can be nobody's; so there is no such page.
+    """
+    try:
+        return parse_name(text)
+    except MalformedError:
+        raise HTTPException(404) from None
+
+
+def status_of(error: CharterError | None) -> int:
+    """Return the status of a page that tells what became of a form: 200, or that of what is wrong with it."""
+    return 200 if error is None else _STATUSES.get(type(error), 400)
 
 
 def principal_path(name: str, *more: str) -> str:

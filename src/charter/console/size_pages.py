@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 
 from fastapi import APIRouter
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,32 +16,24 @@ from charter.console.approval_pages import who_answers
 from charter.console.desk import Json
 from charter.console.door import admitted, visitor_of
 from charter.console.form import MAX_REASON, one_line
-from charter.console.render import console_of
-from charter.core.errors import AbsentError, CharterError, ConflictError, DeniedError, ErrorCode, MalformedError
-from charter.core.values import parse_name
+from charter.console.render import console_of, name_of, status_of
+from charter.core.errors import CharterError, ConflictError, DeniedError, ErrorCode, MalformedError
 
 MAX_STEPS = 200
 _ANSWERS = ("accept", "dismiss", "keep")
-_STATUSES: dict[type[CharterError], int] = {
-    AbsentError: 404,
-    MalformedError: 400,
-    DeniedError: 403,
-    ConflictError: 409,
-}
 router = APIRouter()
 
 
 @router.get("/principals/{name}/right-size")
 async def look(request: Request, name: str) -> Response:
     """Show what is proposed."""
-    _check(name)
-    return await _page(request, name, None, None)
+    return await _page(request, name_of(name), None, None)
 
 
 @router.post("/principals/{name}/right-size")
 async def answer(request: Request, name: str) -> Response:
     """Take it, dismiss it, or keep one piece; show what was done."""
-    _check(name)
+    name_of(name)
     form = admitted(request).form
     try:
         word = _pressed(form)
@@ -61,7 +52,7 @@ async def _page(request: Request, name: str, error: CharterError | None, done: J
     return await console.page(
         request,
         "right_size.html",
-        status=_STATUSES.get(type(error), 400) if error else 200,
+        status=status_of(error),
         s=found,
         steps=found["narrowings"][:MAX_STEPS],
         refused=sum(each["count"] for each in found["changed"]),
@@ -77,10 +68,3 @@ def _pressed(form: dict[str, str]) -> str:
     if word not in _ANSWERS:
         raise MalformedError(ErrorCode.BAD_VALUE, "the answer is missing", help="press one of the buttons")
     return word
-
-
-def _check(name: str) -> None:
-    try:
-        parse_name(name)
-    except MalformedError:
-        raise HTTPException(404) from None

@@ -6,27 +6,20 @@ import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from pydantic import Field
 from starlette.responses import Response
 
 from charter.bootstrap import pictures
 from charter.bootstrap.review import Review
 from charter.reports.picture_svg import to_svg
-from charter.server.control_shape import Command, house_of
+from charter.server.control_review import Narrowed
+from charter.server.control_shape import house_of
 
 drawn = APIRouter()
-_Text = Annotated[str | None, Field(max_length=254)]
 
 
-class Wanted(Command):
+class Wanted(Narrowed):
     """What a picture is of, and how it is given."""
 
-    since: _Text = None
-    until: _Text = None
-    team: _Text = None
-    kind: _Text = None
-    system: _Text = None
-    principal: _Text = None
     form: Literal["json", "svg", "png"] = "json"
 
 

@@ -20,8 +20,8 @@ reviews = APIRouter()
 _Text = Annotated[str | None, Field(max_length=254)]
 
 
-class Wanted(Command):
-    """What is asked of the evidence."""
+class Narrowed(Command):
+    """The part of the evidence that is asked about."""
 
     since: _Text = None
     until: _Text = None
@@ -29,6 +29,11 @@ class Wanted(Command):
     kind: _Text = None
     system: _Text = None
     principal: _Text = None
+
+
+class Wanted(Narrowed):
+    """What is asked of the evidence."""
+
     question: _Text = None
     rows: Annotated[int | None, Field(ge=1, le=MAX_ROWS)] = None
     form: Literal["json", "csv"] = "json"
