@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 from charter.core.canonical import canonical
 from charter.core.clock import rfc3339
@@ -44,13 +45,13 @@ class Stored:
 
     def to_json(self) -> dict[str, Any]:
         """Return what the entry says, with what stands apart; where that was erased, it says so."""
-        found: dict[str, Any] = json.loads(self.data)
+        found: dict[str, Any] = msgspec.json.decode(self.data)
         return whole(found, self.payload)
 
     @property
     def told(self) -> bytes:
         """What the entry says, as JSON that need not be the hashed bytes."""
-        return self.data if b'"apart":' not in self.data else canonical(self.to_json())
+        return self.data if b'"apart":' not in self.data else msgspec.json.encode(self.to_json())
 
     @property
     def is_erased(self) -> bool:

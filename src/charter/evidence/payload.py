@@ -17,10 +17,11 @@ INVARIANT: a field that is apart is named in the hashed bytes: what an erasure t
 from __future__ import annotations
 
 import hmac
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from charter.core.canonical import canonical
 from charter.evidence.charter_verify import APART, commitment_of
@@ -116,7 +117,7 @@ def whole(entry: dict[str, Any], payload: bytes | None) -> dict[str, Any]:
     said = entry.get("apart")
     if not isinstance(said, dict):
         return entry
-    found: Mapping[str, Any] = json.loads(payload) if payload is not None else {}
+    found: Mapping[str, Any] = msgspec.json.decode(payload) if payload is not None else {}
     for place in said.get("fields", ()):
         steps = str(place).split("/")[1:]
         holder: Any = entry.get("body")
@@ -141,7 +142,7 @@ def known(text: str) -> str:
 
 def texts_of(payload: bytes) -> Iterator[str]:
     """Yield every text that stands apart, wherever it is nested."""
-    pending: list[Any] = [json.loads(payload)]
+    pending: list[Any] = [msgspec.json.decode(payload)]
     while pending:
         value = pending.pop()
         if isinstance(value, str):
