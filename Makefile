@@ -13,6 +13,7 @@ test: prepared check ## all the tests that fit into twenty minutes on two cores
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not slow" $(ARGS)
 
 test-all: prepared check ## the longer suites too
+	@$(PYTHON) tools/prepare.py test-all
 	FUZZ_TIMES=4 $(BIN)/pytest -n $(WORKERS) --dist loadgroup --hypothesis-profile thorough $(ARGS)
 
 check: prepared ## style, types, floors

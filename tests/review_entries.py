@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from charter.adapters.analytics import answer_all
+from charter.adapters.sealed import Entry
 from charter.evidence.entry import Draft, EntryKind, place
 from charter.reports.answer import Answer
 from charter.reports.permissions import Permission
@@ -84,3 +86,12 @@ def rows(answer: Answer, *columns: str) -> list[tuple[Any, ...]]:
     """Return some columns of an answer's rows."""
     places = [answer.columns.index(column) for column in columns]
     return [tuple(row[place] for place in places) for row in answer.rows]
+
+
+def placed(lines: Sequence[bytes], node: str = "nod_1", start: int = 0) -> list[Entry]:
+    """Return entries at places of one node's log, as the log has them."""
+    found = []
+    for index, line in enumerate(lines, start):
+        body = json.loads(line) | {"node": node, "index": index}
+        found.append(Entry(node, index, json.dumps(body).encode()))
+    return found

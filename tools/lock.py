@@ -15,6 +15,7 @@ SOURCES = {
     "runtime.txt": ["pyproject.toml"],
     "dev.txt": ["pyproject.toml", "--extra", "dev", "-c", "requirements/runtime.txt"],
     "build.txt": ["requirements/build.in"],
+    "spark.txt": ["requirements/spark.in"],
     "servers.txt": ["requirements/servers.in"],
     "servers-v1.txt": ["requirements/servers-v1.in"],
     "peers.txt": ["requirements/peers.in"],

@@ -2,6 +2,7 @@
 
     python3 tools/prepare.py demo     runtime, the demo's public MCP servers (and the npm one where node is present)
     python3 tools/prepare.py test     runtime, test tools, the same servers, Chromium
+    python3 tools/prepare.py test-all what `test` takes, and Spark with Java, for the longer suite
     python3 tools/prepare.py bench    what `test` takes, and the peers that benchmarks stand beside
 
 Each part is done once: a stamp holds the digest of the lock it was made from, so a second run only compares digests.
@@ -88,7 +89,7 @@ def make_venv(folder: Path) -> None:
         run(sys.executable, "-m", "venv", folder)
 
 
-def fill_venv(name: str, locks: tuple[str, ...]) -> None:
+def fill_venv(name: str, locks: tuple[str, ...], *options: str) -> None:
     """Install the locked packages, by hash, into one virtual environment."""
     folder = ROOT / name
     files = [ROOT / "requirements" / f"{lock}.txt" for lock in locks]
@@ -107,7 +108,7 @@ def fill_venv(name: str, locks: tuple[str, ...]) -> None:
     filling.touch()
     pip = [folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "-q", "--no-input"]
     for file in files:
-        run(*pip, "--require-hashes", "--no-deps", "-r", file)  # a lock is whole: nothing is resolved here
+        run(*pip, *options, "--require-hashes", "--no-deps", "-r", file)  # a lock is whole: nothing is resolved here
     if own:
         run(*pip, "--no-deps", "--no-build-isolation", "-e", ".")
     stamp.write_text(digest)
@@ -157,16 +158,26 @@ def install_missing_tools() -> None:
         install_debian(*missing)
 
 
+def fill_spark() -> None:
+    """Install Spark (half a gigabyte, and Java), which only the longer suite needs; it is built by what is locked."""
+    fill_venv(".venv", ("spark",), "--no-build-isolation")
+    if not shutil.which("java"):
+        install_debian("openjdk-17-jre-headless")
+
+
 def main() -> None:
     goal = sys.argv[1] if len(sys.argv) > 1 else ""
-    if goal not in ("demo", "test", "bench"):
-        sys.exit("usage: python3 tools/prepare.py demo|test|bench")
+    if goal not in ("demo", "test", "test-all", "bench"):
+        sys.exit("usage: python3 tools/prepare.py demo|test|test-all|bench")
+    is_whole, goal = goal == "test-all", "test" if goal == "test-all" else goal
     if sys.version_info < MINIMUM:
         sys.exit(f"prepare: Python {MINIMUM[0]}.{MINIMUM[1]} or newer is needed; this is {sys.version.split()[0]}")
     for name, locks in VENVS.items():
         for each in ("test", "bench") if goal == "bench" else (goal,):
             if each in locks:
                 fill_venv(name, locks[each])
+    if is_whole:
+        fill_spark()
     # commands start in half the time where the sources are compiled already, also where Python is told to keep nothing
     run(ROOT / ".venv" / "bin" / "python", "-m", "compileall", "-q", "src")
     fill_npm(goal)

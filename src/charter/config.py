@@ -39,6 +39,8 @@ _SECRETS = re.compile(
     r"CHARTER_MASTER_(?:KEY(?:_[A-Z0-9_]+)?|PIN)|CHARTER_OIDC_SECRET|CHARTER_MAIL_PASSWORD|CHARTER_CHAT_WEBHOOK"
 )
 
+_SPARK = r"^(local(\[(\*|[0-9]{1,4})\])?|spark://\S{1,250}|k8s://\S{1,250}|yarn)$"
+
 
 class Settings(BaseModel):
     """What one Charter process is told."""
@@ -73,6 +75,7 @@ class Settings(BaseModel):
         "groups"  # the claim that names a person's groups
     )
     authzen_profiles: tuple[Profile, ...] = ()  # drafts of the decision API that are switched on (docs/decision-api.md)
+    spark: Annotated[str, Field(pattern=_SPARK)] | None = None  # its master, if Spark answers reviews (docs/answers.md)
     checkpoints: tuple[Path, ...] = ()  # folders that keep the newest head of the log (docs/evidence.md)
     witnesses: tuple[str, ...] = ()  # `<key> <url>` of who cosigns this node's heads (docs/evidence.md)
     witness_quorum: Annotated[int, Field(ge=1, le=64)] | None = None  # how many must have; None: all

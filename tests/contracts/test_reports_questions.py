@@ -122,8 +122,8 @@ def test_permissions_not_used_in_the_period_are_told_with_for_how_long() -> None
 
 JOB = {"parties": [{"name": "ana@example.com"}, {"name": "planner"}, {"name": "refund-agent"}], "purpose": "disputes"}
 BROADER = [
-    a_permission("", reach=Reach(Aspect.OBJECTS, "payments", "charge/*", "charge/", "(?s)\\A(?:charge\\/.*)\\z")),
-    a_permission("", reach=Reach(Aspect.OBJECTS, "payments", "refund/*", "refund/", "(?s)\\A(?:refund\\/.*)\\z")),
+    a_permission("", reach=Reach(Aspect.OBJECTS, "payments", "charge/*", "charge/")),
+    a_permission("", reach=Reach(Aspect.OBJECTS, "payments", "refund/*", "refund/")),
     *[a_permission("", system="", reach=Reach(Aspect.DATA, what=name)) for name in ("customer-pii", "card", "pii")],
     *[a_permission("", reach=Reach(Aspect.HOURS, "payments", hour=hour)) for hour in range(8, 14)],
     *[a_permission("", system="idle", reach=Reach(Aspect.HOURS, "idle", hour=hour)) for hour in range(24)],

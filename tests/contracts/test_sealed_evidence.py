@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,19 +15,10 @@ from charter.adapters.sealed import Entry, SealedLog
 from charter.core.errors import IntegrityError, UnavailableError
 from charter.reports.answer import Answer
 from charter.reports.facts import ROWS, SUMS
-from review_entries import SINCE, UNTIL, a_permission, a_refusal, a_verdict, an_outcome
+from review_entries import SINCE, UNTIL, a_permission, a_refusal, a_verdict, an_outcome, placed
 
 TODAY = dt.date(2026, 11, 24)
 SOME = [q for q in analytics.QUESTIONS if q.name in {"most-active", "sensitive"}]
-
-
-def placed(lines: Sequence[bytes], node: str = "nod_1", start: int = 0) -> list[Entry]:
-    """Return entries at places of one node's log, as the log has them."""
-    found = []
-    for index, line in enumerate(lines, start):
-        body = json.loads(line) | {"node": node, "index": index}
-        found.append(Entry(node, index, json.dumps(body).encode()))
-    return found
 
 
 def asked(

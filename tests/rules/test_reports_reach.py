@@ -1,4 +1,4 @@
-"""How far rights reach, in pieces: ranges of objects as regular expressions, windows as hours UTC."""
+"""How far rights reach, in pieces: ranges of objects, windows as hours UTC."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charter.registry.field import Hours
+from charter.reports.permissions import Reach
 from charter.reports.reach import HOURS_A_DAY, hours_utc, ranges
 
 WINTER, SUMMER = (dt.datetime(2026, month, 1, 12, tzinfo=dt.UTC) for month in (1, 7))
@@ -17,7 +18,21 @@ WINTER, SUMMER = (dt.datetime(2026, month, 1, 12, tzinfo=dt.UTC) for month in (1
 
 def matches(pattern: str, text: str) -> bool:
     (reach,) = ranges("s", [pattern], (), {})
-    return text.startswith(reach.prefix) and re.search(reach.pattern.replace("\\z", "\\Z"), text) is not None
+    return is_inside(reach, text)
+
+
+def is_inside(reach: Reach, text: str) -> bool:
+    """Read a piece of a range as `Reach` says that it is read."""
+    if not reach.is_open:
+        return text == reach.prefix
+    between = text[len(reach.prefix) : len(text) - len(reach.suffix)]
+    return (
+        text.startswith(reach.prefix)
+        and text.endswith(reach.suffix)
+        and len(text) >= len(reach.prefix) + len(reach.suffix)
+        and reach.middle in between
+        and (not reach.pattern or re.search(reach.pattern.replace("\\z", "\\Z"), text) is not None)
+    )
 
 
 @pytest.mark.parametrize(
@@ -33,6 +48,11 @@ def matches(pattern: str, text: str) -> bool:
         ("x*y*z", "x\ny z", True),
         ("$(x)", "$(x)", True),
         ("ü*", "über", True),
+        ("ab*ba", "aba", False),
+        ("ab*ba", "abba", True),
+        ("a*b*c*d", "a-c-b-d", False),
+        ("a*b*c*d", "a-b\n-c-d", True),
+        ("a**b", "a/b", True),
     ],
 )
 def test_a_pattern_means_what_it_means_in_a_charter(pattern: str, text: str, *, is_in: bool) -> None:
@@ -45,12 +65,23 @@ def test_a_pattern_without_a_star_is_itself_alone(pattern: str, text: str) -> No
     assert matches(pattern, text) is (text == pattern)
 
 
+@given(st.text("ab*", min_size=1, max_size=7).filter(lambda text: set(text) != {"*"}), st.text("ab", max_size=9))
+def test_however_many_stars_a_pattern_has_any_text_stands_for_each(pattern: str, text: str) -> None:
+    assert matches(pattern, text) is (re.fullmatch(pattern.replace("*", ".*"), text) is not None)
+
+
 def test_any_object_is_no_range_and_a_place_is_all_below_it() -> None:
     assert list(ranges("s", ["*"], (), {})) == []
-    (place,) = ranges("s", [], ["team/a"], {})
-    assert (place.what, place.prefix) == ("under team/a", "team/a")
-    (group,) = ranges("s", [], [], {"reports": ("report/*", "*.pdf")})
-    assert (group.what, group.prefix) == ("group reports", "")
+    place = list(ranges("s", [], ["team/a"], {}))
+    assert [(each.what, each.prefix, each.is_open) for each in place] == [
+        ("under team/a", "team/a", False),
+        ("under team/a", "team/a/", True),
+    ]
+    group = list(ranges("s", [], [], {"reports": ("report/*", "*.pdf")}))
+    assert [(each.what, each.prefix, each.suffix) for each in group] == [
+        ("group reports", "report/", ""),
+        ("group reports", "", ".pdf"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,18 @@ needed.
 from __future__ import annotations
 
 import datetime as dt
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+import ibis
 import msgspec
+import pyarrow as pa
 import sqlalchemy as sa
 from ibis.expr.operations import UnboundTable
 
@@ -34,12 +37,15 @@ from charter.registry.standing import Standing
 from charter.registry.system import below
 from charter.reports.answer import ROWS as SHOWN
 from charter.reports.answer import Answer, plain, summary
-from charter.reports.facts import PERMISSIONS, ROWS, STEPS, SUMS, Columns, facts_since, naive
+from charter.reports.facts import HISTORY, PERMISSIONS, ROWS, STEPS, SUMS, Columns, facts_since, naive
 from charter.reports.permissions import AppliedVersion, Aspect, Permission, Reach, in_force
 from charter.reports.picture_questions import Sketch
 from charter.reports.questions import QUESTIONS, Question
 from charter.reports.reach import delegations, hours_utc, ranges
 from charter.reports.sums import SOURCE, sum_of_rows
+
+if TYPE_CHECKING:
+    from ibis.expr.types import Table
 
 BATCH = 20_000
 _MAY_ACT = (Standing.ACTIVE.value, Standing.RESTRAINED.value)
@@ -95,12 +101,12 @@ class ReviewTables:
 
     def permit(self, permissions: Iterable[Permission]) -> None:
         """Take in the permissions in force."""
-        remaining = iter(permissions)
+        remaining, until = iter(permissions), _moment(self._until.replace(tzinfo=dt.UTC))
         while batch := list(islice(remaining, BATCH)):
             self._insert(
                 "permissions",
                 PERMISSIONS,
-                [_permission_row(each, self._until) for each in batch if naive(each.granted) < self._until],
+                [_permission_row(each, until) for each in batch if _moment(each.granted) < until],
             )
 
     def answer(self, question: Question, asked: Asked) -> Answer:
@@ -113,9 +119,7 @@ class ReviewTables:
             if len(rows) < asked.rows:
                 few = batch.slice(0, asked.rows - len(rows)).to_pylist()
                 rows += [tuple(map(plain, each.values())) for each in few]
-        told = summary([dict(zip(read.columns, row, strict=True)) for row in rows], total, question.meaning)
-        about = (question.name, question.question, read.columns, tuple(rows), question.meaning)
-        return Answer(*about, total, told, read.sql)
+        return told(question, read.columns, rows, total, read.sql)
 
     def rows(self, sketch: Sketch, asked: Asked) -> tuple[list[dict[str, Any]], str]:
         """Return the rows of a picture's query, which folds them to few, and its SQL."""
@@ -123,10 +127,27 @@ class ReviewTables:
         found = self._duck.sql(read.sql).to_arrow_table().to_pylist()
         return [{name: plain(value) for name, value in row.items()} for row in found], read.sql
 
+    def explain(self, question: Question, asked: Asked) -> str:
+        """Return how DuckDB answers a question, having done so: among others, how many files it opened."""
+        read = self._ask(question, asked)
+        return "\n".join(str(row[-1]) for row in self._duck.execute(f"EXPLAIN ANALYZE {read.sql}").fetchall())
+
     def _ask(self, question: Question | Sketch, asked: Asked) -> _Read:
-        read = _read(question, asked.since, tuple(sorted(asked.narrowed.items())))
+        read = _read(question, asked)
         self.prepare(read.tables)
         return read
+
+    def whole(self, name: str) -> list[Path]:
+        """Return the sealed files of the sums `name` of days that lie on one side of both ends of the period."""
+        return [path for path, is_whole in self._days(name) if is_whole]
+
+    def loose(self, name: str) -> pa.Table:
+        """Return what the table `name` has besides: sums of what is not sealed, or of a day that is not whole."""
+        if name == "permissions":
+            return self._duck.sql("FROM permissions").to_arrow_table()
+        self.prepare([name])
+        columns = ", ".join(f'"{column}"' for column in SUMS[name])
+        return self._duck.sql(f"SELECT {columns} FROM loose_{name}").to_arrow_table()  # noqa: S608
 
     def prepare(self, names: Iterable[str]) -> None:
         """Let the tables of sums be there that are named."""
@@ -147,7 +168,7 @@ class ReviewTables:
         columns = ", ".join(f'"{column}"' for column in SUMS[name])
         self._duck.execute(f"CREATE TEMP TABLE loose_{name} AS {_loose_sql(name, self._since)}")
         whole = f"SELECT {columns} FROM loose_{name}"  # noqa: S608 - our own names, here and below
-        paths = [path for path, is_whole in self._days(name) if is_whole]
+        paths = self.whole(name)
         if paths:
             whole += f" UNION ALL SELECT {columns} FROM {_parquet(paths)}"  # noqa: S608
         self._duck.execute(f"CREATE TEMP VIEW {name} AS {whole}")
@@ -200,6 +221,13 @@ class ReviewTables:
             self._duck.unregister("arriving")
 
 
+def told(question: Question, columns: Sequence[str], rows: Sequence[Row], total: int, sql: str) -> Answer:
+    """Return the answer of which `rows`, as JSON has them, are the first of `total`."""
+    sentence = summary([dict(zip(columns, row, strict=True)) for row in rows], total, question.meaning)
+    about = (question.name, question.question, tuple(columns), tuple(rows), question.meaning)
+    return Answer(*about, total, sentence, sql)
+
+
 @dataclass(frozen=True, slots=True)
 class _Read:
     """A question as DuckDB is asked it: its SQL, the columns of the answer, and the tables that it reads."""
@@ -209,12 +237,64 @@ class _Read:
     tables: frozenset[str]
 
 
+def _read(question: Question | Sketch, asked: Asked) -> _Read:
+    """Return a question as SQL: made once for each set of columns that it is narrowed by, then filled in.
+
+    Making it takes longer than asking it of a small log. Pictures count in Python from the beginning of the period, so
+    theirs is made for each.
+    """
+    narrowed = {name: value for name, value in asked.narrowed.items() if value}
+    if isinstance(question, Sketch):
+        return _made(question, asked.since, tuple(sorted(narrowed.items())))
+    blank = tuple((name, _BLANK + name) for name in sorted(narrowed))
+    never = (
+        _NEVER if naive(asked.since).time() != dt.time() else _NEVER.replace(hour=0, minute=0, second=0, microsecond=0)
+    )
+    made = _made(question, never, blank)
+    values = {_literal(_BLANK + name): _literal(value) for name, value in narrowed.items()}
+    for moment in (naive, _day, _history):
+        values[_literal(moment(never))] = _literal(moment(asked.since))
+    return replace(made, sql=re.sub("|".join(map(re.escape, values)), lambda found: values[found[0]], made.sql))
+
+
+def sql_for(question: Question, asked: Asked) -> str:
+    """Return the SQL that DuckDB is asked for a question."""
+    return _read(question, asked).sql
+
+
 @lru_cache(maxsize=256)
-def _read(question: Question | Sketch, since: dt.datetime, narrowed: tuple[tuple[str, str | None], ...]) -> _Read:
-    """Return a question as SQL. Making it takes longer than asking it of a small log."""
-    expression = question.answer(facts_since(since).narrowed(**dict(narrowed)))
-    tables = frozenset(table.name for table in expression.op().find(UnboundTable))
-    return _Read(sql_of(expression), tuple(expression.columns), tables)
+def _made(question: Question | Sketch, since: dt.datetime, narrowed: tuple[tuple[str, str], ...]) -> _Read:
+    expression = asking(question, since, dict(narrowed))
+    return _Read(sql_of(expression), tuple(expression.columns), tables_of(expression))
+
+
+def asking(question: Question | Sketch, since: dt.datetime, narrowed: Mapping[str, str | None]) -> Table:
+    """Return a question as an expression, bound to no engine."""
+    return question.answer(facts_since(since).narrowed(**narrowed))
+
+
+def tables_of(expression: Table) -> frozenset[str]:
+    """Return the names of the tables that an expression reads."""
+    return frozenset(table.name for table in expression.op().find(UnboundTable))
+
+
+_NEVER = dt.datetime(1801, 2, 3, 4, 5, 6, 7, tzinfo=dt.UTC)  # stands for the beginning, where SQL is made without it
+_MIDNIGHT = _NEVER.replace(hour=0, minute=0, second=0, microsecond=0)  # for periods of whole days: see `of_period`
+_BLANK = "\u2063blank-"  # begins what stands for a value
+
+
+def _day(since: dt.datetime) -> dt.date:
+    return naive(since).date()
+
+
+def _history(since: dt.datetime) -> dt.date:
+    return (naive(since) - HISTORY).date()
+
+
+@lru_cache(maxsize=256)
+def _literal(value: str | dt.date) -> str:
+    """Return a value as it stands in the SQL of an expression."""
+    return sql_of(ibis.literal(value).name("value")).removeprefix("SELECT").removesuffix('AS "value"').strip()
 
 
 _loose_sql = lru_cache(maxsize=64)(lambda name, cut: sql_of(sum_of_rows(name, cut)))
@@ -225,11 +305,15 @@ def _parquet(paths: Sequence[Path]) -> str:
     return f"read_parquet([{listed}], hive_partitioning = true, hive_types = {{'day': DATE}})"
 
 
-def _permission_row(each: Permission, until: dt.datetime) -> Row:
+_moment = lru_cache(maxsize=4_096)(rfc3339)  # many permissions came with one version of a charter
+
+
+def _permission_row(each: Permission, until: str) -> Row:
     reach = each.reach
     who = (each.principal, each.team, each.kind, reach.aspect.value)
-    what = (each.system, each.action, each.effect, reach.what, reach.prefix, reach.pattern, reach.hour)
-    return (*who, *what, rfc3339(each.granted), rfc3339(until.replace(tzinfo=dt.UTC)))
+    what = (each.system, each.action, each.effect, reach.what)
+    where = (reach.prefix, reach.middle, reach.suffix, reach.is_open, reach.pattern, reach.hour)
+    return (*who, *what, *where, _moment(each.granted), until)
 
 
 def answer_all(
@@ -249,20 +333,32 @@ def answer_all(
 
 
 def answers(
-    asked: Asked, lines: Iterable[bytes], permissions: Iterable[Permission], sealed: SealedLog | None = None
+    asked: Asked,
+    lines: Iterable[bytes],
+    permissions: Iterable[Permission],
+    sealed: SealedLog | None = None,
+    *,
+    spark: str | None = None,
 ) -> list[Answer]:
     """Return what is asked, from sealed evidence and the `lines` that are not sealed yet.
 
-    `permissions` are read only if a question needs them.
+    `permissions` are read only if a question needs them. `spark`: the master of a Spark that answers, in place of
+    DuckDB, which then only sums what is not sealed.
 
     Raises:
         IntegrityError: a line is no entry, or the sealed evidence cannot be read.
+        UnavailableError: there is no Spark.
     """
     with ReviewTables(asked.since, asked.until, sealed) as tables:
         tables.load(lines)
         if any(question.needs_permissions for question in asked.questions):
             tables.permit(permissions)
-        return [tables.answer(question, asked) for question in asked.questions]
+        if spark is None:
+            return [tables.answer(question, asked) for question in asked.questions]
+        from charter.adapters import spark_answers
+
+        with spark_answers.SparkTables(tables, spark) as on_spark:
+            return [on_spark.answer(question, asked) for question in asked.questions]
 
 
 # --- where the facts are kept -----------------------------------------------------------------------------------------

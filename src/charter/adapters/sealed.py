@@ -18,7 +18,7 @@ import datetime as dt
 import os
 import shutil
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
@@ -28,9 +28,12 @@ from typing import Self
 import duckdb
 import ibis
 import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from charter.adapters import whole_file
-from charter.adapters.review_rows import Rows, arrow, rows_of
+from charter.adapters.review_rows import arrow, rows_of
+from charter.core.clock import rfc3339
 from charter.core.errors import ErrorCode, IntegrityError, UnavailableError
 from charter.reports.facts import ROWS, SUMS
 from charter.reports.sums import sum_of_rows, sum_of_sums
@@ -118,6 +121,16 @@ class SealedLog:
                 sealed += self._seal(batch, erasures)
         return sealed
 
+    def add(self, rows: Mapping[str, pa.Table], node: str, reached: Reached) -> None:
+        """Seal rows that are made already, tables by the names of `ROWS`; with them `node`'s log is sealed so far.
+
+        Raises:
+            UnavailableError: they cannot be written; what was sealed before still is.
+        """
+        with self._lock:
+            before = self.manifest
+            self._add(before, rows, {**before.nodes, node: reached}, before.erasures)
+
     def compact(self, today: dt.date) -> int:
         """Make one file of a day's where the day is over or has many; return how many days that was.
 
@@ -153,15 +166,15 @@ class SealedLog:
         if not fresh:
             return 0
         rows = rows_of(each.told or each.data for each in fresh)
+        self._add(before, {name: arrow(columns, rows[name]) for name, columns in ROWS.items()}, nodes, erasures)
+        return len(fresh)
+
+    def _add(self, before: Manifest, rows: Mapping[str, pa.Table], nodes: dict[str, Reached], erasures: int) -> None:
+        number = before.sequence + 1
         with self._writing(before) as writer:
             written = writer.write(rows)
-        newest = max([before.newest, *(str(row[2]) for found in rows.values() for row in found)])
-        self._commit(
-            Manifest(
-                FORMAT, before.sequence + 1, newest, nodes, _added(before.files, written, before.sequence + 1), erasures
-            )
-        )
-        return len(fresh)
+        newest = max([before.newest, *(_newest(found) for found in rows.values())])
+        self._commit(Manifest(FORMAT, number, newest, nodes, _added(before.files, written, number), erasures))
 
     def _compact(self, day: str) -> None:
         before = self.manifest
@@ -220,10 +233,10 @@ class _Writer:
         self._duck.close()
         shutil.rmtree(self._spill, ignore_errors=True)
 
-    def write(self, rows: Rows) -> dict[str, list[str]]:
+    def write(self, rows: Mapping[str, pa.Table]) -> dict[str, list[str]]:
         """Write rows and their sums; return the days of each table."""
-        for name, columns in ROWS.items():
-            self._duck.register(name, arrow(columns, rows[name]))
+        for name in ROWS:
+            self._duck.register(name, rows[name])
         written: dict[str, list[str]] = {}
         for name in (*ROWS, *SUMS):
             order = _ORDER.get(name, "principal")
@@ -299,6 +312,12 @@ def _fresh(batch: Sequence[Entry], nodes: dict[str, Reached]) -> tuple[list[Entr
         fresh.append(each)
         reached[each.node] = Reached(each.index + 1, digest(each.data))
     return fresh, reached
+
+
+def _newest(rows: pa.Table) -> str:
+    """Return the latest moment of rows, RFC 3339; nothing where there are none."""
+    latest = pc.max(rows["time"]).as_py()
+    return rfc3339(latest.replace(tzinfo=dt.UTC)) if latest else ""
 
 
 def digest(data: bytes) -> str:

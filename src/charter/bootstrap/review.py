@@ -89,4 +89,5 @@ def _found(house: House, tx: HouseTransaction, asked: Asked) -> list[dict[str, A
     sealed = house.sealing.sealed
     lines = (entry.told for entry in analytics.unsealed(tx.connection, sealed.manifest, tx.payloads))
     permissions = analytics.permissions_in_force(tx.connection, asked.since, asked.until)
-    return [each.to_json() for each in analytics.answers(asked, lines, permissions, sealed)]
+    spark = house.settings.spark
+    return [each.to_json() for each in analytics.answers(asked, lines, permissions, sealed, spark=spark)]

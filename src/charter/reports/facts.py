@@ -85,8 +85,11 @@ PERMISSIONS: Columns = {
     "action": "string",
     "effect": "string",
     "what": "string",  # a pattern, a data class, a lender, borrower or purpose
-    "prefix": "string",  # what every object of the range begins with
-    "pattern": "string",  # the range as a regular expression
+    "prefix": "string",  # what every object of the piece of a range begins with; the next four as `Reach` has them
+    "middle": "string",
+    "suffix": "string",
+    "is_open": "boolean",
+    "pattern": "string",
     "hour": "int64",  # UTC, where it is one
     "granted": "timestamp(6)",  # since when without a break
     "until": "timestamp(6)",  # the end of the period, to which it is counted how long something was not used
@@ -109,7 +112,9 @@ class Facts:
     def of_period(self, table: Table) -> Table:
         """Return what of a table of sums lies in the period."""
         since = naive(self.since)
-        return table.filter((_.day >= since.date()) & (_["first"] >= since))
+        days = table.filter(_.day >= since.date())
+        # Moments are the widest column there is: they are read only where a period begins within a day.
+        return days.filter(_["first"] >= since) if since.time() != dt.time() else days
 
     def with_history(self, table: Table) -> Table:
         """Return what of a table of sums lies in the period or in the days before it that tell what is usual."""

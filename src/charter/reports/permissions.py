@@ -31,8 +31,9 @@ class Aspect(StrEnum):
 class Reach:
     """One piece of how far a principal's rights reach.
 
-    `what`: the pattern, data class, party or purpose. `prefix` and `pattern`: for a range of objects, what each begins
-    with, and the whole range as a regular expression. `hour`: of the day, UTC.
+    `what`: the range, data class, party or purpose. Of a range of objects, several pieces may have the same `what`. Its
+    objects begin with `prefix`, end with `suffix` and have `middle` in between; if it is not `is_open`, `prefix` is the
+    one there is. `pattern`: a regular expression that they match too, where one is needed. `hour`: of the day, UTC.
     """
 
     aspect: Aspect
@@ -41,6 +42,9 @@ class Reach:
     prefix: str = ""
     pattern: str = ""
     hour: int = -1
+    middle: str = ""
+    suffix: str = ""
+    is_open: bool = True
 
 
 @dataclass(frozen=True, slots=True)

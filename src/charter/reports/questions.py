@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ibis
 from ibis import _
@@ -80,16 +80,12 @@ def sensitive_systems(facts: Facts) -> Table:
         systems=_.system.nunique(),
         changes=calls_where(_.effect != "read"),
         last=_["last"].max(),
+        system_names=_names(_.system),
+        data=_names(_.data, where=_.data != ""),
     )
     objects = facts.of_period(facts.objects).filter(_.sensitive).group_by("principal").agg(objects=_.object.nunique())
-    systems = _joined(touched, "system").rename(system_names="names")
-    classes = _joined(touched.filter(_.data != ""), "data").rename(data="names")
     return (
         totals.left_join(objects, "principal")
-        .drop("principal_right")
-        .left_join(systems, "principal")
-        .drop("principal_right")
-        .left_join(classes, "principal")
         .drop("principal_right")
         .mutate(data=_.data.fill_null(""), objects=_.objects.fill_null(0))
         .relocate("objects", after="systems")
@@ -162,7 +158,6 @@ QUESTIONS = (
 )
 
 
-def _joined(table: Table, column: str) -> Table:
-    """Return principal -> the distinct values of `column`, sorted, as one text `names`."""
-    values = table.select("principal", value=table[column]).distinct()
-    return values.group_by("principal").agg(names=_.value.group_concat(", ", order_by=_.value))
+def _names(values: Any, where: Any = None) -> Any:  # noqa: ANN401 - Ibis has no public types for values
+    """Return the distinct values, sorted, as one text: gathered first, as Spark concatenates in no order."""
+    return values.collect(where=where, distinct=True).sort().join(", ")

@@ -29,20 +29,27 @@ _COLUMNS = ("principal", "sign", "what", "first", "calls", "sentence")
 
 def outside_the_pattern(facts: Facts) -> Table:
     """What was unlike a principal's earlier days: newest first, each with why it is told."""
-    signs = [_busy_days(facts)]
-    for sign, table, column in (
-        ("new system", facts.calls, _.system),
-        ("new action", facts.calls, _.system + "/" + _.action),
-        ("new hour", facts.hours, _.hour.cast("string").lpad(2, "0") + ":00 UTC"),
-        ("new place", facts.places, _.system + "/" + _.place),
-    ):
-        signs.append(_first_times(facts, sign, table, column))
+    actions = _seen(facts.with_history(facts.calls), "system", "action")
+    places = facts.with_history(facts.places)
+    signs = [
+        _busy_days(facts),
+        _first_times(facts, "new system", _seen(actions, "system"), _.system),
+        _first_times(facts, "new action", actions, said(_.system, "/", _.action)),
+        _first_times(facts, "new hour", _seen(_hours(facts), "hour"), _.hour.cast("string").lpad(2, "0") + ":00 UTC"),
+        _first_times(facts, "new place", _seen(places, "system", "place"), said(_.system, "/", _.place)),
+    ]
     return ibis.union(*signs).order_by([ibis.desc("first"), "principal", "sign", "what"])
+
+
+def _hours(facts: Facts) -> Table:
+    """Return each principal's calls by day and hour. Narrow, as engines keep what is read twice."""
+    group = facts.with_history(facts.hours).group_by(["principal", "day", "hour"])
+    return group.agg(first=_["first"].min(), calls=_.calls.sum().cast("int64"))
 
 
 def _days(facts: Facts) -> Table:
     """Return each principal's active days with their calls and what its earlier ones were like."""
-    days = facts.with_history(facts.calls).group_by(["principal", "day"]).agg(calls=_.calls.sum().cast("int64"))
+    days = _hours(facts).group_by(["principal", "day"]).agg(calls=_.calls.sum().cast("int64"))
     earlier = ibis.window(group_by="principal", order_by="day", rows=(None, -1))
     return days.mutate(
         known=_.calls.count().over(earlier),
@@ -70,16 +77,17 @@ def _busy_days(facts: Facts) -> Table:
     )
 
 
-def _first_times(facts: Facts, sign: str, table: Table, column: Any) -> Table:  # noqa: ANN401 - Ibis has no types
+def _seen(table: Table, *columns: str) -> Table:
+    """Return what each principal did, by `columns`: when first, as how manieth of all that it did, and how often."""
+    group = table.group_by(["principal", *columns])
+    seen = group.agg(first=_["first"].min(), calls=_.calls.sum().cast("int64"))
+    order = ibis.window(group_by="principal", order_by=["first", *columns])
+    return seen.mutate(known=ibis.row_number().over(order))
+
+
+def _first_times(facts: Facts, sign: str, seen: Table, what: Any) -> Table:  # noqa: ANN401 - Ibis has no types
     """What a principal did for the first time in the period, after enough days without it."""
     since = naive(facts.since)
-    seen = (
-        facts.with_history(table)
-        .mutate(what=column)
-        .group_by(["principal", "what"])
-        .agg(first=_["first"].min(), calls=_.calls.sum().cast("int64"))
-        .mutate(known=ibis.row_number().over(ibis.window(group_by="principal", order_by=["first", "what"])))
-    )
     limit = FEW_PLACES if sign == "new place" else 1_000_000
     days = _days(facts).select("principal", day="day", days="known")
     return (
@@ -87,6 +95,7 @@ def _first_times(facts: Facts, sign: str, table: Table, column: Any) -> Table:  
         .mutate(day=_["first"].date())
         .join(days, ["principal", "day"])
         .filter(_.days >= LEAST_DAYS)
+        .mutate(what=what)  # of the few that are told: naming all takes longer than counting them
         .mutate(
             sign=ibis.literal(sign),
             sentence=said(_.principal, f": {sign} ", _.what, ", ", counted(_.calls, "call"))

@@ -1,0 +1,322 @@
+"""The five answers over many calls, beside the same SQL typed by hand on the same sealed files, in the same run.
+
+    python benchmarks/answers.py SECONDS [EVENTS [FOLDER]]
+
+FOLDER keeps what was drawn for the next run, which must be told as many.
+
+Rows as the sealing writes them (`SealedLog.add`: the same Parquet, the same sums) are drawn by DuckDB for 90 days: 500
+principals of 25 teams on 40 systems, a few of whom make most of the calls; four calls in a row belong to one task, on
+one object of two hundred thousand; seven in a hundred are refused. Each allowed call has an outcome, so that there are
+nearly twice as many entries as EVENTS. *By hand* reads the same sums with what a person would type; *full scan* asks
+the rows, as somebody would who has no sums. An answer's time is what `charter review` waits for: tables opened, SQL
+made or found, asked, rows fetched. Contenders take turns.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from charter.adapters import analytics
+from charter.adapters.sealed import Reached, SealedLog, connect, sql_of
+from charter.reports.permissions import Aspect, Permission, Reach
+from charter.reports.questions import QUESTIONS
+from charter.reports.reach import ranges
+from charter.reports.tables import csv_of
+
+PRINCIPALS, TEAMS, SYSTEMS, DAYS, EVENTS = 500, 25, 40, 90, 500_000
+UNTIL = dt.datetime(2026, 11, 24, tzinfo=dt.UTC)
+FIRST = UNTIL - dt.timedelta(days=DAYS)
+PERIODS = {"30 days": 30, "90 days": 90}
+NARROWED: dict[str, dict[str, str | None]] = {
+    "all": {},
+    "team": {"team": "team-07"},
+    "system": {"system": "system-03"},
+    "kind": {"kind": "agent"},
+}
+KINDS = (
+    "copilot", "developer-assistant", "saas-feature", "workflow", "agent", "model-integration", "browser-agent",
+)  # fmt: skip
+
+
+def draw(folder: Path, events: int) -> tuple[SealedLog, float]:
+    """Seal `events` verdicts and their outcomes, a day at a time; return the log and the seconds that took."""
+    log, started, index = SealedLog(folder / "sealed"), time.perf_counter(), 0
+    dice = connect(folder / "dice", memory="2GB")
+    listed = ", ".join(f"'{kind}'" for kind in KINDS)
+    for day in range(DAYS):
+        at = (FIRST + dt.timedelta(days=day)).replace(tzinfo=None)
+        count = events // DAYS
+        dice.execute(f"""
+            CREATE OR REPLACE TEMP TABLE drawn AS
+            WITH numbers AS (SELECT range AS i, range // 4 + {day * 10_000_000} AS task FROM range({count})),
+            tasks AS (
+                SELECT i, CAST({PRINCIPALS} * pow((hash(task, 1) % 1000003) / 1000003.0, 2.2) AS BIGINT) AS p,
+                    hash(task, 2) % 4 AS s, hash(task, 3) AS o, hash(i, {day}, 4) AS h, hash(i, {day}, 5) AS v,
+                    hash(task, 6) % 86400 AS clock
+                FROM numbers
+            ),
+            placed AS (SELECT *, (p * 7 + s * (1 + p % 5)) % {SYSTEMS} AS sys, h % 12 AS act,
+                CASE WHEN v % 1000 < 50 + (p % 7) * 4 THEN 'deny' WHEN v % 1000 > 985 THEN 'escalate' ELSE 'allow' END
+                    AS verdict,
+                CAST(200000 * pow((o % 1000003) / 1000003.0, 2.5) AS BIGINT) AS obj
+            FROM tasks)
+            SELECT 'nod_1' AS node, CAST({index} + i AS BIGINT) AS "index",
+                TIMESTAMP '{at}' + to_seconds(CASE WHEN p % 3 = 0 THEN clock ELSE 25200 + clock % 39600 END)
+                    + to_microseconds(CAST(h % 1000000 AS BIGINT)) AS time,
+                printf('agent-%04d', p) AS principal, printf('team-%02d', p % {TEAMS}) AS team,
+                [{listed}][CAST(p % {len(KINDS)} AS INT) + 1] AS kind, verdict,
+                printf('system-%02d', CAST(sys AS INT)) AS system,
+                printf('thing-%d.do-%d', act // 3, act % 3) AS action,
+                CASE WHEN act < 8 THEN 'read' WHEN act < 11 THEN 'write' ELSE 'irreversible' END AS effect,
+                printf('folder-%d/object-%d', obj % 300, obj) AS object,
+                printf('folder-%d/*', obj % 300) AS place,
+                ['', 'customer-pii', 'card', 'card, customer-pii'][CAST(sys % 4 AS INT) + 1] AS data,
+                sys % 3 = 0 AS sensitive,
+                CASE WHEN verdict = 'allow' THEN '' ELSE 'charter' END AS layer,
+                CASE WHEN verdict = 'allow' THEN '' ELSE printf('rule-%d', v % 20) END AS rule,
+                CASE WHEN verdict = 'allow' THEN '' ELSE printf('rule %d says no', v % 20) END AS text,
+                CASE WHEN h % 10 < 2 THEN 'humans' WHEN h % 10 = 2 THEN printf('agent-%04d', p // 2) ELSE '' END
+                    AS lender,
+                CASE WHEN h % 10 <= 2 THEN 'purpose-' || (p % 9) ELSE '' END AS purpose,
+                printf('ses-%d-%d', {day}, i // 40) AS session
+            FROM placed""")  # noqa: S608 - our own numbers
+        verdicts = dice.sql("FROM drawn").to_arrow_table()
+        outcomes = dice.sql(f"""
+            SELECT node, "index" + {count} AS "index", time + INTERVAL 40 MILLISECOND AS time, principal, system,
+                CASE WHEN hash("index", 7) % 100 < 3 THEN 'failed' ELSE 'ok' END AS outcome,
+                CAST(hash("index", 8) % 20000 AS BIGINT) AS bytes
+            FROM drawn WHERE verdict = 'allow'""").to_arrow_table()  # noqa: S608
+        index += 2 * count
+        log.add({"verdicts": verdicts, "outcomes": outcomes}, "nod_1", Reached(index, ""))
+    dice.close()
+    return log, time.perf_counter() - started
+
+
+def permissions() -> Iterator[Permission]:
+    """Yield what the principals may do: of each of their systems twelve actions, three ranges, data and hours."""
+    granted = FIRST - dt.timedelta(days=30)
+    for p in range(PRINCIPALS):
+        who = (f"agent-{p:04}", f"team-{p % TEAMS:02}", KINDS[p % len(KINDS)])
+        for s in sorted({(p * 7 + s * (1 + p % 5)) % SYSTEMS for s in range(5)}):
+            system = f"system-{s:02}"
+            for act in range(14):
+                yield Permission(*who, system, f"thing-{act // 3}.do-{act % 3}", "read", granted)
+            patterns = (f"folder-{p % 300}/*", f"folder-{p % 30}*/object-{p % 10}*", f"folder-{300 + s}/*")
+            for reach in ranges(system, patterns, (), {}):
+                yield Permission(*who, system, "", "", granted, reach)
+            for hour in range(24):
+                yield Permission(*who, system, "", "", granted, Reach(Aspect.HOURS, system, hour=hour))
+        for name in ("customer-pii", "card", "health"):
+            yield Permission(*who, "", "", "", granted, Reach(Aspect.DATA, what=name))
+        for name in ("humans", "agent-0001"):
+            yield Permission(*who, "", "", "", granted, Reach(Aspect.DELEGATION, what=name, pattern="for"))
+
+
+class Contenders:
+    """One sealed log, asked in three ways."""
+
+    def __init__(self, log: SealedLog) -> None:
+        self.log, self.permitted = log, list(permissions())
+
+    def charter(self, name: str, since: dt.datetime, narrowed: dict[str, str | None]) -> Any:
+        """Ask as `charter review` does."""
+        questions = [each for each in QUESTIONS if each.name == name]
+        asked = analytics.Asked(since, UNTIL, narrowed, questions)
+        (answer,) = analytics.answers(asked, (), self.permitted, self.log)
+        return answer
+
+    def asked_by_hand(self, name: str, since: dt.datetime, narrowed: dict[str, str | None], *, scan: bool) -> Any:
+        """Ask what a person would type, of the sums or of the rows."""
+        duck = duckdb.connect(config={"memory_limit": "512MB"})
+        sql = BY_HAND[name]
+        source = self.scanned if scan else self.summed
+        where = [f"{column} = '{value}'" for column, value in narrowed.items()]
+
+        def narrow(columns: str) -> str:
+            return "".join(f" AND {each}" for each in where if each.split()[0] in columns.split())
+
+        sql = sql.format(
+            calls=source("calls"), ends=source("ends"), objects=source("objects"), hours=source("hours"),
+            places=source("places"), since=f"DATE '{since.date()}'",
+            history=f"DATE '{(since - dt.timedelta(days=90)).date()}'",
+            who=narrow("team kind system"), ended=narrow("system"),
+        )  # fmt: skip
+        try:
+            return duck.sql(sql).fetchall()
+        finally:
+            duck.close()
+
+    def summed(self, table: str) -> str:
+        return f"read_parquet('{self.log.folder}/{table}/*/*.parquet', hive_types = {{'day': DATE}})"
+
+    def scanned(self, table: str) -> str:
+        outcomes, rows = self.summed("outcomes"), self.summed("verdicts")
+        if table == "ends":
+            return f"(SELECT *, 1 AS calls FROM {outcomes})"  # noqa: S608
+        only = " WHERE verdict = 'allow'" if table == "objects" else ""
+        return (
+            '(SELECT *, 1 AS calls, time AS "first", time AS "last", hour(time) AS hour, '  # noqa: S608
+            f"CAST(verdict = 'allow' AS INT) AS allowed FROM {rows}{only})"
+        )
+
+
+BY_HAND = {
+    "most-active": """
+        WITH c AS (SELECT principal, max(team) AS team, max(kind) AS kind, sum(calls) AS calls,
+                sum(calls) FILTER (verdict = 'allow') AS allowed, sum(calls) FILTER (verdict = 'deny') AS denied,
+                sum(calls) FILTER (verdict = 'escalate') AS escalated, count(DISTINCT system) AS systems,
+                count(DISTINCT action) AS actions, count(DISTINCT day) AS days, max("last") "last"
+            FROM {calls} WHERE day >= {since}{who} GROUP BY 1),
+        e AS (SELECT principal, sum(calls) FILTER (outcome <> 'ok') AS failed, sum(bytes) AS bytes
+            FROM {ends} WHERE day >= {since}{ended} GROUP BY 1)
+        SELECT * FROM c LEFT JOIN e USING (principal) ORDER BY calls DESC, principal""",
+    "sensitive": """
+        WITH c AS (SELECT principal, max(team) AS team, sum(calls) AS calls, count(DISTINCT system) AS systems,
+                sum(calls) FILTER (effect <> 'read') AS changes, max("last") "last",
+                string_agg(DISTINCT system, ', ' ORDER BY system) AS names,
+                string_agg(DISTINCT data, ', ' ORDER BY data) FILTER (data <> '') AS data
+            FROM {calls} WHERE day >= {since} AND verdict = 'allow' AND sensitive{who} GROUP BY 1),
+        o AS (SELECT principal, count(DISTINCT object) AS objects
+            FROM {objects} WHERE day >= {since} AND sensitive{who} GROUP BY 1)
+        SELECT * FROM c LEFT JOIN o USING (principal) ORDER BY calls DESC, principal""",
+    "refused": """
+        WITH r AS (SELECT * FROM {calls} WHERE day >= {since} AND verdict <> 'allow'{who}),
+        c AS (SELECT principal, max(team) AS team, sum(calls) AS refused,
+            sum(calls) FILTER (verdict = 'deny') AS denied,
+            min("first") "first", max("last") "last" FROM r GROUP BY 1 HAVING sum(calls) >= 3),
+        t AS (SELECT principal, layer, rule, sum(calls) AS times, max(text) AS text FROM r GROUP BY 1, 2, 3
+            QUALIFY row_number() OVER (PARTITION BY principal ORDER BY sum(calls) DESC, layer, rule) = 1)
+        SELECT * FROM c JOIN t USING (principal) ORDER BY refused DESC, principal""",
+}
+
+
+def run(seconds: float, events: int = EVENTS, kept: Path | None = None) -> dict[str, Any]:
+    """Measure in rounds until `seconds` have passed, two at least."""
+    with tempfile.TemporaryDirectory(prefix=".charter-bench-", dir=Path.cwd()) as named:
+        folder = kept or Path(named)
+        is_drawn = (folder / "sealed").is_dir()
+        log, drawing = (SealedLog(folder / "sealed"), 0.0) if is_drawn else draw(folder, events)
+        asked = Contenders(log)
+        took: dict[tuple[str, str, str], dict[str, list[float]]] = {}
+        agree(asked)
+        first = compiled()
+        started, rounds = time.perf_counter(), 0
+        while rounds < 2 or time.perf_counter() - started < seconds:
+            one_round(asked, took, scan=rounds < 2)
+            rounds += 1
+        memory = {name: in_a_process(folder, name) for name in BY_NAME}
+        size = log.size()
+        files = sum(len(log.paths(table)) for table in ("verdicts", "outcomes", *("calls", "objects", "places")))
+    rows = [row(*key, times) for key, times in sorted(took.items())]
+    return {
+        "title": f"Five answers over {events:,} calls",
+        "columns": ["question", "period", "of", "Charter ms", "spread", "by hand ms", "ratio", "full scan ms"],
+        "rows": rows,
+        "notes": [
+            f"{size / 1e6:,.0f} MB of Parquet in {files} files and more, drawn and sealed in {drawing:.0f} s",
+            f"medians of {rounds} rounds; where nobody would type it by hand there is no figure",
+        ],
+        "and": [
+            {
+                "title": "In a fresh process: the first answer, and memory",
+                "columns": ["question", "libraries s", "first answer s", "SQL made ms", "peak MB"],
+                "rows": [[name, *memory[name][:2], first[name], memory[name][2]] for name in memory],
+                "notes": ["the first answer of a process makes its SQL from the expression; the next ones find it"],
+            }
+        ],
+    }
+
+
+BY_NAME = {each.name: each for each in QUESTIONS}
+
+
+def agree(asked: Contenders) -> None:
+    """Stop unless Charter, the sums by hand and the rows by hand say the same."""
+    for name in BY_HAND:
+        told = asked.charter(name, FIRST, {})
+        of_sums, of_rows = (asked.asked_by_hand(name, FIRST, {}, scan=scan) for scan in (False, True))
+        at = list(told.columns).index({"refused": "refused"}.get(name, "calls"))
+        mine = [(row[0], row[at]) for row in told.rows]
+        column = 2 if name in {"refused", "sensitive"} else 3
+        for theirs in (of_sums, of_rows):
+            assert mine == [(row[0], int(row[column])) for row in theirs[: len(mine)]], name
+
+
+def compiled() -> dict[str, float]:
+    """Return the milliseconds that a question's SQL takes to be made, nothing kept."""
+    found = {}
+    for each in QUESTIONS:
+        times = []
+        for _ in range(3):
+            started = time.perf_counter()
+            sql_of(analytics.asking(each, FIRST, {}))
+            times.append(time.perf_counter() - started)
+        found[each.name] = round(1e3 * statistics.median(times), 1)
+    return found
+
+
+def one_round(asked: Contenders, took: dict[tuple[str, str, str], dict[str, list[float]]], *, scan: bool) -> None:
+    for period, days in PERIODS.items():
+        since = UNTIL - dt.timedelta(days=days)
+        for of, narrowed in NARROWED.items():
+            for each in QUESTIONS:
+                times = took.setdefault((each.name, period, of), {"charter": [], "hand": [], "scan": []})
+                times["charter"].append(timed(lambda: asked.charter(each.name, since, narrowed)))  # noqa: B023
+                if each.name in BY_HAND:
+                    times["hand"].append(
+                        timed(lambda: asked.asked_by_hand(each.name, since, narrowed, scan=False))  # noqa: B023
+                    )
+                    if scan and of == "all":
+                        times["scan"].append(
+                            timed(lambda: asked.asked_by_hand(each.name, since, narrowed, scan=True))  # noqa: B023
+                        )
+
+
+def timed(once: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    once()
+    return time.perf_counter() - started
+
+
+def row(name: str, period: str, of: str, times: dict[str, list[float]]) -> list[Any]:
+    ours = statistics.median(times["charter"])
+    hand = statistics.median(times["hand"]) if times["hand"] else None
+    scan = statistics.median(times["scan"]) if times["scan"] else None
+    spread = f"{1e3 * min(times['charter']):.0f} - {1e3 * max(times['charter']):.0f}"
+    told = [round(1e3 * each) if each else "" for each in (hand, scan)]
+    return [name, period, of, round(1e3 * ours), spread, told[0], round(ours / hand, 2) if hand else "", told[1]]
+
+
+def in_a_process(folder: Path, name: str) -> tuple[float, float, int]:
+    """Return seconds to load the libraries, seconds to the first answer, and the peak of memory in MB."""
+    words = [sys.executable, __file__, "child", str(folder), name]
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    found = json.loads(done.stdout)
+    return found["libraries"], found["first"], found["peak"]
+
+
+def child(folder: Path, name: str, loaded: float) -> dict[str, Any]:
+    asked = Contenders(SealedLog(folder / "sealed"))
+    first = timed(lambda: csv_of([], asked.charter(name, FIRST, {}).rows))
+    peak = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) // 1024
+    return {"libraries": round(loaded, 2), "first": round(first, 2), "peak": peak}
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["child"]:
+        print(json.dumps(child(Path(sys.argv[2]), sys.argv[3], time.process_time())))
+    else:
+        words = dict(enumerate(sys.argv))
+        kept = Path(words[3]) if 3 in words else None
+        print(json.dumps(run(float(words.get(1, 20)), int(words.get(2, EVENTS)), kept), indent=1))
