@@ -136,7 +136,7 @@ def duty(**changed: Any) -> Duty:
 def hand(name: str, *grants: dict[str, Any], **changed: Any) -> Hand:
     given = {"principal": name, "delegation": None, "grants": [copy.deepcopy(each) for each in grants]} | changed
     charter = a_charter(**given)
-    return Hand(charter, Side(bound(charter, system=SYSTEM), {"payments": SYSTEM}))
+    return Hand(charter, lambda: Side(bound(charter, system=SYSTEM), {"payments": SYSTEM}))
 
 
 def broken(duty: Duty, *hands: Hand) -> list[Broken]:

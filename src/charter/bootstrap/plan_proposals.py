@@ -78,6 +78,7 @@ def _effect(found: Consequence) -> dict[str, Any]:
         "gains": [each.sentence[:MAX_SENTENCE] for each in found.effect.gains[:MAX_EXAMPLES]],
         "losses": [each.sentence[:MAX_SENTENCE] for each in found.effect.losses[:MAX_EXAMPLES]],
         "not_proven": [each.sentence[:MAX_SENTENCE] for each in found.effect.gaps[:MAX_EXAMPLES]],
+        "duties": [each.broken.sentence[:MAX_SENTENCE] for each in found.breaches[:MAX_EXAMPLES]],
     }
 
 
@@ -85,7 +86,8 @@ def listing(house: House) -> list[dict[str, Any]]:
     """Return the plans proposed within as long as a yes is good for, newest first.
 
     Each: plan, by, at, reason, changes [], effects [{principal, conclusion, seat, why, gains [], losses [],
-    not_proven []}], needs [{seat, for [], why [], given [person], people []}], refused [{person, reason}], state.
+    not_proven [], duties []}], needs [{seat, for [], why [], given [person], people []}], refused [{person,
+    reason}], state.
     """
     return house.database.read(lambda tx: list(_told(tx, house.clock.now())))
 

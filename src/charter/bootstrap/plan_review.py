@@ -111,6 +111,7 @@ def reviews(
             "seat": each.route.name or None,
             "approved_by": [yes.person for yes in given if yes.seat == each.route.name],
             "examples": [change.sentence[:_LONG] for change in each.effect.gains[:_SHOWN]],
+            "duties": [breach.broken.sentence[:_LONG] for breach in each.breaches[:_SHOWN]],
         }
         for each in found
     }

@@ -142,7 +142,7 @@ def prove(estate: Estate, clock: Clock, only: str | None = None, kept: ProofFile
     }
     wanted = [only] if only is not None else sorted(sides)
     inspections = _inspections({name: sides[name] for name in wanted}, means, kept)
-    hands = {name: Hand(charters[name], side) for name, side in sides.items()}
+    hands = {name: Hand(charters[name], partial(sides.__getitem__, name)) for name in sides}
     broken = tuple(
         each
         for each in broken_duties(estate.central.duties.value.duties, hands, means)

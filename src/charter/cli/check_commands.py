@@ -30,7 +30,10 @@ def diff(
     context: typer.Context,
     base: Annotated[str, typer.Option("--base", help="The git revision to compare with: HEAD, origin/main.")] = "HEAD",
     fail_on_widening: Annotated[
-        bool, typer.Option("--fail-on-widening", help="Exit 1 if a principal may do more, or it is not proven.")
+        bool,
+        typer.Option(
+            "--fail-on-widening", help="Exit 1 if a principal may do more, breaks a duty, or it is not proven."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -63,7 +66,10 @@ def check(
     ] = None,
     proven: Annotated[bool, typer.Option("--proven", help="Exit 1 if a property is searched and not proven.")] = False,
     fail_on_widening: Annotated[
-        bool, typer.Option("--fail-on-widening", help="Exit 1 if a principal may do more than at the base.")
+        bool,
+        typer.Option(
+            "--fail-on-widening", help="Exit 1 if a principal may do more than at the base, or breaks a duty."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -117,7 +123,9 @@ def _compared(here: Context, base: str) -> dict[str, Any]:
 
 
 def _widens(told: dict[str, Any]) -> bool:
-    return any(effect["conclusion"] in WIDER for effect in told["effects"])
+    return any(
+        effect["conclusion"] in WIDER or any(duty["new"] for duty in effect["duties"]) for effect in told["effects"]
+    )
 
 
 def _show_diff(told: dict[str, Any], base: str) -> None:

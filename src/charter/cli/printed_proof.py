@@ -21,8 +21,12 @@ def print_effect(effect: dict[str, Any]) -> None:
             say(f"    {mark} {change['sentence']}", style)
     for term in effect["terms"]:
         say(f"    {term['turn']}: {term['text']}")
-    for gap in effect["not_proven"]:
+    for gap in (*effect["not_proven"], *effect["rules_not_proven"]):
         say(f"    ? {gap}", "magenta")
+    for duty in effect["duties"]:
+        _print_duty(duty, "    !" if duty["new"] else "    ! as before:")
+    for fault in effect["rules"]:
+        _print_fault(fault)
     say(f"    approval: {route['seat'] or 'nobody needs to'}, because {route['why']}", "dim")
 
 
@@ -48,9 +52,7 @@ def print_proofs(found: dict[str, Any]) -> None:
     for each in found["principals"]:
         _print_principal(each)
     for duty in found["duties"]:
-        say(f"! {duty['sentence']}", "red")
-        for call in duty["calls"]:
-            say(f"    {call['principal']}: {_call(call['call'])}")
+        _print_duty(duty, "!")
     for names in found["same_authority"]:
         say(f"= {' and '.join(names)} may do exactly the same", "yellow")
     for name in found["idle_guardrails"]:
@@ -68,11 +70,22 @@ def _print_principal(each: dict[str, Any]) -> None:
         lifted = f"; a yes of {' or '.join(stop['lifted_by'])} lets it by" if stop["lifted_by"] else ""
         say(f"    {stop['guardrail']} stops a part of {stop['rule']}: {_call(stop['call'])}{lifted}")
     for fault in each["faults"]:
-        by = f" ({', '.join(fault['by'])})" if fault["by"] else ""
-        place = f" at {fault['source']}" if fault["source"] else ""
-        say(f"    {fault['rule']}{place} is {fault['fault']}: {_FAULTS[fault['fault']]}{by}", "red")
+        _print_fault(fault)
     for gap in each["not_proven"]:
         say(f"    ? {gap}", "magenta")
+
+
+def _print_duty(duty: dict[str, Any], mark: str) -> None:
+    """Print a duty that is broken, with a call for each part."""
+    say(f"{mark} {duty['sentence']}", "red")
+    for call in duty["calls"]:
+        say(f"        {call['principal']}: {_call(call['call'])}")
+
+
+def _print_fault(fault: dict[str, Any]) -> None:
+    by = f" ({', '.join(fault['by'])})" if fault["by"] else ""
+    place = f" at {fault['source']}" if fault["source"] else ""
+    say(f"    {fault['rule']}{place} is {fault['fault']}: {_FAULTS[fault['fault']]}{by}", "red")
 
 
 def _call(call: dict[str, Any]) -> str:

@@ -41,7 +41,9 @@ def _diff(changed: dict[str, Any], base: str) -> list[str]:
         lines.append(f"**{_plain(effect['principal'])}**{others}: {effect['conclusion']}")
         lines += [f"- may now: {_plain(each['sentence'])}" for each in effect["gains"][:MAX_ROWS]]
         lines += [f"- may no longer: {_plain(each['sentence'])}" for each in effect["losses"][:MAX_ROWS]]
-        lines += [f"- not proven: {_plain(each)}" for each in effect["not_proven"][:MAX_ROWS]] + [""]
+        lines += [f"- not proven: {_plain(each)}" for each in effect["not_proven"][:MAX_ROWS]]
+        lines += [f"- {_plain(each['sentence'])}" for each in effect["duties"]]
+        lines += [f"- {_plain(each['rule'])} is {each['fault']}" for each in effect["rules"][:MAX_ROWS]] + [""]
     return lines
 
 

@@ -1,13 +1,16 @@
 """What a plan does to what principals may do: for each it touches the effect, what that comes to, who approves.
 
+Of each is told besides which duties are broken then, and which of its rules say nothing then.
+
 Touched are the principals whose charters change, and all others where systems, guardrails or central files do. Charters
 that differ in nothing that policy reads are proven once, for all who hold them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,8 +18,11 @@ from pydantic import ValidationError
 from charter.core.canonical import canonical
 from charter.core.clock import Deadline
 from charter.core.errors import CharterError
+from charter.proof.duty_change import Breach, Duties, breaches
+from charter.proof.duty_check import NO_TIME, Hand, concerns
 from charter.proof.effect import CallChange, Effect, Gap, Side, effect_of
-from charter.proof.route import TIERS, Conclusion, Route, Seat, conclusion_of, route_of
+from charter.proof.inspection import RuleFault, inspect
+from charter.proof.route import TIERS, Conclusion, Route, Seat, conclusion_of, route_of, route_past_duties
 from charter.proof.search import Means
 from charter.proof.surroundings import Surroundings
 from charter.proof.terms_of_charter import TermChange, term_changes
@@ -27,6 +33,7 @@ from charter.registry.plan import Change, ChangeKind, Plan, What
 from charter.registry.record import RegisteredEstate
 from charter.registry.risk import Tier, risk_of
 
+MAX_BREACHES = 20  # of one principal that are told
 _NEW = "everything it may do is new"
 _OWN = ("principal", "purpose", "approved", "credential", "review", "expires")  # no policy reads these
 
@@ -42,6 +49,9 @@ class Consequence:
     terms: tuple[TermChange, ...] = ()
     others: tuple[str, ...] = ()  # principals with the same charter, of whom the same is true
     note: str | None = None
+    breaches: tuple[Breach, ...] = ()  # duties that are broken then
+    rules: tuple[RuleFault, ...] = ()  # rules of its that say nothing then
+    unread: tuple[str, ...] = ()  # why it is not proven that all its rules say something
 
     def to_json(self) -> dict[str, Any]:
         """Return the consequence as plain JSON."""
@@ -55,6 +65,9 @@ class Consequence:
             "terms": [each.to_json() for each in self.terms],
             "others": list(self.others),
             "note": self.note,
+            "duties": [each.to_json() for each in self.breaches[:MAX_BREACHES]],
+            "rules": [each.to_json() for each in self.rules],
+            "rules_not_proven": list(self.unread),
         }
 
     @property
@@ -95,10 +108,83 @@ def consequences(
 ) -> tuple[Consequence, ...]:
     """Return what `plan` does to what principals may do, by name."""
     changed = {each.name: each for each in plan.changes if each.what is What.PRINCIPAL}
+    stays = times.before is not None and times.before.digest == times.after.digest
     found = [_of_change(each, estate, current, times, review) for each in changed.values()]
-    if times.before is None or times.before.digest != times.after.digest:
+    if not stays:
         found += _of_surroundings(changed.keys(), estate, current, times, review)
-    return tuple(sorted(found, key=lambda each: each.principal))
+    kept = {name for name in changed if name in estate.charters}
+    duties = _duties(estate, current, times, review)
+    broken = breaches(duties, kept if stays else estate.charters.keys(), kept, review.means, review.deadline)
+    told = [_read(each, estate, times, review) for each in _with_breaches(found, broken, estate)]
+    return tuple(sorted(told, key=lambda each: each.principal))
+
+
+def _duties(estate: Estate, current: RegisteredEstate, times: Times, review: Review) -> Duties:
+    """Return the duties after a plan, and who holds what before and after. Nothing is bound before it is asked for."""
+    duties = times.after.central.duties.value.duties
+    known = times.before.central.duties.value.duties if times.before else ()
+    charters = {name: part.value for name, part in estate.charters.items()}
+    named = times.after.guardrail_text
+    hands = {
+        name: Hand(charter, partial(_side, charter, times.after, review.means), _key(charter, named))
+        for name, charter in charters.items()
+        if any(concerns(each, charter) for each in duties)
+    }
+
+    def hand_before(name: str) -> Hand | None:
+        charter = last_charter(current, name, estate) if times.before else None
+        return (
+            None
+            if charter is None or times.before is None
+            else Hand(charter, partial(_side, charter, times.before, review.means))
+        )
+
+    return Duties(duties, frozenset(each.id for each in duties if each not in known), hands, hand_before)
+
+
+def _side(charter: Charter, among: Surroundings, means: Means) -> Side:
+    return Side(among.bind(charter, means.engine), among.systems)
+
+
+def _with_breaches(
+    found: Iterable[Consequence], broken: Mapping[str, tuple[Breach, ...]], estate: Estate
+) -> Iterator[Consequence]:
+    """Yield consequences, and those of principals whose duties alone are what a plan touches."""
+    seen: set[str] = set()
+    for each in found:
+        names = (each.principal, *each.others)
+        seen.update(names)
+        kept = tuple(name for name in names if name not in broken)
+        if kept:
+            yield replace(each, principal=kept[0], others=kept[1:])
+        for name in names:
+            if name in broken:
+                yield _breaking(replace(each, principal=name, others=()), broken[name], estate)
+    for name in broken.keys() - seen:
+        route = Route(Seat.NOBODY, "", "what it may do stays the same")
+        stays = Consequence(name, Conclusion.SAME, route, Effect(), note="its charter stays")
+        yield _breaking(stays, broken[name], estate)
+
+
+def _breaking(found: Consequence, broken: tuple[Breach, ...], estate: Estate) -> Consequence:
+    route = route_past_duties(found.route, estate.charters[found.principal].value, broken)
+    return replace(found, route=route, breaches=broken)
+
+
+def _read(found: Consequence, estate: Estate, times: Times, review: Review) -> Consequence:
+    """Return a consequence with those rules of its principal that say nothing."""
+    part = estate.charters.get(found.principal)
+    if part is None:
+        return found
+    if review.deadline.is_past:
+        return replace(found, unread=(f"whether each of its rules says something is not proven: {NO_TIME}",))
+    try:
+        bound = times.after.bind(part.value, review.means.engine, part.sources)
+    except CharterError as err:
+        return replace(found, unread=(err.detail,))
+    seen = inspect(Side(bound, times.after.systems), review.means, is_stopped_told=False)
+    gaps = tuple(each.sentence for each in seen.gaps if each not in found.effect.gaps)
+    return replace(found, rules=seen.faults, unread=gaps)
 
 
 def last_charter(current: RegisteredEstate, name: str, estate: Estate) -> Charter | None:
@@ -138,13 +224,11 @@ def _withdrawn(name: str) -> Consequence:
 
 def _effect(before: Charter, after: Charter, times: Times, review: Review) -> Effect:
     if review.deadline.is_past:
-        return _unknown(after, "there was no time left")
+        return _unknown(after, NO_TIME)
     if times.before is None:
         return _unknown(after, "the guardrails or systems that are registered cannot be read")
-    engine = review.means.engine
     try:
-        old = Side(times.before.bind(before, engine), times.before.systems)
-        new = Side(times.after.bind(after, engine), times.after.systems)
+        old, new = _side(before, times.before, review.means), _side(after, times.after, review.means)
     except CharterError as err:
         return _unknown(after, err.detail)
     return effect_of(old, new, review.means)

@@ -5,18 +5,20 @@ INVARIANT: a part counts as out of a principal's reach only where that is proven
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+from charter.core.clock import Deadline
+from charter.core.errors import CharterError
 from charter.policy.expression import NotModelledError
 from charter.proof.authority import reach_of
 from charter.proof.effect import Side
 from charter.proof.search import Means, Shown, Unproven, find_call
 from charter.proof.setting import OBJECT, path_of, template_of
 from charter.proof.term import every, like, some
-from charter.registry.charter import Charter
+from charter.registry.charter import EVERY_ACTION, Charter
 from charter.registry.duty import Duty, DutyPart, Tie
 
 
@@ -29,7 +31,12 @@ class Broken:
     principals: tuple[str, ...]
     tie: Tie | None
     calls: tuple[Mapping[str, Any], ...]  # in the order of the duty's parts; who makes it, and the call
-    is_proven: bool = True
+    unproven: str | None = None  # why it is not proven; it counts as broken all the same
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether calls were found for all parts."""
+        return self.unproven is None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON."""
@@ -48,38 +55,133 @@ class Broken:
         """What is wrong, in one sentence."""
         who = " and ".join(f"`{name}`" for name in self.principals)
         together = f" together (tied by {self.tie.value})" if self.tie else ""
-        surely = "may" if self.is_proven else "perhaps may"
-        return f"{who}{together} {surely} do all parts of `{self.duty}`: {self.reason}"
+        if self.unproven is not None:
+            said = f"perhaps may do all parts of `{self.duty}`, which is not proven either way ({self.unproven})"
+            return f"{who}{together} {said}: {self.reason}"
+        return f"{who}{together} may do all parts of `{self.duty}`: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Hand:
-    """One principal: its charter, and what it may do."""
+    """One principal: its charter, and what it may do, which is bound when it is first asked for."""
 
     charter: Charter
-    side: Side
+    bind: Callable[[], Side]
+    key: Hashable = None  # shared by those who may do the same parts: these are looked for once
 
+    @cached_property
+    def side(self) -> Side:
+        """What it may do, among the systems of its time.
 
-def broken_duties(duties: Sequence[Duty], hands: Mapping[str, Hand], means: Means) -> Iterator[Broken]:
-    """Yield every duty that is broken, by whom."""
-    for duty in duties:
-        reached = {name: _parts(duty, hand, means) for name, hand in hands.items()}
-        reached = {name: parts for name, parts in reached.items() if any(parts)}
-        alone = {name for name, parts in reached.items() if all(parts)}
-        for name in sorted(alone):
-            yield _broken(duty, (name,), None, reached)
-        others = sorted(reached.keys() - alone)
-        for one, other in combinations(others, 2):
-            tie = _tie(duty, hands[one].charter, hands[other].charter)
-            if tie and all(a or b for a, b in zip(reached[one], reached[other], strict=True)):
-                yield _broken(duty, (one, other), tie, reached)
+        Raises:
+            CharterError: its charter cannot be bound.
+        """
+        return self.bind()
 
 
 Parts = Sequence[Shown | Unproven | None]
+NO_TIME = "there was no time left"
 
 
-def _parts(duty: Duty, hand: Hand, means: Means) -> Parts:
-    return [_part(part, hand.side, means) for part in duty.parts]
+def broken_duties(
+    duties: Sequence[Duty],
+    hands: Mapping[str, Hand],
+    means: Means,
+    touched: Collection[str] | None = None,
+    deadline: Deadline | None = None,
+) -> Iterator[Broken]:
+    """Yield every duty that is broken, by whom; with `touched`, those that one of these principals breaks.
+
+    Once the `deadline` is past, each of them that may concern a duty is yielded as not proven to keep it.
+    """
+    for duty in duties:
+        concerned = {name for name, hand in hands.items() if concerns(duty, hand.charter)}
+        wanted = concerned if touched is None else concerned & set(touched)
+        check = _Check(duty, hands, means, deadline)
+        yield from check.alone(sorted(wanted))
+        yield from check.together(concerned, wanted)
+
+
+@dataclass(slots=True)
+class _Check:
+    """One duty held against principals."""
+
+    duty: Duty
+    hands: Mapping[str, Hand]
+    means: Means
+    deadline: Deadline | None
+    known: dict[Hashable, Parts] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)  # who breaks it alone
+
+    def alone(self, names: Iterable[str]) -> Iterator[Broken]:
+        """Yield those who may do all parts by themselves."""
+        for name in names:
+            if all(self._reached(name)):
+                self.broken.add(name)
+                yield self._broken((name,), None)
+
+    def together(self, concerned: Collection[str], wanted: set[str]) -> Iterator[Broken]:
+        """Yield tied pairs of `concerned`, one of them `wanted`, who may do all parts together and neither alone."""
+        for pair, tie in _tied(self.duty, {name: self.hands[name].charter for name in concerned}, wanted):
+            if not self.broken.isdisjoint(pair):
+                continue
+            if self._is_late:
+                yield from (self._late(name) for name in sorted(wanted - self.broken))
+                return
+            one, other = map(self._reached, pair)
+            if all(one) or all(other):  # alone already, and told there if it is asked for
+                continue
+            if all(a or b for a, b in zip(one, other, strict=True)):
+                yield self._broken(pair, tie)
+
+    @property
+    def _is_late(self) -> bool:
+        return self.deadline is not None and self.deadline.is_past
+
+    def _reached(self, name: str) -> Parts:
+        hand = self.hands[name]
+        key = name if hand.key is None else hand.key
+        if key not in self.known:
+            found = [self._part(part, hand) for part in self.duty.parts]
+            if self._is_late:
+                return found
+            self.known[key] = found
+        return self.known[key]
+
+    def _part(self, part: DutyPart, hand: Hand) -> Shown | Unproven | None:
+        if not _names(hand.charter, part):
+            return None
+        if self._is_late:
+            return Unproven(NO_TIME)
+        try:
+            return _part(part, hand.side, self.means)
+        except CharterError as err:
+            return Unproven(err.detail)
+
+    def _late(self, name: str) -> Broken:
+        return Broken(self.duty.id, self.duty.reason, (name,), None, (), unproven=NO_TIME)
+
+    def _broken(self, names: tuple[str, ...], tie: Tie | None) -> Broken:
+        calls: list[dict[str, Any]] = []
+        unproven: str | None = None
+        for found in zip(*map(self._reached, names), strict=True):
+            shown = [(name, each) for name, each in zip(names, found, strict=True) if isinstance(each, Shown)]
+            calls += [{"principal": name, "call": each.example.to_json()} for name, each in shown[:1]]
+            if not shown:
+                unproven = next(each.why for each in found if isinstance(each, Unproven))
+        return Broken(self.duty.id, self.duty.reason, names, tie, tuple(calls), unproven)
+
+
+def concerns(duty: Duty, charter: Charter) -> bool:
+    """Whether a charter says anything of an action of a duty."""
+    return any(_names(charter, part) for part in duty.parts)
+
+
+def _names(charter: Charter, part: DutyPart) -> bool:
+    """Whether a charter says anything of an action of this part: if not, it surely may not do it."""
+    granted = {name for grant in charter.grants if grant.system == part.system for name in grant.actions}
+    granted |= {name for system, name in charter.policy_actions if system == part.system}
+    return EVERY_ACTION in granted or not granted.isdisjoint(part.actions)
 
 
 def _part(part: DutyPart, side: Side, means: Means) -> Shown | Unproven | None:
@@ -104,27 +206,42 @@ def _part(part: DutyPart, side: Side, means: Means) -> Shown | Unproven | None:
     return unknown
 
 
-def _tie(duty: Duty, one: Charter, other: Charter) -> Tie | None:
-    ties = {
-        Tie.OWNER: one.owner.person == other.owner.person,
-        Tie.TEAM: one.owner.team == other.owner.team,
-        Tie.DELEGATION: _lends(one, other) or _lends(other, one),
-    }
-    return next((tie for tie in duty.tied if ties[tie]), None)
+def _tied(
+    duty: Duty, charters: Mapping[str, Charter], wanted: Collection[str]
+) -> Iterator[tuple[tuple[str, str], Tie]]:
+    """Yield the pairs that act as one, one of them `wanted`, in the order of names, with the first tie that does it."""
+    for tie in duty.tied:
+        for one, other in _pairs(tie, charters, wanted):
+            ties = {
+                Tie.OWNER: charters[one].owner.person == charters[other].owner.person,
+                Tie.TEAM: charters[one].owner.team == charters[other].owner.team,
+                Tie.DELEGATION: _lends(charters[one], charters[other]) or _lends(charters[other], charters[one]),
+            }
+            if next(each for each in duty.tied if ties[each]) is tie:
+                yield (one, other), tie
+
+
+def _pairs(tie: Tie, charters: Mapping[str, Charter], wanted: Collection[str]) -> Iterator[tuple[str, str]]:
+    if tie is Tie.DELEGATION:
+        lent = [(name, to) for name, each in charters.items() for to in (each.delegation.to if each.delegation else ())]
+        known = [(one, to) for one, to in lent if to in charters and to != one and (one in wanted or to in wanted)]
+        yield from sorted({(min(pair), max(pair)) for pair in known if _lends(charters[pair[0]], charters[pair[1]])})
+        return
+    groups: dict[str, list[str]] = {}
+    for name in sorted(charters):
+        owner = charters[name].owner
+        groups.setdefault(owner.person if tie is Tie.OWNER else owner.team, []).append(name)
+    for names in groups.values():
+        for one in names:
+            if one in wanted:
+                yield from (
+                    (min(one, other), max(one, other))
+                    for other in names
+                    if other > one or (other != one and other not in wanted)
+                )
 
 
 def _lends(lender: Charter, borrower: Charter) -> bool:
+    """Whether both charters say so."""
     to, source = lender.delegation, borrower.delegation
     return bool(to and source and borrower.principal in to.to and lender.principal in source.source)
-
-
-def _broken(duty: Duty, names: tuple[str, ...], tie: Tie | None, reached: Mapping[str, Parts]) -> Broken:
-    calls: list[dict[str, Any]] = []
-    proven = True
-    for index in range(len(duty.parts)):
-        found = {name: reached[name][index] for name in names if reached[name][index] is not None}
-        shown = {name: each for name, each in found.items() if isinstance(each, Shown)}
-        proven = proven and bool(shown)
-        for name, each in list(shown.items())[:1]:
-            calls.append({"principal": name, "call": each.example.to_json()})
-    return Broken(duty.id, duty.reason, names, tie, tuple(calls), proven)

@@ -137,8 +137,8 @@ class _Seen:
     stopped_by: set[str] = field(default_factory=set)
 
 
-def inspect(side: Side, means: Means) -> Inspection:
-    """Return what the rules of a principal come to."""
+def inspect(side: Side, means: Means, *, is_stopped_told: bool = True) -> Inspection:
+    """Return what the rules of a principal come to; without what guardrails stop of them, if that is not asked for."""
     bound = side.bound
     if bound is None:
         return Inspection("")
@@ -154,7 +154,8 @@ def inspect(side: Side, means: Means) -> Inspection:
                 seen.setdefault(rule, _Seen()).unknown = True
             continue
         inside = _Inside(bound, action, reach, means)
-        stops += inside.stops(gaps)
+        if is_stopped_told:
+            stops += inside.stops(gaps)
         inside.look(seen)
     return Inspection(bound.principal, tuple(stops), tuple(_faults(bound, seen)), tuple(gaps), len(side.actions))
 

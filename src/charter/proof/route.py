@@ -3,6 +3,7 @@
     only narrows                                      nobody: less authority needs no review
     widens, within an approved pattern, at low risk   the owner's team
     widens otherwise, or is not proven                the role that approves the charter, with the examples before it
+    breaks a duty, or is not proven to keep it        the same, whatever else it comes to
 
 INVARIANT: what is not proven goes to the reviewer. Nothing is approved by itself but what was proven to narrow.
 """
@@ -14,12 +15,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from charter.proof.duty_change import Breach
 from charter.proof.effect import Effect
 from charter.proof.terms_of_charter import TermChange, Turn
 from charter.registry.charter import Charter
 from charter.registry.risk import Tier
 
 TIERS = tuple(Tier)
+MAX_NAMED = 8  # duties
 
 
 class Conclusion(StrEnum):
@@ -73,6 +76,18 @@ def conclusion_of(effect: Effect, terms: Sequence[TermChange]) -> Conclusion:
     if effect.losses or effect.unknown_losses or Turn.NARROWS in turns:
         return Conclusion.NARROWS
     return Conclusion.SAME
+
+
+def route_past_duties(route: Route, charter: Charter, breaches: Sequence[Breach]) -> Route:
+    """Return whose yes a change needs that has this route, and after which these duties are broken."""
+    new = [each.broken for each in breaches if each.is_new]
+    if not new:
+        return route
+    broken = sorted({each.duty for each in new if each.is_proven})
+    word = "it breaks the duty" if broken else "it is not proven to keep the duty"
+    named = ", ".join(f"`{each}`" for each in (broken or sorted({each.duty for each in new}))[:MAX_NAMED])
+    why = f"{word} {named}" if route.seat is Seat.NOBODY else f"{word} {named}; {route.why}"
+    return Route(Seat.REVIEWER, charter.approved.role, why)
 
 
 def route_of(conclusion: Conclusion, charter: Charter, tier: Tier, pattern: str | None, team_up_to: Tier) -> Route:
