@@ -6,7 +6,6 @@ The system `web` reaches `localhost` alone, at the ports of the two sites; what 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime as dt
 import http.server
 import ssl
@@ -197,7 +196,8 @@ def a_proxy(folder: Path, **terms: Any) -> Iterator[Proxied]:
 def proxying(stage: Stage, pem: Path) -> Iterator[tuple[int, int]]:
     """Serve the proxy on a loop of its own, in the clear and over TLS with a certificate for localhost."""
     listener, tls_listener = (uvicorn.Config("", port=0, log_level="error").bind_socket() for _ in range(2))
-    loop = asyncio.new_event_loop()
+    runner = asyncio.Runner()  # which ends what is under way when it closes, as the server's does
+    loop = runner.get_loop()
     stop = asyncio.Event()
     up = threading.Event()
 
@@ -209,8 +209,8 @@ def proxying(stage: Stage, pem: Path) -> Iterator[tuple[int, int]]:
         await stage.house.pipeline.settled()
 
     def run() -> None:
-        with contextlib.closing(loop):
-            loop.run_until_complete(serve())
+        with runner:
+            runner.run(serve())
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()

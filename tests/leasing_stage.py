@@ -159,7 +159,7 @@ class LeaseStage:
 
     inner: Stage
     system: str = "orders-db"
-    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
+    runner: asyncio.Runner = field(default_factory=asyncio.Runner)
 
     @property
     def house(self) -> House:
@@ -167,7 +167,7 @@ class LeaseStage:
 
     def run(self, deed: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine: all of them in one event loop, as in a server."""
-        return self.loop.run_until_complete(deed)
+        return self.runner.run(deed)
 
     def bearer(self, name: str = "order-agent") -> Bearer:
         return self.inner.bearer(name)
@@ -229,5 +229,4 @@ def a_lease_house(
             yield stage
         finally:
             stage.run(inner.house.pipeline.settled())
-            stage.loop.run_until_complete(stage.loop.shutdown_default_executor())
-            stage.loop.close()
+            stage.runner.close()

@@ -260,7 +260,8 @@ class Background:
     """An event loop in a thread of its own, where a stage stands for a whole module of tests."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._runner = asyncio.Runner()
+        self._loop = self._runner.get_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._open: list[Any] = []
@@ -303,7 +304,7 @@ class Background:
             task.result(30)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
-        self._loop.close()
+        self._runner.close()  # with what is under way, which would be found unclosed at any later time
 
 
 def settings_of(

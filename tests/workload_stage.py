@@ -156,7 +156,8 @@ def a_workload_stage(
 
 @contextmanager
 def _a_loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = asyncio.new_event_loop()
+    runner = asyncio.Runner()
+    loop = runner.get_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:
@@ -164,5 +165,4 @@ def _a_loop() -> Iterator[asyncio.AbstractEventLoop]:
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
-        loop.run_until_complete(loop.shutdown_default_executor())
-        loop.close()
+        runner.close()  # with what is under way, which would be found unclosed at any later time

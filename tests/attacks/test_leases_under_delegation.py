@@ -102,8 +102,7 @@ def lent(tmp_path: Path) -> Iterator[Lent]:
             yield Lent(stage, provider)
         finally:
             stage.run(stage.house.pipeline.settled())
-            stage.loop.run_until_complete(stage.loop.shutdown_default_executor())
-            stage.loop.close()
+            stage.runner.close()
 
 
 def test_a_lease_holds_what_every_link_may_do_and_no_more(lent: Lent) -> None:

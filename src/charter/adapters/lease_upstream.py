@@ -61,8 +61,9 @@ class Upstreams:
 
     async def _connected(self, permit: Permit, call: Call, record: SystemRecord) -> AsyncIterator[Message]:
         self.permits.redeem(permit, call)
-        async for message in self.egress.connected(call, record.system):
-            yield message
+        async with contextlib.aclosing(self.egress.connected(call, record.system)) as messages:
+            async for message in messages:
+                yield message
 
     async def _counted(self, permit: Permit, call: Call) -> AsyncIterator[Message]:
         self.permits.redeem(permit, call)
