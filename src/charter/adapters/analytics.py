@@ -305,6 +305,12 @@ def _parquet(paths: Sequence[Path]) -> str:
     return f"read_parquet([{listed}], hive_partitioning = true, hive_types = {{'day': DATE}})"
 
 
+def _narrowed(permissions: Iterable[Permission], asked: Asked) -> Iterator[Permission]:
+    """Yield those that are asked about: an estate has many, and taking one in costs more than passing it over."""
+    wanted = {name: value for name, value in asked.narrowed.items() if value}
+    return (each for each in permissions if all(getattr(each, name) == value for name, value in wanted.items()))
+
+
 _moment = lru_cache(maxsize=4_096)(rfc3339)  # many permissions came with one version of a charter
 
 
@@ -352,7 +358,7 @@ def answers(
     with ReviewTables(asked.since, asked.until, sealed) as tables:
         tables.load(lines)
         if any(question.needs_permissions for question in asked.questions):
-            tables.permit(permissions)
+            tables.permit(_narrowed(permissions, asked))
         if spark is None:
             return [tables.answer(question, asked) for question in asked.questions]
         from charter.adapters import spark_answers
