@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from charter.registry.manifest import load_estate, parse_estate
 from charter.registry.pattern import CharterPattern, render
 from charter.registry.problem import EstateError
 from estates import FILES, PATTERN, PRINCIPAL, SYSTEM, another_principal, estate_files, write_files
+
+TODAY = dt.date(2026, 11, 24)
 
 P, S = "principals/refund-agent.yaml", "systems/payments.yaml"
 
@@ -92,9 +95,9 @@ def test_a_patterns_value_cannot_add_a_grant() -> None:
     pattern = CharterPattern.model_validate(read_document(PATTERN.encode(), "p.yaml").value)
     value = "eu\ngrants: [{system: payments, actions: [refund.create]}]\n#"
     with pytest.raises(MalformedError):
-        render(pattern, {"principal": value})
+        render(pattern, {"principal": value}, TODAY)
     with pytest.raises(MalformedError):
-        render(pattern, {"principal": "eu", "owner": "maria@example.com, team: security}\n#"})
+        render(pattern, {"principal": "eu", "owner": "maria@example.com, team: security}\n#"}, TODAY)
 
 
 def test_a_tool_cannot_be_two_actions_with_two_effects() -> None:

@@ -190,7 +190,7 @@ def test_tests_are_no_part_of_the_digest() -> None:
 
 def test_an_expired_charter_is_a_warning_and_only_when_asked_for_a_day() -> None:
     late = dt.date(2027, 11, 3)
-    assert warnings_of({}, today=late) == [
+    assert warnings_of({"patterns/small-refunds.yaml": None}, today=late) == [
         (
             "principals/refund-agent.yaml:20:10: `refund-agent` expired on 2027-11-02, so it cannot act; "
             "set a later date once its owner has reviewed it"

@@ -61,7 +61,7 @@ def test_what_the_patterns_comments_promise_works(tmp_path: Path) -> None:
         given = dict(word.split("=") for word in words if "=" in word)
         assert words[words.index("new") + 1] == name
         target = tmp_path / "estate/principals" / f"{given['principal']}.yaml"
-        target.write_text(render(part.value, given), encoding="utf-8")
+        target.write_text(render(part.value, given, TODAY), encoding="utf-8")
     assert len(load_estate(tmp_path / "estate").charters) == len(Kind) + len(patterns)
 
 

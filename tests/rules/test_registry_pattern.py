@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from charter.registry.pattern import CharterPattern, render, write_yaml
 from charters import charters
 from estates import PATTERN, an_estate
 
+TODAY = dt.date(2026, 11, 24)
+
 
 def a_pattern(old: str = "", new: str = "") -> CharterPattern:
     return CharterPattern.model_validate(read_document(PATTERN.replace(old, new).encode(), "p.yaml").value)
@@ -26,12 +29,12 @@ def value_of(text: str) -> Any:
 
 def refused(values: dict[str, str], pattern: CharterPattern | None = None) -> str:
     with pytest.raises(MalformedError) as caught:
-        render(pattern or a_pattern(), values)
+        render(pattern or a_pattern(), values, TODAY)
     return f"{caught.value.detail}; {caught.value.help}"
 
 
 def test_a_pattern_becomes_a_charter_with_the_values_in_their_places() -> None:
-    charter = Charter.model_validate(value_of(render(a_pattern(), {"principal": "small-refunds-eu"})))
+    charter = Charter.model_validate(value_of(render(a_pattern(), {"principal": "small-refunds-eu"}, TODAY)))
     assert charter.principal == "small-refunds-eu"
     assert charter.owner.person == "maria@example.com"
     assert charter.purpose == "Refund small charges as small-refunds-eu"
@@ -39,12 +42,12 @@ def test_a_pattern_becomes_a_charter_with_the_values_in_their_places() -> None:
 
 
 def test_what_is_rendered_is_a_file_of_the_estate() -> None:
-    text = render(a_pattern(), {"principal": "eu"})
+    text = render(a_pattern(), {"principal": "eu"}, TODAY)
     assert an_estate({"principals/eu.yaml": text}).charters["eu"].value.kind.value == "agent"
 
 
 def test_a_rendered_file_says_where_it_comes_from() -> None:
-    assert render(a_pattern(), {"principal": "eu"}).startswith(
+    assert render(a_pattern(), {"principal": "eu"}, TODAY).startswith(
         "# From the pattern small-refunds: An agent that refunds small charges\ncharter: v1\nprincipal: eu\n"
     )
 
@@ -85,7 +88,7 @@ def test_whatever_a_value_holds_it_stays_one_text(value: str) -> None:
         }
     )
     try:
-        found = value_of(render(pattern, {"principal": "eu", "owner": value}))
+        found = value_of(render(pattern, {"principal": "eu", "owner": value}, TODAY))
     except MalformedError:
         return
     assert found["purpose"] == f"for {value}"

@@ -153,7 +153,7 @@ def test_an_exception_runs_out_after_its_last_day(until: str, count: int) -> Non
         (rule("for: {teams: [payment-ops]}, at_most: {review: 99w}"), "`payment-ops` is no team in teams.yaml"),
         (rule("only: {data: [customer-pi]}"), "`customer-pi` is no class of data of any system; did you mean"),
         (rule("only: {systems: [payment]}"), "`payment` is no system; did you mean `payments`?"),
-        (rule("answers: [x]"), "the rule `house-rule` asks nothing; write `at_most` or `only`"),
+        (rule("answers: [x]"), "the rule `house-rule` asks nothing; write `at_most`, `only` or `bounded`"),
         (
             rule("at_most: {review: 99w}") * 2,
             "the id `house-rule` is taken; by the rule at guardrails/charters.yaml:3:10",

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import datetime as dt
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from charter.core.clock import Clock, SystemClock
 from charter.core.errors import AbsentError, ConflictError, ErrorCode
 from charter.identity.weakness import reconcile
 from charter.lifecycle import repeats
-from charter.policy.check import BoundBefore, check_estate, estate_schema
+from charter.policy.check import BoundBefore, check_estate, estate_schema, warnings_of
 from charter.registry import plan as planning
 from charter.registry.apply import apply as apply_plan
 from charter.registry.estate import Estate
@@ -82,7 +83,10 @@ def _checked(estate: Estate) -> Estate:
     problems = check_estate(estate, CedarEngine(), _BOUND_BEFORE)
     if problems:
         raise EstateError(problems)
-    return estate
+    warnings = {*estate.warnings, *warnings_of(estate, CedarEngine())}
+    return replace(
+        estate, warnings=tuple(sorted(warnings, key=lambda each: (each.path, each.line, each.column, each.text)))
+    )
 
 
 def try_folder(root: Path, clock: Clock | None = None) -> trials.TestReport:
@@ -94,12 +98,12 @@ def try_folder(root: Path, clock: Clock | None = None) -> trials.TestReport:
     return trials.run(check_folder(root), clock or SystemClock())
 
 
-def render_pattern(root: Path, name: str, values: Mapping[str, str]) -> tuple[str, str]:
-    """Return the principal's name and the text of the charter that a pattern yields.
+def render_pattern(root: Path, name: str, values: Mapping[str, str], clock: Clock | None = None) -> tuple[str, str]:
+    """Return the principal's name and the text of the charter that a pattern yields today.
 
     Raises:
         AbsentError: there is no such pattern.
-        MalformedError: a parameter is missing or unknown.
+        MalformedError: a parameter is missing or unknown, or its charters have run out.
     """
     estate = load_estate(root)
     found = estate.patterns.get(name)
@@ -109,7 +113,7 @@ def render_pattern(root: Path, name: str, values: Mapping[str, str]) -> tuple[st
             f"there is no pattern {name[:80]!a}",
             help=suggestion(name, estate.patterns) or "write patterns/NAME.yaml",
         )
-    text = render(found.value, values)
+    text = render(found.value, values, (clock or SystemClock()).now().date())
     return str(YAML(typ="safe", pure=True).load(text)["principal"]), text
 
 

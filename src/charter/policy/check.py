@@ -14,6 +14,7 @@ from charter.core.canonical import digest_of
 from charter.core.errors import CharterError
 from charter.core.values import Source
 from charter.policy.central import central_guardrails
+from charter.policy.doubts import doubts, sure_overflows
 from charter.policy.engine import Engine
 from charter.policy.guardrail import Guardrail, parse_guardrails
 from charter.policy.object_path import template_fault
@@ -74,12 +75,19 @@ def check_estate(estate: Estate, engine: Engine, before: BoundBefore | None = No
     guardrails, problems = read_guardrails(estate, engine)
     problems += [problem for each in guardrails for problem in _unknown_words(each, estate)]
     problems += _exceptions(guardrails, estate)
+    problems += [problem for each in guardrails for problem in sure_overflows(each.statement, each.policies[each.id])]
     problems += _beside(estate, engine)
     problems += _same_ids(guardrails)
     problems += _templates(estate)
     if not problems:
         problems += _not_bound(estate, guardrails, engine, before)
     return tuple(sorted(set(problems)))
+
+
+def warnings_of(estate: Estate, engine: Engine) -> tuple[Problem, ...]:
+    """Return what is doubtful about the Cedar of an estate without problems, each at its place."""
+    guardrails, _ = read_guardrails(estate, engine)
+    return tuple(doubts(guardrails, estate, engine))
 
 
 def read_guardrails(estate: Estate, engine: Engine) -> tuple[list[Guardrail], list[Problem]]:
@@ -143,6 +151,8 @@ def _beside(estate: Estate, engine: Engine) -> Iterator[Problem]:
             continue
         for each in own.all:
             yield from _unknown_words(each, estate)
+            policy = each.policy if isinstance(each, OwnPermit) else each.policies[each.id]
+            yield from sure_overflows(each.statement, policy)
 
 
 def _not_bound(

@@ -99,11 +99,27 @@ def _optional_problem(statement: Statement, dotted: str, arguments: Mapping[str,
     return Problem.at(_source_of(statement, parts[1]), text, f"ask first: `{guard} && …`")
 
 
+_HELD = {  # by extension: what Cedar holds
+    "decimal": "write a number from -922337203685477.5808 to 922337203685477.5807, with a point and 1 to 4 decimals",
+    "datetime": "write a day that there is, as in 2026-11-24, or a time as in 2026-11-24T10:00:00Z",
+    "duration": "write as in 1d12h, and less than 292 million years",
+}
+
+
+def _literal_problem(statement: Statement, found: re.Match[str]) -> Problem:
+    text = f"`{found[2][:80]}` is no {found[1]} that Cedar holds"
+    return Problem.at(_source_of(statement, found[2]), text, _HELD.get(found[1]))
+
+
 _TOLD: tuple[tuple[str, Callable[[Statement, re.Match[str]], Problem]], ...] = (
     (r"attribute `(.*)` on entity type `(.*)` not found", _attribute_problem),
     (r"attribute `(.*)` in context .*not found", _context_problem),
     (r"unrecognized entity type `(.*)`", _type_problem),
     (r"the types (.*) and (.*) are not compatible", _mixed_problem),
+    (
+        r"error during extension function argument validation: failed to parse as a (\w+) value: `\"(.*)\"`",
+        _literal_problem,
+    ),
 )
 
 

@@ -109,5 +109,5 @@ def route_of(conclusion: Conclusion, charter: Charter, tier: Tier, pattern: str 
         return Route(
             Seat.TEAM, charter.owner.team, f"{told}, within the pattern `{pattern}`, and its risk is {tier.value}"
         )
-    beyond = "no pattern holds it" if pattern is None else f"its risk is {tier.value}"
+    beyond = "no pattern holds it" if is_low else f"its risk is {tier.value}"
     return Route(Seat.REVIEWER, charter.approved.role, f"{told}, and {beyond}")

@@ -1,11 +1,13 @@
 """Whether a charter stays within an approved pattern: by proof, whatever it looks like.
 
 The pattern's parameters are read off the charter where the template's texts fit its own; the pattern is rendered with
-them, and the charter must provably allow nothing that this one does not.
+them, and the charter must provably allow nothing that this one does not. Where the pattern's dates are told from the
+day on which a charter is made, that is the day of its approval, today at the latest.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -26,18 +28,18 @@ def pattern_of(
 ) -> str | None:
     """Return the name of a pattern that `charter` provably stays within; None if there is none, or nobody knows."""
     for name, pattern in patterns.items():
-        model = _rendered(pattern, charter)
+        model = _rendered(pattern, charter, min(charter.approved.on, means.start.date()))
         if model is not None and _is_within(charter, model, among, means):
             return name
     return None
 
 
-def _rendered(pattern: CharterPattern, charter: Charter) -> Charter | None:
+def _rendered(pattern: CharterPattern, charter: Charter, made_on: dt.date) -> Charter | None:
     found: dict[str, str] = {}
     _read_off(pattern.template, charter.to_json(), found)
     values = {name: each for name, each in found.items() if name in pattern.parameters and "*" not in each}
     try:
-        return charter_of(pattern, values)
+        return charter_of(pattern, values, made_on)
     except CharterError:
         return None
 

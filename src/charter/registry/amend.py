@@ -168,11 +168,13 @@ def _check(charter: Charter, known: Principal, tx: AmendWork) -> None:
         },
         teams=Sourced(tx.registry.teams(), places),
         issuers=Sourced(tx.live.issuers, places),
+        patterns={},
         central=tx.live.central,
         trials=(),
         properties=(),
         broken=frozenset(f"principals/{name}.yaml" for name in tx.live.ids),  # they are there, and not looked into
         today=tx.at.astimezone(dt.UTC).date(),
+        is_alone=True,
     )
     checks.run()
     problems += checks.problems

@@ -22,14 +22,24 @@ from charter.registry.federated import ISSUERS, problems_of_federated, warnings_
 from charter.registry.grant import Delegated
 from charter.registry.issuer import Issuers
 from charter.registry.never_met import never_met
+from charter.registry.pattern import CharterPattern, last_day
 from charter.registry.problem import Problem, nearest, suggestion
 from charter.registry.property import Property
 from charter.registry.property_words import Known, problems_of_property
 from charter.registry.public_clients import problems_of_public_clients
+from charter.registry.rule_conflict import conflicts
 from charter.registry.ruling import broken_rules, unjudged, unknown_words
 from charter.registry.sharing import SHARING, unknown_places
 from charter.registry.system import System, Teams
 from charter.registry.trial import TrialCase
+from charter.registry.unbounded import (
+    Unbounded,
+    groups_of_everything,
+    odd_patterns,
+    unbounded,
+    unbounded_grant,
+    unbounded_template,
+)
 from charter.registry.unit import CURRENCIES, is_doubtful
 from charter.registry.workloads import problems_of_workloads, warnings_of_workloads
 
@@ -49,10 +59,12 @@ class CrossCheck:
     teams: Sourced[Teams]
     issuers: Sourced[Issuers]
     central: Central
+    patterns: Mapping[str, Sourced[CharterPattern]]
     trials: Iterable[Sourced[TrialCase]]
     properties: Iterable[Sourced[Property]]
     broken: frozenset[str]  # files that could not be read: what only they could tell is not complained about
     today: dt.date | None  # None: nothing is said about expiry
+    is_alone: bool = False  # one charter among what is in force, which is not judged again
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
     _people: frozenset[str] = frozenset()
@@ -68,6 +80,7 @@ class CrossCheck:
         for charter in self.charters.values():
             self._check_charter(charter)
         self._check_central()
+        self._check_patterns()
         if ISSUERS not in self.broken:
             self.problems.extend(problems_of_federated(self.charters, self.issuers.value))
             self.problems.extend(problems_of_compositions(self.charters, self.issuers.value))
@@ -114,6 +127,10 @@ class CrossCheck:
             self.problems.extend(unknown_words(self.central, self.teams.value, systems))
             for part in self.charters.values():
                 self.problems.extend(broken_rules(part, systems, self.central, self.today))
+            if not self.is_alone:
+                found = conflicts(tuple(self.central.charter_rules()), self.teams)
+                self.problems.extend(found.problems)
+                self.warnings.extend(found.warnings)
         self.warnings.extend(unjudged(self.central, self.systems))
 
     # --- charters ---
@@ -140,8 +157,36 @@ class CrossCheck:
         if self.today is not None and charter.expires < self.today:
             text = f"`{charter.principal}` expired on {charter.expires.isoformat()}, so it cannot act"
             self._warn(part.source_of("expires"), text, "set a later date once its owner has reviewed it")
+        self._warn_each(part, unbounded(charter, {name: each.value for name, each in self.systems.items()}))
         for index, grant in enumerate(charter.grants):
             self._check_grant(part, grant, f"grants.{index}")
+
+    # --- patterns ---
+
+    def _check_patterns(self) -> None:
+        """Warn of patterns whose charters are born expired, and of what matches everything where a bound is meant."""
+        systems = {name: part.value for name, part in self.systems.items()}
+        for pattern in self.patterns.values():
+            last = last_day(pattern.value)
+            if self.today is not None and last is not None and last < self.today:
+                text = f"charters of this pattern expired on {last.isoformat()}, whenever they are made"
+                help = "say how long they hold: `expires: 365d`, and `on: today` under `approved`"
+                self._warn(pattern.source_of("template.expires"), text, help)
+            self._warn_each(pattern, unbounded_template(pattern.value.template, systems))
+        for part in self.systems.values():
+            self._warn_each(part, groups_of_everything(part.value))
+        for index, duty in enumerate(self.central.duties.value.duties):
+            for number, each in enumerate(duty.parts):
+                at = f"duties.{index}.parts.{number}.objects"
+                self._warn_each(self.central.duties, odd_patterns(each.objects, at))
+        for name, grants in (self.teams.value.entitlements or {}).items():
+            for index, grant in enumerate(grants):
+                at = f"entitlements.{name}.{index}"
+                self._warn_each(self.teams, unbounded_grant(grant, systems.get(grant.system), at))
+
+    def _warn_each(self, part: Sourced[Any], found: Iterable[Unbounded]) -> None:
+        for each in found:
+            self._warn(part.source_of(each.at), each.text, each.help)
 
     def _check_certificates(self) -> None:
         """Check that no certificate and no SVID proves two principals."""

@@ -250,6 +250,7 @@ def _parse(files: Mapping[str, str], today: dt.date | None, problems: list[Probl
         teams=parts.teams,
         issuers=parts.issuers,
         central=central,
+        patterns=parts.patterns,
         trials=parts.trials,
         properties=parts.properties,
         broken=broken,

@@ -3,6 +3,11 @@
 A pattern's template is a charter in which texts hold `${parameter}`. Values are put into the parsed tree and never into
 YAML text, so no value can add a field: whatever a person types stays one text. What is rendered is held to the same
 model as any charter before it is shown. Nor may a value hold `*`, which would widen what was approved.
+
+A template's dates may be told from the day on which a charter is made of it, so that none is born expired:
+
+    approved: {by: "${approver}", role: platform-lead, on: today}
+    expires: 365d       # after that day
 """
 
 from __future__ import annotations
@@ -20,13 +25,16 @@ from ruamel.yaml.scalarstring import SingleQuotedScalarString
 
 from charter.core.canonical import digest_of
 from charter.core.errors import ErrorCode, MalformedError
+from charter.core.values import Source
 from charter.registry.charter import Charter, Model, Name, Text
 from charter.registry.document import Document, Path
 from charter.registry.fault import problems_in, typed_problems_in
+from charter.registry.field import parse_duration
 from charter.registry.problem import PlacedError, Problem, suggestion
 
 _PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
+TODAY = "today"  # for `approved.on` of a template
 _FLOW_WIDTH = 100  # a list or mapping of scalars that fits this many characters is written on one line
 
 ParameterName = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-z][a-z0-9_]{0,39}$")]
@@ -84,27 +92,42 @@ def placeholders(template: Any, path: Path = ()) -> Iterator[tuple[Path, str]]: 
             return
 
 
-def render(pattern: CharterPattern, values: Mapping[str, str]) -> str:
-    """Return the YAML text of the charter that `pattern` makes with `values`; defaults fill the rest.
+def render(pattern: CharterPattern, values: Mapping[str, str], today: dt.date) -> str:
+    """Return the YAML text of the charter that `pattern` makes with `values` on a day; defaults fill the rest.
+
+    Raises:
+        MalformedError: a parameter is missing or unknown, or the outcome would be no charter, or one that has run out.
+    """
+    filled, charter = _made(pattern, values, today)
+    if charter.expires < today:
+        raise MalformedError(
+            ErrorCode.BAD_VALUE,
+            f"charters of the pattern `{pattern.pattern}` expired on {charter.expires.isoformat()}",
+            help="let the pattern say how long they hold: `expires: 365d`, and `approved.on: today`",
+        )
+    return f"# From the pattern {pattern.pattern}: {pattern.title}\n{write_yaml(filled)}"
+
+
+def charter_of(pattern: CharterPattern, values: Mapping[str, str], today: dt.date) -> Charter:
+    """Return the charter that `pattern` makes with `values` on a day; defaults fill the rest.
 
     Raises:
         MalformedError: a parameter is missing or unknown, or the outcome would be no charter.
     """
-    filled, _ = _made(pattern, values)
-    return f"# From the pattern {pattern.pattern}: {pattern.title}\n{write_yaml(filled)}"
+    return _made(pattern, values, today)[1]
 
 
-def charter_of(pattern: CharterPattern, values: Mapping[str, str]) -> Charter:
-    """Return the charter that `pattern` makes with `values`; defaults fill the rest.
+def last_day(pattern: CharterPattern) -> dt.date | None:
+    """Return the day on which all charters of a pattern expire; None if that depends on when they are made."""
+    made = {_dated(pattern.template, day).get("expires") for day in (dt.date(2000, 1, 1), dt.date(2000, 1, 2))}
+    try:
+        return dt.date.fromisoformat(str(made.pop())) if len(made) == 1 else None
+    except ValueError:
+        return None
 
-    Raises:
-        MalformedError: as `render` does.
-    """
-    return _made(pattern, values)[1]
 
-
-def _made(pattern: CharterPattern, values: Mapping[str, str]) -> tuple[dict[str, Any], Charter]:
-    filled = _filled(pattern.template, _complete(pattern, values))
+def _made(pattern: CharterPattern, values: Mapping[str, str], today: dt.date) -> tuple[dict[str, Any], Charter]:
+    filled = _dated(_filled(pattern.template, _complete(pattern, values)), today)
     try:
         return filled, Charter.model_validate(filled)
     except ValidationError as err:
@@ -117,17 +140,37 @@ def _made(pattern: CharterPattern, values: Mapping[str, str]) -> tuple[dict[str,
 
 
 def problems_of_template(pattern: CharterPattern, document: Document) -> list[Problem]:
-    """Return what no value of a parameter could mend: unknown fields of the template, and missing ones.
+    """Return what no value of a parameter could mend: unknown fields of the template, missing ones, and wrong values.
 
     `document` is the pattern's own file.
     """
-    sample = _filled(pattern.template, dict.fromkeys(pattern.parameters, "x"))
+    sample = _dated(_filled(pattern.template, dict.fromkeys(pattern.parameters, "x")), dt.date.min)
+    settled = {(place.line, place.column) for place in _settled(pattern.template, document)}
     try:
         Charter.model_validate(sample)
     except ValidationError as err:
         found = typed_problems_in(err, document, Charter, ("template",))
-        return [problem for kind, problem in found if kind in ("missing", "extra_forbidden")]
+        return [
+            problem
+            for kind, problem in found
+            if kind in ("missing", "extra_forbidden") or (problem.line, problem.column) in settled
+        ]
     return []
+
+
+def _settled(template: Any, document: Document, path: Path = ("template",)) -> Iterator[Source]:  # noqa: ANN401
+    """Yield the places of values in which no parameter stands."""
+    match template:
+        case dict():
+            for key, item in template.items():
+                yield from _settled(item, document, (*path, key))
+        case list():
+            for index, item in enumerate(template):
+                yield from _settled(item, document, (*path, index))
+        case str() if _PLACEHOLDER.search(template):
+            return
+        case _:
+            yield document.source(path)
 
 
 def _complete(pattern: CharterPattern, values: Mapping[str, str]) -> dict[str, str]:
@@ -165,6 +208,26 @@ def _filled(template: Any, values: Mapping[str, str]) -> Any:  # noqa: ANN401
             return [_filled(item, values) for item in template]
         case _:
             return template
+
+
+def _dated(filled: dict[str, Any], today: dt.date) -> dict[str, Any]:
+    """Return a template whose dates are told from a day with those dates written out."""
+    approved = filled.get("approved")
+    on = approved.get("on") if isinstance(approved, dict) else None
+    if isinstance(approved, dict) and on == TODAY:
+        filled = filled | {"approved": approved | {"on": today.isoformat()}}
+    try:
+        expires = _day(on, today) + parse_duration(filled.get("expires"))
+    except (OverflowError, ValueError):
+        return filled  # a date is written out, or something that is no date: the charter's model says so
+    return filled | {"expires": expires.isoformat()}
+
+
+def _day(told: Any, today: dt.date) -> dt.date:  # noqa: ANN401
+    try:
+        return dt.date.fromisoformat(str(told))
+    except ValueError:
+        return today
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401

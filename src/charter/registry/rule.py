@@ -8,6 +8,9 @@
         reason: what could do harm is looked at every quarter
         answers: [NIST AI RMF GOVERN 1.5]
 
+`bounded: [model, objects]` asks that patterns bound something: that the model is named, and that whatever changes
+state is granted on some objects and not on all.
+
 `hard`: never otherwise. `ceiling`: at most this much. `default`: so, unless a charter's `exceptions` name the rule. A
 charter that breaks a rule is a problem at the place where it does, and nothing is applied.
 
@@ -30,6 +33,7 @@ from charter.registry.reach import reached
 from charter.registry.risk import Risk
 from charter.registry.scope import Scope
 from charter.registry.system import System
+from charter.registry.unbounded import is_any_model, is_any_object
 
 MAX_RULES = 500
 Line = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=120)]
@@ -64,6 +68,13 @@ class Only(Model):
     systems: Annotated[tuple[SystemName, ...], _Some] | None = None
 
 
+class Bounded(StrEnum):
+    """What a charter may not leave open."""
+
+    MODEL = "model"  # which models decide, by the name under `model` or what is pinned
+    OBJECTS = "objects"  # of grants by which state is changed
+
+
 class CharterRule(Model):
     """One rule on charters."""
 
@@ -72,14 +83,15 @@ class CharterRule(Model):
     scope: Scope = Field(default_factory=Scope, alias="for")
     at_most: AtMost | None = None
     only: Only | None = None
+    bounded: Annotated[tuple[Bounded, ...], Field(min_length=1, max_length=len(Bounded))] | None = None
     reason: Text
     answers: Annotated[tuple[Line, ...], Field(max_length=20)] = ()  # items of catalogues: `OWASP ASI03`
 
     @model_validator(mode="after")
     def _something(self) -> CharterRule:
         said = [getattr(part, name) for part in (self.at_most, self.only) if part for name in type(part).model_fields]
-        if all(each is None for each in said):
-            raise PlacedError((), f"the rule `{self.id}` asks nothing; write `at_most` or `only`")
+        if self.bounded is None and all(each is None for each in said):
+            raise PlacedError((), f"the rule `{self.id}` asks nothing; write `at_most`, `only` or `bounded`")
         return self
 
 
@@ -106,7 +118,7 @@ def breaches(rule: CharterRule, charter: Charter, risk: Risk, systems: Mapping[s
     """Yield how `charter`, whose risk among `systems` is `risk`, breaks `rule`; nothing if the rule is not for it."""
     if not rule.scope.covers(charter, risk.tier):
         return
-    for breach in (*_beyond(rule, charter, systems), *_others(rule, charter)):
+    for breach in (*_beyond(rule, charter, systems), *_others(rule, charter), *_open(rule, charter, systems)):
         why = f" ({risk.sentence})" if rule.scope.tiers else ""
         yield breach._replace(text=f"{breach.text}: {rule.reason}{why}")
 
@@ -159,3 +171,16 @@ def _others(rule: CharterRule, charter: Charter) -> Iterator[Breach]:
             words = ", ".join(f"`{each}`" for each in allowed)
             text = f"`{rule.id}` does not allow `{found}` here"
             yield Breach(at, text, f"it allows {words}" if allowed else "it allows none")
+
+
+def _open(rule: CharterRule, charter: Charter, systems: Mapping[str, System]) -> Iterator[Breach]:
+    asked = rule.bounded or ()
+    if Bounded.MODEL in asked and is_any_model(charter):
+        text = f"`{rule.id}` asks for models by name, and `{charter.model.name}` is any"
+        yield Breach("model.name", text, "name those that were assessed, as in claude-*")
+    for index, grant in enumerate(charter.grants if Bounded.OBJECTS in asked else ()):
+        system = systems.get(grant.system)
+        effects = {system.actions[name].effect for name in system.granted(grant)} if system else set()
+        if is_any_object(grant) and effects - {Effect.READ}:
+            text = f"`{rule.id}` asks for objects where state is changed, and this grant is for any"
+            yield Breach(f"grants.{index}.objects", text, "say under `objects`, `under` or `groups` which are meant")

@@ -162,6 +162,7 @@ _TOLD = {
     "for": "For whom: all that is written must fit; without anything, everyone.",
     "force": "hard: never otherwise. ceiling: at most. default: unless a charter's `exceptions` name the rule.",
     "at_most": "Bounds on what a charter may say of itself.",
+    "bounded": "What no charter may leave open: which model, and the objects of grants that change state.",
     "only": "Words of which a charter may use no others.",
     "answers": "Items of catalogues that it answers: OWASP, NIST.",
     "holidays": "A country, or a part of one, whose public holidays are no working days: DE, DE-BE.",
