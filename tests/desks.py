@@ -432,6 +432,7 @@ def a_size(**changed: Any) -> Json:
         "replayed": 120,
         "changed": [],
         "untold": [],
+        "untouched": [],
         "safe": True,
         "proposal": "sha256:" + "a" * 64,
         "diff": diff,

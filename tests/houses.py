@@ -137,10 +137,15 @@ class Stage:
 
 @contextmanager
 def a_house(
-    folder: Path, *, files: dict[str, str] | None = None, apply: bool = True, **settings: Any
+    folder: Path,
+    *,
+    files: dict[str, str] | None = None,
+    apply: bool = True,
+    clock: FixedClock | None = None,
+    **settings: Any,
 ) -> Iterator[Stage]:
     """Build a house, apply an estate, give it the instant upstream; close it at the end."""
-    clock = FixedClock()
+    clock = clock or FixedClock()
     told = Settings(estate=folder, **settings)
     house = build(told, operator="test@example.com", clock=clock, entropy=SystemEntropy())
     upstream = InstantUpstream(house.pipeline.permits)

@@ -140,6 +140,11 @@ def entries_of(connection: sa.Connection, kind: str, since: str) -> Iterator[dic
         yield json.loads(octets(data))
 
 
+def nodes_of(connection: sa.Connection) -> list[str]:
+    """Return the nodes whose logs are in the database."""
+    return [str(each) for each in connection.execute(sa.select(_head.node).order_by(_head.node)).scalars()]
+
+
 def octets(value: bytes | str) -> bytes:
     """Return what a column of bytes holds; SQLite gives text where a careless or ill hand wrote some."""
     return value.encode() if isinstance(value, str) else bytes(value)

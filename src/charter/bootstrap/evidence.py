@@ -10,11 +10,12 @@ import errno
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charter.adapters import whole_file
-from charter.adapters.evidence_store import SqlLog
+from charter.adapters.evidence_store import SqlLog, nodes_of
 from charter.core.clock import parse_rfc3339
 from charter.core.errors import AbsentError, ConflictError, ErrorCode, MalformedError, UnavailableError
 from charter.evidence.check import check_log
@@ -204,6 +205,12 @@ def _export(house: House, target: Path, cosigned: Checkpoint | None) -> dict[str
 def log_of(house: House, tx: HouseTransaction) -> SqlLog:
     """Return this node's log, in one snapshot."""
     return SqlLog(tx.connection, house.database.node, house.database.origin, tx.payloads)
+
+
+def logs_of(house: House, tx: HouseTransaction) -> list[SqlLog]:
+    """Return the logs of all nodes that wrote to this database, this node's first."""
+    own = log_of(house, tx)
+    return [own, *(replace(own, node=node) for node in nodes_of(tx.connection) if node != own.node)]
 
 
 def _query(house: House, wanted: dict[str, str | None], limit: int, cursor: str | None) -> Query:

@@ -2,6 +2,8 @@
 
 INVARIANT: what is offered provably allows nothing new, and every recorded call of the period was decided again and is
 not refused. Where either is not so for all of it, nothing is offered; the reason is told.
+INVARIANT: for a call that cannot be decided again, since evidence keeps no texts, nothing was changed: every grant of
+its action stays, word for word but for other actions beside it.
 """
 
 from __future__ import annotations
@@ -9,25 +11,27 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml.error import YAMLError
 
-from charter.adapters.evidence_store import entries_of
+from charter.adapters.evidence_store import SqlLog, entries_of
 from charter.bootstrap import evidence, proofs, review, what_if, worlds
 from charter.core.canonical import digest_of
 from charter.core.clock import parse_rfc3339, rfc3339
 from charter.core.errors import CharterError
 from charter.evidence.entry import EntryKind
-from charter.evidence.log import Query, query
+from charter.evidence.log import Query, Stored, query
 from charter.policy.central import central_guardrails
 from charter.policy.guardrail import parse_guardrails
 from charter.proof.caution import LOOKED_BACK, MIN_HISTORY, not_covered
 from charter.proof.effect import Side, effect_of
+from charter.proof.lent import Lent
+from charter.proof.narrowing import Ground
 from charter.proof.observed import Observed
-from charter.proof.right_size import Ground, Proposal, file_of, proposed
+from charter.proof.right_size import Proposal, file_of, proposed
 from charter.proof.route import Conclusion, conclusion_of
 from charter.proof.surroundings import Surroundings
 from charter.proof.terms_of_charter import term_changes
@@ -46,7 +50,8 @@ if TYPE_CHECKING:
 
 PAGE = 1_000
 MAX_CALLS = 200_000  # looked at
-ROUNDS = 3  # times that steps are left out because a call would be refused
+ROUNDS = 4  # times that steps are left out because a call would be refused, or cannot be decided again
+MAX_THIN = 20  # pieces on little use that are told
 MAX_FILE = 1_000_000  # bytes of a charter's file
 GOOD_FOR = dt.timedelta(days=14)  # what was accepted, until it is applied
 
@@ -59,6 +64,7 @@ class Size:
     before: Charter
     after: Charter
     told: dict[str, Any]
+    compared: what_if.Compared | None = None  # the replay, which goes on with the calls that come in meanwhile
 
 
 def right_size(house: House, name: str, since: str | None = None, text: str | None = None) -> dict[str, Any]:
@@ -97,6 +103,7 @@ def size_of(house: House, name: str, since: str | None, text: str | None) -> Siz
         "changed": [],
         "untold": [],
         "left_out": [],
+        "untouched": [],
         "safe": False,
         "proposal": None,
         "file": f"principals/{name}.yaml",
@@ -106,14 +113,14 @@ def size_of(house: House, name: str, since: str | None, text: str | None) -> Siz
     }
     if told["excluded"]:
         return Size(principal, charter, charter, told)
-    observed, is_whole = _observed(house, principal, charter, start, at)
+    observed, lent, is_whole = _observed(house, principal, charter, start, at)
     covered = max(start, versions[-1].applied_at).date()
     told["cautions"] = [f"the history has no {each} in it" for each in not_covered(covered, at.date())]
     told["calls"] = observed.calls
     if not is_whole:
         told["excluded"] = f"it made more than {MAX_CALLS} calls: ask for a shorter period"
         return Size(principal, charter, charter, told)
-    return _tried(house, principal, _Case(charter, versions, marks, observed, at), told, text)
+    return _tried(house, principal, _Case(charter, versions, marks, observed, lent, at), told, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +129,7 @@ class _Case:
     versions: list[CharterVersion]
     marks: dict[str, str]
     observed: Observed
+    lent: Lent
     at: dt.datetime
 
     def known(self, holds: Callable[[Charter], bool]) -> dt.datetime:
@@ -135,33 +143,65 @@ class _Case:
 
 
 def _tried(house: House, principal: Principal, case: _Case, told: dict[str, Any], text: str | None) -> Size:
-    """Return the proposal; steps under which a recorded call would be refused are left out, and it is tried again."""
+    """Return the proposal; steps under which a recorded call would be refused are left out, and it is tried again.
+
+    So it is where calls cannot be decided again: then nothing is changed that decides them.
+    """
     left: frozenset[str] = frozenset()
-    found = Proposal(case.charter, (), (), ())
+    fixed: frozenset[tuple[str, str]] = frozenset()
+    found, compared = Proposal(case.charter, (), (), ()), None
     systems = {name: each.system for name, each in house.live.systems.items() if each.standing is Standing.ACTIVE}
+    cautions = told["cautions"]
+    roles = house.database.read(lambda tx: tx.registry.teams()).roles_of
     for _ in range(ROUNDS):
-        ground = Ground(systems, case.observed, case.known, case.at, case.marks, left)
+        ground = Ground(
+            systems, case.observed, case.known, case.at, case.marks, left, fixed, lent=case.lent, roles_of=roles
+        )
         found = proposed(case.charter, ground)
         told |= {
             "narrowings": [each.to_json() for each in found.narrowings],
             "kept": [{"key": key, "why": why} for key, why in found.kept],
             "left_out": sorted(left),
+            "cautions": [*cautions, *found.thin[:MAX_THIN]],
         }
         if not found.is_narrower:
             return Size(principal, case.charter, case.charter, told | {"safe": True, "narrower": True})
-        told |= _replayed(house, found.charter, case)
+        compared = _replayed(house, found.charter, case)
+        told |= _said(compared, found)
         hit = {each["system"] for each in told["changed"]}
         more = {each.key for each in found.narrowings if not each.system or each.system in hit} if hit else set()
-        if not more - left:
+        if not more - left and compared.comparison.open.keys() <= fixed:
             break
         left |= more
+        fixed |= compared.comparison.open.keys()
     told |= _proven(house, case.charter, found.charter)
+    is_open = compared is None or not compared.comparison.open.keys() <= fixed
     is_whole = told.pop("is_whole")
-    told["safe"] = told["narrower"] and not told["changed"] and not told["untold"] and is_whole
+    told["safe"] = told["narrower"] and not told["changed"] and not is_open and is_whole
     told |= _drawn(house, case.charter, found, text)
     if told["safe"]:
         told["proposal"] = digest_of({"before": case.charter.digest, "after": found.charter.digest})
-    return Size(principal, case.charter, found.charter, told)
+    return Size(principal, case.charter, found.charter, told, compared)
+
+
+def _said(compared: what_if.Compared, found: Proposal) -> dict[str, Any]:
+    """Return what a replay came to."""
+    told, calls = compared.comparison.to_json(), compared.comparison.open
+    return {
+        "replayed": told["replayed"],
+        "changed": refused_in(told["changes"]),
+        "untold": told["untold"],
+        "untouched": [
+            {"system": system, "action": action, "calls": calls.get((system, action), 0)}
+            for system, action in found.untouched
+        ],
+        "is_whole": compared.is_whole and not told["unlisted"],
+    }
+
+
+def refused_in(changes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return those of a comparison's changes by which a narrower charter would refuse what was recorded."""
+    return [each for each in changes if each["cause"] == "these files" and each["would_be"] != "allow"]
 
 
 # --- what it rests on -------------------------------------------------------------------------------------------------
@@ -213,36 +253,50 @@ def _excluded(
 
 def _observed(
     house: House, principal: Principal, charter: Charter, start: dt.datetime, at: dt.datetime
-) -> tuple[Observed, bool]:
-    """Return what was seen of a principal, and whether that is all of it."""
+) -> tuple[Observed, Lent, bool]:
+    """Return what was seen of a principal on all nodes, its delegations, and whether that is all of it."""
+    names = {key: each.name for key, each in house.live.principals.items()}
 
-    def read(tx: HouseTransaction) -> tuple[Observed, bool]:
-        observed, seen, cursor = Observed.of(charter, start), 0, None
-        while True:
-            kinds, since = (EntryKind.VERDICT,), at - LOOKED_BACK
-            wanted = Query(principal=principal.id, kinds=kinds, since=min(since, start), limit=PAGE, cursor=cursor)
-            page = query(evidence.log_of(house, tx), wanted)
-            for stored in page.entries:
-                entry = stored.to_json()
-                observed.take(entry["body"], parse_rfc3339(entry["time"]))
-            seen, cursor = seen + len(page.entries), page.cursor
-            if cursor is None or seen >= MAX_CALLS:
-                return observed, cursor is None
+    def read(tx: HouseTransaction) -> tuple[Observed, Lent, bool]:
+        observed, lent = Observed.of(charter, start), Lent(principal.id, principal.name, start, names)
+        for entry in entries_of(tx.connection, EntryKind.DELEGATION_MADE.value, rfc3339(at - LOOKED_BACK)):
+            lent.made(entry["body"], parse_rfc3339(entry["time"]))
+        is_whole, seen = True, 0
+        for log in evidence.logs_of(house, tx):
+            if charter.credential.tokens is not None:
+                for stored in _pages(log, Query(principal.id, (EntryKind.AUTHENTICATION,), start), MAX_CALLS):
+                    observed.issue(stored.to_json()["body"], parse_rfc3339(stored.time))
+            wanted = Query(principal.id, (EntryKind.VERDICT,), min(at - LOOKED_BACK, start))
+            for stored in _pages(log, wanted, MAX_CALLS + 1 - seen):
+                seen += 1
+                observed.take(stored.to_json()["body"], parse_rfc3339(stored.time), is_erased=stored.is_erased)
+            is_whole = is_whole and seen <= MAX_CALLS
+        for delegation, used in observed.delegations.items():
+            lent.used(delegation, used)
+        return observed, lent, is_whole
 
     return house.database.read(read)
+
+
+def _pages(log: SqlLog, wanted: Query, most: int) -> Iterator[Stored]:
+    """Yield at most `most` entries, newest first."""
+    cursor, seen = None, 0
+    while seen < most:
+        page = query(log, replace(wanted, limit=min(PAGE, most - seen), cursor=cursor))
+        yield from page.entries
+        seen, cursor = seen + len(page.entries), page.cursor
+        if cursor is None:
+            return
 
 
 # --- proof and replay -------------------------------------------------------------------------------------------------
 
 
-def _replayed(house: House, after: Charter, case: _Case) -> dict[str, Any]:
+def _replayed(house: House, after: Charter, case: _Case) -> what_if.Compared:
     by = worlds.engine()
     planned = worlds.registered(house, by, after)
     period = (case.observed.since, what_if.longest((case.charter, after)))
-    told = what_if.against(house, planned, by, after.principal, period)
-    changed = [each for each in told["changes"] if each["cause"] == "these files" and each["would_be"] != "allow"]
-    is_whole = told["is_whole"] and not told["unlisted"]
-    return {"replayed": told["replayed"], "changed": changed, "untold": told["untold"], "is_whole": is_whole}
+    return what_if.against(house, planned, by, after.principal, period)
 
 
 def _proven(house: House, before: Charter, after: Charter) -> dict[str, Any]:

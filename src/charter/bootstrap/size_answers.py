@@ -1,6 +1,7 @@
 """What people say of a proposed narrower charter: take it, keep a piece although it is not used, or ask later.
 
 INVARIANT: what is taken was made again at that moment, from the evidence of that moment, and is what was looked at.
+Calls that come in meanwhile are put to it inside the transaction that takes it: one that it would refuse stops it.
 Only who answers for a principal may say it: its owner, the owner's team, or the role that approved its charter.
 Where files manage the principal its file wins: taking gives a patch, and nothing that is registered changes.
 """
@@ -12,11 +13,11 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from charter.bootstrap import evidence, right_sizing
+from charter.bootstrap import evidence, right_sizing, what_if
 from charter.core.clock import rfc3339
 from charter.core.errors import ConflictError, DeniedError, ErrorCode, MalformedError
 from charter.evidence.entry import Draft, EntryKind
-from charter.evidence.log import Query, query
+from charter.evidence.log import Stored
 from charter.proof.caution import LOOKED_BACK
 from charter.proof.plan_review import holders
 from charter.registry.amend import amend
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 DISMISSED = "90d"
 MAX_KEYS, MAX_KEY, MAX_DIFF, MAX_STEPS = 200, 300, 65_536, 100
-_RACED = 200  # calls that come in while a proposal is taken
+_RACED = 2_000  # entries of a node that come in while a proposal is taken; of more, it is made again
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,6 @@ async def accept(house: House, name: str, proposal: str, said: Said) -> dict[str
         ConflictError: its charter, or what it used, changed meanwhile; or it was taken before.
         DeniedError: the person does not answer for it.
     """
-    began = house.clock.now()
     size = await asyncio.to_thread(right_sizing.size_of, house, name, said.since, said.text)
     if size.told["proposal"] is None or size.told["proposal"] != proposal:
         raise _stale(name)
@@ -61,8 +61,9 @@ async def accept(house: House, name: str, proposal: str, said: Said) -> dict[str
         _check_person(tx, known, size.before.approved.role, said.person)
         if known.digest != size.before.digest or known.standing is not size.principal.standing:
             raise _stale(name)
-        _check_race(house, tx, size, began)
-        _, _, manager, taken, _ = right_sizing.read_all(tx, known, began, house.clock.now())
+        _check_race(house, tx, size)
+        at = house.clock.now()
+        _, _, manager, taken, _ = right_sizing.read_all(tx, known, at, at)
         if taken is not None and taken["proposal"] == proposal:
             text = f"{taken['by']} accepted this on {taken['at'][:10]}"
             raise ConflictError(ErrorCode.EXISTS, text, help="apply its file with charter apply")
@@ -138,9 +139,9 @@ def _end(text: str, at: dt.datetime) -> dt.datetime:
     return end
 
 
-def _stale(name: str) -> ConflictError:
-    text = f"what `{name}` may do, or what it used, is not what was looked at"
-    return ConflictError(ErrorCode.STALE, text, help="look at the proposal again")
+def _stale(name: str, text: str | None = None) -> ConflictError:
+    told = text or f"what `{name}` may do, or what it used, is not what was looked at"
+    return ConflictError(ErrorCode.STALE, told, help="look at the proposal again")
 
 
 def _check_person(tx: HouseTransaction, known: Principal, role: str, person: str) -> None:
@@ -152,15 +153,47 @@ def _check_person(tx: HouseTransaction, known: Principal, role: str, person: str
         raise DeniedError(ErrorCode.POLICY_DENIED, text, help=who)
 
 
-def _check_race(house: House, tx: HouseTransaction, size: Size, began: dt.datetime) -> None:
-    """Refuse if something that is taken away was used or asked for since the proposal was made.
+def _check_race(house: House, tx: HouseTransaction, size: Size) -> None:
+    """Refuse if a call that came in since the proposal was made would be refused under it, or asked for what goes.
 
     Raises:
-        ConflictError: it was.
+        ConflictError: it would be, it did, or nobody can say.
     """
+    name, compared = size.principal.name, size.compared
+    if compared is None:
+        return
+    before = dict(compared.after)
+    while what_if.catch_up(house, tx, compared, what_if.PAGE):
+        if any(index - before.get(node, index) > _RACED for node, index in compared.after.items()):
+            raise _stale(name, f"so much came in while the proposal for `{name}` was taken that it is not up to date")
+    for change in right_sizing.refused_in(compared.comparison.to_json()["changes"]):
+        call = f"`{change['action']}` on `{change['system']}` at {change['example']['at'][:16]}"
+        raise _stale(name, f"`{name}` called {call}, after the proposal was made, and would be refused under it")
+    fixed = {(each["system"], each["action"]) for each in size.told["untouched"]}
+    for system, action in compared.comparison.open.keys() - fixed:
+        text = f"`{name}` called `{action}` on `{system}` after the proposal was made, which cannot be decided again"
+        raise _stale(name, text)
     taken = {each["key"] for each in size.told["narrowings"]}
-    wanted = Query(principal=size.principal.id, kinds=(EntryKind.VERDICT,), since=began, limit=_RACED)
-    page = query(evidence.log_of(house, tx), wanted)
-    bodies = (each.to_json()["body"] for each in page.entries)
-    if page.cursor is not None or any(f"action:{each['system']}/{each.get('action')}" in taken for each in bodies):
-        raise _stale(size.principal.name)
+    for log in evidence.logs_of(house, tx):
+        for stored in log.entries(before.get(log.node), _RACED):
+            _check_asked(size.principal, stored, taken)
+
+
+def _check_asked(principal: Principal, stored: Stored, taken: set[str]) -> None:
+    """Refuse if an entry tells that something was asked for, be it in vain, that is taken away.
+
+    Raises:
+        ConflictError: it does.
+    """
+    name, body = principal.name, stored.to_json()["body"]
+    if stored.kind == EntryKind.VERDICT.value and stored.principal == principal.id:
+        key = f"action:{body['system']}/{body.get('action')}"
+        if key in taken:
+            raise _stale(name, f"`{name}` asked for `{key[7:]}`, which would go, after the proposal was made")
+    is_lent = any(key.startswith("delegation:") for key in taken)
+    if is_lent and stored.kind == EntryKind.DELEGATION_MADE.value and _is_party(principal, body):
+        raise _stale(name, f"`{name}` took part in a delegation that was made after the proposal was")
+
+
+def _is_party(principal: Principal, body: dict[str, Any]) -> bool:
+    return body.get("lender") == principal.id or body.get("borrower") == principal.name

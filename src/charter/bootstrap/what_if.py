@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,8 @@ from charter.bootstrap.estate import check_files
 from charter.core.clock import rfc3339
 from charter.core.errors import AbsentError
 from charter.evidence.log import Stored
-from charter.gateway.replay import World
+from charter.gateway.recorded import RecordedCall
+from charter.gateway.replay import Case, World
 from charter.gateway.what_if import Side, WhatIf
 from charter.policy.shadow import CompiledEngine
 from charter.registry.charter import Charter
@@ -21,6 +23,7 @@ from charter.registry.estate import Estate
 
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
+    from charter.bootstrap.transaction import HouseTransaction
 
 PAGE = 500  # entries read at a time
 MAX_ENTRIES = 2_000_000  # looked at in one comparison
@@ -73,12 +76,22 @@ def _comparison(house: House, estate: Estate, wanted: Mapping[str, str | None], 
     )
 
 
+@dataclass(slots=True)
+class Compared:
+    """A comparison, up to which index of each node's log it came, and whether that was all of it."""
+
+    comparison: WhatIf
+    after: dict[str, int]
+    is_whole: bool = True
+
+
 def against(
     house: House, planned: World, by: CompiledEngine, principal: str, period: tuple[dt.datetime, dt.timedelta]
-) -> dict[str, Any]:
-    """Return what would change for the calls of one principal if `planned` were in force.
+) -> Compared:
+    """Return the comparison of one principal's calls with what they would be if `planned` were in force.
 
-    `period`: since when, and how long before that calls still fill a limit.
+    It covers the logs of all nodes; `catch_up` goes on from where it ends. `period`: since when, and how long before
+    that calls still fill a limit.
     """
     since, before = period
     comparison = WhatIf(
@@ -89,8 +102,33 @@ def against(
         counted_from=rfc3339(since),
         principal=principal,
     )
-    *_, told = _steps(house, comparison, (since, None, before), MAX_ENTRIES)
-    return told
+    starts = house.database.read(
+        lambda tx: {log.node: log.between(rfc3339(since - before), None)[0] - 1 for log in evidence.logs_of(house, tx)}
+    )
+    found = Compared(comparison, dict(starts))
+    while house.database.read(lambda tx: catch_up(house, tx, found, PAGE)):
+        if sum(found.after.values()) - sum(starts.values()) > MAX_ENTRIES:
+            found.is_whole = False
+            break
+    return found
+
+
+def catch_up(house: House, tx: HouseTransaction, found: Compared, most: int) -> bool:
+    """Take at most `most` further entries of each node in; return whether there were any."""
+    comparison, before = found.comparison, dict(found.after)
+    then = comparison.then
+    for log in evidence.logs_of(house, tx):
+        if log.node != house.database.node:  # of other nodes it is not kept here what held at each entry
+            comparison.then = _nothing
+        for stored in log.entries(found.after.get(log.node), most):
+            comparison.take(stored)
+            found.after[log.node] = stored.index
+        comparison.then = then
+    return found.after != before
+
+
+def _nothing(_call: RecordedCall, _chain: Chain | None) -> Case | None:
+    return None
 
 
 def chains_of(house: House) -> Callable[[str], Chain | None]:

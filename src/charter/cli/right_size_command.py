@@ -9,6 +9,7 @@ import typer
 from charter.adapters import whole_file
 from charter.cli.context import Context, Json, context_of
 from charter.cli.output import NO, print_json, say
+from charter.core.errors import ConflictError, ErrorCode
 from charter.core.values import parse_name
 from charter.registry.manifest import read_files
 
@@ -29,6 +30,9 @@ def right_size(
     keep: Annotated[str | None, typer.Option("--keep", metavar="KEY", help="Keep one piece that is not used.")] = None,
     until: Annotated[str | None, typer.Option(help="Kept or dismissed until then.", show_default="90d")] = None,
     person: Annotated[str | None, typer.Option("--as", help="Who says it.", show_default="the operator")] = None,
+    proposal: Annotated[
+        str | None, typer.Option(metavar="DIGEST", help="With --accept: only if it is the one that was looked at.")
+    ] = None,
     reason: Annotated[str, typer.Option("--reason", "-r", help="Why; it stands in the evidence.")] = "",
     as_json: Json = False,
 ) -> None:
@@ -43,7 +47,8 @@ def right_size(
     Example: charter right-size refund-agent --keep action:payments/refund.void --until 2027-06-30 -r "break glass"
 
     With --json: principal, since, until, charter, managed_by, accepted, excluded, narrowings, kept, cautions, calls,
-    narrower, not_proven, replayed, changed, untold, left_out, safe, proposal, file, diff, text, comments_kept.
+    narrower, not_proven, replayed, changed, untold, left_out, untouched, safe, proposal, file, diff, text,
+    comments_kept.
     """
     here = context_of(context)
     name = parse_name(principal)
@@ -61,6 +66,9 @@ def right_size(
     asked |= {"text": read_files(here.settings.estate).get(f"principals/{name}.yaml")}
     told = here.control.post("/v1/right-size", asked)
     if accept and told["proposal"]:
+        if proposal not in (None, told["proposal"]):
+            text = f"what is proposed for `{name}` now is not {proposal[:80]!a}"
+            raise ConflictError(ErrorCode.STALE, text, help="look at it again, without --accept")
         told = here.control.post("/v1/right-size/accept", asked | who | {"proposal": told["proposal"]})
         _write(here, told)
     if as_json:
@@ -93,11 +101,17 @@ def show(told: dict[str, Any]) -> None:
         idle = step["unused_days"]
         used = f"unused for {idle} days; " if idle is not None else ""
         say(f"    {used}{step['why']}   ({step['key']})")
+    for each in told["untouched"]:
+        say(f"= {each['action']} on {each['system']} is not drawn closer: {_apart(each['calls'])}", "dim")
     for line in told["cautions"]:
         say(f"! {line}", "magenta")
     for line in told["diff"].splitlines():
         say(line, {"+": "green", "-": "red"}.get(line[:1]))
     _show_proof(told)
+
+
+def _apart(calls: int) -> str:
+    return f"{calls} calls of it cannot be decided again, so its grants stay as they are"
 
 
 def _show_proof(told: dict[str, Any]) -> None:
@@ -114,4 +128,5 @@ def _show_proof(told: dict[str, Any]) -> None:
     elif told["accepted"]:
         say(f"accepted by {told['accepted']['by']} on {told['accepted']['at'][:10]}; apply its file", "green")
     else:
-        say("safe to take: --accept --reason …" if told["safe"] else "not offered", "green" if told["safe"] else "red")
+        yes = f"safe to take: --accept --proposal {told['proposal']} --reason …"
+        say(yes if told["safe"] else "not offered", "green" if told["safe"] else "red")

@@ -130,6 +130,7 @@ class WhatIf:
     changes: dict[tuple[Any, ...], Change] = field(default_factory=dict)
     unlisted: int = 0  # changes beyond MAX_GROUPS
     untold: dict[str, dict[str, Any]] = field(default_factory=dict)
+    open: dict[tuple[str, str], int] = field(default_factory=dict)  # calls that passed and cannot be told, by action
     aside: dict[str, int] = field(default_factory=dict)  # calls by the rule that denied them, whatever any estate says
 
     def take(self, stored: Stored) -> None:
@@ -179,6 +180,9 @@ class WhatIf:
         if isinstance(found, Aside):
             self.aside[found.rule] = self.aside.get(found.rule, 0) + 1
             return
+        if call.verdict != "deny":  # one that was refused is not refused anew
+            key = (call.system, call.action or call.tool)
+            self.open[key] = self.open.get(key, 0) + 1
         why = found.why
         if why not in self.untold and len(self.untold) >= MAX_REASONS:
             why = "other reasons"

@@ -118,7 +118,7 @@ def lend(tx: LendingWork, loan: Loan, side: Side, digest: str) -> Delegation | N
     link = root_link(tx.live, loan, principal, sides, tx.at)
     check_chain(tx.live, Chain((link,)), sides, at=tx.at)
     delegation = Delegation(link, None, loan.person, loan.made_by, loan.door, loan.reason[:MAX_REASON])
-    keep(tx, delegation, Chain((link,)))
+    keep(tx, delegation, Chain((link,)), is_asked=loan.lasts is not None)
     return delegation
 
 
@@ -170,13 +170,12 @@ def check_chain(live: LiveEstate, chain: Chain, sides: Mapping[str, Side], *, at
         )
 
 
-def keep(tx: LendingWork, delegation: Delegation, chain: Chain) -> None:
-    """Keep a delegation whose chain was checked, with its evidence. A work."""
+def keep(tx: LendingWork, delegation: Delegation, chain: Chain, *, is_asked: bool = False) -> None:
+    """Keep a delegation whose chain was checked, with its evidence; `is_asked`: somebody said how long. A work."""
     link = delegation.link
     tx.delegations.add(delegation, chain.depth)
-    tx.record(
-        Draft(EntryKind.DELEGATION_MADE, delegation.made_by, link.borrower, made_body(tx.live, delegation, chain))
-    )
+    body = made_body(tx.live, delegation, chain) | {"lasts": "asked" if is_asked else "longest"}
+    tx.record(Draft(EntryKind.DELEGATION_MADE, delegation.made_by, link.borrower, body))
     tx.changed(FEED_KIND, link.id, actor=delegation.made_by, reason=delegation.reason or link.purpose)
     tx.after_commit(lambda: tx.live.delegations.add(delegation), apart=True)
 

@@ -17,12 +17,25 @@ from typing import Any
 
 from charter.core.clock import parse_rfc3339
 from charter.registry.charter import EVERY_ACTION, Charter
+from charter.registry.delegation import is_person
 from charter.registry.window import Window
 
 MAX_OBJECTS = 5_000  # of one action; more count as any object
+MAX_MADE = 1_000  # ways in which calls of one action were begun; more count as any
 QUARTER = 900  # seconds; every zone is a whole number of quarters from UTC
 
 Key = tuple[str, str]  # system, action
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """On whose behalf a call was made. `parties`: names; `initiator`: a name, or a person's address."""
+
+    parties: frozenset[str] = frozenset()
+    purpose: str = ""
+    depth: int = 0  # delegations; 0: by itself
+    initiator: str = ""
+    by_person: bool = False
 
 
 @dataclass(slots=True)
@@ -33,7 +46,8 @@ class Seen:
     objects: set[str] | None = field(default_factory=set)  # None: too many
     quarters: set[int] = field(default_factory=set)  # quarters of an hour since 1970
     peaks: dict[str, Decimal | None] = field(default_factory=dict)  # largest of each argument; None: not always told
-    arguments: int = 0  # calls whose arguments were told
+    is_told: bool = True  # whether of every call it is known what it asked for
+    made: set[Made] | None = field(default_factory=set)  # None: too many, or not known of all
 
     def dates(self) -> frozenset[dt.date]:
         """Return the days, UTC."""
@@ -87,8 +101,12 @@ class Observed:
     seen: dict[Key, Seen] = field(default_factory=dict)
     past: dict[Key, Past] = field(default_factory=dict)
     data: set[str] = field(default_factory=set)
-    chains: list[tuple[frozenset[str], str, int]] = field(default_factory=list)  # parties, purpose, depth; each once
+    chains: list[Made] = field(default_factory=list)  # each once
     calls: int = 0
+    issued: dict[str, dt.datetime] = field(default_factory=dict)  # tokens of the period: when
+    token_age: dt.timedelta | None = dt.timedelta()  # of the oldest in use; None: not known of all
+    in_use: set[str] = field(default_factory=set)  # tokens of `issued`
+    delegations: dict[str, dt.datetime] = field(default_factory=dict)  # when a call was made under each, last
 
     @classmethod
     def of(cls, charter: Charter, since: dt.datetime) -> Observed:
@@ -100,8 +118,13 @@ class Observed:
         }
         return cls(since, fills)
 
-    def take(self, body: Mapping[str, Any], recorded: dt.datetime) -> None:
-        """Take in the body of one verdict that the log has."""
+    def issue(self, body: Mapping[str, Any], at: dt.datetime) -> None:
+        """Take in the body of one authentication."""
+        if body.get("outcome") == "issued":
+            self.issued[str(body.get("token"))] = at
+
+    def take(self, body: Mapping[str, Any], recorded: dt.datetime, *, is_erased: bool = False) -> None:
+        """Take in the body of one verdict that the log has. Of what was erased, anything may have been."""
         action, told = body.get("action"), body.get("asked") or {}
         if not isinstance(action, str):
             return
@@ -116,13 +139,16 @@ class Observed:
         past.last = max(past.last or at, at)
         past.dates.add(at.astimezone(dt.UTC).date())
         if is_within:
-            self._used(key, body, at)
+            self._used(key, body, at, is_erased)
 
-    def _used(self, key: Key, body: Mapping[str, Any], at: dt.datetime) -> None:
+    def _used(self, key: Key, body: Mapping[str, Any], at: dt.datetime, is_erased: bool) -> None:
         self.calls += 1
         seen = self.seen.setdefault(key, Seen())
         seen.count += 1
         seen.quarters.add(int(at.timestamp()) // QUARTER)
+        if is_erased:
+            seen.objects, seen.made = None, None
+            seen.is_told = False
         if seen.objects is not None:
             seen.objects.add(str(body.get("object") or ""))
             if len(seen.objects) > MAX_OBJECTS:
@@ -135,7 +161,8 @@ class Observed:
         for fill in self.fills.values():
             if fill.system == key[0] and (key[1] in fill.actions or EVERY_ACTION in fill.actions):
                 self._fill(fill, amounts, at)
-        self._chained(body.get("chain"))
+        self._chained(seen, body.get("chain"), at)
+        self._proved(str(body.get("token") or ""), at)
 
     @staticmethod
     def _fill(fill: Fill, amounts: Mapping[str, Decimal | None], at: dt.datetime) -> None:
@@ -146,14 +173,32 @@ class Observed:
         start = fill.window.starts(at)[-1]
         fill.added[start] = fill.added.get(start, Decimal(0)) + amount
 
-    def _chained(self, chain: object) -> None:
-        if not isinstance(chain, Mapping):
-            return
-        parties = [each for each in chain.get("parties") or () if isinstance(each, Mapping)]
-        names = frozenset(str(each.get("name")) for each in parties)
-        found = (names, str(chain.get("purpose") or ""), max(1, len(parties) - 1))
-        if found not in self.chains:
-            self.chains.append(found)
+    def _chained(self, seen: Seen, chain: object, at: dt.datetime) -> None:
+        found = Made()
+        if isinstance(chain, Mapping):
+            parties = [each for each in chain.get("parties") or () if isinstance(each, Mapping)]
+            if not parties:  # it was gone when the call was denied or recorded
+                seen.made = None
+                return
+            names = frozenset(str(each.get("name")) for each in parties)
+            begun = (str(parties[0].get("name")), is_person(str(parties[0].get("party"))))
+            found = Made(names, str(chain.get("purpose") or ""), max(1, len(parties) - 1), *begun)
+            delegation = str(chain.get("delegation"))
+            self.delegations[delegation] = max(at, self.delegations.get(delegation, at))
+            if found not in self.chains:
+                self.chains.append(found)
+        if seen.made is not None:
+            seen.made.add(found)
+            if len(seen.made) > MAX_MADE:
+                seen.made = None
+
+    def _proved(self, token: str, at: dt.datetime) -> None:
+        issued = self.issued.get(token)
+        if issued is None or self.token_age is None:
+            self.token_age = None  # of an earlier day, or another node
+        else:
+            self.token_age = max(self.token_age, at - issued)
+            self.in_use.add(token)
 
     def of_actions(self, system: str, actions: Sequence[str]) -> Iterator[Seen]:
         """Yield what was seen of these actions."""

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
-from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from charter.policy.like import is_like
-from charter.proof.caution import MIN_CALLS, MIN_DAYS, MIN_HISTORY, MIN_WEEKS, RARE, season_of
-from charter.proof.observed import QUARTER, Observed, Seen
+from charter.proof.caution import MIN_CALLS, MIN_DAYS, MIN_WEEKS, RARE, season_of
+from charter.proof.narrowing import Ground, Narrowing, Piece, Steps, key_of
+from charter.proof.observed import QUARTER, Seen
+from charter.proof.right_size_delegation import draw_initiators, draw_terms, draw_tokens
 from charter.registry.charter import DAYS, Charter, Grant
 from charter.registry.field import MINUTES_A_DAY, Hours
 from charter.registry.grant import Limit
-from charter.registry.system import System
 
 MARGIN, MUCH = 2, 4  # a limit of more than four times the most that was used becomes twice that
 SEGMENTS = 5  # beginnings of objects that are told apart
@@ -30,59 +30,6 @@ _HOUR = 60
 _LESS, _LESS_OF_ALL = 2 * _HOUR, 6 * _HOUR  # minutes that must go, of a window and of a whole day
 _WORKING = DAYS[:5]
 _ANY = "*"
-
-
-class Piece(StrEnum):
-    """What of an authority is drawn closer."""
-
-    ACTION = "action"
-    OBJECTS = "objects"
-    DATA = "data"
-    HOURS = "hours"
-    DAYS = "days"
-    LIMIT = "limit"
-    AMOUNT = "amount"
-    DELEGATION = "delegation"
-
-
-@dataclass(frozen=True, slots=True)
-class Narrowing:
-    """One step. `key` names it for as long as the charter says what it says; `uses`: in all that was looked at."""
-
-    piece: Piece
-    system: str
-    what: str
-    was: str
-    becomes: str
-    uses: int
-    last_used: dt.datetime | None
-    unused_days: int | None  # None: it is used, and drawn closer
-    why: str
-
-    @property
-    def key(self) -> str:
-        """What a person says to have it kept."""
-        return key_of(self.piece, self.system, self.what)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as plain JSON."""
-        return {
-            "key": self.key,
-            "piece": self.piece.value,
-            "system": self.system,
-            "what": self.what,
-            "was": self.was,
-            "becomes": self.becomes,
-            "uses": self.uses,
-            "last_used": self.last_used.isoformat() if self.last_used else None,
-            "unused_days": self.unused_days,
-            "why": self.why,
-        }
-
-
-def key_of(piece: Piece, system: str, what: str) -> str:
-    """Return the name of a step: `action:payments/refund.create`, `data:customer-pii`."""
-    return f"{piece.value}:{system}/{what}" if system else f"{piece.value}:{what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,26 +40,13 @@ class Proposal:
     narrowings: tuple[Narrowing, ...]
     kept: tuple[tuple[str, str], ...]  # what was not used and stays: key, why
     grants: tuple[dict[str, Any] | None, ...]
+    untouched: tuple[tuple[str, str], ...] = ()  # system, action: its grants stay but for other actions
+    thin: tuple[str, ...] = ()  # what stays, on little use
 
     @property
     def is_narrower(self) -> bool:
         """Whether anything is taken away."""
         return bool(self.narrowings)
-
-
-Known = Callable[[Callable[[Charter], bool]], dt.datetime]  # since when without a break charters satisfied something
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """What a proposal rests on. `known`: see above; `marks`: what people said is kept, by key; `left`: not tried."""
-
-    systems: Mapping[str, System]
-    observed: Observed
-    known: Known
-    at: dt.datetime
-    marks: Mapping[str, str] = field(default_factory=dict)
-    left: frozenset[str] = frozenset()
 
 
 def file_of(charter: Charter) -> dict[str, Any]:
@@ -125,46 +59,29 @@ def proposed(charter: Charter, ground: Ground) -> Proposal:
     return _Sizing(charter, ground).run()
 
 
-class _Sizing:
+class _Sizing(Steps):
     """One proposal under way."""
 
     def __init__(self, charter: Charter, ground: Ground) -> None:
-        self.charter, self.ground, self.observed = charter, ground, ground.observed
+        super().__init__(charter, ground)
         self.whole = file_of(charter)
-        self.narrowings: list[Narrowing] = []
-        self.kept: dict[str, str] = {}
+        self.untouched: dict[tuple[str, str], None] = {}
 
     def run(self) -> Proposal:
         grants = tuple(self._grant(n, each) for n, each in enumerate(self.charter.grants))
         self.whole["grants"] = [each for each in grants if each is not None]
         self._data()
-        self._delegation()
+        draw_terms(self, self.whole)
+        draw_tokens(self, self.whole)
         charter = Charter.model_validate(self.whole | ({"policy": self.charter.policy} if self.charter.policy else {}))
-        return Proposal(charter, tuple(self.narrowings), tuple(self.kept.items()), grants)
+        kept = tuple(self.kept.items())
+        return Proposal(charter, tuple(self.narrowings), kept, grants, tuple(self.untouched), tuple(self._thin()))
 
-    # --- one step -----------------------------------------------------------------------------------------------------
-
-    def _takes(self, step: Narrowing, since: dt.datetime | None = None) -> bool:
-        """Whether a step is taken, unless something says that its piece is kept. Unused: `since` it was granted."""
-        if step.key in self.ground.left:
-            return False
-        reason = self.ground.marks.get(step.key) or self._too_young(since)
-        if reason:
-            self.kept[step.key] = reason
-            return False
-        if step not in self.narrowings:
-            self.narrowings.append(step)
-        return True
-
-    def _too_young(self, since: dt.datetime | None) -> str | None:
-        if since is None or self.ground.at - max(since, self.observed.since) >= MIN_HISTORY:
-            return None
-        days = max(0, (self.ground.at - max(since, self.observed.since)).days)
-        return f"it was granted {_days(days)} ago; nothing is taken before {MIN_HISTORY.days} days"
-
-    def _unused(self, piece: Piece, system: str, what: str, since: dt.datetime, why: str) -> Narrowing:
-        idle = (self.ground.at - max(since, self.observed.since)).days
-        return Narrowing(piece, system, what, what, "nothing", 0, None, idle, why)
+    def _thin(self) -> Iterator[str]:
+        """Yield what stays on little use alone: a few calls made to keep an authority look the same."""
+        for (system, action), seen in sorted(self.observed.seen.items()):
+            if seen.count <= RARE:
+                yield f"`{action}` on `{system}` stays on {_calls(seen.count)} alone"
 
     # --- grants -------------------------------------------------------------------------------------------------------
 
@@ -180,12 +97,15 @@ class _Sizing:
         if tuple(left) != tuple(granted):
             told["actions"] = left
         seen = list(self.observed.of_actions(grant.system, left))
-        if seen:
+        fixed = [(grant.system, name) for name in left if (grant.system, name) in self.ground.fixed]
+        self.untouched |= dict.fromkeys(fixed)
+        if seen and not fixed:
             self._objects(grant, told, seen)
             if self._is_much(seen):
                 self._times(grant, told, seen)
                 self._limits(place, grant, told)
                 self._amounts(grant, told, seen)
+                draw_initiators(self, grant, told, seen)
         return told
 
     def _drops(self, system: str, action: str) -> bool:
@@ -208,12 +128,11 @@ class _Sizing:
             lambda each: any(g.system == system and action in systems[system].granted(g) for g in each.grants)
         )
         if past is None or past.last is None:
-            step = self._unused(Piece.ACTION, system, action, since, "no recorded call asked for it")
-        else:
-            why = f"its {_times(past.count)} of use ended on {past.last:%d %b %Y}, and follow no season"
-            idle = (self.ground.at - past.last).days
-            step = Narrowing(Piece.ACTION, system, action, action, "nothing", past.count, past.last, idle, why)
-        return self._takes(step, since)
+            return self.drop(Piece.ACTION, system, action, since, "no recorded call asked for it")
+        why = f"its {_times(past.count)} of use ended on {past.last:%d %b %Y}, and follow no season"
+        idle = (self.ground.at - past.last).days
+        step = Narrowing(Piece.ACTION, system, action, action, "nothing", past.count, past.last, idle, why)
+        return self.take(step, since)
 
     def _is_much(self, seen: Sequence[Seen]) -> bool:
         days = {day for each in seen for day in each.dates()}
@@ -225,23 +144,31 @@ class _Sizing:
         used = frozenset(name for each in seen for name in each.objects or ())
         since = self.ground.known(
             lambda charter: any(
-                grant.objects == g.objects and g.under == grant.under and g.system == grant.system
+                (g.system, g.objects, g.under, g.groups) == (grant.system, grant.objects, grant.under, grant.groups)
                 for g in charter.grants
             )
         )
-        for name, matches in (("objects", _is_object), ("under", _is_under)):
+        system = self.ground.systems[grant.system]
+
+        def is_in_group(one: str, group: str) -> bool:
+            return any(is_like(one, each) for each in system.patterns_of(group))
+
+        why = f"none of {len(used)} objects was inside"
+        ways = ("objects", "under", "groups")
+        for name, matches in zip(ways, (is_like, _is_under, is_in_group), strict=True):
             patterns = list(told.get(name) or ())
-            why = f"none of {len(used)} objects was inside"
+            others = [other for each in ways if each != name for other in told.get(each) or ()]
+            if not patterns or not (others or any(matches(one, each) for one in used for each in patterns)):
+                continue  # something has to stay
             left = [
                 each
                 for each in patterns
                 if any(matches(one, each) for one in used)
-                or not self._takes(self._unused(Piece.OBJECTS, grant.system, each, since, why), since)
+                or not self.drop(Piece.OBJECTS, grant.system, each, since, why)
             ]
-            if left != patterns and (left or told.get("under" if name == "objects" else "objects") or grant.groups):
-                told[name] = left
-                if not left and name == "under":
-                    del told[name]
+            told[name] = left
+            if not left and name != "objects":
+                del told[name]
         if told.get("objects") == [_ANY] and self._is_much(seen):
             self._beginnings(grant, told, used, since)
 
@@ -260,7 +187,7 @@ class _Sizing:
             None,
             f"all {len(used)} objects that were used begin so; everything that does stays allowed",
         )
-        if self._takes(step, since):
+        if self.take(step, since):
             told["objects"] = starts
 
     # --- times --------------------------------------------------------------------------------------------------------
@@ -280,7 +207,7 @@ class _Sizing:
             margin = "an hour" if own else "two hours"
             why = f"all {uses} calls were within them, with {margin} to spare on both sides"
             was = str(own) if own else "any hour"
-            if self._takes(Narrowing(Piece.HOURS, grant.system, what, was, hours, uses, None, None, why), since):
+            if self.take(Narrowing(Piece.HOURS, grant.system, what, was, hours, uses, None, None, why), since):
                 when["hours"] = hours
         if (grant.when is None or grant.when.workdays is None) and (own is None or own.start < own.end):
             self._days(grant, when, moments, (uses, since, what))
@@ -300,7 +227,7 @@ class _Sizing:
             return
         why = f"no call of {uses} in {(self.ground.at - self.observed.since).days // 7} weeks was on another day"
         step = Narrowing(Piece.DAYS, grant.system, what, ", ".join(may), ", ".join(left), uses, None, None, why)
-        if self._takes(step, since):
+        if self.take(step, since):
             when["days"] = left
 
     # --- numbers ------------------------------------------------------------------------------------------------------
@@ -318,13 +245,13 @@ class _Sizing:
             what = f"{limit.sum or 'calls'} {limit.time} #{place + 1}"
             since = self.ground.known(_limited(limit))
             step = Narrowing(Piece.LIMIT, grant.system, what, _said(most, unit), words, 0, None, None, why)
-            if self._takes(step, since):
+            if self.take(step, since):
                 told["limit"][n] |= {"count": int(becomes)} if limit.count is not None else {"max": words}
                 Limit.model_validate(told["limit"][n])
 
     def _amounts(self, grant: Grant, told: dict[str, Any], seen: Sequence[Seen]) -> None:
         for name, condition in (grant.when.arguments if grant.when else {}).items():
-            peaks = [each.peaks.get(name) for each in seen]
+            peaks = [each.peaks.get(name) if each.is_told else None for each in seen]
             known = [each for each in peaks if each is not None]
             if condition.max is None or len(known) != len(peaks):
                 continue
@@ -340,7 +267,7 @@ class _Sizing:
                 lambda charter: any(g.system == grant.system and g.when == grant.when for g in charter.grants)
             )
             inside = told["when"].get("arguments", told["when"])
-            if becomes < condition.max.value and name in inside and self._takes(step, since):
+            if becomes < condition.max.value and name in inside and self.take(step, since):
                 inside[name] = dict(inside[name]) | {"max": _said(becomes, unit)}
 
     # --- the whole ----------------------------------------------------------------------------------------------------
@@ -360,55 +287,13 @@ class _Sizing:
         for each in self.charter.data:
             since = self.ground.known(_handles(each))
             why = "no call touched it, and no action that stays does"
-            if each in needed or not self._takes(self._unused(Piece.DATA, "", each, since, why), since):
+            if each in needed or not self.drop(Piece.DATA, "", each, since, why):
                 left.append(each)
         if left == list(self.charter.data):
             return
         self.whole["data"] = left
         for way, classes in (self.whole.get("data_flow") or {}).items():
             self.whole["data_flow"][way] = [each for each in classes if each in left]
-
-    def _delegation(self) -> None:
-        terms = self.charter.delegation
-        if terms is None:
-            return
-        told, chains = self.whole["delegation"], self.observed.chains
-        since = self.ground.known(lambda charter: charter.delegation == terms)
-        principals = {name for name in terms.source if name != "humans"}
-        used = {name for names, _, _ in chains for name in names & principals}
-        if any(not names & principals for names, _, _ in chains):
-            used.add("humans")
-        left = [
-            name
-            for name in terms.source
-            if name in used
-            or not self._takes(
-                self._unused(Piece.DELEGATION, "", f"from {name}", since, "no call was made for it"), since
-            )
-        ]
-        if not left and not terms.to:
-            del self.whole["delegation"]
-            return
-        told["from"] = left
-        if not chains or terms.to:  # what it lends on stands in others' calls
-            return
-        asked = {purpose for _, purpose, _ in chains}
-        kept = [
-            each
-            for each in terms.purposes
-            if each in asked
-            or not self._takes(
-                self._unused(Piece.DELEGATION, "", f"purpose {each}", since, "no call was for it"), since
-            )
-        ]
-        if kept:  # without purposes, any purpose
-            told["purposes"] = kept
-        deepest = max(depth for _, _, depth in chains)
-        if deepest < terms.max_depth and self.observed.calls >= MIN_CALLS:
-            why = "no chain was longer"
-            step = Narrowing(Piece.DELEGATION, "", "max_depth", str(terms.max_depth), str(deepest), 0, None, None, why)
-            if self._takes(step, since):
-                told["max_depth"] = deepest
 
 
 def closer(window: Hours | None, minutes: Sequence[int]) -> str | None:
@@ -450,10 +335,6 @@ def _handles(data: str) -> Callable[[Charter], bool]:
     return lambda charter: data in charter.data
 
 
-def _is_object(one: str, pattern: str) -> bool:
-    return is_like(one, pattern)
-
-
 def _is_under(one: str, place: str) -> bool:
     return one == place or one.startswith(f"{place}/")
 
@@ -466,5 +347,5 @@ def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
 
 
-def _days(count: int) -> str:
-    return "1 day" if count == 1 else f"{count} days"
+def _calls(count: int) -> str:
+    return "1 call" if count == 1 else f"{count} calls"
