@@ -48,7 +48,9 @@ def test_what_is_rendered_is_a_file_of_the_estate() -> None:
 
 def test_a_rendered_file_says_where_it_comes_from() -> None:
     assert render(a_pattern(), {"principal": "eu"}, TODAY).startswith(
-        "# From the pattern small-refunds: An agent that refunds small charges\ncharter: v1\nprincipal: eu\n"
+        "# From the pattern small-refunds: An agent that refunds small charges\n"
+        "# Logged: every call of its, whatever stands here: charter evidence query --principal eu\n"
+        "charter: v1\nprincipal: eu\n"
     )
 
 

@@ -61,19 +61,32 @@ def new(
 
     Example: charter new coding-agent --principal docs-bot --owner rita@example.com --branch docs-bot
 
-    With --json: principal, path, text.
+    With --json: principal, path, text, approved_on, review, expires, credential_rotates.
     """
     from charter.bootstrap.estate import render_pattern
+    from charter.registry.field import write_duration
+    from charter.registry.manifest import charter_in
 
     here = context_of(context)
     given = dict(_pairs(values or ()))
     name, text = render_pattern(here.settings.estate, pattern, given)
     target = here.settings.estate / "principals" / f"{name}.yaml"
     put_new(target, text, mend="choose another name")
+    made = charter_in(f"principals/{name}.yaml", text)
+    rotates = write_duration(made.credential.rotate) if made.credential.rotate else None
+    told = {
+        "approved_on": made.approved.on.isoformat(),
+        "review": write_duration(made.review),
+        "expires": made.expires.isoformat(),
+        "credential_rotates": rotates,
+    }
     if as_json:
-        print_json({"principal": name, "path": str(target), "text": text})
+        print_json({"principal": name, "path": str(target), "text": text} | told)
         return
     say(f"wrote {target}", "green")
+    rotation = f"; its credential is replaced every {rotates}" if rotates else ""
+    say(f"approved on {told['approved_on']}, reviewed every {told['review']}, until {told['expires']}{rotation}", "dim")
+    say("every call of its is logged, with verdict, reasons and outcome: no charter turns that off", "dim")
 
 
 def validate(context: typer.Context, as_json: Json = False) -> None:

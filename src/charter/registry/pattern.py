@@ -105,7 +105,8 @@ def render(pattern: CharterPattern, values: Mapping[str, str], today: dt.date) -
             f"charters of the pattern `{pattern.pattern}` expired on {charter.expires.isoformat()}",
             help="let the pattern say how long they hold: `expires: 365d`, and `approved.on: today`",
         )
-    return f"# From the pattern {pattern.pattern}: {pattern.title}\n{write_yaml(filled)}"
+    logged = f"every call of its, whatever stands here: charter evidence query --principal {charter.principal}"
+    return f"# From the pattern {pattern.pattern}: {pattern.title}\n# Logged: {logged}\n{write_yaml(filled)}"
 
 
 def charter_of(pattern: CharterPattern, values: Mapping[str, str], today: dt.date) -> Charter:
