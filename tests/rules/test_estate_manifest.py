@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from charter.core.values import Source
 from charter.registry import crosscheck, manifest
+from charter.registry.document import read_text
 from charter.registry.manifest import load_estate, parse_estate, read_files
 from charter.registry.problem import EstateError
 from estates import FILES, PRINCIPAL, SYSTEM, TEAMS, an_estate, another_principal, estate_files, write_files
@@ -304,3 +305,55 @@ def test_a_file_damaged_anywhere_makes_an_estate_or_an_estate_error(path: str, a
     except EstateError as err:
         found = err.problems
     assert all(str(problem).isprintable() for problem in found)
+
+
+class Writer:
+    """Somebody who writes a file of an estate while it is read, so often."""
+
+    def __init__(self, file: Path, times: int) -> None:
+        self.file, self.left = file, times
+
+    def read(self, data: bytes, path: str) -> str:
+        if path == TEAMS_FILE and self.left:
+            self.left -= 1
+            self.file.write_text(self.file.read_text(encoding="utf-8") + "# and more\n", encoding="utf-8")
+        return read_text(data, path)
+
+
+TEAMS_FILE = "teams.yaml"
+
+
+@pytest.mark.parametrize(("times", "is_read"), [(0, True), (1, True), (2, True), (3, False)])
+def test_files_that_are_written_meanwhile_are_read_again_and_no_half_of_them_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int, is_read: bool
+) -> None:
+    folder = write_files(tmp_path, estate_files())
+    writer = Writer(folder / "principals/refund-agent.yaml", times)
+    monkeypatch.setattr(manifest, "read_text", writer.read)
+    if is_read:
+        files = read_files(folder)
+        assert files["principals/refund-agent.yaml"].count("# and more") == times
+        return
+    with pytest.raises(EstateError) as caught:
+        read_files(folder)
+    (problem,) = caught.value.problems
+    assert str(problem).endswith(
+        "the files changed each time that they were read; wait until nothing writes there, and try again"
+    )
+
+
+def test_a_file_that_goes_away_while_it_is_read_is_no_reason_to_plan_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_files(tmp_path, estate_files())
+    read = {"count": 0}
+
+    def reading(data: bytes, path: str) -> str:
+        read["count"] += 1
+        if read["count"] == 1:
+            (folder / "principals/refund-agent.yaml").rename(folder / "principals/another.yaml")
+        return read_text(data, path)
+
+    monkeypatch.setattr(manifest, "read_text", reading)
+    files = read_files(folder)
+    assert {name for name in files if name.startswith("principals/")} == {"principals/another.yaml"}

@@ -81,6 +81,14 @@ def test_a_literal_that_cedar_does_not_hold_is_told_at_its_place(condition: str,
     assert help in found
 
 
+@pytest.mark.parametrize("count", [58, 59])
+def test_conditions_that_cedar_will_not_read_back_are_told_where_they_stand(count: int) -> None:
+    found, _ = told(" && ".join(["context.chain.depth > 1"] * count))
+    assert [each.partition(";")[0] for each in found] == [
+        f"{GUARDRAIL}:1:1: too many conditions stand in a row here for Cedar to read them back"
+    ][: count - 58]
+
+
 def test_a_like_that_every_text_is_like_is_told() -> None:
     _, (found,) = told('resource.path like "**"')
     assert found.startswith(f"{GUARDRAIL}:2:22: every text is like `*`")

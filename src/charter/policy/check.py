@@ -14,7 +14,7 @@ from charter.core.canonical import digest_of
 from charter.core.errors import CharterError
 from charter.core.values import Source
 from charter.policy.central import central_guardrails
-from charter.policy.doubts import doubts, sure_overflows
+from charter.policy.doubts import doubts, sure_faults
 from charter.policy.engine import Engine
 from charter.policy.guardrail import Guardrail, parse_guardrails
 from charter.policy.object_path import template_fault
@@ -75,7 +75,7 @@ def check_estate(estate: Estate, engine: Engine, before: BoundBefore | None = No
     guardrails, problems = read_guardrails(estate, engine)
     problems += [problem for each in guardrails for problem in _unknown_words(each, estate)]
     problems += _exceptions(guardrails, estate)
-    problems += [problem for each in guardrails for problem in sure_overflows(each.statement, each.policies[each.id])]
+    problems += [problem for each in guardrails for problem in sure_faults(each.statement, each.policies[each.id])]
     problems += _beside(estate, engine)
     problems += _same_ids(guardrails)
     problems += _templates(estate)
@@ -152,7 +152,7 @@ def _beside(estate: Estate, engine: Engine) -> Iterator[Problem]:
         for each in own.all:
             yield from _unknown_words(each, estate)
             policy = each.policy if isinstance(each, OwnPermit) else each.policies[each.id]
-            yield from sure_overflows(each.statement, policy)
+            yield from sure_faults(each.statement, policy)
 
 
 def _not_bound(

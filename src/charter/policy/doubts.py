@@ -1,5 +1,6 @@
 """What Cedar that an estate holds says otherwise than its author meant, as far as that is seen without a proof.
 
+    nested        an expression that Cedar reads, and will not read back from its own form: a problem
     overflow      arithmetic that leaves Cedar's range: a problem if it always does, else a warning
     unbounded     `like "*"`: every text is like it
     everybody     a guardrail without a condition, on everything: it stops every call there is
@@ -23,12 +24,16 @@ from charter.registry.estate import Estate
 from charter.registry.problem import EstateError, Problem
 from charter.registry.seat import is_seat, role_of
 
+MAX_NESTED = 124  # levels of a policy's parsed form; a set of policies holds it within two more, and Cedar reads 127
 _HUGE = "such a policy errs, and denies whatever it is about; write smaller numbers"
 
 
-def sure_overflows(statement: Statement, policy: Json) -> Iterator[Problem]:
-    """Yield a problem for each operation that overflows whatever a call gives."""
+def sure_faults(statement: Statement, policy: Json) -> Iterator[Problem]:
+    """Yield a problem for each operation that overflows whatever a call gives, and for what Cedar will not bind."""
     yield from (problem for is_sure, problem in _overflows(statement, policy) if is_sure)
+    if _depth(policy) > MAX_NESTED:
+        text = "too many conditions stand in a row here for Cedar to read them back"
+        yield Problem.at(statement.source, text, "divide them among several `when { … }`: all of them must hold")
 
 
 def doubts(guardrails: Sequence[Guardrail], estate: Estate, engine: Engine) -> Iterator[Problem]:
@@ -82,6 +87,17 @@ def _nobody(rule: Guardrail | OwnPermit, estate: Estate) -> Iterator[Problem]:
             text = f"it waits for a yes of `{role_of(seat)}`, and nobody holds that role"
             held = estate.teams.source_of(f"roles.{role_of(seat)}")
             yield Problem.at(_source_of(rule.statement, seat), text, f"name a person at {held}")
+
+
+def _depth(policy: Json) -> int:
+    deepest = 0
+    stack: list[tuple[Any, int]] = [(policy, 1)]
+    while stack:
+        node, level = stack.pop()
+        inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+        deepest = max(deepest, level if isinstance(node, dict | list) else 0)
+        stack += [(each, level + 1) for each in inner]
+    return deepest
 
 
 def _likes_anything(node: Any) -> bool:  # noqa: ANN401 - any JSON value

@@ -12,6 +12,7 @@ INVARIANT: an estate is returned whole and cross-checked, or EstateError is rais
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import re
@@ -66,6 +67,7 @@ FOLDERS = {
     "patterns": (".yaml",),
     "tests": (".yaml",),
 }
+_TRIES = 3  # of reading files that somebody writes meanwhile
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PASSED_OVER = (".md", ".txt")  # notes beside the files
 
@@ -105,7 +107,37 @@ def parse_estate(files: Mapping[str, str], *, today: dt.date | None = None) -> E
 
 
 def _read(root: Path) -> tuple[dict[str, str], list[Problem]]:
-    """Return the texts of the files of `root`, and what is wrong with files that could not be read."""
+    """Return the texts of the files of `root` as they stand together, and what is wrong with those that cannot be read.
+
+    Somebody may be writing there, a checkout of git's for one: half of the old and half of the new is no estate.
+
+    Raises:
+        EstateError: there is no estate, it is too large, or it changes each time that it is read.
+    """
+    for _ in range(_TRIES):
+        before = _marks(root)
+        found = _read_once(root)
+        if _marks(root) == before:
+            return found
+    text = "the files changed each time that they were read"
+    raise EstateError([Problem(str(root), 1, 1, text, "wait until nothing writes there, and try again")])
+
+
+def _marks(root: Path) -> list[tuple[str, int, int, int]]:
+    """Return what changes when a file of the estate is written, replaced, added or removed."""
+    names = [*SINGLE, *FOLDERS]
+    for folder in FOLDERS:
+        with contextlib.suppress(OSError):  # there is none, or it is no folder: the reading tells
+            names += sorted(f"{folder}/{each.name}" for each in os.scandir(root / folder))
+    found = []
+    for name in names:
+        with contextlib.suppress(OSError, ValueError):
+            seen = (root / name).stat()
+            found.append((name, seen.st_ino, seen.st_mtime_ns, seen.st_size))
+    return found
+
+
+def _read_once(root: Path) -> tuple[dict[str, str], list[Problem]]:
     files: dict[str, str] = {}
     problems: list[Problem] = []
     if not root.is_dir():
