@@ -27,7 +27,8 @@ from charter.registry.estate import TextFile
 from charter.registry.principal import ClientKey, LiveEstate, Principal, SystemRecord
 from charter.registry.record import FilePlaces, KeptCharter
 from charter.registry.standing import Standing
-from charter.registry.system import System, Teams
+from charter.registry.system import System
+from charter.registry.team import Teams
 from charter.registry.terms import Bearing, Terms
 
 PATTERNS = 20

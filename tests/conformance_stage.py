@@ -17,7 +17,7 @@ from typing import Any
 from charter.adapters.upstream import read_tools
 from charter.core.canonical import canonical
 from charter.gateway.mcp_import import describe_tools
-from charter.registry.system import HttpUpstream, StdioUpstream
+from charter.registry.upstream import HttpUpstream, StdioUpstream
 from charter.server.app import public_app
 from charter.server.oauth import ASSERTION_TYPE
 from doors import Doors, open_doors

@@ -18,7 +18,7 @@ from charter.adapters.upstream import read_tools
 from charter.core.canonical import canonical
 from charter.gateway.mcp_import import describe_tools
 from charter.gateway.pins import ToolDefinition
-from charter.registry.system import HttpUpstream
+from charter.registry.upstream import HttpUpstream
 from doors import Agent, Doors, open_doors
 from mcp_stage import deadline, serving, settings_of
 from servers.library import app

@@ -21,7 +21,7 @@ import charter
 from charter.bootstrap import authority
 from charter.core.clock import Deadline
 from charter.core.errors import ConflictError
-from charter.gateway import pipeline as pipeline_module
+from charter.gateway import look
 from charter.gateway.pipeline import Admitted
 from charter.registry.standing import Move, Standing
 from ways_in import AGENT, PATHS, World, a_world, gives
@@ -121,7 +121,7 @@ def test_no_order_of_moves_leaves_a_path_open(tmp_path_factory: pytest.TempPathF
 @pytest.mark.parametrize("name", WITHDRAWALS)
 def test_an_open_stream_ends_whatever_was_withdrawn(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     withdraw, _ = WITHDRAWALS[name]
-    monkeypatch.setattr(pipeline_module, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(look, "LOOK_SECONDS", 0.02)
 
     async def listen(world: World) -> str | None:
         with world.stage.house.pipeline.admit_stream(world.bearer, "payments") as stream:
@@ -140,7 +140,7 @@ def test_a_call_under_way_ends_whatever_was_withdrawn(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     withdraw, _ = WITHDRAWALS[name]
-    monkeypatch.setattr(pipeline_module, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(look, "LOOK_SECONDS", 0.02)
 
     async def call(world: World) -> list[dict[str, Any]]:
         house = world.stage.house

@@ -20,7 +20,7 @@ from charter.adapters.upstream import read_tools
 from charter.bootstrap import authority
 from charter.gateway.mcp_import import describe_tools
 from charter.lifecycle.emergency import Move
-from charter.registry.system import HttpUpstream
+from charter.registry.upstream import HttpUpstream
 from charter.server import gateway_mcp
 from doors import ACCEPT, META, open_doors, run
 from library_stage import GARDEN, GRANT, a_client, a_garden, a_library, an_agent

@@ -18,7 +18,8 @@ from charter.discovery.sighting import Confidence, FindingKind, Server
 from charter.registry.charter import Charter, Kind
 from charter.registry.document import read_document
 from charter.registry.fault import problems_in
-from charter.registry.system import System, Teams
+from charter.registry.system import System
+from charter.registry.team import Teams
 
 AT = dt.datetime(2026, 11, 24, tzinfo=dt.UTC)
 TEAMS = Teams.model_validate(

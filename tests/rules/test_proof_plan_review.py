@@ -14,7 +14,7 @@ from charter.proof.terms_of_charter import TermChange, Turn
 from charter.registry.change_terms import ChangeTerms
 from charter.registry.plan import Change, ChangeKind, What
 from charter.registry.risk import Tier
-from charter.registry.system import Teams
+from charter.registry.team import Teams
 
 TEAMS = Teams.model_validate(
     {

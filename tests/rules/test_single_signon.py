@@ -13,7 +13,7 @@ from charter.core.entropy import SystemEntropy
 from charter.core.errors import UnauthenticatedError
 from charter.identity.single_signon import MAX_PENDING, Identity, SingleSignOn
 from charter.registry.access import Access, access_of
-from charter.registry.system import Teams
+from charter.registry.team import Teams
 from fakes import FixedClock
 
 

@@ -22,11 +22,11 @@ from charter.core.errors import ErrorCode, IntegrityError
 from charter.gateway.call import Call
 from charter.gateway.model_answer import AnswerReader
 from charter.gateway.model_request import cost_text
+from charter.gateway.outcome import USED
 from charter.gateway.pins import UpstreamError
-from charter.gateway.pipeline import USED
 from charter.registry.model_api import OPERATIONS, prices_of
 from charter.registry.principal import SystemRecord
-from charter.registry.system import HttpUpstream
+from charter.registry.upstream import HttpUpstream
 
 HEAD, CHUNK = "notifications/model/head", "notifications/model/chunk"
 PROPOSED = "notifications/model/proposed"  # calls that a caller can act on once it has the next piece

@@ -53,7 +53,7 @@ from charter.registry.record import (
     state_of_principal,
 )
 from charter.registry.standing import Standing
-from charter.registry.system import Teams
+from charter.registry.team import Teams
 
 _log = logging.getLogger(__name__)
 BATCH = 2_000

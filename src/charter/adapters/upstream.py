@@ -29,7 +29,7 @@ from charter.gateway.call import Call
 from charter.gateway.permit import Permit, PermitLedger
 from charter.gateway.pins import ToolDefinition, ToolList, UpstreamError
 from charter.registry.principal import LiveEstate, SystemRecord
-from charter.registry.system import HttpUpstream, StdioUpstream
+from charter.registry.upstream import HttpUpstream, StdioUpstream
 from charter.registry.upstream_credential import PersonCredential
 
 MAX_REACHED = 4_000  # servers held at once; the one that was used longest ago is let go

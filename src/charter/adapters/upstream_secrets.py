@@ -19,7 +19,7 @@ from charter.gateway.pins import UpstreamError
 from charter.identity.connection import Connection, Connections
 from charter.identity.vault import Vault
 from charter.registry.principal import SystemRecord
-from charter.registry.system import HttpUpstream, StdioUpstream
+from charter.registry.upstream import HttpUpstream, StdioUpstream
 from charter.registry.upstream_credential import (
     BearerCredential,
     ClientCredential,

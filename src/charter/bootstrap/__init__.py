@@ -87,7 +87,7 @@ from charter.registry.directory import Person
 from charter.registry.estate import TextFile
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
 from charter.registry.record import KeptCharter
-from charter.registry.system import Teams
+from charter.registry.team import Teams
 
 if TYPE_CHECKING:
     from charter.adapters.oidc_provider import OidcProvider

@@ -28,7 +28,7 @@ from charter.registry.change_terms import ChangeTerms
 from charter.registry.problem import suggestion
 from charter.registry.record import PartKind
 from charter.registry.risk import Tier
-from charter.registry.system import Teams
+from charter.registry.team import Teams
 
 if TYPE_CHECKING:
     from charter.registry.estate import Estate

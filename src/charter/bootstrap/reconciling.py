@@ -35,7 +35,8 @@ from charter.evidence.reconciliation import (
     told_of,
 )
 from charter.registry.record import Finding, FindingState
-from charter.registry.system import HttpUpstream, SystemKind
+from charter.registry.system import SystemKind
+from charter.registry.upstream import HttpUpstream
 
 if TYPE_CHECKING:
     from charter.bootstrap.house import House

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from charter.adapters.behaviour_store import KeptSignal
 from charter.behaviour.signal import Signal, together
@@ -151,7 +151,7 @@ def _found(house: House, tx: HouseTransaction, principal: Principal, signals: li
         fresh = replace(fresh, fingerprint=digest_of({"kind": BEHAVIOUR, "principal": principal.id, "more": True}))
         kept, is_new = tx.registry.findings.open(fresh)
     if is_new:
-        tx.record(Draft(EntryKind.FINDING_OPENED, BY_CHARTER, principal.id, _said(kept)))
+        tx.record(Draft(EntryKind.FINDING_OPENED, BY_CHARTER, principal.id, kept.told("last")))
         tx.changed("finding", kept.id, actor=BY_CHARTER, reason=kept.title)
         tx.after_commit(partial(house.behaviour.to_tell.append, kept.id))
         return kept
@@ -163,7 +163,7 @@ def _found(house: House, tx: HouseTransaction, principal: Principal, signals: li
     opened = kept.moved(FindingState.OPEN, tx.at)
     opened = replace(opened, title=fresh.title, body=dict(fresh.body) | last)
     tx.registry.findings.update(opened)
-    tx.record(Draft(EntryKind.FINDING_CHANGED, BY_CHARTER, principal.id, _said(opened)))
+    tx.record(Draft(EntryKind.FINDING_CHANGED, BY_CHARTER, principal.id, opened.told("last")))
     tx.changed("finding", opened.id, actor=BY_CHARTER, reason=opened.title)
     tx.after_commit(partial(house.behaviour.to_tell.append, opened.id))
     return opened
@@ -196,13 +196,3 @@ def _fresh(house: House, at: dt.datetime, principal: Principal, signal: Signal, 
         opened_at=at,
         changed_at=at,
     )
-
-
-def _said(finding: Finding) -> dict[str, Any]:
-    return {
-        "finding": finding.id,
-        "kind": finding.kind,
-        "title": finding.title,
-        "fingerprint": finding.fingerprint,
-        "state": finding.state.value,
-    } | {key: value for key, value in finding.body.items() if key != "last"}

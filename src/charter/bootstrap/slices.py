@@ -25,7 +25,8 @@ from charter.registry.central import NOTHING, Central
 from charter.registry.estate import TextFile
 from charter.registry.principal import LiveEstate, Principal
 from charter.registry.record import KeptCharter
-from charter.registry.system import System, Teams
+from charter.registry.system import System
+from charter.registry.team import Teams
 
 MAX_AUTHORITIES = 4_000  # at about 60 kB each; those who hold one take 0.3 kB each
 MAX_PEOPLE = 4_000

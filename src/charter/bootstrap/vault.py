@@ -16,7 +16,7 @@ from charter.core.values import Secret
 from charter.identity.vault import VaultSecret
 from charter.registry.destination import destination_of, vault_names_of
 from charter.registry.problem import suggestion
-from charter.registry.system import HttpUpstream
+from charter.registry.upstream import HttpUpstream
 from charter.registry.upstream_credential import PersonCredential
 
 if TYPE_CHECKING:

@@ -27,7 +27,8 @@ from charter.registry.history import SYSTEM, Held
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
 from charter.registry.record import KeptCharter, PartKind
 from charter.registry.standing import Standing
-from charter.registry.system import System, Teams
+from charter.registry.system import System
+from charter.registry.team import Teams
 from charter.registry.terms import terms_of
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from charter.console.door import admitted, visitor_of
 from charter.console.form import MAX_PERSON, MAX_REASON, one_line
-from charter.console.render import console_of
+from charter.console.render import console_of, status_of
 from charter.core.errors import AbsentError, CharterError, ConflictError, DeniedError, ErrorCode, MalformedError
 from charter.registry.repeat import MAX_VARYING, MOST, Terms
 
@@ -106,11 +106,10 @@ async def _page(request: Request, approval_id: str, error: CharterError | None) 
     found = await asyncio.to_thread(console.desk.approvals, every)
     if one := admitted(request).query.get("of"):
         found = [each for each in found if each["id"] == one]
-    statuses = {MalformedError: 400, DeniedError: 403, AbsentError: 404, ConflictError: 409}
     return await console.page(
         request,
         "approvals.html",
-        status=statuses.get(type(error), 200) if error else 200,
+        status=status_of(error),
         cards=found[:MAX_CARDS],
         total=len(found),
         every=every,

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from charter.console.approval_pages import who_answers, yes_or_no
 from charter.console.door import admitted, visitor_of
 from charter.console.form import MAX_REASON, one_line
-from charter.console.render import console_of
+from charter.console.render import console_of, status_of
 from charter.core.errors import AbsentError, CharterError, ConflictError, DeniedError, MalformedError
 
 MAX_CARDS = 20
@@ -51,11 +51,10 @@ async def _page(request: Request, digest: str, error: CharterError | None, *, an
     """Show the plans; `error` belongs to the one with `digest`, which keeps what was typed."""
     console = console_of(request)
     found = await asyncio.to_thread(console.desk.plans)
-    statuses = {AbsentError: 404, MalformedError: 400, DeniedError: 403, ConflictError: 409}
     return await console.page(
         request,
         "plans.html",
-        status=statuses.get(type(error), 200) if error else 200,
+        status=status_of(error),
         cards=found[:MAX_CARDS],
         total=len(found),
         error=error,

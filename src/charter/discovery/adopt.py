@@ -19,7 +19,9 @@ from charter.discovery.catalogue import provider_of_model
 from charter.discovery.findings import ScanFinding
 from charter.discovery.sighting import Server, clean
 from charter.registry.charter import Effect
-from charter.registry.system import HttpUpstream, StdioUpstream, System, Teams
+from charter.registry.system import System
+from charter.registry.team import Teams
+from charter.registry.upstream import HttpUpstream, StdioUpstream
 
 _MANY = 12  # teams or roles named in a comment
 A_YEAR = dt.timedelta(days=365)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from charter.discovery.adopt import A_YEAR, among, is_name, said, word
 from charter.identity.agent_card import AgentCard
 from charter.identity.card_signature import CardProof, Signed
-from charter.registry.system import Teams
+from charter.registry.team import Teams
 
 _MANY = 12  # interfaces or skills in comments
 _MAX_NAME = 63

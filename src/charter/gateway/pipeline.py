@@ -12,14 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from typing import Any, Protocol
-
-import msgspec
 
 from charter.core.clock import Clock, Deadline
 from charter.core.entropy import Entropy
@@ -30,11 +26,13 @@ from charter.gateway.call import Bearer, Call
 from charter.gateway.chain import Slices, read_chain, rests_on
 from charter.gateway.facts import MODEL_RULE, Facts, resolve
 from charter.gateway.flow import Flows, key_of, told_labels
+from charter.gateway.look import Look
 from charter.gateway.mcp_logs import Hearing, text_of
 from charter.gateway.mcp_protocol import RpcCode
 from charter.gateway.mcp_questions import Question
 from charter.gateway.model_use import other_model
 from charter.gateway.obligations import held_to_obligations
+from charter.gateway.outcome import Message, Outcome
 from charter.gateway.permit import Permit, PermitLedger
 from charter.gateway.pins import ToolDefinition, UpstreamError
 from charter.gateway.proposals import Proposals
@@ -54,10 +52,7 @@ from charter.registry.approval import Approval
 from charter.registry.principal import LiveEstate, SystemRecord
 from charter.registry.system import SystemKind
 
-Message = dict[str, Any]
-USED = "charter/used"  # in the result of a call to a model: what it took
 MAX_READINGS = 8  # how often facts may change under one call before it is given up
-LOOK_SECONDS = 1.0  # how often an open stream asks whether it may go on
 
 
 class TokenVerifier(Protocol):
@@ -312,7 +307,7 @@ class Pipeline:
         is found by asking again every second; the first time at once, for what happened since the token was verified.
         """
         with self.streams.open(*rests_on(self.live, bearer)) as stream:
-            look = _Look(self, bearer, system, stream)
+            look = Look(self.live, self.clock, bearer, system, stream)
             look()
             try:
                 yield stream
@@ -512,82 +507,6 @@ class Pipeline:
         self._closing.discard(task)
         if not task.cancelled():
             task.exception()  # a store that fails has stopped the node from allowing anything; there is no one to tell
-
-
-class _Look:
-    """Asks every second whether a stream may go on, and closes it if not."""
-
-    def __init__(self, pipeline: Pipeline, bearer: Bearer, system: str | None, stream: OpenStream) -> None:
-        self._pipeline, self._bearer, self._system, self._stream = pipeline, bearer, system, stream
-        self._next: asyncio.TimerHandle | None = None
-
-    def __call__(self) -> None:
-        """Look now, and again in a second."""
-        live, at = self._pipeline.live, self._pipeline.clock.now()
-        record = live.systems.get(self._system) if self._system is not None else None
-        stopped = refusal(live, self._bearer, record, at=at)
-        if stopped is not None:
-            self._stream.close_soon(stopped.text)
-        else:
-            self._next = asyncio.get_running_loop().call_later(LOOK_SECONDS, self)
-
-    def stop(self) -> None:
-        """Look no more."""
-        if self._next is not None:
-            self._next.cancel()
-
-
-@dataclass(slots=True)
-class Outcome:
-    """How an admitted call goes on, gathered while it is under way."""
-
-    started: float
-    word: str = "cancelled"  # what stands if nobody waits for the end
-    sent: bool = True
-    bytes: int = 0
-    digest: str | None = None
-    took: dict[str, Decimal] = field(default_factory=dict)  # of a model: what is summed by limits, as it came to be
-    asked: list[Question] = field(default_factory=list)  # what its server asked on the way
-    used: dict[str, Any] | None = None  # of a model: tokens, and which model answered
-
-    def see(self, message: Message) -> None:
-        """Take note of one message from the upstream."""
-        if "method" in message:
-            return
-        data = msgspec.json.encode(message)
-        self.bytes += len(data)
-        self.digest = "sha256:" + hashlib.sha256(data).hexdigest()
-        result = message.get("result")
-        is_ok = isinstance(result, dict) and not result.get("isError", False)
-        self.word = "ok" if is_ok else "tool-error"
-        if isinstance(result, dict) and isinstance(result.get(USED), dict):
-            self._used(result[USED])
-
-    def _used(self, told: dict[str, Any]) -> None:
-        """Take note of what a model's answer says that it took."""
-        self.used = told
-        self.bytes, self.digest = int(told["bytes"]), str(told["digest"])
-        if "input_tokens" in told:
-            tokens = {"input_tokens": told["input_tokens"], "max_tokens": told["output_tokens"]}
-            self.took = {name: Decimal(value) for name, value in tokens.items()}
-            self.took["tokens"] = sum(self.took.values(), Decimal(0))
-        if "cost" in told:
-            self.took["cost"] = Decimal(told["cost"])
-
-    def end(self, word: str, *, sent: bool) -> None:
-        """Say that the call ended otherwise than by an answer."""
-        self.word, self.sent = word, sent
-
-    def to_json(self, now: float) -> dict[str, Any]:
-        """Return what the outcome's evidence entry says of it."""
-        return {
-            "outcome": self.word,
-            "sent": self.sent,
-            "bytes": self.bytes,
-            "result_digest": self.digest,
-            "duration_ms": round((now - self.started) * 1000),
-            **({"asked": [question.told() for question in self.asked]} if self.asked else {}),
-        } | ({"used": self.used} if self.used is not None else {})
 
 
 def withdrawn_message(why: str) -> Message:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from typing import Any
 
 from charter.core.canonical import digest_of
 from charter.core.entropy import Entropy
@@ -93,7 +92,7 @@ def _open(tx: IdentityWork, principal: Principal, kind: str, title: str, finding
         changed_at=tx.at,
     )
     kept, _ = tx.registry.findings.open(finding)
-    tx.record(Draft(EntryKind.FINDING_OPENED, actor, principal.id, _said(kept)))
+    tx.record(Draft(EntryKind.FINDING_OPENED, actor, principal.id, kept.told()))
     tx.changed("finding", kept.id, actor=actor, reason=kept.title)
 
 
@@ -103,15 +102,5 @@ def _move(tx: IdentityWork, kept: Finding, actor: str) -> None:
     opened = kept if kept.state is FindingState.OPEN or back else kept.moved(FindingState.OPEN, tx.at)
     moved = opened.moved(FindingState.OPEN if back else FindingState.RESOLVED, tx.at)
     tx.registry.findings.update(moved)
-    tx.record(Draft(EntryKind.FINDING_CHANGED, actor, kept.principal_id, _said(moved)))
+    tx.record(Draft(EntryKind.FINDING_CHANGED, actor, kept.principal_id, moved.told()))
     tx.changed("finding", kept.id, actor=actor, reason=f"{kept.title}: {moved.state.value}")
-
-
-def _said(finding: Finding) -> dict[str, Any]:
-    return {
-        "finding": finding.id,
-        "kind": finding.kind,
-        "title": finding.title,
-        "fingerprint": finding.fingerprint,
-        "state": finding.state.value,
-    } | dict(finding.body)

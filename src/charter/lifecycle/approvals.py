@@ -21,7 +21,7 @@ from charter.registry.approval import Approval, ApprovalState
 from charter.registry.principal import LiveEstate, Principal
 from charter.registry.seat import role_of
 from charter.registry.stand_in import StandIn, stood_for
-from charter.registry.system import Teams
+from charter.registry.team import Teams
 
 OWNER = "owner"  # the role asked for a restrained principal's changes: anyone else of the team that owns it
 

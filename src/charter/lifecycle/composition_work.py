@@ -12,7 +12,7 @@ from charter.lifecycle.emergency import StandingWork
 from charter.registry.composed import Composed
 from charter.registry.principal import Principal
 from charter.registry.record import Finding
-from charter.registry.system import Teams
+from charter.registry.team import Teams
 
 
 class CompositionStore(Protocol):

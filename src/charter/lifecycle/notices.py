@@ -23,7 +23,7 @@ from charter.lifecycle.approvals import barred_people, roles_held_by
 from charter.registry.approval import Approval
 from charter.registry.principal import Principal
 from charter.registry.seat import role_of, told
-from charter.registry.system import Teams
+from charter.registry.team import Teams
 
 MAX_TRIES = 8
 FIRST_PAUSE, LONGEST_PAUSE = dt.timedelta(seconds=5), dt.timedelta(minutes=10)

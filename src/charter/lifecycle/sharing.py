@@ -75,7 +75,7 @@ def keep(
     opened = replace(opened, title=kept.title if is_first else found.why, body=body)
     tx.registry.findings.update(opened)
     kind = EntryKind.FINDING_OPENED if is_first else EntryKind.FINDING_CHANGED
-    tx.record(Draft(kind, ACTOR, opened.principal_id, _said(opened)))
+    tx.record(Draft(kind, ACTOR, opened.principal_id, opened.told()))
     tx.changed("finding", opened.id, actor=ACTOR, reason=opened.title)
     moved = {each.name: answers[each.name] for each in parties if _follow(each, answers[each.name], opened, stop)}
     return Kept(opened, is_new=True, moved=moved)
@@ -147,16 +147,6 @@ def _counted(tx: IdentityWork, kept: Finding, found: Contradiction) -> Finding:
 
 def _count(kept: Finding) -> int:
     return int(kept.body.get("count", 1))
-
-
-def _said(finding: Finding) -> dict[str, Any]:
-    return {
-        "finding": finding.id,
-        "kind": finding.kind,
-        "title": finding.title,
-        "fingerprint": finding.fingerprint,
-        "state": finding.state.value,
-    } | dict(finding.body)
 
 
 def _follow(principal: Principal, answer: Answer, finding: Finding, stop: Stop) -> bool:

@@ -17,7 +17,7 @@ from charter.core.errors import DeniedError, ErrorCode
 from charter.proof.consequence import Consequence
 from charter.registry.change_terms import ChangeTerms
 from charter.registry.plan import Change, What
-from charter.registry.system import Teams
+from charter.registry.team import Teams
 
 MAX_NAMED = 8
 _ROLE, _TEAM = "role:", "team:"

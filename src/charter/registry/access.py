@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 
 from charter.registry.directory import fold
-from charter.registry.system import Teams
+from charter.registry.team import Teams
 
 
 class Access(IntEnum):

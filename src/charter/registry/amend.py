@@ -30,7 +30,7 @@ from charter.registry.principal import LiveEstate, Principal
 from charter.registry.problem import EstateError, Problem
 from charter.registry.record import CharterVersion, ManagedBy
 from charter.registry.standing import Standing
-from charter.registry.system import Teams
+from charter.registry.team import Teams
 
 CONSOLE = Source("(console)", 1)  # what has no file has no line
 

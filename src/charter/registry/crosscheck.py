@@ -30,7 +30,8 @@ from charter.registry.public_clients import problems_of_public_clients
 from charter.registry.rule_conflict import conflicts
 from charter.registry.ruling import broken_rules, unjudged, unknown_words
 from charter.registry.sharing import SHARING, unknown_places
-from charter.registry.system import System, Teams
+from charter.registry.system import System
+from charter.registry.team import Teams
 from charter.registry.trial import TrialCase
 from charter.registry.unbounded import (
     Unbounded,

@@ -10,7 +10,8 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from charter.core.canonical import digest_of
-from charter.registry.system import HttpUpstream, StdioUpstream, System
+from charter.registry.system import System
+from charter.registry.upstream import HttpUpstream, StdioUpstream
 from charter.registry.upstream_credential import ClientCredential, PersonCredential, vault_name
 
 _PORTS = {"http": 80, "https": 443}

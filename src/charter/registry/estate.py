@@ -18,7 +18,8 @@ from charter.registry.pattern import CharterPattern
 from charter.registry.problem import Problem
 from charter.registry.property import Property
 from charter.registry.sourced import Sourced, TextFile
-from charter.registry.system import System, Teams
+from charter.registry.system import System
+from charter.registry.team import Teams
 from charter.registry.trial import TrialCase
 
 __all__ = ["NO_ISSUERS", "NO_TEAMS", "Estate", "Sourced", "TextFile"]

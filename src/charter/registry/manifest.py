@@ -41,7 +41,8 @@ from charter.registry.property import Property
 from charter.registry.read_before import ReadBefore
 from charter.registry.response import RESPONSES
 from charter.registry.sharing import SHARING
-from charter.registry.system import System, Teams
+from charter.registry.system import System
+from charter.registry.team import Teams
 from charter.registry.trial import TrialCase, TrialFile
 
 M = TypeVar("M", bound=Model)

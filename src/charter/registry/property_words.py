@@ -9,7 +9,8 @@ from typing import Any
 from charter.registry.problem import Problem, suggestion
 from charter.registry.property import CallClass, Property, Where, Who
 from charter.registry.sourced import Sourced
-from charter.registry.system import System, Teams
+from charter.registry.system import System
+from charter.registry.team import Teams
 
 
 @dataclass(frozen=True, slots=True)

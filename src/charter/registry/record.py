@@ -215,6 +215,12 @@ class Finding:
         """Since when it has been there: one that came back counts from then."""
         return self.changed_at if self.state is FindingState.OPEN else self.opened_at
 
+    def told(self, *but: str) -> dict[str, Any]:
+        """Return what evidence tells of it: all that its body holds `but` what is named."""
+        named = {"finding": self.id, "kind": self.kind, "title": self.title, "fingerprint": self.fingerprint}
+        kept = {key: value for key, value in self.body.items() if key not in but}
+        return named | {"state": self.state.value} | kept
+
     def moved(self, state: FindingState, at: dt.datetime, principal_id: str | None = None) -> Finding:
         """Return the finding in another state; one that was settled can be opened again.
 

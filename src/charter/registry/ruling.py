@@ -17,7 +17,8 @@ from charter.registry.risk import risk_of
 from charter.registry.rule import CharterRule, Force, breaches
 from charter.registry.scope import Scope
 from charter.registry.sourced import Sourced
-from charter.registry.system import System, Teams
+from charter.registry.system import System
+from charter.registry.team import Teams
 
 
 def broken_rules(

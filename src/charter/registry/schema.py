@@ -21,7 +21,8 @@ from charter.registry.pattern import CharterPattern
 from charter.registry.response import ResponseFile
 from charter.registry.rule import RuleFile
 from charter.registry.sharing import SharingFile
-from charter.registry.system import System, Teams
+from charter.registry.system import System
+from charter.registry.team import Teams
 from charter.registry.trial import TrialFile
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

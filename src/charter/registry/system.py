@@ -6,8 +6,6 @@ accepted at import; a tool whose definition no longer has that digest is held un
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -15,13 +13,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StrictBool, StrictInt, StringConstraints, model_validator
 
 from charter.core.canonical import digest_of
-from charter.registry.change_terms import ChangeTerms
 from charter.registry.charter import (
     EVERY_ACTION,
     ActionName,
     DataClass,
     Effect,
-    Email,
     Environment,
     Grant,
     Model,
@@ -33,7 +29,6 @@ from charter.registry.charter import (
     write_duration,
 )
 from charter.registry.data_class import DataFlow, Touched
-from charter.registry.directory import fold
 from charter.registry.egress import EGRESS_ACTIONS, EGRESS_OBJECT, EgressTerms
 from charter.registry.enforcement import Enforcement
 from charter.registry.flow import Origin, Results, Word
@@ -49,10 +44,9 @@ from charter.registry.leasing import (
 )
 from charter.registry.model_api import MODEL_OBJECT, OPERATIONS, ModelPattern, Prices
 from charter.registry.problem import PlacedError, suggestion
-from charter.registry.upstream_credential import SecretRef, UpstreamCredential, VariableName
+from charter.registry.upstream import HttpUpstream, Upstream
 
 MAX_PATTERNS = 500  # of one group of objects, those of groups inside it included
-GROUP = "group:"  # in `entitlements`: a group of the directory, by name
 
 
 class SystemKind(StrEnum):
@@ -68,79 +62,6 @@ class SystemKind(StrEnum):
 
 
 LEASED = frozenset({SystemKind.POSTGRES, SystemKind.AWS})
-
-
-# What credentials look like: model and cloud keys, tokens, private keys, passwords within URLs.
-_SECRET = re.compile(
-    r"\bsk-[A-Za-z0-9_-]{16,}|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{20,}|\bhf_[A-Za-z0-9]{20,}"
-    r"|\bxox[abprs]-[A-Za-z0-9-]{10,}|\bA[KS]IA[A-Z0-9]{16}\b|\bAIza[\w-]{30,}|\beyJ[\w-]{10,}\.eyJ|PRIVATE KEY-----"
-    r"|://[^/\s:@]+:[^/\s@]+@"
-)
-
-
-def _refuse_secret(text: str, path: tuple[str | int, ...], help: str) -> None:
-    """Refuse what looks like a credential: an estate is read by many, kept in git and shown in plans."""
-    if _SECRET.search(text):
-        raise PlacedError(path, f"this looks like a secret, which an estate must not hold; {help}")
-
-
-Asks = Annotated[tuple[Literal["elicitation", "sampling", "roots"], ...], Field(min_length=1, max_length=3)]
-
-
-class StdioUpstream(Model):
-    """An MCP server that Charter starts as a child and speaks to over its standard streams.
-
-    `command` words may hold `${estate}`, the estate's folder. `pass_env` names variables of Charter's own environment
-    that the child receives, and `secrets` variables that it finds secrets in; of the rest it gets PATH, HOME, LANG and
-    TMPDIR alone.
-    """
-
-    transport: Literal["stdio"]
-    command: Annotated[tuple[str, ...], Field(min_length=1, max_length=64)]
-    cwd: str | None = None
-    env: dict[str, str] = Field(default_factory=dict)
-    pass_env: tuple[str, ...] = ()
-    secrets: Annotated[dict[VariableName, SecretRef], Field(max_length=32)] | None = None
-    asks: Asks | None = None  # what it may ask of the person or model behind a call; None: nothing
-
-    @model_validator(mode="after")
-    def _one_source(self) -> StdioUpstream:
-        for name in sorted(self.secrets or ()):
-            if name in self.env or name in self.pass_env:
-                raise PlacedError(("secrets", name), f"`{name}` is said twice; keep it in `secrets` alone")
-        return self
-
-    @model_validator(mode="after")
-    def _without_secrets(self) -> StdioUpstream:
-        for name, value in self.env.items():
-            _refuse_secret(value, ("env", name), f"put it into the vault, and write `secrets: {{{name}: vault:NAME}}`")
-        for index, value in enumerate(self.command):
-            _refuse_secret(value, ("command", index), "hand it over in a variable that `secrets` names")
-        return self
-
-
-class HttpUpstream(Model):
-    """An MCP server reached by streamable HTTP, with Charter's own `credential` for it, if any.
-
-    `token_env: NAME` is short for a bearer token in the variable NAME.
-    """
-
-    transport: Literal["http"]
-    url: Annotated[str, StringConstraints(strict=True, pattern=r"^https?://[^\s]+$", max_length=2048)]
-    token_env: str | None = None
-    credential: UpstreamCredential | None = None
-    asks: Asks | None = None  # what it may ask of the person or model behind a call; None: nothing
-
-    @model_validator(mode="after")
-    def _without_secrets(self) -> HttpUpstream:
-        _refuse_secret(self.url, ("url",), "put it into the vault, and name it in `credential`")
-        if self.token_env is not None and self.credential is not None:
-            raise PlacedError(("token_env",), "`credential` says how it is proved already; keep one of them")
-        return self
-
-
-Upstream = Annotated[StdioUpstream | HttpUpstream, Field(discriminator="transport")]
-
 
 Unit = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z%][A-Za-z0-9/%]{0,15}$")]
 ArgumentName = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=128)]
@@ -502,55 +423,3 @@ def _model_actions(data: dict[str, Any], actions: dict[str, Any]) -> dict[str, A
             given["amounts"] = {"cost": {"value": "cost", "given_in": unit}}
         filled[name] = given | action
     return filled
-
-
-class Team(Model):
-    """A team: who leads it and who belongs to it."""
-
-    lead: Email
-    members: tuple[Email, ...] = ()
-
-
-class AccessGroups(Model):
-    """The directory's groups whose people may use the console and the control API, and how far."""
-
-    viewer: tuple[Text, ...] = ()
-    operator: tuple[Text, ...] = ()
-    admin: tuple[Text, ...] = ()
-
-
-class Teams(Model):
-    """`teams.yaml`: the organisation's teams, the people who hold each human role, and who may use the console.
-
-    `entitlements` say what people of a team, of a role or of a group of the directory (`group:NAME`) may do themselves.
-    Once there are any, an agent that acts for a person may do no more than that person may, whatever its own charter
-    grants. `changes` say whether what widens authority is applied only after the right person's yes.
-    """
-
-    charter: Literal["v1"]
-    teams: dict[Name, Team] = Field(default_factory=dict)
-    roles: dict[Name, tuple[Email, ...]] = Field(default_factory=dict)
-    access: AccessGroups | None = None
-    entitlements: dict[Text, Annotated[tuple[Grant, ...], Field(max_length=200)]] | None = None
-    changes: ChangeTerms | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the file as plain JSON."""
-        return self.model_dump(mode="json", exclude_none=True)
-
-    def roles_of(self, person: str) -> frozenset[str]:
-        """Return the human roles that a person holds."""
-        return frozenset(role for role, people in self.roles.items() if person in people)
-
-    def entitling(self, person: str, groups: Iterable[str]) -> tuple[str, ...] | None:
-        """Return under which names of `entitlements` a person of these groups stands; None if there are none at all."""
-        if self.entitlements is None:
-            return None
-        teams = {name for name, team in self.teams.items() if person in (team.lead, *team.members)}
-        held = teams | self.roles_of(person) | {f"{GROUP}{fold(group)}" for group in groups}
-        return tuple(name for name in self.entitlements if (fold(name) if name.startswith(GROUP) else name) in held)
-
-    @property
-    def people(self) -> frozenset[str]:
-        """Everyone who leads or belongs to a team."""
-        return frozenset(person for team in self.teams.values() for person in (team.lead, *team.members))

@@ -1,0 +1,35 @@
+"""Whether an open stream may go on: asked at once and every second, as nothing tells of all that can end authority."""
+
+from __future__ import annotations
+
+import asyncio
+
+from charter.core.clock import Clock
+from charter.gateway.call import Bearer
+from charter.gateway.streams import OpenStream
+from charter.identity.authority import refusal
+from charter.registry.principal import LiveEstate
+
+LOOK_SECONDS = 1.0
+
+
+class Look:
+    """Asks whether a stream of `bearer` (on `system`, if one is given) may go on, and closes it if not."""
+
+    def __init__(self, live: LiveEstate, clock: Clock, bearer: Bearer, system: str | None, stream: OpenStream) -> None:
+        self._live, self._clock, self._bearer, self._system, self._stream = live, clock, bearer, system, stream
+        self._next: asyncio.TimerHandle | None = None
+
+    def __call__(self) -> None:
+        """Look now, and again in a second."""
+        record = self._live.systems.get(self._system) if self._system is not None else None
+        stopped = refusal(self._live, self._bearer, record, at=self._clock.now())
+        if stopped is not None:
+            self._stream.close_soon(stopped.text)
+        else:
+            self._next = asyncio.get_running_loop().call_later(LOOK_SECONDS, self)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._next is not None:
+            self._next.cancel()
