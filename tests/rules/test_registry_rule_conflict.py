@@ -14,7 +14,7 @@ from charter.registry.problem import EstateError
 from charter.registry.rule import CharterRule
 from charter.registry.rule_conflict import conflicts
 from charter.registry.sourced import Sourced
-from charter.registry.system import Teams
+from charter.registry.team import Teams
 from estates import TEAMS, estate_files
 
 HEAD = "charter: v1\nrules:\n"

@@ -19,7 +19,7 @@ from charter.registry.problem import Problem
 from charter.registry.risk import Tier
 from charter.registry.rule import CharterRule, Force
 from charter.registry.sourced import Sourced
-from charter.registry.system import Teams
+from charter.registry.team import Teams
 
 _MUST_BE_ONE = {  # fields of `only` of which every charter has exactly one
     "approved_by": "role that approves",
