@@ -27,7 +27,7 @@ class PostOffice:
 
 @contextmanager
 def a_post_office() -> Iterator[PostOffice]:
-    office = PostOffice()
+    office, taking = PostOffice(), threading.Lock()
 
     class Clerk(socketserver.StreamRequestHandler):
         def say(self, line: str) -> None:
@@ -35,6 +35,7 @@ def a_post_office() -> Iterator[PostOffice]:
 
         def handle(self) -> None:
             self.say("220 office")
+            to = ""
             while line := self.rfile.readline().decode().strip():
                 verb = line.upper()[:4]
                 if verb == "DATA":
@@ -42,9 +43,10 @@ def a_post_office() -> Iterator[PostOffice]:
                     data = b""
                     while (piece := self.rfile.readline()) != b".\r\n":
                         data += piece.removeprefix(b".") if piece.startswith(b"..") else piece
-                    office.mails.append(
-                        cast("EmailMessage", email.message_from_bytes(data, policy=email.policy.default))
-                    )
+                    mail = cast("EmailMessage", email.message_from_bytes(data, policy=email.policy.default))
+                    with taking:  # several clerks take mails at once: a mail and its recipient have one number
+                        office.mails.append(mail)
+                        office.recipients.append(to)
                     self.say("250 taken")
                 elif verb == "RCPT" and office.refuses:
                     office.refuses -= 1
@@ -54,7 +56,7 @@ def a_post_office() -> Iterator[PostOffice]:
                     return
                 else:
                     if verb == "RCPT":
-                        office.recipients.append(line.partition(":")[2].strip("<>"))
+                        to = line.partition(":")[2].strip("<>")
                     self.say("250 ok")
 
     server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Clerk)

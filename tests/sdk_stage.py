@@ -104,6 +104,7 @@ def an_sdk(folder: Path, *, tools: dict[str, Any] = TOOLS) -> Iterator[Sdk]:
         with listening(public_app(stage.house, signin), listener):
 
             def asking() -> str:
+                stage.clock.at = SystemClock().now()  # however long the tests before took, assertions are made now
                 form = {
                     "grant_type": "client_credentials",
                     "resource": f"{url}/access/v1",
