@@ -83,6 +83,25 @@ def test_a_patient_work_shares_its_commit_with_the_next_and_is_written_without_o
         assert database.head.size == 4
 
 
+def test_works_of_one_turn_of_a_loop_share_a_commit(tmp_path: Path, database_url: str) -> None:
+    commits: list[int] = []
+    with a_database(tmp_path, url=database_url) as database:
+        sa.event.listen(database._engine, "commit", lambda _connection: commits.append(1))
+        assert together(database, [record] * 100) == list(range(1, 101))
+    assert len(commits) == 1
+
+
+def test_a_work_whose_caller_goes_away_in_the_same_turn_is_done_all_the_same(tmp_path: Path, database_url: str) -> None:
+    async def run(database: Any) -> None:
+        leaving = asyncio.ensure_future(database.awrite(record))
+        await asyncio.sleep(0)  # it has begun, and nothing is handed over yet
+        leaving.cancel()
+        assert await database.awrite(record) == 2
+
+    with a_database(tmp_path, url=database_url) as database:
+        asyncio.run(run(database))
+
+
 def test_threads_and_event_loops_write_side_by_side(tmp_path: Path, database_url: str) -> None:
     seen: list[int] = []
     with a_database(tmp_path, url=database_url) as database:

@@ -87,6 +87,7 @@ class Database(Generic[Tx]):
         self._make = make_transaction
         self.payloads = payloads
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._gathered: dict[asyncio.AbstractEventLoop, list[_Job]] = {}  # of each loop's turn
         self._door = threading.Lock()
         self._is_closed = False
         self._is_healthy = True
@@ -143,12 +144,25 @@ class Database(Generic[Tx]):
         """Await what `work` returns, once it is durable, without blocking the event loop.
 
         A caller who is cancelled meanwhile does not stop the work. A patient one waits up to PATIENCE_SECONDS for
-        another work to share its commit with.
+        another work to share its commit with. Works of one turn of the loop are handed over together, once all that
+        was ready in it has run: the questions of a batch share a commit.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._submit(_Job(work, future, loop, is_patient=patient))
+        with self._door:
+            gathered = self._gathered.get(loop, [])
+            self._check(len(gathered))
+            if not gathered:
+                self._gathered[loop] = gathered
+                loop.call_soon(self._hand_over, loop)
+            gathered.append(_Job(work, future, loop, is_patient=patient))
         return await future
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Put the works that a turn of a loop gathered into the queue, unless closing has done so."""
+        with self._door:
+            for job in self._gathered.pop(loop, ()):
+                self._jobs.put(job)
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` on the writer's thread after each commit that made the feed grow; return what ends that.
@@ -199,21 +213,29 @@ class Database(Generic[Tx]):
             if self._is_closed:
                 return
             self._is_closed = True
+            for jobs in self._gathered.values():
+                for job in jobs:
+                    self._jobs.put(job)
+            self._gathered.clear()
             self._jobs.put(None)
         self._thread.join()
         self._dispose()
 
     def _submit(self, job: _Job) -> None:
         with self._door:  # so that nothing is put behind the end of the queue, where nobody would answer it
-            if self._is_closed:
-                raise UnavailableError(ErrorCode.NOT_RUNNING, "the database is closed")
-            if self._jobs.qsize() >= MAX_WAITING:
-                raise UnavailableError(
-                    ErrorCode.TOO_MANY,
-                    f"{MAX_WAITING} changes wait to be recorded already",
-                    help="send fewer at a time",
-                )
+            self._check(0)
             self._jobs.put(job)
+
+    def _check(self, gathered: int) -> None:
+        """Raise UnavailableError if no work is taken any more, or none beside those that wait."""
+        if self._is_closed:
+            raise UnavailableError(ErrorCode.NOT_RUNNING, "the database is closed")
+        if self._jobs.qsize() + gathered >= MAX_WAITING:
+            raise UnavailableError(
+                ErrorCode.TOO_MANY,
+                f"{MAX_WAITING} changes wait to be recorded already",
+                help="send fewer at a time",
+            )
 
     def _drain(self) -> None:
         """Carry out works until the database is closed: the writer's thread."""
