@@ -439,6 +439,13 @@ def a_size(**changed: Any) -> Json:
     } | changed
 
 
+def a_sink(name: str = "archive", **changed: Any) -> Json:
+    """Return where evidence is sent to, in order."""
+    told = {"name": name, "to": f"https://{name}.example/in", "form": "ocsf", "state": "ok", "backlog": 0, "sent": 9}
+    told |= {"oldest": "2026-11-24T09:00:00.000000Z", "waited_seconds": 0, "failures": 0, "error": ""}
+    return told | {"failed_at": "2026-11-24T09:29:00.000000Z" if "failures" in changed else None} | changed
+
+
 def a_split(**changed: Any) -> Json:
     """Return what is said of who is behind refund-agent, with some fields changed."""
     considered = [
@@ -634,6 +641,9 @@ class FakeDesk:
         self.waiting = {a["id"]: a for a in (an_approval(),)}
         self.given_beforehand: dict[str, Json] = {}
         self.links = {"a-link": "lena@example.com"}
+        self.away: list[Json] = [
+            {"person": "lena@example.com", "by": "jo@example.com", "last_day": "2026-12-05", "reason": "on leave"}
+        ]
         self.proposed = [a_proposal()]
         self.sized = a_size()
         self.lent = [
@@ -865,6 +875,27 @@ class FakeDesk:
     def unanswered(self) -> int:
         self._read()
         return sum(a["state"] == "waiting" for a in self.waiting.values())
+
+    def stand_ins(self) -> list[Json]:
+        self._read()
+        return [copy.deepcopy(each) for each in self.away]
+
+    async def name_stand_in(self, *, person: str, by: str, until: dt.date, reason: str) -> Json:
+        if person == by:
+            raise MalformedError(ErrorCode.BAD_VALUE, "nobody stands in for themselves", help="name somebody else")
+        found = {"person": person, "by": by, "last_day": until.isoformat(), "reason": reason}
+        self.away = [*(each for each in self.away if each["person"] != person), found]
+        return found
+
+    async def end_stand_in(self, *, person: str, reason: str) -> Json:
+        if not any(each["person"] == person for each in self.away):
+            raise AbsentError(ErrorCode.UNKNOWN_APPROVAL, f"nobody stands in for `{person}`")
+        self.away = [each for each in self.away if each["person"] != person]
+        return {"person": person, "by": None, "reason": reason}
+
+    def sinks(self) -> list[Json]:
+        self._read()
+        return [a_sink(), a_sink("siem", state="failing", error="it answered 503", failures=7, backlog=120)]
 
     def repeats(self) -> list[Json]:
         return list(self.given_beforehand.values())

@@ -407,6 +407,12 @@ class HostileDesk(FakeDesk):
     def dossier(self, name: str) -> Any:
         return poisoned(super().dossier(name), self.text)
 
+    def stand_ins(self) -> Any:
+        return poisoned(super().stand_ins(), self.text)
+
+    def sinks(self) -> Any:
+        return poisoned(super().sinks(), self.text)
+
     def verdicts(self, *args: Any, **filters: Any) -> Any:
         return poisoned(super().verdicts(*args, **filters), self.text)
 
@@ -501,6 +507,8 @@ PAGES = (
     "/review",
     "/pictures",
     "/credentials",
+    "/stand-ins",
+    "/sinks",
     "/findings",
     "/findings?all=1",
     "/findings/fnd_00000000000000000000000001",
@@ -690,8 +698,8 @@ def test_a_thousand_waiting_calls_make_a_page_of_bounded_size(caller: Caller) ->
 
     page = caller.get("/approvals").text
 
-    assert page.count('<article class="card"') == 50
-    assert "950 more" in page
+    assert page.count('<article class="card"') == 20
+    assert "980 more" in page
 
 
 # --- what is vendored ------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from charter.bootstrap import authority
-from charter.bootstrap.tending import MISNAMED
+from charter.bootstrap.tending import MISHOSTED, MISNAMED
 from charter.cli.egress_relay import EgressRelay
 from charter.core.errors import ErrorCode, UnavailableError
 from charter.registry.standing import Move
@@ -160,6 +160,20 @@ def test_a_request_that_says_two_things_goes_nowhere(proxied: Proxied, head: str
     answer = ask(proxied, head.replace("PORT", str(proxied.clear.port)))
     assert answer.split(b" ")[1:2] in ([b"400"], []), answer
     assert len(proxied.clear.seen) == seen
+
+
+def test_a_request_whose_host_is_another_than_its_target_is_a_finding(proxied: Proxied) -> None:
+    """One, whatever is named: names are the client's, and nobody's screen is theirs."""
+    for named in ("evil.example", "evil.example:1", "ev\xadilevil"):
+        head = f"GET http://localhost:{proxied.clear.port}/ HTTP/1.1\r\nHost: {named}\r\nAUTH\r\n"
+        assert ask(proxied, head).split(b" ")[1:2] in ([b"400"], [])
+    ends = time.monotonic() + 10
+    while not (found := proxied.stage.house.database.read(lambda tx: tx.registry.findings.of_kinds((MISHOSTED,)))):
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+    (finding,) = [each for each in found if f"asked the proxy for `localhost:{proxied.clear.port}`" in each.title]
+    assert finding.principal_id == proxied.stage.house.principal(AGENT).id
+    assert finding.title.isprintable()
 
 
 def test_a_second_request_does_not_follow_the_first(proxied: Proxied) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import shutil
 import ssl
@@ -13,6 +15,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from playwright.sync_api import sync_playwright
 
 from egress_stage import Proxied, a_proxy
@@ -32,6 +36,13 @@ def run(*words: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(w) for w in words], capture_output=True, text=True, timeout=60, check=False, env=ENV | more
     )
+
+
+def spki(port: int) -> str:
+    """Return the digest by which Chromium is told to trust the key of a server on this machine, and none besides."""
+    key = x509.load_pem_x509_certificate(ssl.get_server_certificate(("localhost", port)).encode()).public_key()
+    data = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(hashlib.sha256(data).digest()).decode()
 
 
 def test_curl_reaches_both_and_what_is_not_granted_it_does_not(proxied: Proxied) -> None:
@@ -120,11 +131,16 @@ def test_pip_downloads(proxied: Proxied, tmp_path: Path) -> None:
     assert (tmp_path / wheel).is_file()
 
 
-def test_chromium_browses(proxied: Proxied) -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_chromium_browses(proxied: Proxied, scheme: str) -> None:
+    """Through the proxy in the clear, and over TLS, where its token is not sent in the clear either."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     assert path, "Chromium is not installed: python3 tools/prepare.py test"
-    server = {"server": f"http://127.0.0.1:{proxied.port}", "username": "charter", "password": proxied.token()}
+    port = {"http": proxied.port, "https": proxied.tls_port}[scheme]
+    server = {"server": f"{scheme}://localhost:{port}", "username": "charter", "password": proxied.token()}
     flags = ["--no-sandbox", "--disable-dev-shm-usage", "--proxy-bypass-list=<-loopback>"]
+    if scheme == "https":
+        flags.append(f"--ignore-certificate-errors-spki-list={spki(proxied.tls_port)}")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=flags, proxy=server)  # type: ignore[arg-type]
         try:

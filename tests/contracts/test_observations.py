@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from charter.adapters import tables as t
 from charter.bootstrap import discovery, observing
+from charter.bootstrap.tending import OldEvents
 from charter.core.errors import MalformedError
 from charter.evidence.vendor_logs import READERS, split_lines
 from charter.registry.lease import Holder, Lease, LeaseState
@@ -49,6 +52,21 @@ def test_a_vendors_log_becomes_evidence_once(stage: Stage) -> None:
         assert body["who"]["name"]
         assert body["outcome"] in ("success", "failure", "unknown")
         assert body["at"].startswith("2026-11-")
+
+
+def test_that_an_event_was_told_is_forgotten_after_four_hundred_days_and_its_entry_is_not(stage: Stage) -> None:
+    lines, old = lines_of("cloudtrail"), OldEvents()
+    ingest(stage, "cloudtrail", lines)
+    stage.clock.advance(days=399)
+    assert asyncio.run(old.forget(stage.house)) == 0
+    assert ingest(stage, "cloudtrail", lines)["repeated"] == len(lines)
+    stage.clock.advance(days=2)
+    assert asyncio.run(old.forget(stage.house)) == len(lines)
+    with stage.house.database._engine.connect() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(t.observed_event)).scalar() == 0
+    assert len(stage.entries("observed")) == len(lines)
+    asyncio.run(old.forget(stage.house))
+    assert ingest(stage, "cloudtrail", lines)["added"] == len(lines)
 
 
 def test_cloudtrail_tells_who_asked_which_model(stage: Stage) -> None:

@@ -24,6 +24,7 @@ from charter.bootstrap import authority
 from charter.cli.relay import Relay, relaying
 from charter.core.clock import SystemClock, parse_rfc3339, rfc3339
 from charter.core.entropy import SystemEntropy
+from charter.gateway.reported import parse_report
 from charter.lifecycle.emergency import Move
 from charter.sdk import Allowed, AsyncCharter, Charter, CharterUnavailable, Denied, Held
 from charter.sdk.in_process import InProcess
@@ -134,6 +135,38 @@ def move(sdk: Sdk, to: Move) -> None:
     asyncio.run(authority.move(sdk.stage.house, AGENT, to, actor="t@example.com", reason="a test"))
     if to is Move.RESUME:
         sdk.renew()
+
+
+def test_what_a_program_left_is_recorded_though_its_principal_may_do_nothing_any_more(sdk: Sdk, tmp_path: Path) -> None:
+    """By the person who has its disk, as often as they like: nothing that was acted on is lost, nothing is twice."""
+    tmp_path.chmod(0o700)
+    with sdk.client(in_process=tmp_path) as charter:
+        own = charter._own
+        assert own is not None
+        own._reported = none_of_it  # type: ignore[method-assign]
+        verdict = read(charter, 7)
+        own._spool._left = []
+        (path,) = tmp_path.glob("*.jsonl")
+        kept = path.read_bytes()
+    path.write_bytes(kept)  # as after a kill
+    move(sdk, Move.SUSPEND)
+    try:
+        (line,) = [json.loads(each) for each in kept.splitlines() if verdict in each.decode()]
+        number = [json.loads(each)["id"] for each in kept.splitlines()].index(verdict) + 1
+        report = parse_report(json.dumps({"spool": path.stem, "first": number, "decisions": [line]}).encode())
+        carrying = sdk.stage.house.carrying
+        for _ in range(2):
+            through = asyncio.run(carrying.take_left(AGENT, report, actor="ops@example.com"))
+            assert through == number
+    finally:
+        move(sdk, Move.RESUME)
+    (body,) = [each for each in in_process(sdk) if each["verdict_id"] == verdict]
+    assert (body["in_process"]["taken_by"], body["in_process"]["borne_out_by"]) == ("ops@example.com", "then")
+    assert body["verdict"] == "allow"
+
+
+def none_of_it(*_: object) -> int:
+    raise ValueError("Charter cannot be reached")
 
 
 def test_a_restrained_principal_decides_nothing_by_itself(sdk: Sdk, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from charter.adapters import spool as spools
+from charter.adapters.spool import Spool, SpoolFullError
 from charter.core.entropy import SystemEntropy
-from charter.sdk import spool as spools
-from charter.sdk.spool import Spool, SpoolFullError
 
 
 def a_spool(folder: Path) -> Spool:

@@ -59,6 +59,8 @@ PAGES = (
     "/behaviour/price-watch",
     "/review",
     "/credentials",
+    "/stand-ins",
+    "/sinks",
     "/findings",
     "/pictures",
     "/findings?all=1",

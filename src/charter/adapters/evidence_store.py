@@ -113,6 +113,12 @@ class SqlLog:
         query = query.where(t.RARE_KIND, _entry.time >= since) if after is None else query.where(_entry.index > after)
         return self._stored(query.order_by(_entry.index))
 
+    def of_kind_between(self, kind: str, since: str, before: str, limit: int) -> Sequence[Stored]:
+        """Return the oldest entries of one rare kind from a time on, `before` another, by time."""
+        query = _select().where(_entry.kind == kind, t.RARE_KIND, _entry.time >= since, _entry.time < before)
+        own = query.where(_entry.node.concat("") == self.node)  # said so that no index of nodes fits
+        return self._stored(own.order_by(_entry.time, _entry.index).limit(limit))
+
     def tile(self, level: int, index: int) -> bytes:
         """Return the hashes of a tile, or b"" if it is not kept."""
         found = self.connection.execute(_HASHES, {"node": self.node, "level": level, "place": index}).scalar()

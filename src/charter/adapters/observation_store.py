@@ -32,6 +32,11 @@ class SqlObservations:
             rows = [{"identity": identity, "digest": digest} for identity, digest in events]
             self._connection.execute(t.observed_event.insert(), rows)
 
+    def forget(self, identities: Sequence[str]) -> None:
+        """Forget that these events stand in the evidence: told again, they would be added again."""
+        if identities:
+            self._connection.execute(t.observed_event.delete().where(_event.identity.in_(identities)))
+
     def known(self) -> dict[tuple[str, str], str]:
         """Return the ids of the principals that people said actors are, by source and actor."""
         rows = self._connection.execute(sa.select(_known.source, _known.actor, _known.principal_id))

@@ -9,7 +9,7 @@ import asyncio
 import datetime as dt
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 from charter.adapters.cedar import CedarEngine
@@ -21,6 +21,7 @@ from charter.gateway.carried import Carried, Local, carried_of
 from charter.gateway.facts import Facts
 from charter.gateway.flow import key_of
 from charter.gateway.reported import Bears, Judged, Made, Report, call_of, record_reported
+from charter.identity.bearer import Proof, Vouched
 from charter.policy.slice import policies_of
 from charter.policy.verdict import Allow, Deny, Layer, Reason, Verdict
 
@@ -107,7 +108,21 @@ class Carrying:
         if len(self._sent) > MAX_REMEMBERED:
             self._sent.popitem(last=False)
 
-    async def take(self, bearer: Bearer, report: Report) -> int:
+    async def take_left(self, name: str, report: Report, *, actor: str) -> int:
+        """Record what a program of the principal `name` decided that does not run any more, brought by a person.
+
+        Its principal may not be allowed to do anything by now: what was decided is evidence all the same.
+
+        Raises:
+            AbsentError: there is no such principal.
+            UnavailableError: it could not be recorded.
+        """
+        principal, ends = self.house.principal(name), int(self.house.clock.now().timestamp()) + 1
+        own = Bearer(principal.id, name, principal.epoch, principal.digest, "", "", ends)
+        known = {each.name: getattr(own, each.name) for each in fields(Bearer)}
+        return await self.take(Vouched(**known, point=own, proof=Proof.WORD), report, by=actor)
+
+    async def take(self, bearer: Bearer, report: Report, *, by: str | None = None) -> int:
         """Record what a program decided; return the number in its spool up to which everything is recorded.
 
         Raises:
@@ -118,10 +133,10 @@ class Carrying:
             judged.append(self._judged(bearer, made, now))
             if index % _A_BREATH == _A_BREATH - 1:
                 await asyncio.sleep(0)
-        issuer = self.house.settings.issuer
+        told = {"issuer": self.house.settings.issuer} | ({"taken_by": by} if by else {})
 
         def work(tx: HouseTransaction) -> int:
-            through, unborne = record_reported(tx, bearer, report.spool, judged, issuer)
+            through, unborne = record_reported(tx, bearer, report.spool, judged, told)
             self._find(tx, bearer, unborne)
             return through
 

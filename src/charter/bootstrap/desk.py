@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,9 @@ from charter.bootstrap import (
     rotation,
     sessions,
     signin,
+    sinks,
     size_answers,
+    stand_ins,
 )
 from charter.bootstrap import pictures as drawings
 from charter.bootstrap import review as reviews
@@ -32,6 +35,7 @@ from charter.evidence.entry import Draft, EntryKind
 from charter.identity import passkey
 from charter.identity.asking import WayBack
 from charter.identity.consent import digest_of_secret
+from charter.registry.approval import MAX_CARDS
 from charter.reports.picture import Picture
 
 if TYPE_CHECKING:
@@ -47,7 +51,6 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 SESSIONS_SINCE = "90d"  # how far back one session is looked for
-MAX_CARDS = 20  # that say what is different from usual
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,22 @@ class HouseDesk:
     async def answer_plan(self, digest: str, yes: bool, *, person: str, reason: str) -> Json:
         """Record a person's yes or no to a proposed plan."""
         return await plan_proposals.answer(self.house, digest, yes=yes, person=person, reason=reason)
+
+    def stand_ins(self) -> list[Json]:
+        """Return who stands in for whom now."""
+        return list(stand_ins.listing(self.house)["stand_ins"])
+
+    async def name_stand_in(self, *, person: str, by: str, until: dt.date, reason: str) -> Json:
+        """Let somebody answer in a person's roles until the end of a day."""
+        return await stand_ins.name(self.house, person=person, by=by, until=until, reason=reason)
+
+    async def end_stand_in(self, *, person: str, reason: str) -> Json:
+        """Let nobody answer in a person's roles any more."""
+        return await stand_ins.end(self.house, person=person, reason=reason)
+
+    def sinks(self) -> list[Json]:
+        """Return where evidence is sent to."""
+        return sinks.listing(self.house)
 
     def right_size(self, name: str) -> Json:
         """Return a narrower charter for a principal."""

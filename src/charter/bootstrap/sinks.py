@@ -196,6 +196,7 @@ def _told_health(house: House, shown: dict[str, Any]) -> dict[str, Any]:
         "sent": health.sent,
         "failures": health.failures,
         "error": health.error,
+        "failed_at": rfc3339(health.failed_at) if health.failed_at else None,
         "waited_seconds": int(waited),
         "state": "failing" if health.failures else "behind" if waited > LATE_SECONDS else "ok",
     }

@@ -62,7 +62,11 @@ async def end(house: House, *, person: str, reason: str) -> dict[str, Any]:
 def listing(house: House) -> dict[str, Any]:
     """Return who stands in for whom now."""
     found = house.database.read(lambda tx: tx.stand_ins.current(house.clock.now()))
-    return {"stand_ins": [_told(each) for each in found]}
+    return {"stand_ins": [_told(each) | {"last_day": _last_day(each)} for each in found]}
+
+
+def _last_day(found: StandIn) -> str:
+    return (found.until - dt.timedelta(seconds=1)).date().isoformat()
 
 
 def _told(found: StandIn) -> dict[str, Any]:

@@ -7,15 +7,17 @@ import contextlib
 import datetime as dt
 import itertools
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from charter.bootstrap import composition, responses
 from charter.bootstrap.noticed import open_finding
 from charter.bootstrap.reconciling import Follower
 from charter.core.canonical import digest_of
+from charter.core.clock import rfc3339
 from charter.core.errors import CharterError
 from charter.evidence.entry import Draft, EntryKind
+from charter.evidence.observation import identity_of
 from charter.identity.revocation import forget_expired
 from charter.identity.rotation import ended, retire_ended
 from charter.identity.weakness import OVERDUE, overdue, reconcile
@@ -35,10 +37,13 @@ ROUNDS_AN_HOUR, ROUNDS_A_MINUTE = 720, 12
 ENDED_SECONDS = 30 * 24 * 3600  # how long delegations that ended can still be shown; evidence keeps them for good
 CONSENT_MEMORY_SECONDS = 7 * 86_400  # after its end a code or refresh token that comes again is still told apart
 JOIN_TOKENS_KEPT = dt.timedelta(days=30)  # from their end on: of a younger one it is noticed that it comes again
+OBSERVED_KEPT = dt.timedelta(days=400)  # in which an event of others that is told again is known to be told again
+OBSERVED_AT_ONCE = 2_000
 SPOOLS_KEPT = dt.timedelta(days=90)
 NOTICES_KEPT = dt.timedelta(days=90)
 HELD_TOOL = "held-tool"
 MISNAMED = "other-name-in-tls"
+MISHOSTED = "other-host-in-request"
 MAX_NAME = 253  # characters of a host's name
 MAX_MODEL = 200  # characters of a name that a call asks for
 _log = logging.getLogger("charter.tending")
@@ -46,7 +51,7 @@ _log = logging.getLogger("charter.tending")
 
 async def tend(house: House, stop: asyncio.Event) -> None:
     """Do the small things every few seconds until `stop`; a store that fails is tried again the next time."""
-    follower = Follower()
+    follower, old = Follower(), OldEvents()
     for round_ in itertools.count():
         if stop.is_set():
             break
@@ -60,6 +65,8 @@ async def tend(house: House, stop: asyncio.Event) -> None:
                 await notice_overdue(house)
             with contextlib.suppress(CharterError):
                 await follower.go_on(house)
+            with contextlib.suppress(CharterError):
+                await old.forget(house)
         with contextlib.suppress(CharterError):
             await responses.end_due(house)
         with contextlib.suppress(CharterError):
@@ -105,6 +112,27 @@ def _forget_old(tx: HouseTransaction) -> None:
     tx.repeats.forget(tx.at)
 
 
+@dataclass(slots=True)
+class OldEvents:
+    """Forgets, some at a time, which events of others were told long ago. Their entries stay, and say when that was."""
+
+    since: str = ""  # the time of the entry it came to; from the first one on after a start
+
+    async def forget(self, house: House) -> int:
+        """Forget those of the next entries that are old enough; return how many entries that were."""
+        before = rfc3339(house.clock.now() - OBSERVED_KEPT)
+        kind = EntryKind.OBSERVED.value
+        found = await asyncio.to_thread(
+            house.database.read_log, lambda log: log.of_kind_between(kind, self.since, before, OBSERVED_AT_ONCE)
+        )
+        told = [entry.to_json()["body"]["source"] for entry in found]
+        identities = [identity_of(str(each["kind"]), str(each["event"])) for each in told]
+        if identities:
+            await house.database.awrite(lambda tx: tx.observations.forget(identities))
+            self.since = found[-1].time
+        return len(found)
+
+
 def _forget_delegations(tx: HouseTransaction) -> None:
     """Take delegations that expired out of memory, and drop those that ended long ago from the store."""
     now = int(tx.at.timestamp())
@@ -130,24 +158,36 @@ def _lapse_approvals(tx: HouseTransaction) -> None:
 
 
 def hear_name(house: House, principal_id: str, system: str, asked: str, named: str) -> None:
-    """Open the finding of a principal whose TLS handshake through the proxy named another host than it was let to.
+    """Open the finding of a principal whose TLS handshake through the proxy named another host than it was let to."""
+    title = "`{who}` asked for `{asked}`, and its TLS handshake was for {told}"
+    _hear_other(house, MISNAMED, title, (principal_id, system, asked, named))
 
-    One for each host it was let to: the other name is the client's, which could make up any number.
+
+def _hear_other(house: House, kind: str, title: str, about: tuple[str, str, str, str]) -> None:
+    """Open a finding of a principal that asked for one host and named another.
+
+    One for each host it asked for: the other name is the client's, which could make up any number.
     """
+    principal_id, system, asked, named = about
     principal = house.live.principals.get(principal_id)
     if principal is None:
         return
     shown = named[:MAX_NAME] if named.isprintable() else ascii(named[:MAX_NAME])
     body = {"principal": principal.name, "system": system, "asked": asked, "named": shown}
-    told = f"`{shown}`" if shown else "no host"
-    title = f"`{principal.name}` asked for `{asked}`, and its TLS handshake was for {told}"
+    said = title.format(who=principal.name, asked=asked, told=f"`{shown}`" if shown else "no host")
 
     def work(tx: HouseTransaction) -> None:
         same = {"system": system, "asked": asked}
-        open_finding(house, tx, MISNAMED, title=title, body=body, same_as=same, principal_id=principal_id)
+        open_finding(house, tx, kind, title=said, body=body, same_as=same, principal_id=principal_id)
 
     task = asyncio.ensure_future(house.database.awrite(work))
     task.add_done_callback(_noted)
+
+
+def hear_host(house: House, principal_id: str, system: str, asked: str, named: str) -> None:
+    """Open the finding of a principal whose request to the proxy was for one host, and named another in `Host`."""
+    title = "`{who}` asked the proxy for `{asked}`, and named {told} in `Host`"
+    _hear_other(house, MISHOSTED, title, (principal_id, system, asked, named))
 
 
 def hear_tools(house: House, record: SystemRecord, found: ToolList) -> None:

@@ -58,6 +58,7 @@ def _checks(context: Context) -> Iterator[Check]:
         lambda: _leases(context),
     )
     yield _attempt("witnesses", "charter evidence witnesses; docs/evidence.md", lambda: _witnesses(context))
+    yield _attempt("notices", "charter approvals notices; docs/approvals.md", lambda: _notices(context))
     yield _attempt("sinks", "charter evidence sinks; docs/integrations.md", lambda: _sinks(context))
     yield _attempt(
         "evidence", "copy the data folder before anything else; then charter evidence verify", lambda: _log(context)
@@ -129,6 +130,17 @@ def _seals(context: Context) -> tuple[bool, str]:
             f"{told}; the key file `{master['leftover']}` is used no more: keep a copy with old backups, remove it",
         )
     return True, told
+
+
+def _notices(context: Context) -> tuple[bool, str]:
+    """Ask how many mails and posts wait to be sent, and whether any was given up."""
+    told = context.control.get("/v1/notices", limit=20)
+    due, failed = told["backlog"]["due"], told["backlog"]["failed"]
+    said = f"{counted(due, 'notice')} to be sent"
+    if not failed:
+        return True, said
+    last = next((each["error"] for each in told["notices"] if each["state"] == "failed" and each["error"]), "")
+    return False, f"{said}, {failed} given up{f': {last}' if last else ''}"
 
 
 def _vault(context: Context) -> tuple[bool, str]:

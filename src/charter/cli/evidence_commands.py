@@ -13,8 +13,11 @@ from charter.cli import erasure_commands, integration_commands, witness_commands
 from charter.cli.context import Json, context_of
 from charter.cli.output import NO, counted, print_json, say, table
 from charter.cli.story_page import one_line
+from charter.core.errors import AbsentError, ErrorCode
+from charter.core.values import parse_name
 
 FOLLOW_SECONDS = 0.5
+AT_ONCE = 200  # decisions of one request
 Since = Annotated[str | None, typer.Option(help="From this time on: 2026-11-24, 2026-11-24T09:30Z, or 7d ago as 7d.")]
 Until = Annotated[str | None, typer.Option(help="Before this time.")]
 
@@ -30,6 +33,7 @@ def register(app: typer.Typer) -> None:
     group.command("export")(export)
     group.command("reconcile")(reconcile)
     group.command("seal")(seal)
+    group.command("take-spool")(take_spool)
     integration_commands.add_to(group)
     witness_commands.add_to(group)
     erasure_commands.add_to(group)
@@ -60,6 +64,45 @@ def tail(
         position = answer["next"]
         while not (answer := control.get("/v1/evidence", after=position, limit=1000))["entries"]:
             time.sleep(FOLLOW_SECONDS)
+
+
+def take_spool(
+    context: typer.Context,
+    principal: Annotated[str, typer.Argument(help="Whose program it was.")],
+    folder: Annotated[Path | None, typer.Argument(help="The spool.", show_default="that of charter run")] = None,
+    as_json: Json = False,
+) -> None:
+    """Record what a program decided by itself and left on this machine's disk, where none will open it again.
+
+    A program that runs keeps its file. What was recorded before is not recorded twice.
+
+    Example: charter evidence take-spool assistant /var/lib/assistant/spool
+
+    With --json: principal, folder, spools, decisions.
+    """
+    from charter.adapters.spool import Spool
+    from charter.cli.agent_keys import key_path
+    from charter.core.entropy import SystemEntropy
+
+    here, name = context_of(context), parse_name(principal)
+    place = folder or key_path(here.settings.key_folder, here.settings.issuer, name).with_suffix(".spool")
+    if not place.is_dir():
+        raise AbsentError(ErrorCode.UNKNOWN_ENTRY, f"there is no spool `{place}`", help="name its folder")
+    spool, taken = Spool(place, SystemEntropy()), 0
+    spools: set[str] = set()
+    try:
+        while (found := spool.waiting(AT_ONCE)) is not None:
+            file, first, lines = found
+            body = {"principal": name, "spool": file, "first": first, "decisions": lines, "actor": here.operator}
+            told = here.control.post("/v1/evidence/decisions", body)
+            spool.reported(file, told["through"])
+            taken, spools = taken + len(lines), spools | {file}
+    finally:
+        spool.close()
+    if as_json:
+        print_json({"principal": name, "folder": str(place), "spools": sorted(spools), "decisions": taken})
+    else:
+        say(f"{counted(taken, 'decision')} of {name} recorded, from {counted(len(spools), 'file')}", "green")
 
 
 def query(

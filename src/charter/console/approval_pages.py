@@ -19,10 +19,10 @@ from charter.console.door import admitted, visitor_of
 from charter.console.form import MAX_PERSON, MAX_REASON, one_line
 from charter.console.render import console_of, status_of
 from charter.core.errors import AbsentError, CharterError, ConflictError, DeniedError, ErrorCode, MalformedError
+from charter.registry.approval import MAX_CARDS
 from charter.registry.repeat import MAX_VARYING, MOST, Terms
 
 _APPROVAL_ID, _REPEAT_ID = re.compile(r"apr_[0-9a-z]{1,40}"), re.compile(r"rpt_[0-9a-z]{1,40}")
-MAX_CARDS = 50
 router = APIRouter()
 
 

@@ -9,6 +9,7 @@ never holds up the event loop the gateways run on. All methods raise errors of t
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -129,6 +130,34 @@ class Desk(Protocol):
             AbsentError: no such plan was proposed.
             ConflictError: it is outdated.
             DeniedError: the person holds none of the seats whose yes it needs.
+        """
+        ...
+
+    def stand_ins(self) -> list[Json]:
+        """Return who stands in for whom now: each person, by, last_day, reason."""
+        ...
+
+    async def name_stand_in(self, *, person: str, by: str, until: dt.date, reason: str) -> Json:
+        """Let somebody answer in a person's roles until the end of a day.
+
+        Raises:
+            MalformedError: that is too long, or one of them is nobody.
+        """
+        ...
+
+    async def end_stand_in(self, *, person: str, reason: str) -> Json:
+        """Let nobody answer in a person's roles any more.
+
+        Raises:
+            AbsentError: nobody does.
+        """
+        ...
+
+    def sinks(self) -> list[Json]:
+        """Return where evidence is sent to.
+
+        Each: name, to, form, state (ok, behind, failing), backlog, oldest, waited_seconds, sent, failures, error,
+        failed_at.
         """
         ...
 

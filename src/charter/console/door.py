@@ -49,6 +49,7 @@ LINKED = ("/oauth/authorize", "/device", "/terminal", "/approvals")  # where oth
 _DEEDS = (  # what a POST takes, by the beginning of its path; approvals ask for a human role besides
     ("/approvals/", Access.VIEWER),
     ("/plans/", Access.VIEWER),  # and a seat whose yes the plan needs
+    ("/stand-ins", Access.VIEWER),  # of one's own: the page puts in who is signed in
     ("/compositions/", Access.VIEWER),  # and the human role that reviews
     ("/behaviour/", Access.VIEWER),  # and its owner, or an operator
     ("/delegations/own", Access.VIEWER),  # what is one's own: the page puts in who is signed in

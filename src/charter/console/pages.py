@@ -37,7 +37,9 @@ from charter.console import (
     principal_pages,
     session_pages,
     signin_pages,
+    sink_pages,
     size_pages,
+    stand_in_pages,
     terminal_pages,
 )
 from charter.console.challenges import Challenges
@@ -69,7 +71,9 @@ _PAGES = (
     picture_pages,
     plan_pages,
     session_pages,
+    sink_pages,
     size_pages,
+    stand_in_pages,
     principal_pages,
     evidence_pages,
     approval_pages,

@@ -19,8 +19,8 @@ from charter.console.door import admitted, visitor_of
 from charter.console.form import MAX_REASON, one_line
 from charter.console.render import console_of, status_of
 from charter.core.errors import AbsentError, CharterError, ConflictError, DeniedError, MalformedError
+from charter.registry.approval import MAX_CARDS
 
-MAX_CARDS = 20
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 router = APIRouter()
 

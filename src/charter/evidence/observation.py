@@ -85,7 +85,7 @@ class Observation:
     @property
     def identity(self) -> str:
         """What makes it the same event when it is told again: SHA-256, hex."""
-        return hashlib.sha256(f"{self.source}\0{self.event}".encode(errors="surrogatepass")).hexdigest()
+        return identity_of(self.source, self.event)
 
     def draft(self, principal: tuple[str, str] | None, known_by: str, told: dict[str, str]) -> Draft:
         """Return the entry of it. `principal` is the id and name of who it is known to be, `told` who brought it."""
@@ -111,6 +111,11 @@ class Observation:
             body["more"] = dict(self.more)
         actor = f"{self.source}:{self.who.name}"[:254]
         return Draft(EntryKind.OBSERVED, actor, principal[0] if principal else None, body)
+
+
+def identity_of(source: str, event: str) -> str:
+    """Return what makes an event the same when it is told again: SHA-256, hex."""
+    return hashlib.sha256(f"{source}\0{event}".encode(errors="surrogatepass")).hexdigest()
 
 
 def digest_of_record(record: Any) -> str:  # noqa: ANN401 - any JSON value

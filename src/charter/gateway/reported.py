@@ -145,9 +145,12 @@ def call_of(made: Made) -> Call | None:
 
 
 def record_reported(
-    tx: ReportWork, bearer: Bearer, spool: str, items: Sequence[Judged], issuer: str
+    tx: ReportWork, bearer: Bearer, spool: str, items: Sequence[Judged], told: Mapping[str, str]
 ) -> tuple[int, list[Judged]]:
-    """Record what is new of a report; return how far its spool is recorded, and the new ones that nothing bears out."""
+    """Record what is new of a report; return how far its spool is recorded, and the new ones that nothing bears out.
+
+    `told`: the `issuer`, and `taken_by`, the person who brought it where its program does not run any more.
+    """
     through = tx.spools.through(bearer.principal_id, spool)
     unborne: list[Judged] = []
     for item in items:
@@ -159,7 +162,7 @@ def record_reported(
                 EntryKind.VERDICT,
                 bearer.principal_id,
                 bearer.principal_id,
-                _body(tx, bearer, spool, item, issuer, missing),
+                _body(tx, bearer, spool, item, told, missing),
             )
         )
         through = item.made.number
@@ -169,8 +172,10 @@ def record_reported(
     return through, unborne
 
 
-def _body(tx: ReportWork, bearer: Bearer, spool: str, item: Judged, issuer: str, missing: int) -> dict[str, Any]:
-    ticket = Ticket(item.made.id, "", SOURCE, issuer=issuer)
+def _body(
+    tx: ReportWork, bearer: Bearer, spool: str, item: Judged, told: Mapping[str, str], missing: int
+) -> dict[str, Any]:
+    ticket = Ticket(item.made.id, "", SOURCE, issuer=told["issuer"])
     verdict = item.verdict if item.bears is Bears.NOTHING or isinstance(item.verdict, Allow) else _borne_then(bearer)
     if item.facts is not None:
         body = verdict_body(tx, bearer, item.call, item.facts, verdict, ticket) | {"approval": None}
@@ -178,7 +183,8 @@ def _body(tx: ReportWork, bearer: Bearer, spool: str, item: Judged, issuer: str,
         denial = verdict if isinstance(verdict, Deny) else Deny(verdict.reasons)
         body = denial_body(tx, bearer, item.call, denial, ticket)
         body |= {"verdict": "allow" if isinstance(verdict, Allow) else "deny"}
-    return body | {"in_process": _told(spool, item, missing)}
+    by = {name: said for name, said in told.items() if name == "taken_by"}
+    return body | {"in_process": {**_told(spool, item, missing), **by}}
 
 
 def _told(spool: str, item: Judged, missing: int) -> Mapping[str, Any]:

@@ -21,6 +21,7 @@ from charter.registry.seat import role_of
 
 WAITING_HOURS = 24  # an unanswered question goes stale
 APPROVED_MINUTES = 15  # and so does a yes that nobody uses
+MAX_CARDS = 20  # on one page: each is to be read whole, with what is unlike usual in it
 
 
 class ApprovalState(StrEnum):

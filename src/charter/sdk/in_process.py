@@ -28,6 +28,7 @@ from typing import Any
 import httpx
 import msgspec
 
+from charter.adapters.spool import Spool, SpoolFullError
 from charter.core.canonical import canonical
 from charter.core.clock import parse_rfc3339, rfc3339
 from charter.core.entropy import SystemEntropy
@@ -35,7 +36,6 @@ from charter.core.errors import CharterError
 from charter.gateway.carried import MAX_ARGUMENTS, MAX_FORM, Deed, Local, read_carried
 from charter.policy.shadow import CompiledEngine, Disagreement
 from charter.sdk.answer import Allowed, Question
-from charter.sdk.spool import Spool, SpoolFullError
 
 MAX_FRESH = 1.0  # seconds; a line that says more is not believed
 JUMP = 0.05  # seconds by which a line may seem to come before its time: clocks run at rates of their own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -11,6 +12,7 @@ from charter.bootstrap import observing, reconciling, sinks, span_sources, witne
 from charter.bootstrap.sinks import NewSink
 from charter.core.values import parse_line
 from charter.evidence.vendor_logs import MAX_LINE
+from charter.gateway.reported import MAX_DECISIONS, parse_report
 from charter.server.control_shape import Command, Person, Reason, ReasonIfAny, house_of
 
 integrations = APIRouter()
@@ -87,6 +89,24 @@ async def ingest(request: Request, body: Ingest) -> dict[str, Any]:
     return await observing.ingest(
         house_of(request), body.kind, body.lines, first=body.first, file=body.file, actor=body.actor
     )
+
+
+class LeftDecisions(Command):
+    """Decisions that a program of `principal` left on its disk: a spool's, from the number `first` on."""
+
+    principal: Name
+    spool: Annotated[str, Field(max_length=40)]
+    first: int
+    decisions: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_DECISIONS)]
+    actor: Person
+
+
+@integrations.post("/evidence/decisions")
+async def take_decisions(request: Request, body: LeftDecisions) -> dict[str, Any]:
+    """Record what a program decided that does not run any more."""
+    report = parse_report(json.dumps(body.model_dump(include={"spool", "first", "decisions"})).encode())
+    through = await house_of(request).carrying.take_left(body.principal, report, actor=body.actor)
+    return {"spool": report.spool, "through": through}
 
 
 @integrations.get("/reconciliation")

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Self
 import h11
 
 from charter.adapters.egress import OPENED, Egress, Wire
-from charter.bootstrap.tending import hear_name
+from charter.bootstrap.tending import hear_host, hear_name
 from charter.core.clock import Clock, Deadline
 from charter.core.entropy import Entropy
 from charter.core.errors import (
@@ -70,6 +70,7 @@ class Asked:
     request: h11.Request
     to: Destination
     path: str | None  # of a request in the clear; None: a tunnel
+    other_host: str | None = None  # what `Host` says, if that is another destination: it goes nowhere
 
     @property
     def method(self) -> str:
@@ -103,6 +104,7 @@ class EgressDoor:
     issuer: str
     seconds: float
     misnamed: Callable[[str, str, str, str], None]  # told of a handshake for another host: who, system, asked, named
+    mishosted: Callable[[str, str, str, str], None]  # told of a `Host` for another: the same
     _open: Counter[str] = field(default_factory=Counter)  # connections under way, by principal
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -123,6 +125,7 @@ class EgressDoor:
             house.settings.issuer,
             house.settings.call_seconds,
             lambda who, system, asked, named: hear_name(house, who, system, asked, named),
+            lambda who, system, asked, named: hear_host(house, who, system, asked, named),
         )
 
     @contextlib.asynccontextmanager
@@ -177,6 +180,10 @@ class EgressDoor:
             nonce = self.nonces.fresh(self.clock.now()).encode()
             await client.answer(407 if status == 401 else status, body, (*_CHALLENGE, (b"dpop-nonce", nonce)))  # noqa: PLR2004
             return
+        if asked.other_host is not None:
+            self.mishosted(bearer.principal_id, system, asked.to.authority, asked.other_host)
+            help_ = "leave it out"
+            raise MalformedError(ErrorCode.BAD_REQUEST, "the header `Host` names another destination", help=help_)
         with self._place(bearer.principal_id):
             await self._connect(client, asked, bearer, system)
 
@@ -361,15 +368,20 @@ def _asked(request: h11.Request) -> Asked:
     """Return what a request asks for.
 
     Raises:
-        MalformedError: it is none that a proxy takes, or its header `Host` names another.
+        MalformedError: it is none that a proxy takes.
     """
     method, target = request.method.decode("latin-1"), request.target.decode("latin-1")
     to, path = (parse_destination(target), None) if method == "CONNECT" else parse_absolute(target, method)
     asked = Asked(request, to, path)
     host = asked.header(b"host")
-    if host is not None and host and parse_destination(host, to.port if method == "CONNECT" else 80) != to:
-        raise MalformedError(ErrorCode.BAD_REQUEST, "the header `Host` names another destination", help="leave it out")
-    return asked
+    return replace(asked, other_host=host) if host and not _is_same(host, to, method) else asked
+
+
+def _is_same(host: str, to: Destination, method: str) -> bool:
+    try:
+        return parse_destination(host, to.port if method == "CONNECT" else 80) == to
+    except MalformedError:
+        return False
 
 
 def _token_of(value: str | None) -> tuple[str, str]:
