@@ -28,7 +28,8 @@ from charter.cli.agent_keys import AgentTokens, agent_key
 from charter.core.clock import SystemClock
 from charter.core.entropy import SystemEntropy
 
-META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
+VERSION = "2026-07-28"
+META = {"io.modelcontextprotocol/protocolVersion": VERSION, "io.modelcontextprotocol/clientCapabilities": {}}
 PARAMS = {"name": "act", "arguments": {"charge_id": "ch_3PqL", "amount": "12.50", "currency": "EUR"}, "_meta": META}
 CALL = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": PARAMS}).encode()
 LISTEN = json.dumps(
@@ -42,8 +43,12 @@ LISTEN = json.dumps(
 UPSTREAM = """
 import asyncio, json, sys, uvicorn
 async def app(scope, receive, send):
-    message = json.loads((await receive())["body"] or b"{}")
+    message = json.loads((await receive()).get("body") or b"{}")
     method = message.get("method")
+    if "id" not in message:
+        await send({"type": "http.response.start", "status": 202 if method else 405, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+        return
     if method == "tools/call":
         if delay:
             await asyncio.sleep(delay)
@@ -51,6 +56,9 @@ async def app(scope, receive, send):
     elif method == "tools/list":
         tool = {"name": "act", "description": "Act.", "inputSchema": {"type": "object"}}
         result = {"resultType": "complete", "tools": [tool], "ttlMs": 60000, "cacheScope": "public"}
+    elif method == "initialize":
+        result = {"protocolVersion": message["params"]["protocolVersion"], "capabilities": {"tools": {}},
+                  "serverInfo": {"name": "thin", "version": "1"}}
     else:
         result = {"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}},
                   "ttlMs": 60000, "cacheScope": "public"}
@@ -207,7 +215,9 @@ async def connect(url: str) -> Caller:
     return caller
 
 
-def request(url: str, body: bytes, headers: str, method: str = "tools/call", tool: str = "act") -> bytes:
+def request(
+    url: str, body: bytes, headers: str, method: str = "tools/call", tool: str = "act", version: str = VERSION
+) -> bytes:
     """Return one POST as it goes over the wire. `headers`: further lines."""
     parts = urllib.parse.urlsplit(url)
     lines = [
@@ -215,7 +225,7 @@ def request(url: str, body: bytes, headers: str, method: str = "tools/call", too
         f"Host: {parts.netloc}",
         "Accept: application/json, text/event-stream",
         "Content-Type: application/json",
-        "MCP-Protocol-Version: 2026-07-28",
+        f"MCP-Protocol-Version: {version}",
         f"Mcp-Method: {method}",
         *([f"Mcp-Name: {tool}"] if method == "tools/call" else []),
         f"Content-Length: {len(body)}",
@@ -253,12 +263,15 @@ def charter(folder: Path, *words: str, **environment: str) -> str:
     return done.stdout
 
 
-def start(started: list[subprocess.Popen[bytes]], words: list[str], *, last: str = "{}") -> int:
-    """Start a server whose last argument is its port (in `last`); return the port once it listens."""
+def start(started: list[subprocess.Popen[bytes]], words: list[str], *, last: str = "{}", **more: Any) -> int:
+    """Start a server whose last argument is its port (in `last`); return the port once it listens.
+
+    `more` is handed to `Popen`.
+    """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = int(free.getsockname()[1])
-    started.append(subprocess.Popen([*words, last.format(port)], stdout=subprocess.DEVNULL))
-    for _ in range(600):
+    started.append(subprocess.Popen([*words, last.format(port)], stdout=subprocess.DEVNULL, **more))
+    for _ in range(1200):
         assert started[-1].poll() is None, f"{words[:3]} ended"
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()

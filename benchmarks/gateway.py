@@ -7,7 +7,7 @@ contenders take turns, so that a noisy machine is noisy for all of them.
 The endpoint where all systems of an agent are together, `/mcp`, is what fastmcp's proxy is alike most.
 
 The split by step comes from a second server with a stopwatch at each step (`_timed.py`), and one caller. fastmcp's
-proxy takes turns too where `make bench` has installed it in .venv-peers.
+proxy and ContextForge take turns too where `make bench` has installed them.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from _served import CALL, connect, fetch, processes, request, serve, start, thin_upstream
+from _contextforge import PROGRAM, TOOL, contextforge
+from _contextforge import VERSION as FORGE_VERSION
+from _served import CALL, VERSION, connect, fetch, processes, request, serve, start, thin_upstream
 
 CALLERS = (1, 16, 64)
 ROUNDS = 3
 HERE = Path(__file__).resolve().parent
 PEERS = HERE.parent / ".venv-peers" / "bin" / "python"
-PEER_NAME, ALL_NAME = "fastmcp proxy", "governed, bearer, all systems"
+PEER_NAME, ALL_NAME, FORGE_NAME = "fastmcp proxy", "governed, bearer, all systems", "ContextForge"
 STEPS = ("authenticate", "resolve", "decide", "settle and record", "forward", "outcome")
 PEER = """
 import sys
@@ -50,13 +52,16 @@ class Contender:
     url: str
     headers: Callable[[int], list[str]]
     tool: str = "act"
+    version: str = VERSION
 
 
 async def turn(contender: Contender, callers: int, seconds: float, most: int) -> list[float]:
     """Return the seconds each call took, in one turn of at most `seconds` and `most` calls."""
     headers = await asyncio.to_thread(contender.headers, most)  # it may run a loop of its own
     body = CALL.replace(b'"act"', json.dumps(contender.tool).encode())
-    requests = iter([request(contender.url, body, each, tool=contender.tool) for each in headers])
+    requests = iter(
+        [request(contender.url, body, each, tool=contender.tool, version=contender.version) for each in headers]
+    )
     took: list[float] = []
     ends = time.perf_counter() + seconds
 
@@ -113,17 +118,18 @@ def row(
 
 def ratios(callers: int, turns: dict[str, list[tuple[float, float, float]]]) -> list[str]:
     """Return how the peer compares with our endpoint of the same kind, turn by turn: medians, and the spread."""
-    if PEER_NAME not in turns:
-        return []
     floor = statistics.median(each[0] for each in turns["direct"])
-    pairs = list(zip(turns[PEER_NAME], turns[ALL_NAME], strict=True))
-    added = [(peer[0] - floor) / (ours[0] - floor) for peer, ours in pairs]
-    rate = [ours[2] / peer[2] for peer, ours in pairs]
-    told = [
-        f"{statistics.median(each):.0f} ({min(each):.0f} - {max(each):.0f}) times {what}"
-        for each, what in ((added, "our added latency"), (rate, "fewer calls"))
-    ]
-    return [f"{callers} callers: {PEER_NAME} against {ALL_NAME}: {', '.join(told)}"]
+    found = []
+    for name in (each for each in (PEER_NAME, FORGE_NAME) if each in turns):
+        pairs = list(zip(turns[name], turns[ALL_NAME], strict=True))
+        added = [(peer[0] - floor) / (ours[0] - floor) for peer, ours in pairs]
+        rate = [ours[2] / peer[2] for peer, ours in pairs]
+        told = [
+            f"{statistics.median(each):.0f} ({min(each):.0f} - {max(each):.0f}) times {what}"
+            for each, what in ((added, "our added latency"), (rate, "fewer calls"))
+        ]
+        found.append(f"{callers} callers: {name} against {ALL_NAME}: {', '.join(told)}")
+    return found
 
 
 def split(seconds: float, direct: float) -> dict[str, Any]:
@@ -183,7 +189,13 @@ def standing(folder: Path, notes: list[str]) -> Iterator[list[Contender]]:
             port = start(started, [str(PEERS), "-c", PEER, upstream])
             contenders.append(Contender(PEER_NAME, f"http://127.0.0.1:{port}/mcp", contenders[0].headers))
         else:
-            notes.append("no peer: `make bench` installs fastmcp in .venv-peers")
+            notes.append("no fastmcp: `make bench` installs it in .venv-peers")
+        if PROGRAM.exists():
+            address, token = contextforge(started, folder / "contextforge", upstream)
+            told = f"Authorization: Bearer {token}"
+            contenders.append(Contender(FORGE_NAME, address, lambda count: [told] * count, TOOL, FORGE_VERSION))
+        else:
+            notes.append("no ContextForge: `make bench` installs it in .venv-contextforge")
         yield contenders
 
 

@@ -21,6 +21,7 @@ SOURCES = {
     "peers.txt": ["requirements/peers.in"],
     "agentdojo.txt": ["requirements/agentdojo.in"],
     "litellm.txt": ["requirements/litellm.in"],
+    "contextforge.txt": ["requirements/contextforge.in"],
 }
 
 

@@ -30,6 +30,7 @@ VENVS: dict[str, dict[str, tuple[str, ...]]] = {
     ".venv-peers": {"bench": ("peers",)},
     ".venv-agentdojo": {"bench": ("agentdojo",)},
     ".venv-litellm": {"bench": ("litellm",)},
+    ".venv-contextforge": {"bench": ("contextforge",)},
 }
 
 
