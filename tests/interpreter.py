@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -30,6 +30,25 @@ class Opinion:
 
 
 @dataclass(frozen=True)
+class Frozen:
+    """A time in which some calls of some principals wait for the yes of a role, or are not made at all."""
+
+    start: dt.datetime
+    until: dt.datetime
+    effects: frozenset[str]
+    fits: Mapping[str, str]  # kind, environment, team -> what it must be
+    approval: str | None
+
+
+@dataclass(frozen=True)
+class Laid:
+    """What the organisation lays down: freezes, and whose models may see a class of data."""
+
+    freezes: tuple[Frozen, ...] = ()
+    providers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Ask:
     charter: Charter
     system: System
@@ -39,6 +58,8 @@ class Ask:
     at: dt.datetime
     restrained: bool = False
     chain: ChainFacts = NO_CHAIN
+    laid: Laid = Laid()
+    session: frozenset[str] = frozenset()  # classes of data that its session has read
 
 
 def verdict_of(ask: Ask, approvals: frozenset[str]) -> Opinion:
@@ -47,6 +68,7 @@ def verdict_of(ask: Ask, approvals: frozenset[str]) -> Opinion:
     if allowing:
         return Opinion("allow", allowing, 0)
     roles = {seat for grant in ask.charter.grants if grant.approval for seat in wanted_seats(grant)} | {"owner"}
+    roles |= {each.approval for each in ask.laid.freezes if each.approval}
     for size in range(1, len(roles) + 1):
         for some in itertools.combinations(sorted(roles), size):
             if allowing_grants(ask, frozenset(some)):
@@ -57,7 +79,7 @@ def verdict_of(ask: Ask, approvals: frozenset[str]) -> Opinion:
 def allowing_grants(ask: Ask, approvals: frozenset[str]) -> frozenset[str]:
     if ask.charter.environment is not ask.system.environment:
         return frozenset()
-    if not may_touch(ask):
+    if not may_touch(ask) or not may_show(ask) or is_frozen(ask, approvals):
         return frozenset()
     if ask.restrained and ask.system.actions[ask.action].effect is not Effect.READ and "owner" not in approvals:
         return frozenset()
@@ -68,9 +90,46 @@ def allowing_grants(ask: Ask, approvals: frozenset[str]) -> frozenset[str]:
     )
 
 
+def is_frozen(ask: Ask, approvals: frozenset[str]) -> bool:
+    """Whether a freeze holds the call back that nobody lifts."""
+    charter, effect = ask.charter, ask.system.actions[ask.action].effect.value
+    own = {"kind": charter.kind.value, "environment": charter.environment.value, "team": charter.owner.team}
+    return any(
+        each.start <= ask.at < each.until
+        and effect in each.effects
+        and all(own[name] == wanted for name, wanted in each.fits.items())
+        and each.approval not in approvals
+        for each in ask.laid.freezes
+    )
+
+
+def may_show(ask: Ask) -> bool:
+    """Whether each class goes to no model but one that may see it: the principal's reads, the system's is sent."""
+    own, ways = ask.charter.model.provider, touched_by(ask)
+    others = ask.system.provider or ""
+    for name, allowed in ask.laid.providers.items():
+        if name in ways["read"] and own not in allowed:
+            return False
+        if name in ways["send"] and others not in allowed:
+            return False
+        if others and name in ask.session and others not in allowed:
+            return False
+    return True
+
+
 def may_touch(ask: Ask) -> bool:
     """Whether the charter covers each class of data, in the way that the action touches it."""
-    action, own = ask.system.actions[ask.action], ask.charter.data_flow
+    own = ask.charter.data_flow
+    for way, classes in touched_by(ask).items():
+        ceiling = getattr(own, way, None)
+        if not classes <= set(ask.charter.data if ceiling is None else ceiling):
+            return False
+    return True
+
+
+def touched_by(ask: Ask) -> dict[str, set[str]]:
+    """Which classes the action reads, writes and sends."""
+    action = ask.system.actions[ask.action]
     touched = set(ask.system.data if action.data is None else action.data)
     named = {way: set(getattr(action.data_flow, way, None) or ()) for way in ("read", "write", "send")}
     left = touched - set().union(*named.values())
@@ -80,11 +139,7 @@ def may_touch(ask: Ask) -> bool:
         named["read"] |= left
     else:
         named["write"] |= left
-    for way, classes in named.items():
-        ceiling = getattr(own, way, None)
-        if not classes <= set(ask.charter.data if ceiling is None else ceiling):
-            return False
-    return True
+    return named
 
 
 def allows(grant: Grant, ask: Ask, approvals: frozenset[str]) -> bool:

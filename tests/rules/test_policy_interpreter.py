@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -10,17 +11,21 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from builders import PAYMENTS_SYSTEM, a_charter, a_system
+from charter.policy.central import central_guardrails
 from charter.policy.decide import decide
-from charter.policy.request import NO_CHAIN, ChainFacts, build_request
+from charter.policy.request import NO_CHAIN, ChainFacts, FlowFacts, build_request
 from charter.policy.verdict import Allow, Deny, Escalate, Layer, word
 from charter.policy.vocabulary import question_of
-from charter.registry.charter import Charter
+from charter.registry.central import Central, read_central
+from charter.registry.charter import Charter, ModelUse
+from charter.registry.sourced import TextFile
 from charter.registry.system import System
-from interpreter import Ask, allowing_grants, allows, matches, verdict_of
+from interpreter import Ask, Frozen, Laid, allowing_grants, allows, matches, verdict_of
 from policies import ENGINE, an_asker, bound, guards
 
 SOME_FRIDAY = dt.datetime(2026, 11, 20, tzinfo=dt.UTC)
 CHRISTMAS_EVE = dt.datetime(2026, 12, 24, tzinfo=dt.UTC)
+CLOCKS_CHANGE = dt.datetime(2027, 3, 27, 18, tzinfo=dt.UTC)  # Berlin's, on the next morning
 ROLES = ("payments-lead", "risk", "owner")
 SYSTEM: dict[str, Any] = PAYMENTS_SYSTEM | {
     "actions": PAYMENTS_SYSTEM["actions"]
@@ -91,7 +96,14 @@ lists = st.sampled_from([{"max_items": 1}, {"max_length": 2}, {"each_of": ["a", 
 conditions = st.one_of(bounds, bounds, between, choices, likes, mixed, lists)
 names = st.sampled_from(["amount", "note", "x y", "order.cents"])
 hours = st.sampled_from(
-    ["08:00-18:00 Europe/Berlin", "22:00-06:00 Europe/Berlin", "00:00-24:00 UTC", "24:00-06:00 UTC"]
+    [
+        "08:00-18:00 Europe/Berlin",
+        "22:00-06:00 Europe/Berlin",
+        "00:00-24:00 UTC",
+        "24:00-06:00 UTC",
+        "02:00-03:00 Europe/Berlin",
+        "09:00-21:00 Asia/Kathmandu",
+    ]
 )
 whens = st.builds(
     dict.__or__,
@@ -180,11 +192,94 @@ calls = st.tuples(
     st.one_of(
         st.integers(0, 11 * 24 * 60).map(lambda minutes: SOME_FRIDAY + dt.timedelta(minutes=minutes)),
         st.integers(0, 5 * 24 * 60).map(lambda minutes: CHRISTMAS_EVE + dt.timedelta(minutes=minutes)),
+        st.integers(0, 2 * 24 * 60).map(lambda minutes: CLOCKS_CHANGE + dt.timedelta(minutes=minutes)),
     ),
     st.frozensets(st.sampled_from([*ROLES, "payments-lead/2", "risk/2"]), max_size=3),
     st.booleans(),
     chains,
 )
+
+
+freezes = st.builds(
+    lambda start, hours, effects, fits, approval: Frozen(
+        start, start + dt.timedelta(hours=hours), effects, dict(fits), approval
+    ),
+    st.integers(0, 3 * 24).map(lambda hours: SOME_FRIDAY + dt.timedelta(hours=hours)),
+    st.sampled_from([60, 24 * 12, 24 * 150]),
+    st.frozensets(st.sampled_from(["read", "write", "irreversible"]), min_size=1),
+    st.sampled_from(
+        [
+            (),
+            (),
+            (("kind", "agent"),),
+            (("kind", "copilot"),),
+            (("environment", "production"), ("team", "payments-ops")),
+        ]
+    ),
+    st.sampled_from([None, "risk", "security"]),
+)
+plain = st.builds(
+    lambda data: a_charter(grants=[{"system": "payments", "actions": ["*"]}], data=data),
+    st.sampled_from([["customer-pii", "other"], ["customer-pii"]]),
+)
+laid_down = st.builds(
+    Laid,
+    st.lists(freezes, max_size=2).map(tuple),
+    st.dictionaries(
+        st.sampled_from(["customer-pii", "other"]),
+        st.sampled_from([(), ("anthropic",), ("openai",), ("anthropic", "openai")]),
+    ),
+)
+
+
+def central_of(laid: Laid) -> Central:
+    """Return the central files that say the same."""
+    frozen = [
+        {
+            "id": f"freeze-{index}",
+            "from": each.start.isoformat(),
+            "until": each.until.isoformat(),
+            "effects": sorted(each.effects),
+            "for": {f"{name}s": [wanted] for name, wanted in each.fits.items()},
+        }
+        | ({"approval": each.approval} if each.approval else {})
+        for index, each in enumerate(laid.freezes)
+    ]
+    classes = {name: {"level": "internal", "providers": list(them)} for name, them in laid.providers.items()}
+    files = {
+        "calendars.yaml": {"charter": "v1", "freezes": frozen},
+        "data.yaml": {"charter": "v1", "classes": classes},
+    }
+    return read_central([TextFile(path, json.dumps(body)) for path, body in files.items()])
+
+
+@settings(max_examples=80)
+@given(
+    st.one_of(plain, charters),
+    laid_down,
+    st.sampled_from(["anthropic", "openai"]),
+    st.sampled_from(["", "", "openai", "mistral"]),
+    st.lists(st.tuples(calls, classes.map(frozenset)), min_size=3, max_size=6),
+)
+def test_what_the_organisation_lays_down_and_a_direct_reading_agree(
+    charter: Any, laid: Laid, provider: str, sold_by: str, calls: Any
+) -> None:
+    """Freezes with scopes and approvals; classes of data to models of providers, by reading, sending and session."""
+    charter = charter.model_copy(update={"model": ModelUse(provider=provider, name="m-1")})
+    given = {"kind": "model", "upstream": None, "provider": sold_by} if sold_by else {}
+    system, central = a_system(**SYSTEM | given), central_of(laid)
+    slice_ = bound(charter, system=system, guardrails=central_guardrails(central, ENGINE), central=central)
+    for call, session in calls:
+        ask, request = asked(charter, system, call)
+        ask = replace(ask, laid=laid, session=session)
+        request = replace(request, flow=FlowFacts(data=session))
+        verdict, opinion = decide(slice_, request, ENGINE), verdict_of(ask, request.approvals)
+        note(f"{call} {session} {verdict} {opinion}")
+        if isinstance(verdict, Deny) and verdict.reasons[0].layer is Layer.LIMIT:
+            continue
+        assert word(verdict) == opinion.word
+        if isinstance(verdict, Escalate):
+            assert len(verdict.approvers) == opinion.fewest
 
 
 def asked(charter: Charter, system: System, call: Any) -> tuple[Ask, Any]:
