@@ -113,13 +113,20 @@ def consequences(
     if not stays:
         found += _of_surroundings(changed.keys(), estate, current, times, review)
     kept = {name for name in changed if name in estate.charters}
-    duties = _duties(estate, current, times, review)
+    duties = _duties(estate, current, times, review, changed.keys())
     broken = breaches(duties, kept if stays else estate.charters.keys(), kept, review.means, review.deadline)
-    told = [_read(each, estate, times, review) for each in _with_breaches(found, broken, estate)]
+    told = [
+        each
+        if each.conclusion is Conclusion.SAME and each.principal not in kept  # its rules are those that it had
+        else _read(each, estate, times, review)
+        for each in _with_breaches(found, broken, estate)
+    ]
     return tuple(sorted(told, key=lambda each: each.principal))
 
 
-def _duties(estate: Estate, current: RegisteredEstate, times: Times, review: Review) -> Duties:
+def _duties(
+    estate: Estate, current: RegisteredEstate, times: Times, review: Review, changed: Collection[str]
+) -> Duties:
     """Return the duties after a plan, and who holds what before and after. Nothing is bound before it is asked for."""
     duties = times.after.central.duties.value.duties
     known = times.before.central.duties.value.duties if times.before else ()
@@ -132,12 +139,13 @@ def _duties(estate: Estate, current: RegisteredEstate, times: Times, review: Rev
     }
 
     def hand_before(name: str) -> Hand | None:
-        charter = last_charter(current, name, estate) if times.before else None
-        return (
-            None
-            if charter is None or times.before is None
-            else Hand(charter, partial(_side, charter, times.before, review.means))
-        )
+        before = times.before
+        if before is None or name not in current.principals:
+            return None
+        charter = last_charter(current, name, estate) if name in changed else charters.get(name)
+        if charter is None:
+            return None
+        return Hand(charter, partial(_side, charter, before, review.means), _key(charter, before.guardrail_text))
 
     return Duties(duties, frozenset(each.id for each in duties if each not in known), hands, hand_before)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from charter.core.clock import Deadline
-from charter.proof.duty_check import Broken, Hand, broken_duties
+from charter.proof.duty_check import Broken, Hand, Known, broken_duties
 from charter.proof.search import Means
 from charter.registry.duty import Duty
 
@@ -45,15 +45,25 @@ def breaches(
     Of those whose charters are not `changed`, only what is new is told, and what breaks a duty that is new.
     """
     found: dict[str, list[Breach]] = {}
+    known: Known = {}  # of hands before
     for duty in asked.duties:
         for each in broken_duties([duty], asked.hands, means, touched, deadline):
-            breach = Breach(each, not _was_broken(duty, each, asked, means, deadline))
+            breach = Breach(each, not _was_broken(duty, each, asked, Before(means, deadline, known)))
             for name in each.principals:
                 if name in touched and (breach.is_new or name in changed or duty.id in asked.changed):
                     found.setdefault(name, []).append(breach)
     return {name: tuple(each) for name, each in found.items()}
 
 
-def _was_broken(duty: Duty, now: Broken, asked: Duties, means: Means, deadline: Deadline) -> bool:
-    before = {name: hand for name in now.principals if (hand := asked.hand_before(name)) is not None}
-    return any(each.is_proven for each in broken_duties([duty], before, means, None, deadline))
+@dataclass(frozen=True, slots=True)
+class Before:
+    """How hands of before are looked at."""
+
+    means: Means
+    deadline: Deadline
+    known: Known
+
+
+def _was_broken(duty: Duty, now: Broken, asked: Duties, how: Before) -> bool:
+    hands = {name: hand for name in now.principals if (hand := asked.hand_before(name)) is not None}
+    return any(each.is_proven for each in broken_duties([duty], hands, how.means, None, how.deadline, how.known))

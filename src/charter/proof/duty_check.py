@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations, product
 from typing import Any
 
 from charter.core.clock import Deadline
@@ -80,6 +81,7 @@ class Hand:
 
 
 Parts = Sequence[Shown | Unproven | None]
+Known = dict[Hashable, Parts]  # by duty and key
 NO_TIME = "there was no time left"
 
 
@@ -89,15 +91,17 @@ def broken_duties(
     means: Means,
     touched: Collection[str] | None = None,
     deadline: Deadline | None = None,
+    known: Known | None = None,
 ) -> Iterator[Broken]:
     """Yield every duty that is broken, by whom; with `touched`, those that one of these principals breaks.
 
-    Once the `deadline` is past, each of them that may concern a duty is yielded as not proven to keep it.
+    Once the `deadline` is past, each of them that may concern a duty is yielded as not proven to keep it. What was
+    found out of hands with a key is kept in `known`, for those who ask again among the same hands.
     """
     for duty in duties:
         concerned = {name for name, hand in hands.items() if concerns(duty, hand.charter)}
         wanted = concerned if touched is None else concerned & set(touched)
-        check = _Check(duty, hands, means, deadline)
+        check = _Check(duty, hands, means, deadline, {} if known is None else known)
         yield from check.alone(sorted(wanted))
         yield from check.together(concerned, wanted)
 
@@ -110,7 +114,7 @@ class _Check:
     hands: Mapping[str, Hand]
     means: Means
     deadline: Deadline | None
-    known: dict[Hashable, Parts] = field(default_factory=dict)
+    known: Known
     broken: set[str] = field(default_factory=set)  # who breaks it alone
 
     def alone(self, names: Iterable[str]) -> Iterator[Broken]:
@@ -122,17 +126,29 @@ class _Check:
 
     def together(self, concerned: Collection[str], wanted: set[str]) -> Iterator[Broken]:
         """Yield tied pairs of `concerned`, one of them `wanted`, who may do all parts together and neither alone."""
-        for pair, tie in _tied(self.duty, {name: self.hands[name].charter for name in concerned}, wanted):
-            if not self.broken.isdisjoint(pair):
-                continue
-            if self._is_late:
-                yield from (self._late(name) for name in sorted(wanted - self.broken))
-                return
-            one, other = map(self._reached, pair)
-            if all(one) or all(other):  # alone already, and told there if it is asked for
-                continue
-            if all(a or b for a, b in zip(one, other, strict=True)):
-                yield self._broken(pair, tie)
+        charters = {name: self.hands[name].charter for name in concerned}
+        for tie in self.duty.tied:
+            for group in _groups(tie, charters):
+                if wanted.isdisjoint(group):
+                    continue
+                for pair in self._complements(group):
+                    if self._is_late:
+                        yield from (self._late(name) for name in sorted(wanted - self.broken))
+                        return
+                    if not wanted.isdisjoint(pair) and _first_tie(self.duty, *map(charters.__getitem__, pair)) is tie:
+                        yield self._broken(pair, tie)
+
+    def _complements(self, group: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """Yield the pairs of a group that may do all parts together: those who may do the same never do."""
+        by_parts: dict[int, list[str]] = {}
+        whole = (1 << len(self.duty.parts)) - 1
+        for name in group:
+            mine = sum(1 << index for index, each in enumerate(self._reached(name)) if each)
+            if mine and mine != whole:  # who may do all of it alone is told alone
+                by_parts.setdefault(mine, []).append(name)
+        for one, other in combinations(sorted(by_parts), 2):
+            if one | other == whole:
+                yield from ((min(pair), max(pair)) for pair in product(by_parts[one], by_parts[other]))
 
     @property
     def _is_late(self) -> bool:
@@ -140,7 +156,7 @@ class _Check:
 
     def _reached(self, name: str) -> Parts:
         hand = self.hands[name]
-        key = name if hand.key is None else hand.key
+        key = (self.duty.id, name if hand.key is None else hand.key)
         if key not in self.known:
             found = [self._part(part, hand) for part in self.duty.parts]
             if self._is_late:
@@ -206,39 +222,31 @@ def _part(part: DutyPart, side: Side, means: Means) -> Shown | Unproven | None:
     return unknown
 
 
-def _tied(
-    duty: Duty, charters: Mapping[str, Charter], wanted: Collection[str]
-) -> Iterator[tuple[tuple[str, str], Tie]]:
-    """Yield the pairs that act as one, one of them `wanted`, in the order of names, with the first tie that does it."""
-    for tie in duty.tied:
-        for one, other in _pairs(tie, charters, wanted):
-            ties = {
-                Tie.OWNER: charters[one].owner.person == charters[other].owner.person,
-                Tie.TEAM: charters[one].owner.team == charters[other].owner.team,
-                Tie.DELEGATION: _lends(charters[one], charters[other]) or _lends(charters[other], charters[one]),
-            }
-            if next(each for each in duty.tied if ties[each]) is tie:
-                yield (one, other), tie
-
-
-def _pairs(tie: Tie, charters: Mapping[str, Charter], wanted: Collection[str]) -> Iterator[tuple[str, str]]:
+def _groups(tie: Tie, charters: Mapping[str, Charter]) -> Iterator[Sequence[str]]:
+    """Yield those who act as one by a tie, each group in the order of names."""
     if tie is Tie.DELEGATION:
         lent = [(name, to) for name, each in charters.items() for to in (each.delegation.to if each.delegation else ())]
-        known = [(one, to) for one, to in lent if to in charters and to != one and (one in wanted or to in wanted)]
-        yield from sorted({(min(pair), max(pair)) for pair in known if _lends(charters[pair[0]], charters[pair[1]])})
+        known = {(min(pair), max(pair)) for pair in lent if pair[1] in charters and pair[0] != pair[1]}
+        yield from sorted(pair for pair in known if _are_lent(charters[pair[0]], charters[pair[1]]))
         return
     groups: dict[str, list[str]] = {}
     for name in sorted(charters):
         owner = charters[name].owner
         groups.setdefault(owner.person if tie is Tie.OWNER else owner.team, []).append(name)
-    for names in groups.values():
-        for one in names:
-            if one in wanted:
-                yield from (
-                    (min(one, other), max(one, other))
-                    for other in names
-                    if other > one or (other != one and other not in wanted)
-                )
+    yield from groups.values()
+
+
+def _first_tie(duty: Duty, one: Charter, other: Charter) -> Tie | None:
+    ties = {
+        Tie.OWNER: one.owner.person == other.owner.person,
+        Tie.TEAM: one.owner.team == other.owner.team,
+        Tie.DELEGATION: _are_lent(one, other),
+    }
+    return next((each for each in duty.tied if ties[each]), None)
+
+
+def _are_lent(one: Charter, other: Charter) -> bool:
+    return _lends(one, other) or _lends(other, one)
 
 
 def _lends(lender: Charter, borrower: Charter) -> bool:
