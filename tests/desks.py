@@ -638,6 +638,7 @@ class FakeDesk:
     def __init__(self) -> None:
         self.principals = {row[0].split()[0]: _principal(n, row) for n, row in enumerate(_ROWS, 1)}
         self.kept: list[Json] = []
+        self.holds: dict[str, Json] = {}
         self.waiting = {a["id"]: a for a in (an_approval(),)}
         self.given_beforehand: dict[str, Json] = {}
         self.links = {"a-link": "lena@example.com"}
@@ -1066,6 +1067,41 @@ class FakeDesk:
         self.off = [each for each in self.off if each != edge] + ([] if is_on else [edge])
         self.asked.append(("switch", lender, borrower, is_on, actor, reason))
         return edge | {"state": "on" if is_on else "off"}
+
+    def keeping(self) -> Json:
+        self._read()
+        rule = {"rule": "customer-pii", "period": "90d", "before": rfc3339(START), "swept_at": None, "reached": None}
+        eye = {
+            "name": "eye.example/w",
+            "url": "https://eye.example",
+            "size": 7,
+            "at": None,
+            "error": None,
+            "cosigned": True,
+        }
+        seen = {"size": 9, "quorum": 1, "cosigned": 7, "cosigned_by": 1, "backlog": 2, "witnesses": [eye]}
+        holds = list(self.holds.values())
+        kept = {"rules": [rule], "under_way": 0, "holds": len(holds)}
+        return {"retention": kept, "holds": copy.deepcopy(holds), "witnesses": seen}
+
+    async def erase(self, wanted: Mapping[str, Any], *, actor: str, reason: str, really: bool) -> Json:
+        if not wanted:
+            raise MalformedError(ErrorCode.BAD_VALUE, "nothing is named", help="name a person")
+        if really:
+            self.asked.append(("erase", dict(wanted), actor, reason))
+        entries = [{"index": 5, "time": rfc3339(START), "kind": "verdict"}]
+        return {"found": 1, "held": len(self.holds), "erased": int(really), "entries": entries}
+
+    async def hold(self, wanted: Mapping[str, Any], *, actor: str, reason: str) -> Json:
+        made = {"id": f"hld_{len(self.holds)}", "reason": reason, "placed_by": actor, "placed_at": rfc3339(START)}
+        self.holds[made["id"]] = made | dict(wanted)
+        return made
+
+    async def release_hold(self, hold_id: str, *, actor: str, reason: str) -> Json:
+        self.asked.append(("release", hold_id, actor, reason))
+        if hold_id not in self.holds:
+            raise AbsentError(ErrorCode.BAD_VALUE, "no such hold stands")
+        return self.holds.pop(hold_id)
 
     def credentials(self) -> Json:
         self._read()

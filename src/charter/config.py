@@ -23,6 +23,7 @@ from charter.evidence.cosignature import parse_witness
 from charter.gateway.access_profiles import Profile
 from charter.identity.period import USUAL, parse_periods
 from charter.registry.problem import suggestion
+from charter.registry.retention import parse_retention
 
 BUNDLE_PATH = "/.well-known/spiffe-bundle"  # of our trust bundle, at every door that serves it
 _PREFIX = "CHARTER_"
@@ -89,6 +90,9 @@ class Settings(BaseModel):
     token_seconds: Annotated[int, Field(ge=30, le=900)] = 300  # how long access tokens live; a charter may say less
     rotate: Annotated[Mapping[str, dt.timedelta], BeforeValidator(parse_periods)] = Field(  # token=7d,data=30d
         default_factory=lambda: USUAL
+    )
+    retention: Annotated[Mapping[str, dt.timedelta], BeforeValidator(parse_retention)] = Field(  # default=400d,pii=90d
+        default_factory=dict
     )
     call_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
     max_body_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 4 * 1024 * 1024

@@ -509,6 +509,7 @@ PAGES = (
     "/credentials",
     "/stand-ins",
     "/sinks",
+    "/evidence",
     "/findings",
     "/findings?all=1",
     "/findings/fnd_00000000000000000000000001",

@@ -61,6 +61,7 @@ PAGES = (
     "/credentials",
     "/stand-ins",
     "/sinks",
+    "/evidence",
     "/findings",
     "/pictures",
     "/findings?all=1",

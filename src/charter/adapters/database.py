@@ -196,14 +196,17 @@ class Database(Generic[Tx]):
     def settle_erasure(self) -> None:
         """Copy SQLite's write-ahead log into the file and empty it: what was erased stands in neither then.
 
+        PostgreSQL is left alone: it keeps dead rows until `VACUUM`, and its only connection for writing is in use.
+
         Raises:
             UnavailableError: the database cannot be used. What is erased stays so; its log is emptied later.
         """
+        if self._engine.dialect.name != "sqlite":
+            return
         try:
             with self._engine.connect() as connection:
-                if connection.dialect.name == "sqlite":
-                    raw: Any = connection.connection.driver_connection
-                    raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                raw: Any = connection.connection.driver_connection
+                raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except exc.SQLAlchemyError as err:
             raise store_failure(err) from err
 

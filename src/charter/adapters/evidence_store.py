@@ -55,6 +55,10 @@ class SqlLog:
             query = query.where(_entry.index > after)
         return self._stored(query.order_by(_entry.index).limit(limit))
 
+    def chosen(self, indexes: Sequence[int]) -> Sequence[Stored]:
+        """Return the entries at these indexes, in order."""
+        return self._stored(_select().where(_entry.node == self.node, _entry.index.in_(indexes)).order_by(_entry.index))
+
     def between(self, since: str, until: str | None) -> tuple[int, int]:
         """Return the indices of the first entry at `since` or later, and of the first at `until` or later.
 

@@ -461,6 +461,27 @@ evidence_hold = sa.Table(  # of which entries nothing may be erased; all that is
     sa.Column("released_at", _time, nullable=True),
     sa.Column("release_reason", sa.Text, nullable=True),
 )
+evidence_erasure = sa.Table(  # orders to erase that are under way; one that is carried out leaves no row
+    "evidence_erasure",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("node", sa.String(40), nullable=False),
+    sa.Column("cover", sa.Text, nullable=False),  # JSON; names the person, if it is about one
+    sa.Column("actor", sa.String(254), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("rule", sa.String(128), nullable=False),
+    sa.Column("reached", sa.BigInteger, nullable=False),  # the last index that is done
+    sa.Column("end", sa.BigInteger, nullable=False),  # the first that is not meant
+    sa.Column("asked_at", _time, nullable=False),
+)
+evidence_retention = sa.Table(  # how far each rule of retention was carried out in a node's log
+    "evidence_retention",
+    metadata,
+    sa.Column("node", sa.String(40), primary_key=True),
+    sa.Column("rule", sa.String(128), primary_key=True),
+    sa.Column("reached", sa.BigInteger, nullable=False),
+    sa.Column("swept_at", _time, nullable=True),  # when it was last carried out to its end
+)
 sa.Index("ix_evidence_entry_principal_id", evidence_entry.c.principal_id, evidence_entry.c.time)
 # Nearly all entries are verdicts and outcomes; the rare kinds are found by an index that costs them nothing.
 RARE_KIND = sa.literal_column("kind").not_in([sa.literal_column("'verdict'"), sa.literal_column("'outcome'")])

@@ -46,6 +46,7 @@ from charter.bootstrap.house import House
 from charter.bootstrap.keys import Keys
 from charter.bootstrap.lease_room import LeaseRoom
 from charter.bootstrap.policy_watch import hear_disagreement
+from charter.bootstrap.retaining import Retaining
 from charter.bootstrap.sealing import Sealing
 from charter.bootstrap.sharing import SharingWatch
 from charter.bootstrap.sinks import SinkRoom
@@ -291,6 +292,7 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
     house.heads = Heads(house)
     house.witnesses = Witnesses.of(house)
     house.sealing = Sealing(house)
+    house.retaining = Retaining(house)
     return house
 
 

@@ -16,6 +16,7 @@ from charter.bootstrap import (
     credential_ages,
     delegation,
     discovery,
+    erasing,
     inventory,
     notices,
     plan_proposals,
@@ -92,6 +93,23 @@ class HouseDesk:
     def story(self, verdict_id: str) -> Json:
         """Return all evidence of one verdict."""
         return call_story.tell(self.house, verdict_id)
+
+    def keeping(self) -> Json:
+        """Return how evidence is kept: retention, holds, witnesses."""
+        told = {"retention": self.house.retaining.listing(), "witnesses": self.house.witnesses.listing()}
+        return told | erasing.holds(self.house)
+
+    async def erase(self, wanted: Mapping[str, Any], *, actor: str, reason: str, really: bool) -> Json:
+        """Erase payloads, or say what that would be."""
+        return await erasing.erase_evidence(self.house, dict(wanted), actor=actor, reason=reason, really=really)
+
+    async def hold(self, wanted: Mapping[str, Any], *, actor: str, reason: str) -> Json:
+        """Place a hold."""
+        return await erasing.hold(self.house, dict(wanted), actor=actor, reason=reason)
+
+    async def release_hold(self, hold_id: str, *, actor: str, reason: str) -> Json:
+        """Release a hold."""
+        return await erasing.release(self.house, hold_id, actor=actor, reason=reason)
 
     def sessions(self, name: str) -> Json:
         """Return a principal's sessions of the last week."""

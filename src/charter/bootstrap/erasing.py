@@ -1,19 +1,32 @@
 """Erasing payloads of this node's evidence, and holds against it.
 
-What is chosen is read first, in pages, and erased in works of their own: each is whole, with the entry that tells of
-it. One that dies between two has erased less than was asked, and says so in the log; asked again, it does the rest.
+An order is kept before anything of it is erased, and carried out in works of their own: each is whole, with the entry
+that tells of it and with how far the order is done. One that was cut short (kill -9, a full disk) is carried out to its
+end by `retaining`, a minute later or after the next start.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from charter.bootstrap.evidence import log_of, parse_moment
 from charter.core.clock import rfc3339
-from charter.core.errors import ErrorCode, MalformedError
-from charter.evidence.erasure import MAX_ERASED, Cover, Erasing, Hold, check_reason, erase, place_hold, release_hold
+from charter.core.errors import ConflictError, ErrorCode, MalformedError
+from charter.evidence.erasure import (
+    MAX_ERASED,
+    Cover,
+    Erasing,
+    Hold,
+    Order,
+    check_reason,
+    erase,
+    place_hold,
+    release_hold,
+)
 from charter.evidence.log import Stored, entry_at
 
 if TYPE_CHECKING:
@@ -24,6 +37,27 @@ PAGE = 1_000  # entries read at a time
 SHOWN = 20  # of what would be erased
 
 
+@dataclass(slots=True)
+class Tally:
+    """What was found, held and erased so far."""
+
+    found: int = 0
+    held: int = 0
+    erased: int = 0
+    shown: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, chosen: list[Stored], held: int) -> None:
+        """Count a page."""
+        self.found += len(chosen)
+        self.held += held
+        shown = chosen[: SHOWN - len(self.shown)]
+        self.shown += [{"index": each.index, "time": each.time, "kind": each.kind} for each in shown]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts, and the first of what was found."""
+        return {"found": self.found, "held": self.held, "erased": self.erased, "entries": self.shown}
+
+
 async def erase_evidence(
     house: House, wanted: dict[str, Any], *, actor: str, reason: str, really: bool
 ) -> dict[str, Any]:
@@ -32,6 +66,7 @@ async def erase_evidence(
     Raises:
         MalformedError: nothing is named, or a time is none.
         AbsentError: there is no such principal or entry.
+        UnavailableError: it could not be done to its end; what is left of it follows by itself.
     """
     return await asyncio.to_thread(_erase, house, wanted, actor, reason, really)
 
@@ -44,38 +79,76 @@ def _erase(house: House, wanted: dict[str, Any], actor: str, reason: str, really
         raise MalformedError(
             ErrorCode.BAD_VALUE, "the reason names the person, and would stay", help="name the request instead"
         )
+    if cover.index is not None:
+        house.database.read(lambda tx: entry_at(log_of(house, tx), cover.index or 0))
     rule = "entry" if cover.index is not None else "person" if person is not None else "selection"
-    order, erased, held, found = Erasing(actor, reason, rule), 0, 0, 0
-    shown: list[dict[str, Any]] = []
-    after = -1
-    while page := house.database.read(partial(_page, house, cover, after)):
-        after, chosen, kept = page
-        held += kept
-        found += len(chosen)
-        for each in chosen[: SHOWN - len(shown)]:
-            shown.append({"index": each.index, "time": each.time, "kind": each.kind})  # noqa: PERF401 - bounded over pages
-        for first in range(0, len(chosen) if really else 0, MAX_ERASED):
-            erased += house.database.write(partial(erase, stored=chosen[first : first + MAX_ERASED], order=order))
-    if erased:
-        house.database.settle_erasure()
-        if house.sealing.sealed.manifest.nodes:
-            house.sealing.seal()  # finds that the log tells of erasures that it does not know, and makes all again
-    return {"found": found, "held": held, "erased": erased, "done": really, "entries": shown}
+    first = -1 if cover.index is None else cover.index - 1
+    end = house.database.head.size if cover.index is None else cover.index + 1
+    order = Order(house.entropy.identifier("ers"), cover, Erasing(actor, reason, rule), first, end)
+    if really:
+        with house.retaining.lock:
+            house.database.write(lambda tx: tx.erasures.begin(order, house.database.node, tx.at))
+            tally = carry_out(house, order)
+    else:
+        tally = Tally()
+        while page := house.database.read(partial(_page, house, order)):
+            reached, chosen, kept = page
+            order = replace(order, reached=reached)
+            tally.add(chosen, kept)
+    return tally.to_json() | {"done": really}
 
 
-def _page(house: House, cover: Cover, after: int, tx: HouseTransaction) -> tuple[int, list[Stored], int] | None:
+def carry_out(house: House, order: Order, stopped: Callable[[], bool] = lambda: False) -> Tally:
+    """Carry out what is left of an order that is kept, under `house.retaining.lock`; say what that was.
+
+    When `stopped`, it is left where it is.
+    """
+    tally = Tally()
+    while page := house.database.read(partial(_page, house, order)):
+        reached, chosen, kept = page
+        try:
+            for first in range(0, len(chosen), MAX_ERASED):
+                tally.erased += house.database.write(partial(_step, order, chosen[first : first + MAX_ERASED]))
+        except ConflictError:  # a hold was placed meanwhile: it is seen when the page is read again
+            continue
+        tally.add(chosen, kept)
+        order = replace(order, reached=reached)
+        if stopped():
+            return tally
+    settle(house)
+    house.database.write(lambda tx: tx.erasures.end(order))
+    if order.cover.person is not None:
+        house.database.settle_erasure()  # the order named them
+    return tally
+
+
+def settle(house: House) -> None:
+    """See that nothing that was erased is left in the database's own files, nor in what was sealed of the log."""
+    house.database.settle_erasure()
+    if house.sealing.sealed.manifest.nodes:
+        house.sealing.seal()  # where the log tells of erasures that it does not know, it makes all again
+
+
+def _step(order: Order, chosen: list[Stored], tx: HouseTransaction) -> int:
+    count = erase(tx, chosen, order.by)
+    tx.erasures.advance(order, chosen[-1].index)
+    return count
+
+
+def _page(house: House, order: Order, tx: HouseTransaction) -> tuple[int, list[Stored], int] | None:
     """Return how far the next page reaches, what of it is to be erased, and how much of that is held."""
     log = log_of(house, tx)
-    if cover.index is not None:
-        rows = [entry_at(log, cover.index)] if after < cover.index else []
-    else:
-        rows = list(log.entries(after, PAGE))
+    rows = list(log.entries(order.reached, max(0, min(PAGE, order.end - 1 - order.reached))))
     if not rows:
         return None
-    holds = tx.erasures.holds()
-    meant = [each for each in rows if each.payload is not None and cover.covers(each)]
-    free = [each for each in meant if not any(hold.cover.covers(each) for hold in holds)]
+    meant = [each for each in rows if each.payload is not None and order.cover.covers(each)]
+    free = unheld(meant, tx.erasures.holds())
     return rows[-1].index, free, len(meant) - len(free)
+
+
+def unheld(chosen: Sequence[Stored], holds: Sequence[Hold]) -> list[Stored]:
+    """Return those of the entries, opened, that no hold covers."""
+    return [each for each in chosen if not any(hold.cover.covers(each) for hold in holds)]
 
 
 def holds(house: House) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from charter.bootstrap.heads import Heads
 from charter.bootstrap.keys import Keys
 from charter.bootstrap.lease_room import LeaseRoom
 from charter.bootstrap.notices import Notices
+from charter.bootstrap.retaining import Retaining
 from charter.bootstrap.sealing import Sealing
 from charter.bootstrap.sharing import SharingWatch
 from charter.bootstrap.sinks import SinkRoom
@@ -99,6 +100,7 @@ class House:
     heads: Heads = field(init=False)
     witnesses: Witnesses = field(init=False)
     sealing: Sealing = field(init=False)
+    retaining: Retaining = field(init=False)
     last_calls: list[Callable[[], None]] = field(default_factory=list)  # when told to stop: answer who waits for news
     pending: PendingConnections = field(default_factory=PendingConnections)
 
@@ -172,6 +174,7 @@ class House:
             asyncio.create_task(self.sealing.keep(stop)),
             asyncio.create_task(self.heads.keep(stop)),
             asyncio.create_task(self.witnesses.keep(stop)),
+            asyncio.create_task(self.retaining.keep(stop)),
         ]
         try:
             yield

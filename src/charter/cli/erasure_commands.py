@@ -1,4 +1,4 @@
-"""Commands that erase payloads of evidence, and hold them."""
+"""Commands that erase payloads of evidence, hold them, and tell how long they are kept."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ def add_to(group: typer.Typer) -> None:
     holds.command("ls")(list_holds)
     holds.command("release")(release_hold)
     group.add_typer(holds, name="hold")
+    retention = typer.Typer(help="How long payloads are kept (CHARTER_RETENTION).", no_args_is_help=True)
+    retention.command("ls")(list_retention)
+    retention.command("preview")(preview_retention)
+    retention.command("run")(run_retention)
+    group.add_typer(retention, name="retention")
 
 
 def erase(
@@ -123,6 +128,69 @@ def release_hold(
         print_json(told)
     else:
         say(f"{told['id']} is released", "green")
+
+
+def list_retention(context: typer.Context, as_json: Json = False) -> None:
+    """List how long payloads are kept, by class, and how far that is carried out.
+
+    Example: charter evidence retention ls
+
+    With --json: rules, under_way, holds.
+    """
+    told = context_of(context).control.get("/v1/evidence/retention")
+    if as_json:
+        print_json(told)
+        return
+    if told["rules"]:
+        rows = [[each["rule"], each["period"], each["before"], each["swept_at"] or "never"] for each in told["rules"]]
+        table(["for", "kept", "erased before", "last swept"], rows)
+    else:
+        say("no rule says how long payloads are kept, so all are: CHARTER_RETENTION=default=400d,customer-pii=90d")
+    if told["under_way"]:
+        say(f"{counted(told['under_way'], 'erasure')} under way: what is left of them follows by itself", "yellow")
+
+
+def preview_retention(
+    context: typer.Context,
+    rules: Annotated[
+        str | None, typer.Argument(help="Other rules than those in force, as default=400d,customer-pii=90d.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what retention would erase now, and what holds keep of that. Nothing is changed.
+
+    Example: charter evidence retention preview default=400d,customer-pii=90d
+
+    With --json: rules. Each: rule, period, before, found, held, entries.
+    """
+    told = context_of(context).control.post("/v1/evidence/retention/preview", {"rules": rules} if rules else {})
+    if as_json:
+        print_json(told)
+    else:
+        _say_rules(told["rules"], "found", "would go")
+
+
+def run_retention(context: typer.Context, reason: Reason, as_json: Json = False) -> None:
+    """Erase what is over its time now, instead of at the next daily sweep.
+
+    Example: charter evidence retention run --reason "before the audit"
+
+    With --json: rules. Each: rule, period, before, found, held, erased, entries.
+    """
+    here = context_of(context)
+    told = here.control.post("/v1/evidence/retention/run", {"actor": here.operator, "reason": reason})
+    if as_json:
+        print_json(told)
+    else:
+        _say_rules(told["rules"], "erased", "erased")
+
+
+def _say_rules(rules: list[dict[str, Any]], count: str, title: str) -> None:
+    if not rules:
+        say("no rule says how long payloads are kept, so all are")
+        return
+    rows = [[each["rule"], each["period"], each["before"], str(each[count]), str(each["held"])] for each in rules]
+    table(["for", "kept", "older than", title, "held"], rows)
 
 
 def _named(

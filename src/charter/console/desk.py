@@ -276,6 +276,43 @@ class Desk(Protocol):
         """
         ...
 
+    def keeping(self) -> Json:
+        """Return how evidence is kept: retention, holds [] and witnesses, each as the control API tells it.
+
+        retention {rules [{rule, period, before, swept_at}], under_way, holds}; holds [{id, reason, placed_by,
+        placed_at, principal, system, person, since, until}]; witnesses {size, quorum, cosigned,
+        cosigned_by, backlog, witnesses [{name, url, size, at, error, cosigned}]}.
+        """
+        ...
+
+    async def erase(self, wanted: Mapping[str, Any], *, actor: str, reason: str, really: bool) -> Json:
+        """Erase what `wanted` names (`entry`, `person`, `principal`, `system`, `since`, `before`), or say what that is.
+
+        Returns found, held, erased and the first entries [{index, time, kind}].
+
+        Raises:
+            MalformedError: nothing is named, or a time is none.
+            AbsentError: there is no such principal or entry.
+        """
+        ...
+
+    async def hold(self, wanted: Mapping[str, Any], *, actor: str, reason: str) -> Json:
+        """Place a hold on what `wanted` names, as in `erase` but for `entry`; return it.
+
+        Raises:
+            MalformedError: nothing is named, or there are too many.
+            AbsentError: there is no such principal.
+        """
+        ...
+
+    async def release_hold(self, hold_id: str, *, actor: str, reason: str) -> Json:
+        """Release a hold; return it.
+
+        Raises:
+            AbsentError: none of that id stands.
+        """
+        ...
+
     def compositions(self) -> list[Json]:
         """Return the principals of which something is pinned; those that wait for a review first.
 

@@ -3,6 +3,8 @@
 INVARIANT: what a hold covers is erased by nobody and by no rule, until a person releases the hold.
 INVARIANT: an erasure and the entry that tells of it are one transaction; that entry names no more than it must: places
 in the log, who, why, under which rule.
+INVARIANT: an order is kept before anything of it is erased, with how far it is carried out: one that was cut short is
+carried out to its end by whoever comes next.
 """
 
 from __future__ import annotations
@@ -71,6 +73,26 @@ class Hold:
         return told | self.cover.to_json()
 
 
+@dataclass(frozen=True, slots=True)
+class Erasing:
+    """One order to erase: who gives it, why, and the rule it rests on (`entry`, `person`, `selection`, or a period)."""
+
+    actor: str
+    reason: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order that is under way in one log: `reached` is the last index that is done, `end` the first not meant."""
+
+    id: str  # ers_…
+    cover: Cover
+    by: Erasing
+    reached: int
+    end: int
+
+
 class ErasureStore(Protocol):
     """Where payloads are emptied, and holds are kept."""
 
@@ -90,6 +112,10 @@ class ErasureStore(Protocol):
         """Keep that a hold stands no more."""
         ...
 
+    def sweep_anew(self) -> None:
+        """Forget how far retention was carried out: what a hold kept may be over its time."""
+        ...
+
 
 class ErasureWork(Transaction, Protocol):
     """The slice of the work that erasing needs."""
@@ -98,15 +124,6 @@ class ErasureWork(Transaction, Protocol):
     def erasures(self) -> ErasureStore:
         """Where payloads are emptied."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Erasing:
-    """One order to erase: who gives it, why, and the rule it rests on (`entry`, `person`, `selection`)."""
-
-    actor: str
-    reason: str
-    rule: str
 
 
 def erase(tx: ErasureWork, stored: Sequence[Stored], order: Erasing) -> int:
@@ -168,6 +185,7 @@ def release_hold(tx: ErasureWork, hold_id: str, actor: str, reason: str) -> Hold
     if found is None:
         raise AbsentError(ErrorCode.BAD_VALUE, f"no hold {hold_id[:40]!a} stands", help="charter evidence hold ls")
     tx.erasures.release(found, actor, tx.at, reason)
+    tx.erasures.sweep_anew()
     body = {"hold": found.id, "reason": reason}
     tx.record(Draft(EntryKind.HOLD_RELEASED, actor, found.cover.principal_id, body))
     return found

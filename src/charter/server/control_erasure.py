@@ -1,4 +1,4 @@
-"""The control API's part for erasing payloads of evidence, and for holds against it."""
+"""The control API's part for erasing payloads of evidence: by a person, by their age, and holds against it."""
 
 from __future__ import annotations
 
@@ -41,10 +41,34 @@ class Erase(Meant):
 
 
 class Release(Command):
-    """Release a hold."""
+    """Release a hold, or have retention carried out: who says so, and why."""
 
     actor: Person
     reason: _Reason
+
+
+class Preview(Command):
+    """What retention would erase, by other rules than those in force if they are given."""
+
+    rules: Annotated[str, Field(min_length=1, max_length=8_000)] | None = None
+
+
+@erasures.get("/evidence/retention")
+async def retention(request: Request) -> dict[str, Any]:
+    """How long payloads are kept, and how far that is carried out."""
+    return house_of(request).retaining.listing()
+
+
+@erasures.post("/evidence/retention/preview")
+async def preview(request: Request, body: Preview) -> dict[str, Any]:
+    """What retention would erase now."""
+    return await house_of(request).retaining.preview(body.rules)
+
+
+@erasures.post("/evidence/retention/run")
+async def run(request: Request, body: Release) -> dict[str, Any]:
+    """Erase what is over its time now."""
+    return await house_of(request).retaining.run(actor=body.actor, reason=body.reason)
 
 
 @erasures.post("/evidence/erase")

@@ -30,6 +30,7 @@ WHOAMI = "/v1/whoami"
 MAX_BODY = 32 * 1024 * 1024
 _LOCAL_ONLY = ("/v1/console/", "/v1/evidence/export", "/v1/evidence/sinks", "/v1/keys/rotate/master")
 _TAKES: tuple[tuple[str, str, Access], ...] = (  # method, beginning of the path, what it takes
+    ("GET", "/v1/evidence/holds", Access.ADMIN),  # it names people whose payloads are held
     ("GET", "/v1/", Access.VIEWER),
     ("POST", "/v1/plan", Access.VIEWER),  # and "/v1/plans/", which takes a seat whose yes the plan needs
     ("POST", "/v1/right-size", Access.OPERATOR),  # it reads much
@@ -38,6 +39,7 @@ _TAKES: tuple[tuple[str, str, Access], ...] = (  # method, beginning of the path
     ("POST", "/v1/evidence/verify", Access.VIEWER),
     ("POST", "/v1/evidence/ingest", Access.OPERATOR),
     ("POST", "/v1/evidence/seal", Access.OPERATOR),
+    ("POST", "/v1/evidence/retention/preview", Access.OPERATOR),  # it reads much
     ("POST", "/v1/approvals/", Access.VIEWER),  # and a human role
     ("POST", "/v1/stand-ins", Access.VIEWER),  # of one's own: `person` is who is signed in
     ("POST", "/v1/compositions/", Access.VIEWER),  # and a human role
