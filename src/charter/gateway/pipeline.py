@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -401,18 +401,19 @@ class Pipeline:
         outcome, hearing = Outcome(self.clock.monotonic()), Hearing(call.logs)
         try:
             with self.admit_stream(bearer, call.system) as stream:
-                async for message in stream.guard(self.upstream.call(permit, call, deadline)):
-                    questions = message.get("questions")
-                    if questions is not None:
-                        await self._put(bearer, call, recorded, tuple(questions.values()), stream)
-                        outcome.asked.extend(questions.values())
+                async with aclosing(stream.guard(self.upstream.call(permit, call, deadline))) as messages:
+                    async for message in messages:
+                        questions = message.get("questions")
+                        if questions is not None:
+                            await self._put(bearer, call, recorded, tuple(questions.values()), stream)
+                            outcome.asked.extend(questions.values())
+                            yield message
+                            continue
+                        if not hearing.lets(message):
+                            continue
+                        outcome.see(message)
+                        self._take_in(bearer, call, recorded, message)
                         yield message
-                        continue
-                    if not hearing.lets(message):
-                        continue
-                    outcome.see(message)
-                    self._take_in(bearer, call, recorded, message)
-                    yield message
                 if stream.why is not None:
                     outcome.end("withdrawn", sent=True)
                     yield withdrawn_message(stream.why)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -28,7 +28,7 @@ class OpenStream:
         self._loop = asyncio.get_running_loop()
         self._waiting: asyncio.Task[object] | None = None
 
-    async def guard(self, source: AsyncIterator[T]) -> AsyncIterator[T]:
+    async def guard(self, source: AsyncIterator[T]) -> AsyncGenerator[T]:
         """Yield from `source` until it ends or this stream is closed; then `why` is set and `source` is closed."""
         try:
             while self.why is None:
