@@ -14,7 +14,7 @@ from charter.policy import cedar_value as value
 from charter.policy.cedar_literal import read_datetime, read_decimal, read_duration
 from charter.policy.cedar_value import EvaluationError, Fixed, Moment, Span, element, is_like, same
 from charter.policy.compile import NotModelledError, compile_policy, in_scope
-from charter.policy.condition import is_like as glob
+from charter.policy.like import is_like as glob
 from charter.policy.program import moment
 
 SETTING = (("User", "a"), (("User", "a"),), ("Action", "x"), (("Action", "x"),), ("File", "f"), (("File", "f"),))

@@ -25,8 +25,10 @@ from charter.policy.vocabulary import (
     PRINCIPAL_ATTRIBUTES,
     QUANTITY_ATTRIBUTES,
 )
+from charter.proof import cedar_numbers, cedar_sets
 from charter.proof.authority import Reach, reach_of
 from charter.proof.cedar import Reader, rule_of
+from charter.proof.reading import truth_value
 from charter.proof.setting import setting_of
 from charter.proof.symbol import Fields, Kind, Scalar, Symbol, Thing
 from charter.proof.term import FALSE, TRUE, Term, equal, evaluate, plus, times, value
@@ -85,7 +87,7 @@ def _same_of_any_kind(one: object, other: object) -> Term:
 def _eager(reader: Reader, given: dict[str, object], depth: int) -> translation.Reading:
     left, left_up = reader.truth(given["left"], depth)  # type: ignore[arg-type]
     right, right_up = reader.truth(given["right"], depth)  # type: ignore[arg-type]
-    return translation._bool(translation.every((left, right)), translation.every((left_up, right_up)))
+    return truth_value(translation.every((left, right)), translation.every((left_up, right_up)))
 
 
 FAULTS: dict[str, tuple[str, object]] = {
@@ -94,17 +96,19 @@ FAULTS: dict[str, tuple[str, object]] = {
 }
 READERS: dict[str, tuple[str, Callable[..., object]]] = {
     "the right of && is always read": ("&&", _eager),
-    "less than is at most": ("<", translation._ordering(or_equal=True)),
-    "a sum is a difference": ("+", translation._sum(-1)),
-    "contains any is contains all": ("containsAny", translation._comparing(translation._holds_all)),
-    "decimals at most is less": ("lessThanOrEqual", translation._decimal_ordering()),
+    "less than is at most": ("<", cedar_numbers.ordering(or_equal=True)),
+    "a sum is a difference": ("+", cedar_numbers.adding(-1)),
+    "contains any is contains all": ("containsAny", cedar_sets.comparing(cedar_sets.holds_all)),
+    "decimals at most is less": ("lessThanOrEqual", cedar_numbers.decimal_ordering()),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     name, wrong = FAULTS[fault]
-    monkeypatch.setattr(translation, name, wrong)
+    for module in (translation, cedar_numbers, cedar_sets):
+        if hasattr(module, name):
+            monkeypatch.setattr(module, name, wrong)
     with pytest.raises(AssertionError):
         decisions(range(1_000), 4)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charter.core.errors import MalformedError
-from charter.policy.condition import is_like
+from charter.policy.like import is_like
 from charter.registry.lent_scope import EVERYTHING, Scope, ScopePart, is_within, parse_scope
 
 ACTIONS = ["charge.read", "refund.create", "charge.list"]

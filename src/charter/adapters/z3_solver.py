@@ -17,8 +17,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from charter.proof.cedar import MAX_CHARACTER
 from charter.proof.prover import Found, Model, Refuted, Unknown
+from charter.proof.reading import MAX_CHARACTER
 from charter.proof.term import Sort, Term, TextForm, parts_of
 
 if TYPE_CHECKING:

@@ -23,17 +23,16 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from charter.core.values import Source
+from charter.policy.argument_tests import EachLikeTest, tests_of
 from charter.policy.cedar_text import annotation, any_of, entity, quoted, strings
 from charter.policy.condition import (
     ArgumentRule,
     Condition,
     DelegatedRule,
-    EachLikeTest,
     ObjectRule,
     SumRule,
     WindowRule,
     action_ids,
-    tests_of,
     texts_of,
 )
 from charter.policy.verdict import LimitDue

@@ -7,17 +7,8 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
-from charter.policy.condition import (
-    ArgumentRule,
-    ChoiceTest,
-    Condition,
-    DelegatedRule,
-    ObjectRule,
-    QuantityTest,
-    SizeTest,
-    SumRule,
-    WindowRule,
-)
+from charter.policy.argument_tests import ChoiceTest, QuantityTest, SizeTest
+from charter.policy.condition import ArgumentRule, Condition, DelegatedRule, ObjectRule, SumRule, WindowRule
 from charter.policy.phrase import MAX_OBJECT, asked, days_text, given, words
 from charter.policy.request import Request
 from charter.policy.vocabulary import Question

@@ -12,22 +12,17 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from charter.core.values import Source
-from charter.policy.condition import (
-    ArgumentRule,
+from charter.policy.argument_tests import (
     Bound,
     ChoiceTest,
-    Condition,
-    DelegatedRule,
     EachLikeTest,
     EachTest,
     LikeTest,
-    ObjectRule,
     QuantityTest,
     SizeTest,
-    SumRule,
     Test,
-    WindowRule,
 )
+from charter.policy.condition import ArgumentRule, Condition, DelegatedRule, ObjectRule, SumRule, WindowRule
 from charter.policy.request import Request
 from charter.policy.vocabulary import Argument, Question
 from charter.registry.charter import DAYS, Quantity, Scalar

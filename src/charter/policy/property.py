@@ -19,9 +19,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from charter.core.values import Source
+from charter.policy.argument_tests import tests_of
 from charter.policy.builtin import RESTRAINED_ROLE
 from charter.policy.cedar_text import annotation, any_of, entity, pattern, strings
-from charter.policy.condition import ArgumentRule, DelegatedRule, WindowRule, tests_of
+from charter.policy.condition import ArgumentRule, DelegatedRule, WindowRule
 from charter.policy.engine import Engine
 from charter.policy.guardrail import Guardrail, written_guardrail
 from charter.policy.slice import Slice

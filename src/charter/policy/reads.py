@@ -9,17 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from charter.policy.condition import (
-    ArgumentRule,
-    ChoiceTest,
-    EachLikeTest,
-    EachTest,
-    LikeTest,
-    QuantityTest,
-    SizeTest,
-    SumRule,
-    Test,
-)
+from charter.policy.argument_tests import ChoiceTest, EachLikeTest, EachTest, LikeTest, QuantityTest, SizeTest, Test
+from charter.policy.condition import ArgumentRule, SumRule
 from charter.policy.engine import Json
 from charter.policy.grant import GrantRule
 from charter.policy.guardrail import Guardrail
