@@ -5,19 +5,22 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from charter.adapters.database import Database
 from charter.core.keys import Ed25519Signer
+from charter.evidence.charter_verify import UnreadableError, parse_receipt
 from charter.evidence.checkpoint import parse_checkpoint
 from charter.evidence.cosignature import Witness, cosign
 from charter.evidence.entry import Draft, EntryKind
-from charter.evidence.log import entry_at
+from charter.evidence.log import Stored, entry_at
 from charter.evidence.receipt import sign_receipt
 from databases import SIGNER, a_database
 from fakes import FixedClock
@@ -147,3 +150,19 @@ def test_forwarded_calls_without_an_outcome_are_named(tmp_path: Path) -> None:
         code, said = verified(tmp_path, a_pack(database), *period("09:00", "15:00"))
     assert code == 0, said
     assert "OUTCOMES: none of the calls allowed by entries 8\n" in said
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_whatever_is_no_receipt_is_refused_in_one_way(data: st.DataObject) -> None:
+    entry = Stored("nod_1", 4812, "2026-11-24T09:30:00.000000Z", "observed", None, b"{}")
+    good = sign_receipt("charter.example/log", entry, SIGNER)
+    assert parse_receipt(good).index == 4812
+    cut = data.draw(st.integers(0, len(good)))
+    pieces = ["", "\n", "\n\n", "\u2014 ", "9" * 30, "\x00", "\ud800", "=", good]
+    piece = data.draw(st.sampled_from(pieces) | st.text(max_size=40))
+    text = good[:cut] + piece + good[data.draw(st.integers(0, len(good))) :]
+    with suppress(UnreadableError):
+        found = parse_receipt(text)
+        assert found.index < 10**19
+        assert len(found.leaf) == 32

@@ -9,9 +9,17 @@ from typing import Any
 
 import pytest
 
-from charter.bootstrap import call_story, erasing, evidence, review
-from charter.evidence.log import tail
+from charter.adapters.evidence_store import entries_of
+from charter.bootstrap import call_story, erasing, evidence, review, verdicts
+from charter.core.clock import rfc3339
+from charter.core.errors import AbsentError, MalformedError
+from charter.evidence.charter_verify import parse_receipt
+from charter.evidence.entry import Draft, EntryKind
+from charter.evidence.log import entry_at, tail
 from charter.evidence.ocsf import event_of
+from charter.evidence.tree import leaf_hash
+from charter.gateway.pipeline import Admitted
+from erasing_stage import verified
 from houses import Stage, a_house
 
 
@@ -51,3 +59,40 @@ def test_an_erased_call_is_told_plainly_by_every_reader(stage: Stage) -> None:
     answer = asyncio.run(review.answers(stage.house, review.Review()))
     assert "ch_1" not in str(answer)
     assert "<erased>" not in str([q["rows"] for q in answer["questions"] if q["name"] == "most-active"])
+
+
+def test_the_receipt_of_a_call_is_had_by_the_id_that_its_answer_bore(stage: Stage) -> None:
+    answer, _ = stage.submit(stage.bearer("refund-agent"), stage.make("get_charge", {"charge_id": "ch_1"}))
+    assert isinstance(answer, Admitted)
+    told = verdicts.receipt(stage.house, answer.verdict_id)
+    assert told == verdicts.receipt(stage.house, str(told["index"]))
+    found = parse_receipt(told["receipt"])
+    entry = stage.house.database.read_log(lambda log: entry_at(log, told["index"]))
+    assert (found.index, found.leaf) == (entry.index, leaf_hash(entry.data))
+    for wrong in ("vrd_00000000000000000000000000", "99999"):
+        with pytest.raises(AbsentError):
+            verdicts.receipt(stage.house, wrong)
+    with pytest.raises(MalformedError):
+        verdicts.receipt(stage.house, "-1")
+
+
+def test_what_people_typed_of_keys_plans_and_findings_can_be_erased(stage: Stage) -> None:
+    refused = {"plan": "sha256:00", "seats": [], "reason": "ann says no"}
+    drafts = [
+        Draft(EntryKind.CREDENTIAL_REVOKED, "a@example.com", None, {"key": "crd_1", "reason": "ann lost it"}),
+        Draft(EntryKind.PLAN_REFUSED, "a@example.com", None, refused),
+        Draft(EntryKind.FINDING_OPENED, "charter", None, {"finding": "fnd_1", "kind": "leaver", "title": "ann left"}),
+        Draft(EntryKind.AUTHENTICATION, "prn_1", None, {"outcome": "issued", "source": "203.0.113.7"}),
+    ]
+    stage.house.database.write(lambda tx: [tx.record(each) for each in drafts])
+    for kind, field in (("credential.revoked", "reason"), ("plan.refused", "reason"), ("finding.opened", "title")):
+        assert "ann" in stage.entries(kind)[-1]["body"][field]
+        read = stage.house.database.read(lambda tx, kind=kind: list(entries_of(tx.connection, kind, "", tx.payloads)))
+        assert "ann" in read[-1]["body"][field]
+    stage.clock.advance(seconds=1)
+    erased(stage, before=rfc3339(stage.clock.now()))
+    assert verified(stage).is_verified
+    hashed = b"".join(each.data for each in stage.house.database.read_log(lambda log: log.entries(None, 1000)))
+    for gone in (b"ann lost", b"ann says", b"ann left", b"203.0.113.7"):
+        assert gone not in hashed
+    assert stage.entries("finding.opened")[-1]["body"]["title"] == "<erased>"

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from charter.bootstrap import evidence, witnessing
+from charter.bootstrap import evidence, verdicts, witnessing
 from charter.bootstrap.witnesses import LogSource
 from charter.core.errors import CharterError, IntegrityError
 from charter.core.keys import Ed25519Signer
@@ -238,7 +238,7 @@ def test_a_receipt_of_a_house_holds_in_its_cosigned_pack(tmp_path: Path) -> None
         a_node(tmp_path / "log", witnesses=(f"{keys['witness_key']} {url}",)) as (log, _, own),
     ):
         watch(eye, own["log_key"])
-        told = evidence.receipt(log.house, 1)
+        told = verdicts.receipt(log.house, "1")
         (tmp_path / "one.receipt").write_text(told["receipt"])
         made = asyncio.run(evidence.export(log.house, tmp_path / "all.pack"))
         assert made["witnesses"] == [keys["witness_key"]]

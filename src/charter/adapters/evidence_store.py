@@ -143,11 +143,12 @@ class SqlLog:
         return Stored(node, index, time, kind, principal, octets(data), opened, opening, erased_by)
 
 
-def entries_of(connection: sa.Connection, kind: str, since: str) -> Iterator[dict[str, Any]]:
-    """Yield the entries of one rare kind since a time, of all nodes, as JSON."""
-    query = sa.select(_entry.data).where(_entry.kind == kind, t.RARE_KIND, _entry.time >= since)
-    for (data,) in connection.execute(query.order_by(_entry.time)):
-        yield json.loads(octets(data))
+def entries_of(connection: sa.Connection, kind: str, since: str, payloads: Payloads | None) -> Iterator[dict[str, Any]]:
+    """Yield the entries of one rare kind since a time, of all nodes, as JSON with what stands apart of them."""
+    columns = (_entry.node, _entry.index, _entry.data, *APART)
+    query = sa.select(*columns).where(_entry.kind == kind, t.RARE_KIND, _entry.time >= since)
+    for node, index, data, *apart in connection.execute(query.order_by(_entry.time)):
+        yield json.loads(whole_data(payloads, (node, index), data, tuple(apart)))
 
 
 def nodes_of(connection: sa.Connection) -> list[str]:

@@ -116,7 +116,7 @@ def _remember(tokens: OrderedDict[str, _Issued], issued: _Issued) -> None:
 
 def _call(at: dt.datetime, said: _Verdict, tokens: OrderedDict[str, _Issued], words: Words) -> Call:
     issued = tokens.get(said.token, _Issued())
-    source = known(said.source or "") or issued.source
+    source = known(said.source or "") or known(issued.source or "")
     call = Call(
         at=at,
         verdict=said.verdict,

@@ -166,7 +166,7 @@ def act_of(data: bytes) -> Act | None:
         told = _authentication(entry.body)
     except (msgspec.MsgspecError, ValueError):
         return None  # of a version that wrote it otherwise; what cannot be read is nobody's behaviour
-    if told.outcome != "issued" or not told.source:
+    if told.outcome != "issued" or not told.source or not known(told.source):
         return None
     return Proof(entry.index, at, entry.principal, network_of(told.source))
 

@@ -23,8 +23,6 @@ from charter.evidence.checkpoint import Checkpoint
 from charter.evidence.entry import EntryKind
 from charter.evidence.export import VERIFIER, export_pack, verifier_source
 from charter.evidence.log import Query, Stored, entry_at, prove_inclusion, query, tail
-from charter.evidence.receipt import sign_receipt
-from charter.identity.keys import KeyUse
 from charter.registry.charter import parse_duration
 
 if TYPE_CHECKING:
@@ -132,17 +130,6 @@ def proof(house: House, index: int) -> dict[str, Any]:
         "checkpoint": proved.note,
         "proof": proved.to_text(),
     }
-
-
-def receipt(house: House, index: int) -> dict[str, Any]:
-    """Return the signed receipt of the entry at `index`, which stands under the log's signed head already.
-
-    Raises:
-        AbsentError: there is no such entry.
-    """
-    entry = house.database.read(lambda tx: entry_at(log_of(house, tx), index))
-    signer = house.ring.signer(KeyUse.EVIDENCE, house.database.origin)
-    return {"index": index, "time": entry.time, "receipt": sign_receipt(house.database.origin, entry, signer)}
 
 
 async def verify(house: House) -> dict[str, Any]:

@@ -139,11 +139,13 @@ def _told(tx: HouseTransaction, at: dt.datetime) -> Iterator[dict[str, Any]]:
     since = rfc3339(at - GOOD_FOR)
     teams = tx.registry.teams()
     newest: dict[str, dict[str, Any]] = {}
-    for entry in entries_of(tx.connection, EntryKind.PLAN_PROPOSED.value, since):
+    for entry in entries_of(tx.connection, EntryKind.PLAN_PROPOSED.value, since, tx.payloads):
         newest[entry["body"]["plan"]] = entry  # the last of a plan that was proposed again
-    given = list(entries_of(tx.connection, EntryKind.PLAN_APPROVED.value, since))
-    refused = list(entries_of(tx.connection, EntryKind.PLAN_REFUSED.value, since))
-    applied = max((e["time"] for kind in _APPLYING for e in entries_of(tx.connection, kind.value, since)), default="")
+    given = list(entries_of(tx.connection, EntryKind.PLAN_APPROVED.value, since, tx.payloads))
+    refused = list(entries_of(tx.connection, EntryKind.PLAN_REFUSED.value, since, tx.payloads))
+    applied = max(
+        (e["time"] for kind in _APPLYING for e in entries_of(tx.connection, kind.value, since, tx.payloads)), default=""
+    )
     for digest, entry in sorted(newest.items(), key=lambda each: each[1]["time"], reverse=True):
         body = entry["body"]
         needs = [

@@ -123,7 +123,7 @@ def _owners(estate: Estate, current: RegisteredEstate) -> dict[str, str]:
 
 
 def _given(tx: HouseTransaction, digest: str, at: dt.datetime) -> list[Yes]:
-    found = entries_of(tx.connection, EntryKind.PLAN_APPROVED.value, rfc3339(at - GOOD_FOR))
+    found = entries_of(tx.connection, EntryKind.PLAN_APPROVED.value, rfc3339(at - GOOD_FOR), tx.payloads)
     return [Yes(each["body"]["seat"], each["actor"]) for each in found if each["body"].get("plan") == digest]
 
 

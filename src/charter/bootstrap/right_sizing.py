@@ -213,7 +213,7 @@ def read_all(
     """Return its charters, what people keep, who manages it, what was accepted, and whether its standing moved."""
     versions = tx.registry.versions(principal.id)
     marks: dict[str, str] = {}
-    for entry in entries_of(tx.connection, EntryKind.SIZE_KEPT.value, rfc3339(at - LOOKED_BACK)):
+    for entry in entries_of(tx.connection, EntryKind.SIZE_KEPT.value, rfc3339(at - LOOKED_BACK), tx.payloads):
         body = entry["body"]
         if entry["principal"] != principal.id:
             continue
@@ -226,12 +226,14 @@ def read_all(
     accepted = next(
         (
             {"by": each["actor"], "at": each["time"], "proposal": each["body"]["proposal"]}
-            for each in reversed(list(entries_of(tx.connection, EntryKind.SIZE_ACCEPTED.value, rfc3339(at - GOOD_FOR))))
+            for each in reversed(
+                list(entries_of(tx.connection, EntryKind.SIZE_ACCEPTED.value, rfc3339(at - GOOD_FOR), tx.payloads))
+            )
             if each["principal"] == principal.id and each["body"]["before"] == principal.digest
         ),
         None,
     )
-    moves = entries_of(tx.connection, EntryKind.STANDING_CHANGED.value, rfc3339(start))
+    moves = entries_of(tx.connection, EntryKind.STANDING_CHANGED.value, rfc3339(start), tx.payloads)
     return versions, marks, manager.value, accepted, any(each["principal"] == principal.id for each in moves)
 
 
@@ -259,7 +261,7 @@ def _observed(
 
     def read(tx: HouseTransaction) -> tuple[Observed, Lent, bool]:
         observed, lent = Observed.of(charter, start), Lent(principal.id, principal.name, start, names)
-        for entry in entries_of(tx.connection, EntryKind.DELEGATION_MADE.value, rfc3339(at - LOOKED_BACK)):
+        for entry in entries_of(tx.connection, EntryKind.DELEGATION_MADE.value, rfc3339(at - LOOKED_BACK), tx.payloads):
             lent.made(entry["body"], parse_rfc3339(entry["time"]))
         is_whole, seen = True, 0
         for log in evidence.logs_of(house, tx):

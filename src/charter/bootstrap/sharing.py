@@ -12,6 +12,7 @@ from charter.core.clock import parse_rfc3339
 from charter.core.errors import CharterError
 from charter.evidence.entry import EntryKind
 from charter.evidence.log import Query, query
+from charter.evidence.payload import known
 from charter.identity.sharing import Uses
 from charter.identity.use import Deed, Use
 from charter.lifecycle.sharing import ACTOR, Kept, keep
@@ -167,7 +168,7 @@ def _recalled(entry: dict[str, Any]) -> tuple[Use, list[str]] | None:
         credential=credential,
         deed=deed,
         at=parse_rfc3339(entry["time"]),
-        source=str(body.get("source", "")),
+        source=known(str(body.get("source", ""))),
         key=shown[0] if shown else None,
         token=body.get("token") if deed is Deed.TOKEN else None,
         entry=entry["index"],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from charter.bootstrap import evidence
 from charter.core.clock import rfc3339
@@ -17,6 +17,8 @@ from charter.core.entropy import moment_of
 from charter.core.errors import AbsentError, ErrorCode, MalformedError
 from charter.evidence.entry import EntryKind
 from charter.evidence.log import MAX_PAGE, Query, Stored, entry_at, query
+from charter.evidence.receipt import sign_receipt
+from charter.identity.keys import KeyUse
 
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
@@ -90,3 +92,20 @@ def scan(house: House, since: dt.datetime, until: dt.datetime, *, most: int) -> 
 def in_order(house: House, wanted: Query, *, most: int) -> Sequence[Stored]:
     """Return the newest entries that `wanted` describes, at most so many, in the log's order."""
     return sorted(newest_first(house, wanted, most=most), key=lambda each: each.index)
+
+
+def receipt(house: House, which: str) -> dict[str, Any]:
+    """Return the signed receipt of an entry, by its index, or of a verdict, by the id that its answer bore.
+
+    The entry stands under the log's signed head already. It is signed when somebody asks, and not with each answer.
+
+    Raises:
+        AbsentError: there is no such entry.
+        MalformedError: `which` is neither an id nor an index.
+    """
+    if _INDEX.fullmatch(which):
+        entry = house.database.read(lambda tx: entry_at(evidence.log_of(house, tx), int(which)))
+    else:
+        entry = find(house, which)
+    signer = house.ring.signer(KeyUse.EVIDENCE, house.database.origin)
+    return {"index": entry.index, "time": entry.time, "receipt": sign_receipt(house.database.origin, entry, signer)}

@@ -6,6 +6,7 @@ import json
 import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 import typer
 
@@ -159,10 +160,12 @@ def prove(
 
 def receipt(
     context: typer.Context,
-    index: Annotated[int, typer.Argument(min=0, help="The entry's index.")],
+    entry: Annotated[str, typer.Argument(help="The entry's index, or the id of a verdict: vrd_…")],
     as_json: Json = False,
 ) -> None:
-    """Print the signed receipt of entry INDEX: whoever keeps it can show later if the entry was dropped.
+    """Print the signed receipt of an entry: whoever keeps it can show later if the entry was dropped.
+
+    Every answer of Charter's doors bears its verdict's id, and that finds the entry (docs/evidence.md).
 
     Check it with a pack: python3 charter_verify.py PACK --key KEY --receipt FILE
 
@@ -170,7 +173,7 @@ def receipt(
 
     With --json: index, time, receipt.
     """
-    answer = context_of(context).control.get(f"/v1/evidence/{index}/receipt")
+    answer = context_of(context).control.get(f"/v1/evidence/{quote(entry, safe='')}/receipt")
     if as_json:
         print_json(answer)
     else:

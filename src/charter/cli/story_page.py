@@ -199,3 +199,4 @@ def _show_log(story: Json) -> None:
     say("\nin the log", "bold")
     _line(f"  entries {indexes} of {log['origin']}, under the checkpoint of {log['size']} entries")
     _line(f"  prove it: {log['prove']}")
+    _line(f"  its receipt: charter evidence receipt {story['verdict_id']}")

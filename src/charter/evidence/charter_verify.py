@@ -509,7 +509,7 @@ class Receipt:
 def parse_receipt(text: str) -> Receipt:
     """Return the receipt that `text` is, or raise UnreadableError."""
     body, blank, tail = text.partition("\n\n")
-    lines = body.split("\n")
+    lines = body.split("\n") if not re.search("[\ud800-\udfff]", text) else []
     if not blank or len(lines) != 5 or lines[0] != RECEIPT or not re.fullmatch("[0-9]{1,19}", lines[2]):  # noqa: PLR2004 - its lines
         raise UnreadableError("the receipt is none of the form " + RECEIPT)
     name, _, blob = tail.removeprefix("\u2014 ").rstrip("\n").partition(" ")

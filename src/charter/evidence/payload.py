@@ -31,6 +31,12 @@ ERASED = "<erased>"
 MAX_FIELDS = 64
 
 _REASON, _DIGEST = ("reason",), ("call_digest",)
+_REASONED = (  # kinds of which no more stands apart than why a person did it
+    *("plan.proposed", "plan.approved", "plan.refused", "right-size.accepted", "right-size.kept"),
+    *("credential.registered", "credential.revoked", "credential.rotated", "credential.retired", "key.rotated"),
+    *("lease.recorded", "lease.ending", "lease.revoked", "repeat.ended", "stand-in.changed", "composition.reviewed"),
+    *("behaviour.accepted", "delegation.withdrawn", "delegation.switched"),
+)
 FIELDS: Mapping[str, tuple[tuple[str, ...], ...]] = {  # kind -> paths; `*` is each of a list
     "verdict": (
         ("object",),
@@ -53,7 +59,10 @@ FIELDS: Mapping[str, tuple[tuple[str, ...], ...]] = {  # kind -> paths; `*` is e
     "person.changed": (("user_name",),),
     "operator.signed-in": (("source",),),
     "delegation.made": (("initiator",), ("lender_name",), _REASON),
-}
+    "authentication": (("source",),),
+    "finding.opened": (("title",), _REASON),
+    "finding.changed": (("title",), _REASON),
+} | dict.fromkeys(_REASONED, (_REASON,))
 
 
 @dataclass(frozen=True, slots=True)

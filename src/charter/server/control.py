@@ -19,7 +19,7 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from charter.bootstrap import authority, call_story, inventory, keys, notices, rules, stand_ins, tools
+from charter.bootstrap import authority, call_story, inventory, keys, notices, rules, stand_ins, tools, verdicts
 from charter.bootstrap import estate as estates
 from charter.bootstrap import evidence as log
 from charter.bootstrap.house import House
@@ -435,10 +435,10 @@ async def prove(request: Request, index: int) -> dict[str, Any]:
     return log.proof(house_of(request), index)
 
 
-@evidence.get("/evidence/{index}/receipt")
-def receipt(request: Request, index: int) -> dict[str, Any]:
-    """The log's signed promise of one entry."""
-    return log.receipt(house_of(request), index)
+@evidence.get("/evidence/{which}/receipt")
+def receipt(request: Request, which: str) -> dict[str, Any]:
+    """The log's signed promise of one entry: by its index, or by a verdict's id."""
+    return verdicts.receipt(house_of(request), which)
 
 
 @evidence.post("/evidence/verify")
