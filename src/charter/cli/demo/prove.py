@@ -20,16 +20,21 @@ _COUNTING = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c WHERE 
 _LONG = {"query": f"SELECT * FROM ({_COUNTING})"}  # noqa: S608 - many seconds of work, for the server that is asked
 
 
-def prove(teller: Teller) -> None:
-    """Kill in mid-call, verify the evidence, tamper with a copy, answer the review questions."""
+def prove(teller: Teller, witness: str) -> None:
+    """Kill in mid-call, verify the evidence, tamper with a copy, answer the review questions, draw, erase.
+
+    `witness`: the key of who cosigns this log's heads.
+    """
     _again(teller)
     _kill(teller)
-    _evidence(teller)
+    _evidence(teller, witness)
     teller.step("The five review questions")
     answer = teller.ask("review")
     teller.claim(len(answer["questions"]) == 5, "five questions answered from the evidence")  # noqa: PLR2004 - the five
     teller.claim(any("repo-helper" in json.dumps(q["rows"]) for q in answer["questions"]), "and they name who did what")
     say(teller.charter("review"))
+    _pictures(teller)
+    _erase(teller)
 
 
 def _again(teller: Teller) -> None:
@@ -79,14 +84,20 @@ def _kill(teller: Teller) -> None:
     teller.claim(went_on, f"all {len(answers)} calls of the helper went through, before and after")
 
 
-def _evidence(teller: Teller) -> None:
+def _evidence(teller: Teller, witness: str) -> None:
     teller.step("The evidence verifies; a tampered copy does not")
     checked = teller.ask("evidence", "verify")
     teller.claim(checked["ok"], f"{checked['size']} entries verify against the signed head")
     exported = teller.ask("evidence", "export", str(teller.stage.root / "evidence.pack"))
+    receipt = teller.stage.root / "entry-3.receipt"
+    receipt.write_text(teller.ask("evidence", "receipt", "3")["receipt"], encoding="utf-8")
+    seen = teller.ask("evidence", "witnesses", "--ask")
+    teller.claim(seen["cosigned_by"] == 1, f"the witness cosigned a head of {seen['cosigned']} entries")
     proof = teller.ask("evidence", "prove", "3")
     teller.claim(_is_proved(proof, exported), f"entry 3 is proved by {len(proof['path'])} hashes under the signed head")
-    teller.claim(_verify(exported, exported["pack"]) == 0, "the stand-alone verifier agrees, without Charter")
+    options = ("--witness", witness, "--quorum", "1", "--receipt", str(receipt))
+    agreed = _verify(exported, exported["pack"], *options) == 0
+    teller.claim(agreed, "the stand-alone verifier agrees, without Charter: head, witness, and the receipt of entry 3")
     pack = Path(exported["pack"]).read_bytes()
     tampered = pack.replace(b'\\"verdict\\":\\"deny\\"', b'\\"verdict\\":\\"allow\\"', 1)
     if tampered == pack:
@@ -94,6 +105,24 @@ def _evidence(teller: Teller) -> None:
     copy = teller.stage.root / "tampered.pack"
     copy.write_bytes(tampered)
     teller.claim(tampered != pack and _verify(exported, str(copy)) != 0, "one denial turned into an allow is found")
+
+
+def _pictures(teller: Teller) -> None:
+    teller.step("The same, drawn in the terminal")
+    drawn = teller.charter("review", "refused", "--since", "7d", "--plot")
+    say(drawn)
+    teller.claim("sent to a person; most by" in drawn, "refusals by rule and day")
+
+
+def _erase(teller: Teller) -> None:
+    teller.step("What is personal can be erased, unless it is held; the log verifies all the same")
+    teller.ask("evidence", "hold", "add", "--principal", "repo-helper", "--reason", "case 12")
+    gone = teller.ask("evidence", "erase", "--system", "ledger", "--reason", "a request", "--yes")
+    teller.claim(gone["erased"] > 0, f"{gone['erased']} payloads are erased; the log says by whom, and why")
+    teller.claim(gone["held"] > 0, f"{gone['held']} that are held stay")
+    checked = teller.ask("evidence", "verify")
+    whole = checked["ok"] and checked["erased"] >= gone["erased"]
+    teller.claim(whole, f"all {checked['size']} entries verify, {checked['erased']} of them without what was erased")
 
 
 def _is_proved(proof: dict[str, Any], exported: dict[str, Any]) -> bool:
@@ -120,9 +149,9 @@ def _await_open_call(teller: Teller, before: int) -> None:
     time.sleep(0.3)
 
 
-def _verify(exported: dict[str, Any], pack: str) -> int:
+def _verify(exported: dict[str, Any], pack: str, *options: str) -> int:
     done = subprocess.run(
-        [sys.executable, "-I", exported["verifier"], pack, "--key", exported["key"]],
+        [sys.executable, "-I", exported["verifier"], pack, "--key", exported["key"], *options],
         capture_output=True,
         text=True,
         check=False,

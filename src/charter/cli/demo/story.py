@@ -19,10 +19,12 @@ from charter.cli.demo.making import change_what_it_is_made_of
 from charter.cli.demo.poisoned import read_a_strangers_mail
 from charter.cli.demo.prove import prove
 from charter.cli.demo.provider import Provider, a_provider
+from charter.cli.demo.quarter import right_size
 from charter.cli.demo.renewing import renew
 from charter.cli.demo.sharing import share_a_key
 from charter.cli.demo.stage import build_stage, find_servers
 from charter.cli.demo.teller import Teller, Untrue
+from charter.cli.demo.witnessed import a_witness, be_watched
 from charter.cli.output import NO, out, say, warn
 from charter.core.clock import SystemClock
 from charter.core.entropy import SystemEntropy
@@ -79,7 +81,8 @@ def _new_folder(folder: Path | None) -> Path:
 def _chapters(teller: Teller, provider: Provider, *, keep: bool) -> None:
     discover(teller)
     govern(teller)
-    with teller.server() as link:
+    with a_witness(teller) as witness, teller.server(CHARTER_WITNESSES=witness) as link:
+        be_watched(teller)
         act(teller)
         ask_a_model(teller, provider)
         renew(teller)
@@ -87,7 +90,8 @@ def _chapters(teller: Teller, provider: Provider, *, keep: bool) -> None:
         share_a_key(teller)
         lend(teller)
         read_a_strangers_mail(teller)
-        prove(teller)
+        prove(teller, witness.partition(" ")[0])
+        right_size(teller)
         if keep:
             say(f"\nStill running. Console: {teller.ask('console')['url']}", "bold")
             say(f"Estate: {teller.stage.estate}   (first link: {link}, spent or not, lasts ten minutes)", "dim")

@@ -138,14 +138,18 @@ class Teller:
         return _answers(printed)
 
     @contextmanager
-    def server(self) -> Iterator[str]:
-        """Run `charter up` on a free port for as long as the context lasts; yield the console's link."""
-        log = self.stage.root / "up.log"
+    def server(self, folder: Path | None = None, **settings: str) -> Iterator[str]:
+        """Run `charter up` on a free port for as long as the context lasts; yield the console's link.
+
+        `folder`: of another estate than the demo's; `settings` go into its environment.
+        """
+        home = folder or self.stage.estate
+        log = self.stage.root / f"{home.name}.log"
         with log.open("w", encoding="utf-8") as sink:
             process = subprocess.Popen(
                 self._command("up", "--port", "0"),
-                cwd=self.stage.estate,
-                env=self._environment,
+                cwd=home,
+                env={**self._environment, **settings},
                 stdout=sink,
                 stderr=subprocess.STDOUT,
             )
