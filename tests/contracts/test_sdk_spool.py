@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
 from charter.adapters import spool as spools
 from charter.adapters.spool import Spool, SpoolFullError
+from charter.cli.main import app
+from charter.core.clock import SystemClock, rfc3339
 from charter.core.entropy import SystemEntropy
+from fakes import FixedClock
+from houses import a_house
 
 
 def a_spool(folder: Path) -> Spool:
@@ -151,3 +157,34 @@ def test_many_threads_share_a_file(tmp_path: Path) -> None:
     (path,) = tmp_path.glob("*.jsonl")
     assert len(path.read_text().splitlines()) == 400
     spool.close()
+
+
+def test_a_person_takes_in_what_was_left_and_then_the_folder_is_empty(tmp_path: Path) -> None:
+    """With the command, on the machine of the program; nothing is lost if the first attempt fails."""
+    estate = tmp_path / "estate"
+    estate.mkdir()
+    with a_house(estate, clock=FixedClock(SystemClock().now())) as stage:
+        at = rfc3339(stage.clock.now())
+    folder = tmp_path / "spool"
+    folder.mkdir(mode=0o700)
+    left = a_spool(folder)
+    deed = {"system": "payments", "action": "charge.read", "object": "charge/1"}
+    for _ in range(3):
+        line = {"id": SystemEntropy().identifier("vrd"), "at": at, "policies": "sha256:" + "0" * 64}
+        left.add(line | deed | {"arguments": {}})
+    leave(left)
+
+    def take(name: str) -> Result:
+        words = ["-C", str(estate), "evidence", "take-spool", name, str(folder), "--json"]
+        return CliRunner().invoke(app, words)
+
+    assert take("refund-agnt").exit_code != 0
+    assert [path.name for path in folder.glob("*.jsonl")] == [f"{left.id}.jsonl"]
+    told = json.loads(take("refund-agent").output)
+    assert (told["spools"], told["decisions"]) == ([left.id], 3)
+    assert list(folder.iterdir()) == []
+    found = CliRunner().invoke(
+        app, ["-C", str(tmp_path / "estate"), "evidence", "query", "--kind", "verdict", "--json"]
+    )
+    told_by = [each["body"]["in_process"]["taken_by"] for each in json.loads(found.output)["entries"]]
+    assert len(told_by) == 3
