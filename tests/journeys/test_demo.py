@@ -14,7 +14,7 @@ import pytest
 
 from terminal import BIN, ROOT, Terminal
 
-SECONDS = 400  # of a machine that is busy with other things
+SECONDS = 600  # of a machine that is busy with other things
 
 
 def at_a_terminal() -> None:
