@@ -27,10 +27,13 @@ class SqlWitnessed:
         rows = self._connection.execute(sa.select(t.witnessed_log).order_by(_log.origin))
         return [(_value(row), row.seen_at) for row in rows]
 
-    def log(self, origin: str) -> WitnessedLog | None:
-        """Return the log called `origin`, to be kept anew in this transaction; None: it is not witnessed."""
-        query = sa.select(t.witnessed_log).where(_log.origin == origin).with_for_update()
-        row = self._connection.execute(query).first()
+    def log(self, origin: str, *, to_keep: bool = False) -> WitnessedLog | None:
+        """Return the log called `origin`; None: it is not witnessed.
+
+        With `to_keep`, it is kept anew in this transaction: PostgreSQL, which refuses that to readers, locks its row.
+        """
+        query = sa.select(t.witnessed_log).where(_log.origin == origin)
+        row = self._connection.execute(query.with_for_update() if to_keep else query).first()
         return None if row is None else _value(row)
 
     def add(self, log: WitnessedLog) -> None:

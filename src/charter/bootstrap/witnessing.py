@@ -70,7 +70,7 @@ class Witnessing:
         self.pace.take(origin)
 
         def work(tx: HouseTransaction) -> Reply:
-            kept = tx.witnessed.log(origin)
+            kept = tx.witnessed.log(origin, to_keep=True)
             found = judge(kept, asked)
             if isinstance(found, Refusal):
                 if found.fault is Fault.FORK and kept is not None:
