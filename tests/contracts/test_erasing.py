@@ -19,7 +19,7 @@ from charter.evidence.log import entry_at, tail
 from charter.evidence.ocsf import event_of
 from charter.evidence.tree import leaf_hash
 from charter.gateway.pipeline import Admitted
-from erasing_stage import verified
+from erasing_stage import ANN, put, verified
 from houses import Stage, a_house
 
 
@@ -96,3 +96,8 @@ def test_what_people_typed_of_keys_plans_and_findings_can_be_erased(stage: Stage
     for gone in (b"ann lost", b"ann says", b"ann left", b"203.0.113.7"):
         assert gone not in hashed
     assert stage.entries("finding.opened")[-1]["body"]["title"] == "<erased>"
+
+
+def test_a_person_is_found_as_a_whole_address_alone(stage: Stage) -> None:
+    put(stage, [f"jo{ANN}", f"{ANN}.au", f"x-{ANN}", f"because {ANN}, and others, asked"])
+    assert erased(stage, person=ANN)["erased"] == 1

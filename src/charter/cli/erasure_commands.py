@@ -82,7 +82,7 @@ def add_hold(
 
     Example: charter evidence hold add --principal refund-agent --reason "case 12"
 
-    With --json: id, reason, placed_by, placed_at, principal_id, system, person, since, until.
+    With --json: id, reason, placed_by, placed_at.
     """
     here = context_of(context)
     body = _named(person, principal, system, since, before) | {"actor": here.operator, "reason": reason}
@@ -120,7 +120,7 @@ def release_hold(
 
     Example: charter evidence hold release hld_… --reason "case 12 is closed"
 
-    With --json: id, reason, placed_by, placed_at, principal_id, system, person, since, until.
+    With --json: id, reason, placed_by, placed_at.
     """
     here = context_of(context)
     told = here.control.post(f"/v1/evidence/holds/{hold}/release", {"actor": here.operator, "reason": reason})

@@ -100,7 +100,7 @@ def _rules(story: Json) -> Iterator[str]:
         where = f" ({reason['source']})" if reason.get("source") else ""
         yield f"{reason['rule']}{where}, of the link {reason['link']}: {reason['text']}"
         if story["verdict"] != "allow" and reason.get("mend"):
-            yield f"→ {reason['mend']}"
+            yield f"to allow it: {reason['mend']}"
     yield f"every rule that had a say: charter why {story['verdict_id']}"
 
 

@@ -10,6 +10,7 @@ carried out to its end by whoever comes next.
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -215,5 +216,8 @@ def ranges(indexes: Iterable[int]) -> list[list[int]]:
 
 
 def _names(stored: Stored, person: str) -> bool:
-    wanted = person.casefold()
-    return stored.payload is not None and any(text.casefold() == wanted for text in texts_of(stored.payload))
+    """Return whether what stands apart names a person: as a text of its own, or within one, as a whole address."""
+    if stored.payload is None:
+        return False
+    named = re.compile(rf"(?<![\w.+%-]){re.escape(person.casefold())}(?!\w|[.+%-]\w)")
+    return any(named.search(text.casefold()) for text in texts_of(stored.payload))
