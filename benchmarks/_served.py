@@ -144,6 +144,13 @@ def serve(
     for name in names:
         (folder / "principals" / f"{name}.yaml").write_text(PRINCIPAL.replace("NAME", name))
     charter(folder, "apply", "--yes")
+    return up(started, folder, names, program)
+
+
+def up(
+    started: list[subprocess.Popen[bytes]], folder: Path, names: Sequence[str], program: Sequence[str] = ()
+) -> Served:
+    """Start `charter up` (or `program`) over an estate that was applied; register a key for each of its principals."""
     port = start(started, [*(program or command(folder)), "up", "--port"])
     issuer = f"http://127.0.0.1:{port}"
     agents: dict[str, AgentTokens] = {}

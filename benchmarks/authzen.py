@@ -23,13 +23,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from _engines import CERBOS
-from _served import PRINCIPAL, TEAMS, charter, command, connect, control_of, fetch, processes, start
+from _served import PRINCIPAL, TEAMS, charter, connect, fetch, processes, start, up
 
 from charter.bootstrap import authority, build, estate
-from charter.cli.agent_keys import AgentTokens, agent_key
+from charter.cli.agent_keys import agent_key
 from charter.config import Settings
-from charter.core.clock import SystemClock
-from charter.core.entropy import SystemEntropy
 from charter.gateway.call import Bearer
 from charter.gateway.decisions import Answered
 from charter.gateway.evaluation import parse_evaluation
@@ -170,18 +168,8 @@ def a_charter(started: list[Any], folder: Path) -> tuple[str, str]:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
     charter(folder, "apply", "--yes")
-    port = start(started, [*command(folder), "up", "--port"])
-    issuer, socket = f"http://127.0.0.1:{port}", folder / ".charter" / "control.sock"
-    while not socket.exists():  # it opens a moment after the port does
-        time.sleep(0.05)
-    with control_of(socket) as control:
-        client_id = control.get(f"/v1/principals/{POINT}").json()["id"]
-        key = agent_key(folder / "keys", issuer, POINT)
-        body = {"jwk": key.jwk, "actor": "ops@example.com", "reason": "bench"}
-        answer = control.post(f"/v1/principals/{POINT}/keys", json=body)
-        assert answer.status_code == 200, answer.text
-    tokens = AgentTokens(key, issuer, client_id, SystemClock(), SystemEntropy())
-    return issuer, fetch(tokens, f"{issuer}/access/v1")
+    served = up(started, folder, [POINT])
+    return served.issuer, fetch(served.agents[POINT], f"{served.issuer}/access/v1")
 
 
 def _files() -> dict[str, str]:

@@ -23,11 +23,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from _served import TEAMS, charter, command, control_of, fetch, processes, start
+from _served import TEAMS, charter, fetch, processes, up
 
-from charter.cli.agent_keys import AgentTokens, agent_key
-from charter.core.clock import SystemClock
-from charter.core.entropy import SystemEntropy
 from charter.identity.issuance import decisions_of
 from charter.sdk import Charter
 
@@ -63,17 +60,9 @@ def a_program(started: list[Any], folder: Path) -> tuple[str, str]:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
     charter(folder, "apply", "--yes")
-    port = start(started, [*command(folder), "up", "--port"])
-    issuer, socket = f"http://127.0.0.1:{port}", folder / ".charter" / "control.sock"
-    while not socket.exists():  # it opens a moment after the port does
-        time.sleep(0.05)
-    with control_of(socket) as control:
-        client_id = control.get("/v1/principals/assistant").json()["id"]
-        key = agent_key(folder / "keys", issuer, "assistant")
-        body = {"jwk": key.jwk, "actor": "ops@example.com", "reason": "bench"}
-        assert control.post("/v1/principals/assistant/keys", json=body).status_code == 200
-    tokens = AgentTokens(key, issuer, client_id, SystemClock(), SystemEntropy())
-    return decisions_of(issuer), fetch(tokens, decisions_of(issuer))
+    served = up(started, folder, ["assistant"])
+    address = decisions_of(served.issuer)
+    return address, fetch(served.agents["assistant"], address)
 
 
 class Contenders:

@@ -247,9 +247,7 @@ def _read(question: Question | Sketch, asked: Asked) -> _Read:
     if isinstance(question, Sketch):
         return _made(question, asked.since, tuple(sorted(narrowed.items())))
     blank = tuple((name, _BLANK + name) for name in sorted(narrowed))
-    never = (
-        _NEVER if naive(asked.since).time() != dt.time() else _NEVER.replace(hour=0, minute=0, second=0, microsecond=0)
-    )
+    never = _NEVER if naive(asked.since).time() != dt.time() else _MIDNIGHT
     made = _made(question, never, blank)
     values = {_literal(_BLANK + name): _literal(value) for name, value in narrowed.items()}
     for moment in (naive, _day, _history):

@@ -9,14 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 
 from charter.adapters import tables as t
 from charter.adapters.payloads import Payloads
 from charter.core.errors import AbsentError, ErrorCode, IntegrityError
 from charter.evidence.log import Filter, Stored
-from charter.evidence.payload import opening_of, whole
+from charter.evidence.payload import opening_of, told
 
 _COMMON = frozenset({"verdict", "outcome"})
 _OURS = re.compile(rb"[a-z]{3}_[0-9a-z]{26}")  # an identifier of Charter's: never in what stands apart
@@ -177,10 +176,7 @@ Kept = tuple[bytes | None, bytes | None, int | None]  # what is in them: nothing
 
 def whole_data(payloads: Payloads | None, place: tuple[str, int], data: bytes | str, apart: Kept) -> bytes:
     """Return the JSON of an entry with what stands apart of it, for readers that need not the hashed bytes."""
-    if b'"apart":' not in (read := octets(data)):
-        return read
-    opened = _opened(payloads, place, apart)
-    return msgspec.json.encode(whole(msgspec.json.decode(read), opened))
+    return told(octets(data), _opened(payloads, place, apart))
 
 
 def _opened(payloads: Payloads | None, place: tuple[str, int], apart: Kept) -> bytes | None:

@@ -13,6 +13,7 @@ import datetime as dt
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 from charter.core.clock import rfc3339
@@ -219,5 +220,11 @@ def _names(stored: Stored, person: str) -> bool:
     """Return whether what stands apart names a person: as a text of its own, or within one, as a whole address."""
     if stored.payload is None:
         return False
-    named = re.compile(rf"(?<![\w.+%-]){re.escape(person.casefold())}(?!\w|[.+%-]\w)")
+    named = _naming(person.casefold())
     return any(named.search(text.casefold()) for text in texts_of(stored.payload))
+
+
+@lru_cache(maxsize=64)
+def _naming(person: str) -> re.Pattern[str]:
+    """Return what finds an address within a text, made once for all the entries that are looked through."""
+    return re.compile(rf"(?<![\w.+%-]){re.escape(person)}(?!\w|[.+%-]\w)")

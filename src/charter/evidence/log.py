@@ -19,7 +19,7 @@ from charter.core.clock import rfc3339
 from charter.core.errors import AbsentError, ErrorCode, MalformedError
 from charter.evidence.checkpoint import Checkpoint, parse_checkpoint, verify_checkpoint
 from charter.evidence.entry import EntryKind
-from charter.evidence.payload import whole
+from charter.evidence.payload import told, whole
 from charter.evidence.tile import Tree
 from charter.evidence.tree import consistency_path, inclusion_path, leaf_hash, verify_inclusion
 
@@ -51,7 +51,7 @@ class Stored:
     @property
     def told(self) -> bytes:
         """What the entry says, as JSON that need not be the hashed bytes."""
-        return self.data if b'"apart":' not in self.data else msgspec.json.encode(self.to_json())
+        return told(self.data, self.payload)
 
     @property
     def is_erased(self) -> bool:

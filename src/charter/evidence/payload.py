@@ -138,6 +138,11 @@ def whole(entry: dict[str, Any], payload: bytes | None) -> dict[str, Any]:
     return entry
 
 
+def told(data: bytes, payload: bytes | None) -> bytes:
+    """Return what an entry says, as JSON that need not be the hashed bytes: for readers who want what stands apart."""
+    return data if b'"apart":' not in data else msgspec.json.encode(whole(msgspec.json.decode(data), payload))
+
+
 def _within(holder: Any, step: str) -> Any:  # noqa: ANN401 - any JSON
     if isinstance(holder, list) and step.isdecimal() and int(step) < len(holder):
         return holder[int(step)]
