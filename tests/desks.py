@@ -530,14 +530,19 @@ def a_proposal(**changed: Any) -> Json:
         "effects": [
             {
                 "principal": "refund-agent",
+                "others": 0,
                 "conclusion": "wider",
                 "seat": "role:payments-lead",
                 "why": "it widens beyond its pattern",
+                "note": None,
                 "gains": [
                     "`refund-agent` may do `refund.create` on `payments` with `amount` 300 EUR: allowed; it was denied"
                 ],
                 "losses": [],
                 "not_proven": [],
+                "terms": [],
+                "duties": [],
+                "rules": [],
             }
         ],
         "needs": [

@@ -95,6 +95,7 @@ class Settings(BaseModel):
         default_factory=dict
     )
     call_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    plan_seconds: Annotated[float, Field(gt=0, le=3600)] = 20.0  # for the proofs of one plan; the rest is not proven
     max_body_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 4 * 1024 * 1024
 
     @field_validator("trusted_proxies", "authzen_profiles", "checkpoints", "witnesses", mode="before")

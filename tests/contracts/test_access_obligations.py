@@ -81,7 +81,9 @@ def test_what_a_point_says_of_itself_must_be_of_its_form(access: Access, said: o
 
 def test_with_the_profile_off_what_owes_is_denied_to_everyone(tmp_path: Path) -> None:
     with an_access(tmp_path, files()) as access:
-        assert asked(access, "write", "notification")["decision"] is False
+        denied = asked(access, "write", "notification")
+        assert denied["decision"] is False
+        assert "where CHARTER_AUTHZEN_PROFILES has obligations:1" in denied["context"]["reason_user"]["403"]
         assert asked(access, "read")["decision"] is True
         told = access.send("GET", "/.well-known/authzen-configuration").json()
         assert "supported_obligations" not in told

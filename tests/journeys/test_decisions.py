@@ -85,8 +85,6 @@ def prepared(estate: Terminal) -> None:
     folder: Path = estate.folder
     (folder / "systems" / "records.yaml").write_text(SYSTEM, encoding="utf-8")
     (folder / "principals" / "records-gateway.yaml").write_text(POINT, encoding="utf-8")
-    rules = folder / "guardrails" / "charters.yaml"  # whose providers are named; our gateway has no model
-    rules.write_text(rules.read_text().replace("only: {providers: [", "only: {providers: [none, "), encoding="utf-8")
     charter = folder / "principals" / "note-reader.yaml"
     charter.write_text(charter.read_text().replace("grants:\n", GRANTS), encoding="utf-8")
 

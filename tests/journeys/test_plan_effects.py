@@ -130,11 +130,15 @@ def test_a_plan_is_proposed_looked_at_and_answered(running: Terminal) -> None:
     with_review(running)
     running.refused("plan", "--propose", "--reason", "nothing", expect=5)  # it needs nobody's yes
     edit(running, AGENT, "max: 200 EUR", "max: 300 EUR")
+    edit(running, AGENT, "max_depth: 2", "max_depth: 3")
+    edit(running, AGENT, 'objects: ["charge/*"]', 'objects: ["dispute/*"]')  # which no charge is
     proposed = running.ask("plan", "--propose", "--reason", "larger refunds")["proposed"]
     assert (proposed["state"], proposed["reason"]) == ("waiting", "larger refunds")
     assert "alex@example.com" in proposed["needs"][0]["people"]
     (effect_,) = (each for each in proposed["effects"] if each["gains"])
     assert "amount 201" in effect_["gains"][0]
+    assert effect_["terms"] == ["widens: chains are 3 deep at most instead of 2"]
+    assert effect_["rules"][0].endswith("is never open: no call satisfies it")
     path, say = f"/v1/plans/{proposed['plan']}", {"person": "alex@example.com", "reason": "agreed"}
     transport = httpx.HTTPTransport(uds=str(running.folder / ".charter" / "control.sock"))
     control = httpx.Client(transport=transport, base_url="http://charter", timeout=30)

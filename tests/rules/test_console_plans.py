@@ -28,6 +28,32 @@ def test_a_plan_is_shown_with_a_call_that_it_would_let_through(caller: Caller) -
     assert "role:payments-lead for refund-agent: lena@example.com, maria@example.com" in said
 
 
+def test_a_plan_says_why_it_asks_and_what_changes_beside_calls(caller: Caller) -> None:
+    effect = a_proposal()["effects"][0] | {
+        "gains": [],
+        "others": 2,
+        "note": "its charter stays",
+        "terms": ["widens: `delegation.max_ttl` rises from 1h to 8h", "narrows: `review` falls from 90d to 30d"],
+        "duties": ["`a` may do all parts of `d`: r"],
+        "rules": ["a/grant-1 is useless: guardrail/x forbids whatever satisfies it"],
+    }
+    caller.desk.proposed = [a_proposal(effects=[effect])]
+    said = text_of(caller.get("/plans").text)
+    assert "refund-agent and 2 others like it: wider" in said
+    assert "its charter stays; asks for a yes, because it widens beyond its pattern" in said
+    assert "Its charter: widens: delegation.max_ttl rises from 1h to 8h" in said
+    assert "Breaks a duty: a may do all parts of d : r" in said
+    assert "Says nothing: a/grant-1 is useless: guardrail/x forbids whatever satisfies it" in said
+
+
+def test_a_plan_that_was_proposed_before_there_was_so_much_to_say_is_shown(caller: Caller) -> None:
+    old = {
+        k: v for k, v in a_proposal()["effects"][0].items() if k not in ("others", "note", "terms", "duties", "rules")
+    }
+    caller.desk.proposed = [a_proposal(effects=[old])]
+    assert "Would be allowed" in caller.get("/plans").text
+
+
 def test_a_yes_and_a_no_are_recorded_in_the_name_of_the_person(caller: Caller) -> None:
     answer = caller.post(ANSWER, answer="approve", person="lena@example.com", reason="as agreed")
     assert "Recorded: the plan is approved" in text_of(answer.text)

@@ -34,6 +34,9 @@ def granting(name: str, *actions: str) -> dict[str, str]:
     return {f"principals/{name}.yaml": head + grant + rest[rest.index("delegation:") :]}
 
 
+SECONDS = 20.0  # for the proofs of a plan
+
+
 class HurriedClock(FixedClock):
     """A clock by which every deadline has passed when it is looked at again."""
 
@@ -45,7 +48,7 @@ class HurriedClock(FixedClock):
 def effects(
     before: dict[str, str], after: dict[str, str], clock: FixedClock | None = None
 ) -> dict[str, dict[str, Any]]:
-    told = compare(before, after, clock or FixedClock())
+    told = compare(before, after, clock or FixedClock(), SECONDS)
     return {each["principal"]: each for each in told["effects"]}
 
 

@@ -164,6 +164,14 @@ def test_an_example_is_small_and_in_the_words_of_the_estate() -> None:
     )
 
 
+def test_a_loss_says_which_rule_denies_it_then() -> None:
+    (loss, *_) = effect(granting(), granting(when=WHEN | {"amount": {"max": "50 EUR"}})).losses
+    assert loss.sentence.endswith(
+        ": denied (refund-agent may do `refund.create` on `payments` with `amount` up to 50 EUR; this call asks "
+        f"{loss.shown.example.arguments['amount']} EUR); it was allowed"
+    )
+
+
 def test_an_example_was_decided_so_by_the_engine() -> None:
     found = effect(granting(), granting(when=WHEN | {"hours": "07:00-23:00 Asia/Tokyo"}))
     assert found.gains

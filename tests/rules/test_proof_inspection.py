@@ -105,7 +105,41 @@ def test_contradictory_guardrails_leave_nothing_and_say_so() -> None:
     )
     found = inspected(GRANT, guardrails=both)
     assert faults(found) == {"grant-1": Fault.USELESS}
-    assert set(found.faults[0].by) >= {"guardrail/day", "guardrail/night"}
+    assert found.faults[0].by == ("guardrail/day", "guardrail/night")
+    assert "guardrail/day and guardrail/night together forbid whatever satisfies it" in found.faults[0].sentence
+
+
+def test_only_the_rules_that_leave_nothing_are_named_of_those_that_stop_something() -> None:
+    many = guards(
+        '@id("small") forbid (principal, action, resource) unless { context.arguments has amount && '
+        "context.arguments.amount has quantity && "
+        'context.arguments.amount.quantity.value.lessThanOrEqual(decimal("50.0")) };'
+        '@id("large") forbid (principal, action, resource) unless { context.arguments has amount && '
+        "context.arguments.amount has quantity && "
+        'context.arguments.amount.quantity.value.greaterThanOrEqual(decimal("60.0")) };'
+        '@id("idle") forbid (principal, action, resource) when { resource.path like "dispute/*" };'
+        '@id("partly") forbid (principal, action, resource) when { resource.path like "charge/a*" };'
+    )
+    (fault,) = inspected(REFUND, guardrails=many).faults
+    assert (fault.fault, fault.by) == (Fault.USELESS, ("guardrail/large", "guardrail/small"))
+    alone = guards(
+        '@id("partly") forbid (principal, action, resource) when { resource.path like "charge/a*" };'
+        '@id("all") forbid (principal, action, resource) when { resource.path like "charge/*" };'
+    )
+    (fault,) = inspected(REFUND, guardrails=alone).faults
+    assert fault.sentence.endswith("is useless: guardrail/all forbids whatever satisfies it")
+
+
+def test_only_the_rules_that_say_it_already_are_named_of_those_that_say_some_of_it() -> None:
+    named = [GRANT | {"objects": [f"charge/{each}*"]} for each in ("a", "b")]
+    (fault,) = inspected(GRANT | {"objects": ["charge/aa*", "charge/ba*"]}, *named, REFUND).faults
+    assert fault.rule == "refund-agent/grant-1"
+    assert fault.by == ("refund-agent/grant-2", "refund-agent/grant-3")
+    assert fault.sentence.endswith(
+        "is shadowed: refund-agent/grant-2 and refund-agent/grant-3 together allow whatever it allows too"
+    )
+    (fault,) = inspected(GRANT | {"objects": ["charge/aa*"]}, *named).faults
+    assert fault.sentence.endswith("is shadowed: refund-agent/grant-2 allows whatever it allows too")
 
 
 def test_a_guardrail_that_stops_nothing_is_told_unless_something_is_unproven() -> None:

@@ -131,7 +131,8 @@ def plan(house: House, files: Mapping[str, str]) -> dict[str, Any]:
     estate = _for(house, files)
     current = house.database.read(lambda tx: tx.registry.registered(estate))
     found = planning.plan(estate, current)
-    effects = proofs.consequences_of(found, estate, current, house.clock)
+    seconds = house.settings.plan_seconds
+    effects = proofs.consequences_of(found, estate, current, house.clock, seconds, is_tried_again=True)
     review = plan_review.told(house, found, effects)
     return found.to_json() | {"effects": proofs.told(effects), "review": review}
 
@@ -184,7 +185,8 @@ async def apply(
     names = [change.name for change in found.changes if change.what is planning.What.PRINCIPAL]
     effects: tuple[Consequence, ...] = ()
     if plan_review.is_required(house):
-        effects = await asyncio.to_thread(proofs.consequences_of, found, estate, current, house.clock)
+        seconds = house.settings.plan_seconds
+        effects = await asyncio.to_thread(proofs.consequences_of, found, estate, current, house.clock, seconds)
     owners = plan_review.owners(estate, current)
 
     def work(tx: HouseTransaction) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from charter.registry.record import ManagedBy, RegisteredEstate, RegisteredPrinc
 from charter.registry.standing import Standing
 
 
-def compare(before: Mapping[str, str] | None, files: Mapping[str, str], clock: Clock) -> dict[str, Any]:
+def compare(before: Mapping[str, str] | None, files: Mapping[str, str], clock: Clock, seconds: float) -> dict[str, Any]:
     """Return what `files` change of the estate that `before` is, with what principals may then do (`effects`).
 
     Before an estate there is nothing; one that is none counts as nothing, and `note` says so.
@@ -41,7 +41,7 @@ def compare(before: Mapping[str, str] | None, files: Mapping[str, str], clock: C
     else:
         note = "the base holds no estate, so all counts as new"
     plan = planning.plan(estate, current)
-    effects = proofs.consequences_of(plan, estate, current, clock)
+    effects = proofs.consequences_of(plan, estate, current, clock, seconds, is_tried_again=True)
     needs = needs_of(plan.changes, effects, estate.teams.value.changes)
     review = {"required": estate.teams.value.changes is not None, "needs": [each.to_json() for each in needs]}
     return plan.to_json() | {"effects": proofs.told(effects), "review": review, "note": note}

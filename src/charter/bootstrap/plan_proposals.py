@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from charter.proof.consequence import Consequence
     from charter.registry.estate import Estate
 
-MAX_CHANGES, MAX_EFFECTS, MAX_EXAMPLES, MAX_SENTENCE = 200, 100, 3, 400
+MAX_CHANGES, MAX_EFFECTS, MAX_EXAMPLES, MAX_TERMS, MAX_SENTENCE = 200, 100, 3, 20, 400
 _APPLYING = (
     EntryKind.CHARTER_APPLIED,
     EntryKind.CHARTER_WITHDRAWN,
@@ -50,7 +50,8 @@ async def propose(house: House, estate: Estate, *, plan_digest: str, actor: str,
     plan = planning.plan(estate, current)
     if plan.digest != plan_digest:
         raise ConflictError(ErrorCode.STALE, "the plan is another one by now", help="look at a new plan")
-    found = await asyncio.to_thread(proofs.consequences_of, plan, estate, current, house.clock)
+    seconds = house.settings.plan_seconds
+    found = await asyncio.to_thread(proofs.consequences_of, plan, estate, current, house.clock, seconds)
 
     def work(tx: HouseTransaction) -> None:
         needs = needs_of(plan.changes, found, tx.registry.teams().changes)
@@ -72,22 +73,26 @@ async def propose(house: House, estate: Estate, *, plan_digest: str, actor: str,
 def _effect(found: Consequence) -> dict[str, Any]:
     return {
         "principal": found.principal,
+        "others": len(found.others),
         "conclusion": found.conclusion.value,
         "seat": found.route.name or None,
         "why": found.route.why,
+        "note": found.note,
         "gains": [each.sentence[:MAX_SENTENCE] for each in found.effect.gains[:MAX_EXAMPLES]],
         "losses": [each.sentence[:MAX_SENTENCE] for each in found.effect.losses[:MAX_EXAMPLES]],
         "not_proven": [each.sentence[:MAX_SENTENCE] for each in found.effect.gaps[:MAX_EXAMPLES]],
+        "terms": [f"{each.turn.value}: {each.text}"[:MAX_SENTENCE] for each in found.terms[:MAX_TERMS]],
         "duties": [each.broken.sentence[:MAX_SENTENCE] for each in found.breaches[:MAX_EXAMPLES]],
+        "rules": [each.sentence[:MAX_SENTENCE] for each in found.rules[:MAX_EXAMPLES]],
     }
 
 
 def listing(house: House) -> list[dict[str, Any]]:
     """Return the plans proposed within as long as a yes is good for, newest first.
 
-    Each: plan, by, at, reason, changes [], effects [{principal, conclusion, seat, why, gains [], losses [],
-    not_proven [], duties []}], needs [{seat, for [], why [], given [person], people []}], refused [{person,
-    reason}], state.
+    Each: plan, by, at, reason, changes [], effects [{principal, others, conclusion, seat, why, note, gains [],
+    losses [], not_proven [], terms [], duties [], rules []}], needs [{seat, for [], why [], given [person],
+    people []}], refused [{person, reason}], state.
     """
     return house.database.read(lambda tx: list(_told(tx, house.clock.now())))
 

@@ -56,7 +56,8 @@ async def approve(house: House, estate: Estate, *, plan_digest: str, person: str
     plan = planning.plan(estate, current)
     if plan.digest != plan_digest:
         raise ConflictError(ErrorCode.STALE, "the plan is another one by now", help="look at a new plan")
-    found = await asyncio.to_thread(proofs.consequences_of, plan, estate, current, house.clock)
+    seconds = house.settings.plan_seconds
+    found = await asyncio.to_thread(proofs.consequences_of, plan, estate, current, house.clock, seconds)
 
     def work(tx: HouseTransaction) -> dict[str, Any]:
         teams = tx.registry.teams()
@@ -106,7 +107,7 @@ def reviews(
     """Return what evidence of an applied plan says of each principal's change: what it came to, and who said yes."""
     given = _given(tx, plan.digest, at)
     return {
-        each.principal: {
+        name: {
             "conclusion": each.conclusion.value,
             "seat": each.route.name or None,
             "approved_by": [yes.person for yes in given if yes.seat == each.route.name],
@@ -114,6 +115,7 @@ def reviews(
             "duties": [breach.broken.sentence[:_LONG] for breach in each.breaches[:_SHOWN]],
         }
         for each in found
+        for name in (each.principal, *each.others)
     }
 
 

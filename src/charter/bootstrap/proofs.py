@@ -16,7 +16,7 @@ from charter.adapters.proof_cache import ProofFile
 from charter.core.canonical import digest_of
 from charter.core.clock import Clock, Deadline
 from charter.core.errors import AbsentError, CharterError, ErrorCode
-from charter.proof.consequence import Consequence, Review, Times, consequences
+from charter.proof.consequence import Consequence, Progress, Review, Times, consequences
 from charter.proof.duty_check import Broken, Hand, broken_duties
 from charter.proof.effect import Side
 from charter.proof.equal_authority import equal_authorities
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from charter.registry.plan import Plan
     from charter.registry.record import RegisteredEstate
 
-PLAN_SECONDS = 20.0  # for the proofs of one plan; what is left then is not proven
-
 
 def means_of(clock: Clock) -> Means:
     """Return what proofs are made with, from today on. z3 is loaded only if something is left to solve."""
@@ -47,31 +45,46 @@ def means_of(clock: Clock) -> Means:
     return Means(Prover(Z3Solver()), engine, engine, start, plain_noon(now))
 
 
-def consequences_of(plan: Plan, estate: Estate, current: RegisteredEstate, clock: Clock) -> tuple[Consequence, ...]:
+def consequences_of(
+    plan: Plan, estate: Estate, current: RegisteredEstate, clock: Clock, seconds: float, *, is_tried_again: bool = False
+) -> tuple[Consequence, ...]:
     """Return what `plan`, made from `estate` and what is registered, does to what principals may do.
 
-    Plans are looked at, approved and applied one after the other: the last few are remembered, for the day.
+    Plans are looked at, approved and applied one after the other: the last few are remembered, for the day. What was
+    not proven within `seconds` is not proven for whoever approves and applies what was looked at either; whoever looks
+    again (`is_tried_again`) has it tried again, from where it stopped.
     """
     key = f"{plan.digest} {clock.now().date()}"
     with _LOCK:
         known = _LAST.get(key)
-    if known is None:
-        known = _found(plan, estate, current, clock)
+    if known is None or (is_tried_again and not known.is_settled):
+        known = _tried(plan, estate, current, clock, seconds, known.progress if known else Progress())
         with _LOCK:
             _LAST[key] = known
             while len(_LAST) > _REMEMBERED:
                 _LAST.popitem(last=False)
-    return known
+    return known.found
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What a plan was found to do, and what of that is worth a start to another try."""
+
+    found: tuple[Consequence, ...]
+    is_settled: bool
+    progress: Progress
 
 
 _REMEMBERED = 8  # plans
-_LAST: OrderedDict[str, tuple[Consequence, ...]] = OrderedDict()
+_LAST: OrderedDict[str, _Looked] = OrderedDict()
 _LOCK = threading.Lock()
 
 
-def _found(plan: Plan, estate: Estate, current: RegisteredEstate, clock: Clock) -> tuple[Consequence, ...]:
+def _tried(
+    plan: Plan, estate: Estate, current: RegisteredEstate, clock: Clock, seconds: float, progress: Progress
+) -> _Looked:
     if not plan.changes:
-        return ()
+        return _Looked((), is_settled=True, progress=progress)
     terms = _terms_in_force(current)
     means = means_of(clock)
     after = planned(estate, means.engine)
@@ -80,8 +93,10 @@ def _found(plan: Plan, estate: Estate, current: RegisteredEstate, clock: Clock) 
     except (CharterError, ValueError):
         before = None
     team_up_to = Tier(terms.team_up_to) if terms else Tier.LOW
-    review = Review(means, Deadline.after(clock, PLAN_SECONDS), team_up_to)
-    return consequences(plan, estate, current, Times(before, after), review)
+    review = Review(means, Deadline.after(clock, seconds), team_up_to, progress)
+    found = consequences(plan, estate, current, Times(before, after), review)
+    is_settled = not review.deadline.is_past and all(each.is_proven for each in found)
+    return _Looked(found, is_settled, Progress() if is_settled else progress)
 
 
 def _terms_in_force(current: RegisteredEstate) -> ChangeTerms | None:

@@ -119,7 +119,9 @@ def _compared(here: Context, base: str) -> dict[str, Any]:
     from charter.core.clock import SystemClock
     from charter.registry.manifest import read_files
 
-    return compare(files_at(here.settings.estate, base), read_files(here.settings.estate), SystemClock())
+    settings = here.settings
+    before, files = files_at(settings.estate, base), read_files(settings.estate)
+    return compare(before, files, SystemClock(), settings.plan_seconds)
 
 
 def _widens(told: dict[str, Any]) -> bool:

@@ -26,7 +26,7 @@ def print_effect(effect: dict[str, Any]) -> None:
     for duty in effect["duties"]:
         _print_duty(duty, "    !" if duty["new"] else "    ! as before:")
     for fault in effect["rules"]:
-        _print_fault(fault)
+        say(f"    {fault['sentence']}", "red")
     say(f"    approval: {route['seat'] or 'nobody needs to'}, because {route['why']}", "dim")
 
 
@@ -38,13 +38,6 @@ def print_needs(needs: list[dict[str, Any]]) -> None:
             f"needs a yes of {need['seat']} for {', '.join(need['for'][:8])}: {given}",
             "green" if need["given"] else "red",
         )
-
-
-_FAULTS = {
-    "never open": "no call satisfies it",
-    "useless": "whatever satisfies it is forbidden",
-    "shadowed": "whatever it allows another rule allows too",
-}
 
 
 def print_proofs(found: dict[str, Any]) -> None:
@@ -70,7 +63,7 @@ def _print_principal(each: dict[str, Any]) -> None:
         lifted = f"; a yes of {' or '.join(stop['lifted_by'])} lets it by" if stop["lifted_by"] else ""
         say(f"    {stop['guardrail']} stops a part of {stop['rule']}: {_call(stop['call'])}{lifted}")
     for fault in each["faults"]:
-        _print_fault(fault)
+        say(f"    {fault['sentence']}", "red")
     for gap in each["not_proven"]:
         say(f"    ? {gap}", "magenta")
 
@@ -80,12 +73,6 @@ def _print_duty(duty: dict[str, Any], mark: str) -> None:
     say(f"{mark} {duty['sentence']}", "red")
     for call in duty["calls"]:
         say(f"        {call['principal']}: {_call(call['call'])}")
-
-
-def _print_fault(fault: dict[str, Any]) -> None:
-    by = f" ({', '.join(fault['by'])})" if fault["by"] else ""
-    place = f" at {fault['source']}" if fault["source"] else ""
-    say(f"    {fault['rule']}{place} is {fault['fault']}: {_FAULTS[fault['fault']]}{by}", "red")
 
 
 def _call(call: dict[str, Any]) -> str:

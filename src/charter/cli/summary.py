@@ -43,7 +43,7 @@ def _diff(changed: dict[str, Any], base: str) -> list[str]:
         lines += [f"- may no longer: {_plain(each['sentence'])}" for each in effect["losses"][:MAX_ROWS]]
         lines += [f"- not proven: {_plain(each)}" for each in effect["not_proven"][:MAX_ROWS]]
         lines += [f"- {_plain(each['sentence'])}" for each in effect["duties"]]
-        lines += [f"- {_plain(each['rule'])} is {each['fault']}" for each in effect["rules"][:MAX_ROWS]] + [""]
+        lines += [f"- {_plain(each['sentence'])}" for each in effect["rules"][:MAX_ROWS]] + [""]
     return lines
 
 

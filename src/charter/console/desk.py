@@ -118,8 +118,9 @@ class Desk(Protocol):
     def plans(self) -> list[Json]:
         """Return the plans that were proposed within as long as a yes is good for, newest first.
 
-        Each: plan, by, at, reason, changes [], effects [{principal, conclusion, seat, why, gains [], losses [],
-        not_proven []}], needs [{seat, for [], why [], given [], people []}], refused [{person, reason}], state.
+        Each: plan, by, at, reason, changes [], effects [{principal, others, conclusion, seat, why, note, gains [],
+        losses [], not_proven [], terms [], duties [], rules []}; a plan from before may lack some], needs [{seat,
+        for [], why [], given [], people []}], refused [{person, reason}], state.
         """
         ...
 

@@ -223,8 +223,10 @@ def _text(found: Mapping[str, Any], dotted: str) -> str:
     value = found.get(dotted.rpartition(".")[2])
     if value is None:
         _refuse(f"`{dotted}` is missing")
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str):
         _refuse(f"`{dotted}` is no text")
+    if not value:
+        _refuse(f"`{dotted}` is empty")
     if len(value) > MAX_WORD:
         _refuse(f"`{dotted}` is longer than {MAX_WORD} characters")
     return value

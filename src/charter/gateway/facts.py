@@ -143,9 +143,8 @@ def _known_action(record: SystemRecord, call: Call, link: str) -> str | Deny:
     if action is None and system.enforcement is not None:
         close = nearest(call.tool, system.actions)
         text = f"`{system.system}` has no action `{call.tool[:128]}`"
-        return _deny(
-            Layer.SYSTEM, "built-in/known-tools", text, f"did you mean `{close}`?" if close else "add it", link
-        )
+        mend = f"did you mean `{close}`?" if close else "add it to the actions of the system's file, and apply"
+        return _deny(Layer.SYSTEM, "built-in/known-tools", text, mend, link)
     if action is None:
         close = nearest(call.tool, [a.tool for a in system.actions.values()])
         return _deny(

@@ -10,6 +10,8 @@ from charter.gateway.call import Call
 from charter.gateway.facts import Facts
 from charter.policy.verdict import Allow, Deny, Layer, Reason, Verdict
 
+_SWITCH = "that counts where CHARTER_AUTHZEN_PROFILES has obligations:1"
+
 
 def held_to_obligations(verdict: Verdict, facts: Facts, call: Call) -> Verdict:
     """Return `verdict`, or a denial where it would be an allow whose obligations the caller cannot fulfil."""
@@ -29,5 +31,5 @@ def _reason(facts: Facts, rule: str, kind: str, *, told: bool) -> Reason:
     name, system = facts.action, facts.record.name
     why = "which the caller cannot fulfil" if told else "and the caller does not say what it can fulfil"
     text = f"`{name}` on `{system}` is allowed under the obligation `{rule}` of the type {kind} alone, {why}"
-    mend = f"ask with `context.supported_obligations` naming {kind}, and fulfil it"
+    mend = f"let the point say {kind} in `context.supported_obligations`, and fulfil it; {_SWITCH}"
     return Reason(Layer.OBLIGATION, f"{system}/obligation/{rule}", text, mend, facts.principal.name)

@@ -3,13 +3,15 @@
 Of each is told besides which duties are broken then, and which of its rules say nothing then.
 
 Touched are the principals whose charters change, and all others where systems, guardrails or central files do. Charters
-that differ in nothing that policy reads are proven once, for all who hold them.
+that policy reads alike, before and after, are proven once, and told together if they need the same yes.
+
+INVARIANT: whose yes a change needs is found for each charter by itself: who approves it, which pattern it is within.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -19,9 +21,9 @@ from charter.core.canonical import canonical
 from charter.core.clock import Deadline
 from charter.core.errors import CharterError
 from charter.proof.duty_change import Breach, Duties, breaches
-from charter.proof.duty_check import NO_TIME, Hand, concerns
+from charter.proof.duty_check import NO_TIME, Hand, Known, concerns, proven
 from charter.proof.effect import CallChange, Effect, Gap, Side, effect_of
-from charter.proof.inspection import RuleFault, inspect
+from charter.proof.inspection import Inspection, RuleFault, inspect
 from charter.proof.route import TIERS, Conclusion, Route, Seat, conclusion_of, route_of, route_past_duties
 from charter.proof.search import Means
 from charter.proof.surroundings import Surroundings
@@ -71,6 +73,13 @@ class Consequence:
         }
 
     @property
+    def is_proven(self) -> bool:
+        """Whether nothing of it was left unproven, so that another try could say no more."""
+        effect = self.effect
+        asked = all(each.broken.is_proven for each in self.breaches)
+        return asked and not (effect.gaps or effect.unknown_losses or self.unread)
+
+    @property
     def examples(self) -> tuple[CallChange, ...]:
         """The calls that people see: what is gained first."""
         return (*self.effect.gains, *self.effect.losses)
@@ -84,13 +93,30 @@ class Times:
     after: Surroundings
 
 
+@dataclass(slots=True)
+class Progress:
+    """What was proven of one plan so far: a try that ran out of time is gone on with by the next one.
+
+    What was not proven is never kept here.
+    """
+
+    effects: dict[str, Effect] = field(default_factory=dict)  # by principal
+    inspections: dict[str, Inspection] = field(default_factory=dict)
+    parts: Known = field(default_factory=dict)  # of duties, after the plan
+    parts_before: Known = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Review:
-    """How consequences are found: by what means, until when, and up to which tier the owner's team decides."""
+    """How consequences are found: by what means, until when, and up to which tier the owner's team decides.
+
+    `progress`: what earlier tries of the very same plan have proven; what this one proves is added.
+    """
 
     means: Means
     deadline: Deadline
     team_up_to: Tier = Tier.LOW
+    progress: Progress = field(default_factory=Progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +135,15 @@ def consequences(
     """Return what `plan` does to what principals may do, by name."""
     changed = {each.name: each for each in plan.changes if each.what is What.PRINCIPAL}
     stays = times.before is not None and times.before.digest == times.after.digest
-    found = [_of_change(each, estate, current, times, review) for each in changed.values()]
+    found = list(_of_changes(changed.values(), estate, current, times, review))
     if not stays:
         found += _of_surroundings(changed.keys(), estate, current, times, review)
     kept = {name for name in changed if name in estate.charters}
     duties = _duties(estate, current, times, review, changed.keys())
-    broken = breaches(duties, kept if stays else estate.charters.keys(), kept, review.means, review.deadline)
+    touched = kept if stays else estate.charters.keys()
+    broken = breaches(duties, touched, kept, review.means, review.deadline)
+    review.progress.parts = proven(duties.known)
+    review.progress.parts_before = proven(duties.known_before)
     told = [
         each
         if each.conclusion is Conclusion.SAME and each.principal not in kept  # its rules are those that it had
@@ -147,7 +176,9 @@ def _duties(
             return None
         return Hand(charter, partial(_side, charter, before, review.means), _key(charter, before.guardrail_text))
 
-    return Duties(duties, frozenset(each.id for each in duties if each not in known), hands, hand_before)
+    changed_ids = frozenset(each.id for each in duties if each not in known)
+    progress = review.progress
+    return Duties(duties, changed_ids, hands, hand_before, dict(progress.parts), dict(progress.parts_before))
 
 
 def _side(charter: Charter, among: Surroundings, means: Means) -> Side:
@@ -184,6 +215,9 @@ def _read(found: Consequence, estate: Estate, times: Times, review: Review) -> C
     part = estate.charters.get(found.principal)
     if part is None:
         return found
+    seen = review.progress.inspections.get(found.principal)
+    if seen is not None:
+        return replace(found, rules=seen.faults)
     if review.deadline.is_past:
         return replace(found, unread=(f"whether each of its rules says something is not proven: {NO_TIME}",))
     try:
@@ -191,6 +225,8 @@ def _read(found: Consequence, estate: Estate, times: Times, review: Review) -> C
     except CharterError as err:
         return replace(found, unread=(err.detail,))
     seen = inspect(Side(bound, times.after.systems), review.means, is_stopped_told=False)
+    if not seen.gaps:
+        review.progress.inspections[found.principal] = seen
     gaps = tuple(each.sentence for each in seen.gaps if each not in found.effect.gaps)
     return replace(found, rules=seen.faults, unread=gaps)
 
@@ -208,21 +244,57 @@ def last_charter(current: RegisteredEstate, name: str, estate: Estate) -> Charte
         return None
 
 
-def _of_change(change: Change, estate: Estate, current: RegisteredEstate, times: Times, review: Review) -> Consequence:
-    name = change.name
-    before = last_charter(current, name, estate)
-    after = estate.charters[name].value if change.change is not ChangeKind.WITHDRAW else None
-    if after is None:
-        return _withdrawn(name)
-    if before is None and name not in current.principals:
-        return _routed(after, _Found(Conclusion.WIDENS, Effect(), note=_NEW), times, review)
-    if before is None:
-        gaps = _unknown(after, "its charter as registered cannot be read")
-        return _routed(after, _Found(Conclusion.UNPROVEN, gaps), times, review)
+@dataclass(frozen=True, slots=True)
+class _Turned:
+    """A charter before and after."""
+
+    before: Charter
+    after: Charter
+    terms: tuple[TermChange, ...] = ()
+
+
+def _of_changes(
+    changes: Iterable[Change], estate: Estate, current: RegisteredEstate, times: Times, review: Review
+) -> Iterator[Consequence]:
+    """Yield what changes of charters do; those that are alike before and after are proven once."""
+    alike: dict[bytes, list[_Turned]] = {}
+    named = _guardrails(times)
     rules = frozenset(rule.id for rule, _ in times.after.central.charter_rules())
-    terms = term_changes(before, after, rules)
-    effect = _effect(before, after, times, review)
-    return _routed(after, _Found(conclusion_of(effect, terms), effect, terms), times, review)
+    for each in changes:
+        name = each.name
+        if each.change is ChangeKind.WITHDRAW:
+            yield _withdrawn(name)
+            continue
+        before, after = last_charter(current, name, estate), estate.charters[name].value
+        if before is not None:
+            turned = _Turned(before, after, term_changes(before, after, rules))
+            told = canonical([term.to_json() for term in turned.terms])
+            alike.setdefault(b"".join((_key(before, named), _key(after, named), told)), []).append(turned)
+        elif name not in current.principals:
+            yield _routed(after, _Found(Conclusion.WIDENS, Effect(), note=_NEW), times, review)
+        else:
+            gaps = _unknown(after, "its charter as registered cannot be read")
+            yield _routed(after, _Found(Conclusion.UNPROVEN, gaps), times, review)
+    for together in alike.values():
+        first = together[0]
+        effect = _effect(first.before, first.after, times, review)
+        found = _Found(conclusion_of(effect, first.terms), effect, first.terms)
+        yield from _shared([each.after for each in together], found, times, review)
+
+
+def _shared(charters: Sequence[Charter], found: _Found, times: Times, review: Review) -> Iterator[Consequence]:
+    """Yield what is true of all these charters, once for those that need the same yes."""
+    by_route: dict[Route, list[Consequence]] = {}
+    for each in charters:
+        routed = _routed(each, found, times, review)
+        by_route.setdefault(routed.route, []).append(routed)
+    for first, *others in by_route.values():
+        yield replace(first, others=tuple(each.principal for each in others))
+
+
+def _guardrails(times: Times) -> str:
+    """Return the text in which names of principals tell them apart."""
+    return times.after.guardrail_text + (times.before.guardrail_text if times.before else "")
 
 
 def _withdrawn(name: str) -> Consequence:
@@ -231,6 +303,9 @@ def _withdrawn(name: str) -> Consequence:
 
 
 def _effect(before: Charter, after: Charter, times: Times, review: Review) -> Effect:
+    known = review.progress.effects.get(after.principal)
+    if known is not None:
+        return known
     if review.deadline.is_past:
         return _unknown(after, NO_TIME)
     if times.before is None:
@@ -239,7 +314,10 @@ def _effect(before: Charter, after: Charter, times: Times, review: Review) -> Ef
         old, new = _side(before, times.before, review.means), _side(after, times.after, review.means)
     except CharterError as err:
         return _unknown(after, err.detail)
-    return effect_of(old, new, review.means)
+    found = effect_of(old, new, review.means)
+    if not found.gaps and not found.unknown_losses:
+        review.progress.effects[after.principal] = found
+    return found
 
 
 def _unknown(charter: Charter, why: str) -> Effect:
@@ -262,18 +340,16 @@ def _of_surroundings(
     changed: Collection[str], estate: Estate, current: RegisteredEstate, times: Times, review: Review
 ) -> Iterator[Consequence]:
     """Yield what a change of systems or guardrails does to those whose charters stay."""
-    groups: dict[bytes, list[str]] = {}
-    named = times.after.guardrail_text + (times.before.guardrail_text if times.before else "")
+    alike: dict[bytes, list[Charter]] = {}
+    named = _guardrails(times)
     for name, part in estate.charters.items():
         if name not in changed and name in current.principals:
-            groups.setdefault(_key(part.value, named), []).append(name)
-    for first, *others in groups.values():
-        charter = estate.charters[first].value
-        effect = _effect(charter, charter, times, review)
+            alike.setdefault(_key(part.value, named), []).append(part.value)
+    for together in alike.values():
+        effect = _effect(together[0], together[0], times, review)
         conclusion = conclusion_of(effect, ())
         if conclusion is not Conclusion.SAME:
-            found = _routed(charter, _Found(conclusion, effect, note="its charter stays"), times, review)
-            yield replace(found, others=tuple(others))
+            yield from _shared(together, _Found(conclusion, effect, note="its charter stays"), times, review)
 
 
 def _key(charter: Charter, guardrails: str) -> bytes:

@@ -6,7 +6,7 @@ INVARIANT: a broken duty counts as new unless it is proven that the same princip
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from charter.core.clock import Deadline
@@ -35,6 +35,8 @@ class Duties:
     changed: frozenset[str]  # ids of duties that did not say the same before
     hands: Mapping[str, Hand]
     hand_before: Callable[[str], Hand | None]  # None: there was no such principal, or nobody knows
+    known: Known = field(default_factory=dict)  # of these hands, and what is found of them
+    known_before: Known = field(default_factory=dict)
 
 
 def breaches(
@@ -45,25 +47,16 @@ def breaches(
     Of those whose charters are not `changed`, only what is new is told, and what breaks a duty that is new.
     """
     found: dict[str, list[Breach]] = {}
-    known: Known = {}  # of hands before
     for duty in asked.duties:
-        for each in broken_duties([duty], asked.hands, means, touched, deadline):
-            breach = Breach(each, not _was_broken(duty, each, asked, Before(means, deadline, known)))
+        for each in broken_duties([duty], asked.hands, means, touched, deadline, asked.known):
+            breach = Breach(each, not _was_broken(duty, each, asked, means, deadline))
             for name in each.principals:
                 if name in touched and (breach.is_new or name in changed or duty.id in asked.changed):
                     found.setdefault(name, []).append(breach)
     return {name: tuple(each) for name, each in found.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Before:
-    """How hands of before are looked at."""
-
-    means: Means
-    deadline: Deadline
-    known: Known
-
-
-def _was_broken(duty: Duty, now: Broken, asked: Duties, how: Before) -> bool:
+def _was_broken(duty: Duty, now: Broken, asked: Duties, means: Means, deadline: Deadline) -> bool:
     hands = {name: hand for name in now.principals if (hand := asked.hand_before(name)) is not None}
-    return any(each.is_proven for each in broken_duties([duty], hands, how.means, None, how.deadline, how.known))
+    before = broken_duties([duty], hands, means, None, deadline, asked.known_before)
+    return any(each.is_proven for each in before)

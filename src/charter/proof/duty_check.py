@@ -85,6 +85,11 @@ Known = dict[Hashable, Parts]  # by duty and key
 NO_TIME = "there was no time left"
 
 
+def proven(known: Known) -> Known:
+    """Return what is known for sure: what was not proven may be at another try."""
+    return {key: parts for key, parts in known.items() if not any(isinstance(each, Unproven) for each in parts)}
+
+
 def broken_duties(
     duties: Sequence[Duty],
     hands: Mapping[str, Hand],

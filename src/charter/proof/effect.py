@@ -90,7 +90,7 @@ class CallChange:
         if self.how == OFTENER:
             return f"{_call(self.shown)}: within {self.limits[1]}; it was {self.limits[0]}"
         asks = Answer.ESCALATE in (was, becomes)  # then its people are named there
-        return f"{_call(self.shown, is_asked=asks)}: {_said(becomes, self.becomes)}; it {_was(was, self.was)}"
+        return f"{_call(self.shown, is_asked=asks)}: {_said(becomes, self.becomes)}; it was {_said(was, self.was)}"
 
 
 def _answer(verdict: Verdict | None) -> Answer:
@@ -109,13 +109,9 @@ def _told(answer: Answer, verdict: Verdict | None) -> dict[str, Any]:
 def _said(answer: Answer, verdict: Verdict | None) -> str:
     if isinstance(verdict, Escalate):
         return f"allowed once {' and '.join(verdict.approvers)} says yes"
-    return "allowed" if answer is Answer.ALLOW else "denied"
-
-
-def _was(answer: Answer, verdict: Verdict | None) -> str:
     if isinstance(verdict, Deny):
-        return f"was denied ({verdict.reasons[0].text})"
-    return "was denied" if verdict is None else f"was {_said(answer, verdict)}"
+        return f"denied ({verdict.reasons[0].text})"
+    return "allowed" if answer is Answer.ALLOW else "denied"
 
 
 def _call(shown: Shown, *, is_asked: bool = False) -> str:

@@ -1,10 +1,12 @@
 """What one principal's rules come to, over all calls: what guardrails stop of them, and which of them say nothing.
 
-    stopped     a grant allows a call that a guardrail forbids: the guardrail wins, and the grant says more than it
-    gives never open  no call satisfies the rule: its conditions contradict each other useless     whatever satisfies
-    the rule is forbidden shadowed    whatever the rule allows another rule allows too, as often
+    stopped     a grant allows a call that a guardrail forbids: the guardrail wins, the grant says more than it gives
+    never open  no call satisfies the rule: its conditions contradict each other
+    useless     whatever satisfies the rule is forbidden, by one rule or by several that contradict each other
+    shadowed    whatever the rule allows another rule allows too, as often
 
 INVARIANT: a rule is called never open, useless or shadowed only where that is proven for each action that it names.
+INVARIANT: of the rules that are named for it, none could be left out.
 """
 
 from __future__ import annotations
@@ -60,12 +62,33 @@ class RuleFault:
 
     rule: str
     fault: Fault
-    by: tuple[str, ...]  # the rules that shadow it, or stop all of it
+    by: tuple[str, ...]  # the rules that shadow it, or stop all of it, and of which none could be left out
     source: str | None
 
     def to_json(self) -> dict[str, Any]:
         """Return the fault as plain JSON."""
-        return {"rule": self.rule, "fault": self.fault.value, "by": list(self.by), "source": self.source}
+        told = {"rule": self.rule, "fault": self.fault.value, "by": list(self.by), "source": self.source}
+        return told | {"sentence": self.sentence}
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong with the rule, in one sentence."""
+        where = f" at {self.source}" if self.source else ""
+        return f"{self.rule}{where} is {self.fault.value}: {self._why}"
+
+    @property
+    def _why(self) -> str:
+        *others, last = self.by or ("a policy that errs",)
+        who, together, s = last, "", "s"
+        if others:
+            who, together, s = f"{', '.join(others)} and {last}", " together", ""
+        match self.fault:
+            case Fault.NEVER_OPEN:
+                return "no call satisfies it"
+            case Fault.USELESS:
+                return f"{who}{together} forbid{s} whatever satisfies it"
+            case Fault.SHADOWED:
+                return f"{who}{together} allow{s} whatever it allows too"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +156,7 @@ class _Seen:
     serves: bool = False
     adds: bool = False
     unknown: bool = False
-    shadows: set[str] = field(default_factory=set)
-    stopped_by: set[str] = field(default_factory=set)
+    places: list[tuple[_Inside, Lane]] = field(default_factory=list)  # where it is open, of each action
 
 
 def inspect(side: Side, means: Means, *, is_stopped_told: bool = True) -> Inspection:
@@ -208,17 +230,40 @@ class _Inside:
                 self._look(lanes[rule], known)
 
     def _look(self, lane: Lane, known: _Seen) -> None:
-        serving = every((lane.open, negated(self.reach.stopped)))
+        serving = self._serving(lane)
+        known.places.append((self, lane))
         if not known.serves and not self._is_nowhere(serving):
             known.serves = known.opens = True
         elif not known.serves:
             known.opens = known.opens or not self._is_nowhere(lane.open)
-            known.stopped_by |= set(self.reach.forbids)
         others = self._others(lane)
         if not known.adds:
             beyond = every((serving, negated(some(each.open for each in others))))
             known.adds = known.serves if not others else not self._is_nowhere(beyond)
-            known.shadows |= {each.rule for each in others}
+
+    def _serving(self, lane: Lane) -> Term:
+        return every((lane.open, negated(self.reach.stopped)))
+
+    def stopping(self, lane: Lane) -> set[str]:
+        """Return the rules that stop all of a lane together, and of which none could be left out."""
+        apart = {name: term for name, term in self.reach.forbids.items() if self.bound.guardrail(name) is None}
+        last = {name: term for name, term in self.reach.forbids.items() if name not in apart}
+        first = {name: term for name, term in last.items() if name.endswith(UNREADABLE)}
+        needed = self._needed(every((lane.open, negated(self.reach.errs))), apart | first | last)
+        return {name.removesuffix(UNREADABLE) for name in needed}
+
+    def shadowing(self, lane: Lane) -> set[str]:
+        """Return the rules that together allow all that a lane does, and of which none could be left out."""
+        return self._needed(self._serving(lane), {each.rule: each.open for each in self._others(lane)})
+
+    def _needed(self, claim: Term, parts: Mapping[str, Term]) -> set[str]:
+        """Return the fewest of `parts`, leaving out the first ones first, beside which `claim` holds nowhere."""
+        kept = dict(parts)
+        for name in parts:
+            left = some(term for other, term in kept.items() if other != name)
+            if self._is_nowhere(every((claim, negated(left)))):
+                del kept[name]
+        return set(kept)
 
     def _others(self, lane: Lane) -> list[Lane]:
         """Return the other lanes whose limits are as wide; of two that are alike, the first shadows the second."""
@@ -241,9 +286,11 @@ def _faults(bound: Slice, seen: Mapping[str, _Seen]) -> Iterator[RuleFault]:
         if not known.opens:
             yield RuleFault(rule, Fault.NEVER_OPEN, (), source)
         elif not known.serves:
-            yield RuleFault(rule, Fault.USELESS, tuple(sorted(known.stopped_by)), source)
+            stopping = {name for inside, lane in known.places for name in inside.stopping(lane)}
+            yield RuleFault(rule, Fault.USELESS, tuple(sorted(stopping)), source)
         elif not known.adds:
-            yield RuleFault(rule, Fault.SHADOWED, tuple(sorted(known.shadows)), source)
+            shadowing = {name for inside, lane in known.places for name in inside.shadowing(lane)}
+            yield RuleFault(rule, Fault.SHADOWED, tuple(sorted(shadowing)), source)
 
 
 def idle_guardrails(sides: Sequence[Side], inspections: Sequence[Inspection]) -> tuple[str, ...]:

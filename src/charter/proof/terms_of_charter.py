@@ -126,14 +126,13 @@ def _delegation(before: Charter, after: Charter, _rules: frozenset[str]) -> Iter
         yield _ordered("delegation", text, is_more=new is not None)
         return
     yield from _parties(old, new)
-    for field, text in (
-        ("max_ttl", "what is lent may be lent for another time"),
-        ("max_depth", "chains may be longer"),
-    ):
-        was, becomes = getattr(old, field), getattr(new, field)
-        if was != becomes:
-            told = text if becomes > was else text.replace("longer", "shorter")
-            yield _ordered(f"delegation.{field}", told, is_more=becomes > was)
+    if old.max_ttl != new.max_ttl:
+        was, becomes = write_duration(old.max_ttl), write_duration(new.max_ttl)
+        text = f"what is lent lasts {becomes} at most instead of {was}"
+        yield _ordered("delegation.max_ttl", text, is_more=new.max_ttl > old.max_ttl)
+    if old.max_depth != new.max_depth:
+        text = f"chains are {new.max_depth} deep at most instead of {old.max_depth}"
+        yield _ordered("delegation.max_depth", text, is_more=new.max_depth > old.max_depth)
     if old.ceiling != new.ceiling:
         if old.ceiling is None or new.ceiling is None:
             text = "what people may lend it at most is " + ("bounded" if new.ceiling is not None else "bounded no more")
