@@ -19,9 +19,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from answers import FIRST, PERIODS, UNTIL, draw, permissions
 
-from charter.adapters import analytics
+from charter.adapters.authority_table import table_of
+from charter.adapters.question_sql import Asked
+from charter.adapters.review_tables import ReviewTables
 from charter.adapters.sealed import SealedLog
 from charter.bootstrap import pictures
 from charter.reports.picture import Picture, columns_of, stretch
@@ -37,14 +40,14 @@ QUERIES = {
 }
 
 
-def picture(log: SealedLog, name: str, days: int, granted: list[Any]) -> str:
+def picture(log: SealedLog, name: str, days: int, granted: pa.Table) -> str:
     """Return one picture as SVG, as the console's page makes it."""
     since = UNTIL - (UNTIL - FIRST) * days // 90
     step, columns = stretch(since, UNTIL), columns_of(since, UNTIL)
-    with analytics.ReviewTables(since, UNTIL, log) as tables:
+    with ReviewTables(since, UNTIL, log) as tables:
         if name == "grants":
             tables.permit(granted)
-        asked = analytics.Asked(since, UNTIL, {})
+        asked = Asked(since, UNTIL, {})
         found = [tables.rows(Sketch(each, step), asked) for each in QUERIES[name]]
     shape = pictures.shape_of(name, [rows for rows, _ in found], columns, one=False)
     told: tuple[Any, ...] = (
@@ -70,7 +73,7 @@ def run(seconds: float, events: int, kept: Path | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix=".charter-bench-", dir=Path.cwd()) as named:
         folder = kept or Path(named)
         log = SealedLog(folder / "sealed") if (folder / "sealed").is_dir() else draw(folder, events)[0]
-        granted = list(permissions())
+        granted = table_of(permissions())
         took: dict[tuple[str, str], list[float]] = {}
         sizes: dict[tuple[str, str], int] = {}
         started, rounds = time.perf_counter(), 0
@@ -109,7 +112,7 @@ def in_a_process(folder: Path, name: str) -> int:
 
 
 def child(folder: Path, name: str) -> int:
-    picture(SealedLog(folder / "sealed"), name, 90, list(permissions()) if name == "grants" else [])
+    picture(SealedLog(folder / "sealed"), name, 90, table_of(permissions() if name == "grants" else ()))
     return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) // 1024
 
 

@@ -7,7 +7,9 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from charter.adapters.analytics import answer_all
+from charter.adapters import analytics
+from charter.adapters.authority_table import table_of
+from charter.adapters.question_sql import Asked
 from charter.adapters.sealed import Entry
 from charter.evidence.entry import Draft, EntryKind, place
 from charter.reports.answer import Answer
@@ -79,7 +81,8 @@ def answers(
     lines: Iterable[bytes], permissions: Iterable[Permission] = (), **narrowed: str | None
 ) -> dict[str, Answer]:
     """Return the five answers by name, for November 2026 up to the 24th."""
-    return {each.name: each for each in answer_all(lines, permissions, since=SINCE, until=UNTIL, **narrowed)}
+    asked = Asked(SINCE, UNTIL, narrowed)
+    return {each.name: each for each in analytics.answers(asked, lines, table_of(permissions))}
 
 
 def rows(answer: Answer, *columns: str) -> list[tuple[Any, ...]]:

@@ -21,9 +21,13 @@ from hypothesis import strategies as st
 from sqlglot import parse_one
 
 from charter.adapters import analytics
+from charter.adapters.authority_table import table_of
+from charter.adapters.question_sql import Asked, asking, sql_for
+from charter.adapters.review_tables import ReviewTables
 from charter.adapters.sealed import Entry, SealedLog, sql_of
 from charter.core.errors import UnavailableError
 from charter.reports.permissions import Permission
+from charter.reports.questions import QUESTIONS
 from charter.reports.reach import ranges
 from review_entries import UNTIL, a_permission, a_verdict, placed
 
@@ -104,10 +108,10 @@ def last_uses(events: Sequence[Event]) -> dict[str, dt.datetime | None]:
 
 def told(log: SealedLog, tail: Sequence[Entry]) -> dict[str, Any]:
     """Return the same counts from the answers."""
-    asked = analytics.Asked(SINCE, UNTIL, {}, [each for each in analytics.QUESTIONS if each.name != "unusual"])
+    asked = Asked(SINCE, UNTIL, {}, [each for each in QUESTIONS if each.name != "unusual"])
     answers = {
         each.name: [dict(zip(each.columns, row, strict=True)) for row in each.rows]
-        for each in analytics.answers(asked, (each.data for each in tail), permissions(), log)
+        for each in analytics.answers(asked, (each.data for each in tail), table_of(permissions()), log)
     }
     return {
         "calls": {row["principal"]: row["calls"] for row in answers["most-active"]},
@@ -171,10 +175,10 @@ def test_answers_are_what_counting_gives_many_times(
 def test_a_short_period_opens_the_files_of_its_days_alone(tmp_path: Path) -> None:
     log = SealedLog(tmp_path / "sealed")
     log.seal(placed([a_verdict(f"2026-{month:02}-{day:02}T09:00") for month in (9, 10, 11) for day in range(1, 24)]))
-    (question,) = [each for each in analytics.QUESTIONS if each.name == "refused"]
-    asked = analytics.Asked(dt.datetime(2026, 11, 20, tzinfo=dt.UTC), UNTIL, {}, [question])
+    (question,) = [each for each in QUESTIONS if each.name == "refused"]
+    asked = Asked(dt.datetime(2026, 11, 20, tzinfo=dt.UTC), UNTIL, {}, [question])
 
-    with analytics.ReviewTables(asked.since, asked.until, log) as tables:
+    with ReviewTables(asked.since, asked.until, log) as tables:
         plan = tables.explain(question, asked)
 
     files = [int(each) for each in re.findall(r"(?:Scanning|Total) Files[^0-9]*([0-9]+)", plan)]
@@ -184,12 +188,12 @@ def test_a_short_period_opens_the_files_of_its_days_alone(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", ["plain", "it's", "back\\slash", "new\nline", "Zoë ' OR 1=1 --", '"x" AS "value"'])
 def test_sql_that_is_filled_in_is_what_would_be_made(name: str) -> None:
-    for question in analytics.QUESTIONS:
-        asked = analytics.Asked(SINCE, UNTIL, {"team": name, "system": name + "2", "kind": None})
+    for question in QUESTIONS:
+        asked = Asked(SINCE, UNTIL, {"team": name, "system": name + "2", "kind": None})
 
-        made = sql_of(analytics.asking(question, SINCE, asked.narrowed))
+        made = sql_of(asking(question, SINCE, asked.narrowed))
 
-        assert parse_one(analytics.sql_for(question, asked), dialect="duckdb") == parse_one(made, dialect="duckdb")
+        assert parse_one(sql_for(question, asked), dialect="duckdb") == parse_one(made, dialect="duckdb")
 
 
 KILLED = """
@@ -236,8 +240,8 @@ def test_killed_while_it_seals_or_compacts_nothing_is_lost_or_counted_twice(tmp_
 
 def calls(log: SealedLog, tail: Sequence[Entry]) -> int:
     """Return how many calls the answers count, in all time."""
-    asked = analytics.Asked(dt.datetime(2026, 1, 1, tzinfo=dt.UTC), UNTIL, {}, analytics.QUESTIONS[:1])
-    (answer,) = analytics.answers(asked, (each.data for each in tail), (), log)
+    asked = Asked(dt.datetime(2026, 1, 1, tzinfo=dt.UTC), UNTIL, {}, QUESTIONS[:1])
+    (answer,) = analytics.answers(asked, (each.data for each in tail), None, log)
     return sum(row[answer.columns.index("calls")] for row in answer.rows)
 
 

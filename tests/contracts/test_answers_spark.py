@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from charter.adapters import analytics
+from charter.adapters.authority_table import table_of
+from charter.adapters.question_sql import Asked
 from charter.adapters.sealed import SealedLog
 from charter.core.errors import UnavailableError
 from charter.reports.permissions import Aspect, Permission, Reach
@@ -57,10 +59,10 @@ def test_spark_answers_as_duckdb_does(tmp_path: Path, narrowed: dict[str, str | 
     log.seal(entries[:-40])
     log.compact(dt.date(2026, 11, 24))
     tail = [each.data for each in entries[-40:]]
-    asked = analytics.Asked(SINCE, UNTIL, narrowed)
+    asked = Asked(SINCE, UNTIL, narrowed)
 
-    ours = analytics.answers(asked, tail, permissions(), log)
-    theirs = analytics.answers(asked, tail, permissions(), log, spark="local[2]")
+    ours = analytics.answers(asked, tail, table_of(permissions()), log)
+    theirs = analytics.answers(asked, tail, table_of(permissions()), log, spark="local[2]")
 
     for one, other in zip(ours, theirs, strict=True):
         assert one.rows, one.name
@@ -73,5 +75,5 @@ def test_without_spark_it_is_said_what_to_install(tmp_path: Path, monkeypatch: p
     monkeypatch.setitem(__import__("sys").modules, "pyspark.errors", None)
 
     with pytest.raises(UnavailableError, match="Spark is not installed") as told:
-        analytics.answers(analytics.Asked(SINCE, UNTIL, {}), (), (), SealedLog(tmp_path), spark="local")
+        analytics.answers(Asked(SINCE, UNTIL, {}), (), None, SealedLog(tmp_path), spark="local")
     assert "charter[spark]" in str(told.value.help)

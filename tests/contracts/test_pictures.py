@@ -16,7 +16,9 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from charter.adapters import sealed
-from charter.adapters.analytics import Asked, ReviewTables
+from charter.adapters.authority_table import table_of
+from charter.adapters.question_sql import Asked
+from charter.adapters.review_tables import ReviewTables
 from charter.bootstrap import pictures, sessions
 from charter.bootstrap.review import Review
 from charter.cli.main import app
@@ -31,7 +33,7 @@ from review_entries import SINCE, UNTIL, a_permission, a_refusal, a_verdict
 def asked(name: str, lines: Iterable[bytes], permissions: Iterable[Any] = (), **narrowed: str) -> list[dict[str, Any]]:
     with ReviewTables(SINCE, UNTIL) as tables:
         tables.load(lines)
-        tables.permit(permissions)
+        tables.permit(table_of(permissions))
         return tables.rows(Sketch(name), Asked(SINCE, UNTIL, narrowed))[0]
 
 

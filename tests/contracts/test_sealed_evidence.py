@@ -11,29 +11,32 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from charter.adapters import analytics, sealed, whole_file
+from charter.adapters.authority_table import table_of
+from charter.adapters.question_sql import Asked
 from charter.adapters.sealed import Entry, SealedLog
 from charter.core.errors import IntegrityError, UnavailableError
 from charter.reports.answer import Answer
 from charter.reports.facts import ROWS, SUMS
+from charter.reports.questions import QUESTIONS
 from review_entries import SINCE, UNTIL, a_permission, a_refusal, a_verdict, an_outcome, placed
 
 TODAY = dt.date(2026, 11, 24)
-SOME = [q for q in analytics.QUESTIONS if q.name in {"most-active", "sensitive"}]
+SOME = [q for q in QUESTIONS if q.name in {"most-active", "sensitive"}]
 
 
 def asked(
     log: SealedLog | None, tail: Sequence[Entry] = (), *, since: dt.datetime = SINCE, until: dt.datetime = UNTIL
 ) -> list[tuple[str, object]]:
     """Return the answers' rows."""
-    wanted = analytics.Asked(since, until, {}, analytics.QUESTIONS)
+    wanted = Asked(since, until, {}, QUESTIONS)
     permissions = [a_permission(), a_permission("refund.create")]
-    return _rows(analytics.answers(wanted, (each.data for each in tail), permissions, log))
+    return _rows(analytics.answers(wanted, (each.data for each in tail), table_of(permissions), log))
 
 
 def few(log: SealedLog, tail: Sequence[Entry] = ()) -> list[tuple[str, object]]:
     """Return the rows of the quicker questions."""
-    wanted = analytics.Asked(SINCE, UNTIL, {}, SOME)
-    return _rows(analytics.answers(wanted, (each.data for each in tail), (), log))
+    wanted = Asked(SINCE, UNTIL, {}, SOME)
+    return _rows(analytics.answers(wanted, (each.data for each in tail), None, log))
 
 
 def _rows(answers: Sequence[Answer]) -> list[tuple[str, object]]:
@@ -174,3 +177,11 @@ def test_in_whatever_pieces_it_is_sealed_the_answers_are_the_same(
     reached = log.manifest.nodes["nod_1"].next if log.manifest.nodes else 0
 
     assert few(log, entries[reached:]) == wanted
+
+
+def test_a_folder_whose_name_looks_like_a_column_changes_no_answer(tmp_path: Path) -> None:
+    entries = placed(WEEKS)
+    log = SealedLog(tmp_path / "principal=other" / "team=1" / "sealed")
+    log.seal(entries[:-9])
+
+    assert asked(log, entries[-9:]) == asked(None, entries)

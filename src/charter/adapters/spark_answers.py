@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Self
 import ibis
 import pyarrow.parquet as pq
 
-from charter.adapters.analytics import Asked, ReviewTables, asking, tables_of, told
+from charter.adapters.question_sql import Asked, asking, tables_of
+from charter.adapters.review_tables import ReviewTables, told
 from charter.core.errors import ErrorCode, UnavailableError
 from charter.reports.answer import Answer, plain
 from charter.reports.facts import SUMS

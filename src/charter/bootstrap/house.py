@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
+from charter.adapters.authority import Authority
 from charter.adapters.aws_callers import AwsCallers
 from charter.adapters.bundle_fetch import BundleFetcher
 from charter.adapters.client_metadata import ClientMetadata
@@ -89,6 +90,7 @@ class House:
     slices: SliceCache
     upstreams: McpUpstreams
     pipeline: Pipeline
+    authority: Authority = field(default_factory=Authority)  # what charters permit, for reviews
     bundle_fetcher: BundleFetcher = field(default_factory=BundleFetcher)  # of the trust domains we federate with
     provider: OidcProvider | None = None  # where people sign in
     farewells: list[Callable[[Person], None]] = field(default_factory=list)  # told, on the writer's thread, who left

@@ -66,12 +66,14 @@ def png(svg: str) -> bytes:
 
 
 def _pictures(house: House, asked: Review, names: Sequence[str]) -> list[Picture]:
-    from charter.adapters import analytics
+    from charter.adapters import log_tail
+    from charter.adapters.question_sql import Asked
+    from charter.adapters.review_tables import ReviewTables
     from charter.reports.picture_questions import Sketch
 
     start, end = period(asked.since, asked.until, house.clock.now())
     narrowed = asked.narrowed
-    wanted = analytics.Asked(start, end, narrowed)
+    wanted = Asked(start, end, narrowed)
     step, columns = stretch(start, end), columns_of(start, end)
     one = "principal" in narrowed
     queries = {
@@ -83,11 +85,11 @@ def _pictures(house: House, asked: Review, names: Sequence[str]) -> list[Picture
 
     def read(tx: HouseTransaction) -> list[Picture]:
         sealed = house.sealing.sealed
-        lines = (entry.told for entry in analytics.unsealed(tx.connection, sealed.manifest, tx.payloads))
-        with analytics.ReviewTables(start, end, sealed) as tables:
+        lines = (entry.told for entry in log_tail.unsealed(tx.connection, sealed.manifest, tx.payloads))
+        with ReviewTables(start, end, sealed) as tables:
             tables.load(lines)
             if "grants" in names:
-                tables.permit(analytics.permissions_in_force(tx.connection, start, end))
+                tables.permit(house.authority.table(tx.connection, start, end))
             found = []
             for name in names:
                 read = [tables.rows(Sketch(query, step), wanted) for query in queries[name]]

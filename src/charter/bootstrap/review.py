@@ -14,7 +14,7 @@ from charter.core.errors import ErrorCode, MalformedError
 from charter.reports.answer import NAMES, ROWS
 
 if TYPE_CHECKING:
-    from charter.adapters.analytics import Asked
+    from charter.adapters.question_sql import Asked
     from charter.bootstrap.house import House
     from charter.bootstrap.transaction import HouseTransaction
 
@@ -72,22 +72,22 @@ def _answers(house: House, asked: Review) -> dict[str, Any]:
         raise MalformedError(
             ErrorCode.BAD_VALUE, f"there is no question {asked.question[:40]!a}", help=f"one of {', '.join(NAMES)}"
         )
-    from charter.adapters import analytics
+    from charter.adapters.question_sql import Asked
     from charter.reports.questions import QUESTIONS
 
     start, end = period(asked.since, asked.until, house.clock.now())
     questions = [each for each in QUESTIONS if asked.question in {None, each.name}]
-    wanted = analytics.Asked(start, end, asked.narrowed, questions, asked.rows or ROWS)
+    wanted = Asked(start, end, asked.narrowed, questions, asked.rows or ROWS)
     house.sealing.ready()
     found = house.database.read(lambda tx: _found(house, tx, wanted))
     return {"since": rfc3339(start), "until": rfc3339(end), "narrowed": asked.narrowed, "questions": found}
 
 
 def _found(house: House, tx: HouseTransaction, asked: Asked) -> list[dict[str, Any]]:
-    from charter.adapters import analytics
+    from charter.adapters import analytics, log_tail
 
     sealed = house.sealing.sealed
-    lines = (entry.told for entry in analytics.unsealed(tx.connection, sealed.manifest, tx.payloads))
-    permissions = analytics.permissions_in_force(tx.connection, asked.since, asked.until)
-    spark = house.settings.spark
-    return [each.to_json() for each in analytics.answers(asked, lines, permissions, sealed, spark=spark)]
+    lines = (entry.told for entry in log_tail.unsealed(tx.connection, sealed.manifest, tx.payloads))
+    needs = any(question.needs_permissions for question in asked.questions)
+    authority = house.authority.table(tx.connection, asked.since, asked.until) if needs else None
+    return [each.to_json() for each in analytics.answers(asked, lines, authority, sealed, spark=house.settings.spark)]

@@ -67,7 +67,7 @@ class Sealing:
         """
 
         def read(tx: HouseTransaction) -> tuple[int, int]:
-            from charter.adapters.analytics import agrees, erasures, unsealed
+            from charter.adapters.log_tail import agrees, erasures, unsealed
 
             if again or not agrees(tx.connection, self.sealed.manifest):
                 self.sealed.forget()
@@ -106,7 +106,7 @@ class Sealing:
 
     def _waiting(self) -> tuple[int, bool]:
         def read(tx: HouseTransaction) -> tuple[int, bool]:
-            from charter.adapters.analytics import agrees, waiting
+            from charter.adapters.log_tail import agrees, waiting
 
             manifest = self.sealed.manifest
             return waiting(tx.connection, manifest), agrees(tx.connection, manifest)

@@ -76,7 +76,7 @@ SUMS: dict[str, Columns] = {"calls": CALLS, "hours": HOURS, "objects": OBJECTS, 
 _STEP = ("node", "index", "time", "principal", "team", "kind", "system", "action", "session")
 STEPS: Columns = {name: VERDICT_ROWS[name] for name in _STEP}  # calls one by one, for which followed which
 
-PERMISSIONS: Columns = {
+AUTHORITY: Columns = {
     "principal": "string",
     "team": "string",
     "kind": "string",
@@ -92,6 +92,9 @@ PERMISSIONS: Columns = {
     "pattern": "string",
     "hour": "int64",  # UTC, where it is one
     "granted": "timestamp(6)",  # since when without a break
+}
+PERMISSIONS: Columns = {
+    **AUTHORITY,
     "until": "timestamp(6)",  # the end of the period, to which it is counted how long something was not used
 }
 

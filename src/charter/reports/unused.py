@@ -113,11 +113,11 @@ def _data(granted: Table, allowed: Table) -> Table:
 
 def _delegations(granted: Table, allowed: Table) -> Table:
     terms = granted.filter(_.aspect == Aspect.DELEGATION.value)
-    chained = allowed.filter(_.lender != "")
-    ways = (
-        chained.select("principal", what=_.lender, pattern=ibis.literal("for"), at=_["last"]),
-        chained.select(principal=_.lender, what=_.principal, pattern=ibis.literal("to"), at=_["last"]),
-        chained.select("principal", what=_.purpose, pattern=ibis.literal("purpose"), at=_["last"]),
+    chained = allowed.filter(_.lender != "").group_by(["principal", "lender", "purpose"]).agg(at=_["last"].max())
+    ways = (  # of the few that are left: so the calls are read once and not for each
+        chained.select("principal", what=_.lender, pattern=ibis.literal("for"), at=_["at"]),
+        chained.select(principal=_.lender, what=_.principal, pattern=ibis.literal("to"), at=_["at"]),
+        chained.select("principal", what=_.purpose, pattern=ibis.literal("purpose"), at=_["at"]),
     )
     key = ["principal", "what", "pattern"]
     held = _held_against(terms, ibis.union(*ways).group_by(key).agg(last_used=_["at"].max()), key)
