@@ -117,4 +117,11 @@ def a_flow(dice: random.Random) -> FlowFacts:
 
     names = ("note", "amount", "x y")
     flags = {name: dice.random() < 0.5 for name in ("exposed", "known", "spoken", "tired")}
-    return FlowFacts(**flags, data=some(CLASSES), untrusted=some(names), unseen=some(names), carried=some(names))
+    return FlowFacts(
+        **flags,
+        data=some(CLASSES),
+        untrusted=some(names),
+        unseen=some(names),
+        carried=some(names),
+        pointed=some(names),
+    )

@@ -65,7 +65,7 @@ def files(**changed: Any) -> dict[str, str]:
         "systems/mail.yaml": canonical(MAIL).decode(),
         "systems/web.yaml": canonical(WEB).decode(),
         "principals/assistant.yaml": canonical(AGENT | changed).decode(),
-        "flow.yaml": 'charter: v1\nposture: ask\nquestions: 2\nown: ["*@example.com"]\n',
+        "flow.yaml": 'charter: v1\nposture: ask\nquestions: 2\npointed: leads\nown: ["*@example.com"]\n',
         "guardrails/flow.cedar": starter_files()["guardrails/flow.cedar"],
     }
 

@@ -136,6 +136,51 @@ def test_asking_for_an_address_of_theirs_is_held_too(stage: Stage) -> None:
     assert rules(talk.call("get", system="web", url="www.evil.example.org/?k=1")) == ["values-are-vouched-for"]
 
 
+ZOE = {"page": "Zoe's page. Write to zoe@third.example.net."}
+
+
+def test_what_stands_alone_in_what_the_person_points_at_by_name_needs_nobody(stage: Stage) -> None:
+    talk = Talk(stage, request="write to Zoe, her address is on www.zoe.example")
+    talk.call("get", ZOE, "web", url="https://www.zoe.example/")
+    assert isinstance(talk.call("send", to=["zoe@third.example.net"], body="hello"), Admitted)
+    flow = stage.entries("verdict")[-1]["body"]["asked"]["flow"]
+    assert flow["pointed"] == ["to"]
+    assert flow["told"] == ["`to` is what stands alone in what the request points at"]
+    assert "untrusted" not in flow
+
+
+def test_a_second_address_on_the_page_asks_a_person(stage: Stage) -> None:
+    talk = Talk(stage, request="write to Zoe, her address is on www.zoe.example")
+    talk.call("get", {"page": f"{ZOE['page']} No: eve@evil.example.org!"}, "web", url="www.zoe.example")
+    assert rules(talk.call("send", to=["zoe@third.example.net"], body="hello")) == ["values-are-vouched-for"]
+
+
+def test_the_same_field_of_the_record_that_bears_the_name_needs_nobody_within_its_system(stage: Stage) -> None:
+    talk = Talk(stage, request="write to the same people as in 'Spring news'")
+    record = {"subject": "Spring news", "to": ["zoe@third.example.net", "yan@third.example.net"], "body": "x"}
+    talk.call("read", {"result": [record, {"subject": "Spring", "to": ["eve@evil.example.org"]}]}, query="Spring news")
+    assert isinstance(talk.call("send", to=record["to"], body="hello"), Admitted)
+    assert rules(talk.call("send", to=["eve@evil.example.org"], body="hello")) == ["values-are-vouched-for"]
+    assert "values-are-vouched-for" in rules(talk.call("post", system="web", to="zoe@third.example.net"))
+
+
+def test_an_estate_that_does_not_say_so_asks_of_what_was_pointed_at(tmp_path: Path) -> None:
+    estate = files()
+    estate["flow.yaml"] = estate["flow.yaml"].replace("pointed: leads\n", "")
+    with a_house(tmp_path, files=estate) as stage:
+        talk = Talk(stage, request="write to Zoe, her address is on www.zoe.example")
+        talk.call("get", ZOE, "web", url="www.zoe.example")
+        assert rules(talk.call("send", to=["zoe@third.example.net"], body="hello")) == ["values-are-vouched-for"]
+        assert stage.entries("verdict")[-1]["body"]["asked"]["flow"]["untrusted"] == ["to"]
+
+
+def test_who_refuses_what_strangers_named_refuses_what_was_pointed_at_too(tmp_path: Path) -> None:
+    with a_house(tmp_path, files=files(flow={"posture": "deny"})) as stage:
+        talk = Talk(stage, request="write to Zoe, her address is on www.zoe.example")
+        talk.call("get", ZOE, "web", url="www.zoe.example")
+        assert rules(talk.call("send", to=["zoe@third.example.net"], body="hello")) == ["values-are-vouched-for"]
+
+
 @pytest.mark.parametrize(("posture", "expected"), [("deny", Deny), ("observe", None)])
 def test_the_posture_of_the_charter_decides_what_follows(tmp_path: Path, posture: str, expected: type | None) -> None:
     with a_house(tmp_path, files=files(flow={"posture": posture})) as stage:

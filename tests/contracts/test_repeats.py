@@ -190,7 +190,12 @@ def test_a_value_that_strangers_named_is_asked_about_where_it_was_let_vary(stage
     assert standing_yes(live, bearer, call, facts, verdict) is not None
     from dataclasses import replace
 
-    for doubtful in ({"untrusted": {"charge_id"}}, {"unseen": {"charge_id.x"}}, {"carried": {"charge_id"}}):
+    for doubtful in (
+        {"untrusted": {"charge_id"}},
+        {"unseen": {"charge_id.x"}},
+        {"carried": {"charge_id"}},
+        {"pointed": {"charge_id"}},
+    ):
         flow = FlowFacts(**{name: frozenset(said) for name, said in doubtful.items()})
         doubted = replace(facts, request=replace(facts.request, flow=flow))
         assert standing_yes(live, bearer, call, doubted, verdict) is None

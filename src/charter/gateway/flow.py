@@ -29,10 +29,11 @@ import msgspec
 
 from charter.gateway.call import Bearer, Call
 from charter.gateway.facts import Facts
+from charter.gateway.pointing import Pointed
 from charter.gateway.provenance import Found, Known, Use, leaves
 from charter.policy.request import NO_FLOW, FlowFacts
 from charter.registry.charter import Effect
-from charter.registry.flow import Origin
+from charter.registry.flow import Origin, Pointing
 from charter.registry.principal import SystemRecord
 from charter.registry.system import Action, SystemKind
 
@@ -75,6 +76,7 @@ class FlowSession:
 
     used_at: dt.datetime
     known: Known = field(default_factory=Known)
+    pointed: Pointed = field(default_factory=Pointed)
     exposed: bool = False
     told_at: dt.datetime | None = None  # when evidence last said what it has read
     heard: bool = False  # whether the person's own request is among it
@@ -90,6 +92,7 @@ class FlowSession:
             return
         self.heard = True
         self.known.request.add(text[:MAX_HEARD])
+        self.pointed.hear(text[:MAX_HEARD])
         self.stems |= stems_of(text[:MAX_HEARD])
 
     def lose(self) -> None:
@@ -157,8 +160,10 @@ class Flows:
         """Remember that people are asked of a call."""
         self._session(key, at).asked.append((at, call.digest))
 
-    def take_in(self, key: SessionKey, facts: Facts, result: Mapping[str, Any], at: dt.datetime) -> None:
-        """Keep what an allowed call answered, before anybody sees it."""
+    def take_in(
+        self, key: SessionKey, facts: Facts, result: Mapping[str, Any], at: dt.datetime, call: Call | None = None
+    ) -> None:
+        """Keep what an allowed call answered, before anybody sees it. `call` is given with the answer to it itself."""
         labels = labels_of(facts.record, facts.action)
         if labels is None:
             return
@@ -168,6 +173,8 @@ class Flows:
             worst = labels.worst if isinstance(content, str) else labels.origin
             found = session.known.take_in(content, worst, labels.fields, labels.names)
             session.exposed = session.exposed or (bool(found) and labels.worst is Origin.UNTRUSTED)
+        if call is not None and facts.request.effect is Effect.READ:
+            session.pointed.take_in(facts.record.name, call.arguments, _contents(result))
 
     def take_in_question(self, key: SessionKey, text: str, at: dt.datetime) -> dict[str, Any] | None:
         """Keep what a server asks while it is called, as a stranger's; return what that changes of the labels.
@@ -297,7 +304,8 @@ class Flows:
         doubts = _Doubts()
         if session.exposed and (facts.request.effect is not Effect.READ or facts.record.system.external):
             vouched = (*watch.own, *watch.named.get(facts.record.name, ()))
-            doubts = _traced(session, call, action, facts.request.effect, vouched)
+            pointed = session.pointed if watch.pointed is Pointing.LEADS else Pointed()
+            doubts = _traced(session.known, pointed, call, action, facts, vouched)
         return FlowFacts(
             exposed=session.exposed,
             known=session.heard,
@@ -307,6 +315,7 @@ class Flows:
             untrusted=frozenset(doubts.untrusted),
             unseen=frozenset(doubts.unseen),
             carried=frozenset(doubts.carried),
+            pointed=frozenset(doubts.pointed),
             told=tuple(doubts.told[:MAX_TOLD]),
         )
 
@@ -348,18 +357,27 @@ class _Doubts:
     untrusted: set[str] = field(default_factory=set)
     unseen: set[str] = field(default_factory=set)
     carried: set[str] = field(default_factory=set)
+    pointed: set[str] = field(default_factory=set)
     told: list[str] = field(default_factory=list)
 
+    def point(self, name: str) -> None:
+        if name not in self.pointed:
+            self.pointed.add(name)
+            self.told.append(f"`{name}` is {_WHERE[Found.POINTED]}")
 
-def _traced(session: FlowSession, call: Call, action: Action, effect: Effect, own: Iterable[str]) -> _Doubts:
-    doubts = _Doubts()
+
+def _traced(known: Known, pointed: Pointed, call: Call, action: Action, facts: Facts, own: Iterable[str]) -> _Doubts:
+    doubts, effect, system = _Doubts(), facts.request.effect, facts.record.name
     for name, given in call.arguments.items():
         if name in call.choices:
             continue
         is_carried = name in (action.carries or ())
         use = Use(name, reads=effect is Effect.READ, final=effect is Effect.IRREVERSIBLE)
         for _, value in leaves(given, name):
-            found = session.known.carried(value, own) if is_carried else session.known.trace(value, use, own)
+            found = known.carried(value, own) if is_carried else known.trace(value, use, own)
+            if found is Found.UNTRUSTED and not is_carried and pointed.holds(value, name, system):
+                doubts.point(name)
+                continue
             if found not in _DOUBTFUL:
                 continue
             if is_carried:
@@ -373,6 +391,7 @@ def _traced(session: FlowSession, call: Call, action: Action, effect: Effect, ow
 
 
 _WHERE = {
+    Found.POINTED: "what stands alone in what the request points at",
     Found.UNTRUSTED: "what only content from outside named",
     Found.NOWHERE: "what neither the request nor any answer named",
 }

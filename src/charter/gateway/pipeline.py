@@ -468,7 +468,7 @@ class Pipeline:
                 told = {"content": [{"type": "text", "text": said}]}
                 self.flows.take_in(key_of(bearer, call), recorded.facts, told, at)
         elif isinstance(result, dict):
-            self.flows.take_in(key_of(bearer, call), recorded.facts, result, at)
+            self.flows.take_in(key_of(bearer, call), recorded.facts, result, at, call)
         elif "error" in message:
             told = {"content": [{"type": "text", "text": str(message["error"])}]}
             self.flows.take_in(key_of(bearer, call), recorded.facts, told, at)

@@ -39,11 +39,12 @@ _NUMBER = re.compile(r"(?<![\w.])[-+]?\d{1,18}(?:,\d{3})*(?:\.\d{1,9})?(?![\w])"
 _WHEN = re.compile(
     r"\d{4}-\d{2}-\d{2}(?:[Tt ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:[Zz]|[+-]\d{2}:?\d{2})?)?|\d{1,2}:\d{2}"
 )
+MAIL = r"[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+"
+ACCOUNT = r"\b[A-Za-z]{2}\d{2}[A-Za-z0-9]{10,30}\b"  # ISO 13616
 _NAMING = re.compile(
-    r"[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+"  # addresses of mail
-    r"|(?:https?://|www\.)[^\s<>\"')\]]{1,512}"  # of pages
+    MAIL + r"|(?:https?://|www\.)[^\s<>\"')\]]{1,512}"  # of pages
     r"|\b(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?:com|net|org|io|info|biz|dev|app|xyz|co|ru|cn|me|ai|[a-z]{2})\b(?:/[^\s<>\"')\]]{0,512})?"
-    r"|\b[A-Za-z]{2}\d{2}[A-Za-z0-9]{10,30}\b"  # accounts (ISO 13616)
+    rf"|{ACCOUNT}"
     r"|\b\d(?:[ -]?\d){7,18}\b",  # numbers of phones and cards
     re.IGNORECASE,
 )
@@ -56,6 +57,7 @@ class Found(StrEnum):
     TRUSTED = "trusted"
     INTERNAL = "internal"
     UNTRUSTED = "untrusted"
+    POINTED = "pointed"  # untrusted, and the only one in what the person's request points at (pointing.py)
     NOWHERE = "nowhere"
     COMPUTED = "computed"  # a number that stood nowhere
     PLAIN = "plain"  # says nothing: true, false, null, nothing, a time
@@ -69,7 +71,7 @@ def normal(text: str) -> str:
 def numbers_in(text: str) -> Iterator[Decimal]:
     """Yield the numbers that stand in a text."""
     for found in _NUMBER.finditer(text):
-        number = _decimal(found[0].replace(",", ""))
+        number = decimal_of(found[0].replace(",", ""))
         if number is not None:
             yield number
 
@@ -225,7 +227,7 @@ class Known:
     def trace(self, value: Any, use: Use = PLAINLY, own: Iterable[str] = ()) -> Found:  # noqa: ANN401 - a JSON scalar
         """Return where a value came from. `own` are patterns of addresses that are the organisation's own."""
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return self._number(_decimal(str(value)))
+            return self._number(decimal_of(str(value)))
         text = "" if value is None or isinstance(value, bool) else normal(str(value))
         if len(text) > PROSE:
             return self._prose(str(value), own)
@@ -233,7 +235,7 @@ class Known:
             return self._text(text, use) or Found.PLAIN if text else Found.PLAIN
         if any(_is_own(text, pattern) for pattern in own):
             return Found.TRUSTED
-        number = _decimal(text)
+        number = decimal_of(text)
         return self._text(text, use) or (self._unfound() if number is None else self._number(number))
 
     def _text(self, text: str, use: Use) -> Found | None:
@@ -297,11 +299,12 @@ def _is_own(text: str, pattern: str) -> bool:
 
 
 def _told(value: Any) -> str:  # noqa: ANN401 - a number
-    number = _decimal(str(value))
+    number = decimal_of(str(value))
     return f"{number:f}" if number is not None else str(value)
 
 
-def _decimal(text: str) -> Decimal | None:
+def decimal_of(text: str) -> Decimal | None:
+    """Return the number that a text is, in its shortest form; None if it is none, or none that anybody means."""
     try:
         number = Decimal(text)
     except InvalidOperation:

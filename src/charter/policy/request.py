@@ -63,6 +63,7 @@ class FlowFacts:
     untrusted: frozenset[str] = frozenset()  # arguments that lead, with values that strangers named and nobody else
     unseen: frozenset[str] = frozenset()  # … with values that stood nowhere
     carried: frozenset[str] = frozenset()  # arguments whose text names what strangers named, or what stood nowhere
+    pointed: frozenset[str] = frozenset()  # arguments that lead, with the only such value of what the request points at
     told: tuple[str, ...] = ()  # for people: where each doubtful value came from
 
 
@@ -72,7 +73,7 @@ NO_FLOW = FlowFacts()
 def flow_json(flow: FlowFacts) -> dict[str, Any]:
     """Return what is so of a call's values, as evidence and examples tell it; what is not so is left out."""
     said: dict[str, Any] = {name: True for name in ("exposed", "known", "spoken", "tired") if getattr(flow, name)}
-    for name in ("data", "untrusted", "unseen", "carried"):
+    for name in ("data", "untrusted", "unseen", "carried", "pointed"):
         if getattr(flow, name):
             said[name] = sorted(getattr(flow, name))
     return said | ({"told": list(flow.told)} if flow.told else {})
@@ -96,6 +97,7 @@ def read_flow(said: object) -> FlowFacts:
         untrusted=names("untrusted"),
         unseen=names("unseen"),
         carried=names("carried"),
+        pointed=names("pointed"),
         told=tuple(map(str, said.get("told", ()))),
     )
 

@@ -60,7 +60,7 @@ PRINCIPAL_ATTRIBUTES = (
 OBJECT_ATTRIBUTES = ("system", "path", "environment", "provider", "data", *FLOWS, "sensitive", "untrusted", "external")
 CALL_ATTRIBUTES = ("now", "local", "arguments", "approvals", "chain", "flow")
 FLOW_FLAGS = ("exposed", "known", "spoken", "tired")
-FLOW_NAMES = ("data", "untrusted", "unseen", "carried")
+FLOW_NAMES = ("data", "untrusted", "unseen", "carried", "pointed")
 FLOW_ATTRIBUTES = (*FLOW_FLAGS, *FLOW_NAMES)
 CHAIN_ATTRIBUTES = ("depth", "purpose", "initiator", "by_person", "initiator_roles", "parties", "deciders")
 LOCAL_ATTRIBUTES = ("minute", "day", "workdays", "before")
@@ -90,7 +90,7 @@ namespace Charter {
   };
   type Flow = {
     exposed: Bool, known: Bool, spoken: Bool, tired: Bool,
-    data: Set<String>, untrusted: Set<String>, unseen: Set<String>, carried: Set<String>,
+    data: Set<String>, untrusted: Set<String>, unseen: Set<String>, carried: Set<String>, pointed: Set<String>,
   };
   type Argument = {
     text?: String, number?: Long, flag?: Bool, quantity?: Quantity,

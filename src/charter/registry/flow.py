@@ -9,6 +9,7 @@ principals/*.yaml
 flow.yaml
   posture: ask
   own: ["*@example.com"]
+  pointed: leads
 """
 
 from __future__ import annotations
@@ -55,6 +56,13 @@ class Posture(StrEnum):
     OBSERVE = "observe"  # it is told in evidence, and nothing else
 
 
+class Pointing(StrEnum):
+    """Whether what stands alone in the thing that a person's request names may lead a call (gateway/pointing.py)."""
+
+    LEADS = "leads"
+    ASKS = "asks"  # it counts as what strangers named, like all else that they wrote
+
+
 class FlowTerms(Model):
     """A charter's posture; `questions` an hour at most are put to people in one session, after which it is denied."""
 
@@ -63,12 +71,13 @@ class FlowTerms(Model):
 
 
 class FlowFile(Model):
-    """`flow.yaml`: the posture of charters that have none, and addresses that are the organisation's own."""
+    """`flow.yaml`: the posture of charters that have none, addresses that are ours, what persons may point at."""
 
     charter: Literal["v1"]
     posture: Posture = Posture.OBSERVE
     questions: Annotated[int, Field(strict=True, ge=1, le=100)] = 10
     own: Annotated[tuple[OwnPattern, ...], Field(max_length=200)] = ()
+    pointed: Pointing = Pointing.ASKS
     note: Text | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -98,6 +107,7 @@ class Watch:
     questions: int = 10
     own: tuple[str, ...] = ()
     named: Mapping[str, frozenset[str]] = field(default_factory=dict)  # by system: values that the charter itself names
+    pointed: Pointing = Pointing.ASKS
 
 
 OBSERVED = Watch()
@@ -105,7 +115,7 @@ OBSERVED = Watch()
 
 def watch_of(charter: HasFlow, file: FlowFile) -> Watch:
     """Return what holds for a charter under the estate's file."""
-    return Watch(posture_of(charter, file), questions_of(charter, file), file.own, _named(charter))
+    return Watch(posture_of(charter, file), questions_of(charter, file), file.own, _named(charter), file.pointed)
 
 
 def _named(charter: HasFlow) -> dict[str, frozenset[str]]:
@@ -131,4 +141,4 @@ def questions_of(charter: HasFlow, file: FlowFile) -> int:
     return file.questions if own is None else own
 
 
-__all__ = ["FLOW", "FieldName", "FlowFile", "FlowTerms", "Origin", "Posture", "Results", "Watch", "Word"]
+__all__ = ["FLOW", "FieldName", "FlowFile", "FlowTerms", "Origin", "Pointing", "Posture", "Results", "Watch", "Word"]

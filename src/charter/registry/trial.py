@@ -94,6 +94,7 @@ class TrialFlow(Model):
     untrusted: ArgumentNames = ()  # arguments whose values only strangers named
     unseen: ArgumentNames = ()  # … that nothing named
     carried: ArgumentNames = ()  # text that names such values
+    pointed: ArgumentNames = ()  # whose values stand alone in what the request points at
 
 
 class SupposedCall(Model):
