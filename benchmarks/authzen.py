@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 AGENTS = 500
 CALLERS = (1, 16)
-BATCHES = (10, 100)
+BATCHES = (10, 50, 100)
 ROUNDS = 5
 POINT = "bench-gateway"
 SYSTEM = """charter: v1

@@ -37,6 +37,16 @@ def test_a_charter_read_from_its_own_json_is_the_same_charter(written: dict[str,
     assert again.digest == charter.digest
 
 
+def test_a_changed_copy_has_a_digest_of_its_own() -> None:
+    charter = a_charter()
+    before = charter.digest
+    renamed = charter.model_copy(update={"principal": "another"})
+    assert renamed.digest == a_charter(principal="another").digest != before
+    assert charter.model_copy(deep=True).digest == charter.digest == before
+    assert charter == a_charter()  # what is kept beside the fields is no part of the value
+    assert charter.to_json() == a_charter().to_json()
+
+
 @settings(max_examples=60)
 @given(charters, st.data())
 def test_the_order_of_fields_does_not_change_the_digest(written: dict[str, Any], data: st.DataObject) -> None:

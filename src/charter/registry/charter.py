@@ -8,10 +8,13 @@ types and out-of-range values are refused, never guessed. Positions in files are
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, StrictBool, StrictInt, StringConstraints, model_validator
+from typing_extensions import override
 
 from charter.core.canonical import digest_of
 from charter.registry.certificate import CertificateName
@@ -310,10 +313,17 @@ class Charter(Model):
         """Return the charter as plain JSON, in the shape of its file."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The digest of the canonical JSON: the version's identity."""
         return digest_of(self.to_json())
+
+    @override
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy, some of it changed: another version, which does not take this one's digest along."""
+        found = super().model_copy(update=update, deep=deep)
+        found.__dict__.pop("digest", None)  # where `cached_property` keeps it
+        return found
 
     @property
     def data_ways(self) -> DataFlow:
