@@ -543,6 +543,7 @@ def a_proposal(**changed: Any) -> Json:
                 "terms": [],
                 "duties": [],
                 "rules": [],
+                "left": 0,
             }
         ],
         "needs": [

@@ -32,6 +32,7 @@ def test_a_plan_says_why_it_asks_and_what_changes_beside_calls(caller: Caller) -
     effect = a_proposal()["effects"][0] | {
         "gains": [],
         "others": 2,
+        "left": 5,
         "note": "its charter stays",
         "terms": ["widens: `delegation.max_ttl` rises from 1h to 8h", "narrows: `review` falls from 90d to 30d"],
         "duties": ["`a` may do all parts of `d`: r"],
@@ -43,13 +44,13 @@ def test_a_plan_says_why_it_asks_and_what_changes_beside_calls(caller: Caller) -
     assert "its charter stays; asks for a yes, because it widens beyond its pattern" in said
     assert "Its charter: widens: delegation.max_ttl rises from 1h to 8h" in said
     assert "Breaks a duty: a may do all parts of d : r" in said
+    assert "5 more of these: charter plan tells them all" in said
     assert "Says nothing: a/grant-1 is useless: guardrail/x forbids whatever satisfies it" in said
 
 
 def test_a_plan_that_was_proposed_before_there_was_so_much_to_say_is_shown(caller: Caller) -> None:
-    old = {
-        k: v for k, v in a_proposal()["effects"][0].items() if k not in ("others", "note", "terms", "duties", "rules")
-    }
+    later = ("others", "left", "note", "terms", "duties", "rules")
+    old = {name: each for name, each in a_proposal()["effects"][0].items() if name not in later}
     caller.desk.proposed = [a_proposal(effects=[old])]
     assert "Would be allowed" in caller.get("/plans").text
 

@@ -170,6 +170,9 @@ def test_a_loss_says_which_rule_denies_it_then() -> None:
         ": denied (refund-agent may do `refund.create` on `payments` with `amount` up to 50 EUR; this call asks "
         f"{loss.shown.example.arguments['amount']} EUR); it was allowed"
     )
+    guarded = guards('@id("frozen") @reason("these are frozen") forbid (principal, action, resource);')
+    (loss, *_) = effect_of(side(granting()), side(granting(), guarded), means()).losses
+    assert "denied (guardrail/frozen: these are frozen); it was allowed" in loss.sentence
 
 
 def test_an_example_was_decided_so_by_the_engine() -> None:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from charter.proof.consequence import Consequence
     from charter.registry.estate import Estate
 
-MAX_CHANGES, MAX_EFFECTS, MAX_EXAMPLES, MAX_TERMS, MAX_SENTENCE = 200, 100, 3, 20, 400
+MAX_CHANGES, MAX_EFFECTS, MAX_SAID, MAX_TERMS, MAX_SENTENCE = 200, 100, 8, 20, 400
+MAX_EXAMPLES = 3  # in a yes
 _APPLYING = (
     EntryKind.CHARTER_APPLIED,
     EntryKind.CHARTER_WITHDRAWN,
@@ -71,6 +72,13 @@ async def propose(house: House, estate: Estate, *, plan_digest: str, actor: str,
 
 
 def _effect(found: Consequence) -> dict[str, Any]:
+    said = {
+        "gains": [each.sentence for each in found.effect.gains],
+        "losses": [each.sentence for each in found.effect.losses],
+        "not_proven": [each.sentence for each in found.effect.gaps],
+        "duties": [each.broken.sentence for each in found.breaches],
+        "rules": [each.sentence for each in found.rules],
+    }
     return {
         "principal": found.principal,
         "others": len(found.others),
@@ -78,12 +86,9 @@ def _effect(found: Consequence) -> dict[str, Any]:
         "seat": found.route.name or None,
         "why": found.route.why,
         "note": found.note,
-        "gains": [each.sentence[:MAX_SENTENCE] for each in found.effect.gains[:MAX_EXAMPLES]],
-        "losses": [each.sentence[:MAX_SENTENCE] for each in found.effect.losses[:MAX_EXAMPLES]],
-        "not_proven": [each.sentence[:MAX_SENTENCE] for each in found.effect.gaps[:MAX_EXAMPLES]],
         "terms": [f"{each.turn.value}: {each.text}"[:MAX_SENTENCE] for each in found.terms[:MAX_TERMS]],
-        "duties": [each.broken.sentence[:MAX_SENTENCE] for each in found.breaches[:MAX_EXAMPLES]],
-        "rules": [each.sentence[:MAX_SENTENCE] for each in found.rules[:MAX_EXAMPLES]],
+        "left": sum(max(0, len(each) - MAX_SAID) for each in said.values()),
+        **{name: [sentence[:MAX_SENTENCE] for sentence in each[:MAX_SAID]] for name, each in said.items()},
     }
 
 
@@ -91,8 +96,8 @@ def listing(house: House) -> list[dict[str, Any]]:
     """Return the plans proposed within as long as a yes is good for, newest first.
 
     Each: plan, by, at, reason, changes [], effects [{principal, others, conclusion, seat, why, note, gains [],
-    losses [], not_proven [], terms [], duties [], rules []}], needs [{seat, for [], why [], given [person],
-    people []}], refused [{person, reason}], state.
+    losses [], not_proven [], terms [], duties [], rules [], left}], needs [{seat, for [], why [], given [person],
+    people []}], refused [{person, reason}], state. `left`: how many of these sentences are not told.
     """
     return house.database.read(lambda tx: list(_told(tx, house.clock.now())))
 

@@ -119,8 +119,8 @@ class Desk(Protocol):
         """Return the plans that were proposed within as long as a yes is good for, newest first.
 
         Each: plan, by, at, reason, changes [], effects [{principal, others, conclusion, seat, why, note, gains [],
-        losses [], not_proven [], terms [], duties [], rules []}; a plan from before may lack some], needs [{seat,
-        for [], why [], given [], people []}], refused [{person, reason}], state.
+        losses [], not_proven [], terms [], duties [], rules [], left}; a plan from before may lack some], needs
+        [{seat, for [], why [], given [], people []}], refused [{person, reason}], state.
         """
         ...
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from charter.policy.expression import NotModelledError
 from charter.policy.slice import Slice
-from charter.policy.verdict import Deny, Escalate, Verdict, word
+from charter.policy.verdict import Deny, Escalate, Layer, Reason, Verdict, word
 from charter.proof.authority import Lane, Reach, reach_of
 from charter.proof.limits import Counterparts, counterparts, limits_of
 from charter.proof.search import Means, Shown, Unproven, find_call
@@ -110,8 +110,13 @@ def _said(answer: Answer, verdict: Verdict | None) -> str:
     if isinstance(verdict, Escalate):
         return f"allowed once {' and '.join(verdict.approvers)} says yes"
     if isinstance(verdict, Deny):
-        return f"denied ({verdict.reasons[0].text})"
+        return f"denied ({_why(verdict.reasons[0])})"
     return "allowed" if answer is Answer.ALLOW else "denied"
+
+
+def _why(reason: Reason) -> str:
+    """Return why a call is denied; what a guardrail says of itself does not name it."""
+    return f"{reason.rule}: {reason.text}" if reason.layer is Layer.GUARDRAIL else reason.text
 
 
 def _call(shown: Shown, *, is_asked: bool = False) -> str:
