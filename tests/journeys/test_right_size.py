@@ -32,7 +32,8 @@ def test_nothing_is_proposed_on_an_hour_of_history(running: Terminal) -> None:
 
 def test_a_narrower_charter_is_looked_at_taken_and_applied(tmp_path: Path) -> None:
     """Two months of calls, then the commands as an owner types them; the file keeps its comments."""
-    files = estate_files(grants=[{"system": "payments", "actions": ["refund.create", "charge.read"]}])
+    made = estate_files(grants=[{"system": "payments", "actions": ["refund.create", "charge.read"]}])
+    files = {path: text.replace("2026-11-02", "2025-11-02") for path, text in made.items()}  # approved before the calls
     value = YAML(typ="safe", pure=True).load(files[FILE])
     files[FILE] = write_yaml(value).replace("grants:", "# who may refund\ngrants:")
     for path, text in files.items():

@@ -87,6 +87,21 @@ def test_a_broken_file_does_not_make_others_look_wrong() -> None:
     assert [each.split(":")[0] for each in found] == ["systems/payments.yaml", "teams.yaml"]
 
 
+@pytest.mark.parametrize("path", ["guardrails/x.yaml", "data.yaml", "calendars.yaml", "sharing.yaml", "flow.yaml"])
+def test_one_broken_central_file_does_not_make_charters_look_wrong(path: str) -> None:
+    """What another central file says is read no more then, and its words are not missed."""
+    principal = PRINCIPAL.replace("days: mon-fri,", "days: mon-fri, workdays: office,")
+    principal = principal.replace("{type: private-key-jwt}", "{type: private-key-jwt, places: [hall]}")
+    good = {
+        "calendars.yaml": "charter: v1\ncalendars: {office: {holidays: DE-BE}}\n",
+        "sharing.yaml": "charter: v1\nplaces: {hall: [192.0.2.0/24]}\n",
+        "principals/refund-agent.yaml": principal,
+    }
+    assert parse_estate(estate_files(good))
+    found = problems_of(estate_files(good | {path: "charter: v1\nnothing-such: 1\n"}))
+    assert {each.split(":")[0] for each in found} == {path}
+
+
 def test_an_estate_without_teams_is_none() -> None:
     assert problems_of(estate_files({"teams.yaml": None})) == [
         "teams.yaml:1:1: the estate has no teams.yaml; begin one: charter init"
@@ -199,6 +214,33 @@ def test_an_expired_charter_is_a_warning_and_only_when_asked_for_a_day() -> None
     ]
     assert warnings_of({}, today=dt.date(2027, 11, 2)) == []
     assert warnings_of({}) == []
+
+
+def test_an_approval_that_is_still_to_come_is_a_problem() -> None:
+    """Rules count from that day on: one in the future would let a charter hold for longer than they allow."""
+    today, changed = dt.date(2026, 11, 28), PRINCIPAL.replace("on: 2026-11-02", "on: 2026-11-30")
+    files = estate_files({"principals/refund-agent.yaml": changed})
+    with pytest.raises(EstateError) as caught:
+        parse_estate(files, today=today)
+    assert [str(each) for each in caught.value.problems] == [
+        (
+            "principals/refund-agent.yaml:9:59: `refund-agent` was approved on 2026-11-30, which is still to come; "
+            "write the day of the approval: 2026-11-28"
+        )
+    ]
+    assert parse_estate(files, today=dt.date(2026, 11, 29)).warnings == ()  # where it is tomorrow already
+    assert parse_estate(files).warnings == ()
+
+
+def test_an_exception_that_has_run_out_is_a_warning() -> None:
+    changed = PRINCIPAL + "exceptions: [{rule: a-rule, reason: until it is mended, until: 2026-11-20}]\n"
+    assert warnings_of({"principals/refund-agent.yaml": changed}, today=dt.date(2026, 11, 28)) == [
+        (
+            "principals/refund-agent.yaml:21:64: this ran out on 2026-11-20, so `a-rule` holds again; "
+            "remove it, or have it approved until a later day"
+        )
+    ]
+    assert warnings_of({"principals/refund-agent.yaml": changed}, today=dt.date(2026, 11, 20)) == []
 
 
 def test_a_person_in_no_team_is_a_warning() -> None:

@@ -83,6 +83,8 @@ def with_properties(text: str) -> dict[str, str]:
         ("never: {data: customer-pi}", "`customer-pi` is no data class of any system; did you mean `customer-pii`?"),
         ("only: {team: payments-op}\n    may: {effects: write}", "`payments-op` is no team in teams.yaml"),
         ("always: {effects: write}\n    approved_by: payment-lead", "`payment-lead` is no role in teams.yaml"),
+        ("never: {principals: {kind: agnt}}", "`kind` cannot be `agnt`; did you mean `agent`?"),
+        ("never: {principals: {kind: [agnt]}}", "`kind` cannot be `agnt`; did you mean `agent`?"),
         ("nver: {effects: write}", "`nver` is no field of a property; did you mean `never`?"),
         ("never: {effect: write}", "`effect` is no field of a class of calls; did you mean `effects`?"),
         ("never: {effects: [writes]}", "`effects` cannot be `writes`; did you mean `write`?"),

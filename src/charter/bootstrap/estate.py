@@ -19,7 +19,10 @@ from charter.core.clock import Clock, SystemClock
 from charter.core.errors import AbsentError, ConflictError, ErrorCode
 from charter.identity.weakness import reconcile
 from charter.lifecycle import repeats
-from charter.policy.check import BoundBefore, check_estate, estate_schema, warnings_of
+from charter.policy import listing
+from charter.policy.check import BoundBefore, check_estate, estate_schema, read_guardrails, systems_of, warnings_of
+from charter.policy.guardrail import PREFIX
+from charter.policy.slice import bind_slice
 from charter.registry import plan as planning
 from charter.registry.apply import apply as apply_plan
 from charter.registry.estate import Estate
@@ -87,6 +90,38 @@ def _checked(estate: Estate) -> Estate:
     return replace(
         estate, warnings=tuple(sorted(warnings, key=lambda each: (each.path, each.line, each.column, each.text)))
     )
+
+
+def counts_of(estate: Estate) -> dict[str, int]:
+    """Return how many of each kind a checked estate holds; guardrails and rules as `charter rules` lists them."""
+    every, central = read_guardrails(estate, CedarEngine())[0], estate.central
+    written = sum(each.id.startswith(PREFIX) for each in every)
+    others = (central.charter_rules(), central.sharing.value.rules, central.responses.value.rules)
+    return {
+        "principals": len(estate.charters),
+        "systems": len(estate.systems),
+        "guardrails": written,
+        "rules": len(every) - written + sum(len(tuple(each)) for each in others),
+        "patterns": len(estate.patterns),
+        "tests": len(estate.trials),
+        "properties": len(estate.properties),
+    }
+
+
+def policy_in(root: Path, principal: str, clock: Clock | None = None) -> str:
+    """Return the Cedar that a principal's charter compiles to in the estate in `root`, with what concerns it.
+
+    Raises:
+        AbsentError: there is no such charter.
+        EstateError: the estate is not valid.
+    """
+    estate, engine = check_folder(root, clock), CedarEngine()
+    part = estate.charters.get(principal)
+    if part is None:
+        help = suggestion(principal[:80], estate.charters)
+        raise AbsentError(ErrorCode.UNKNOWN_PRINCIPAL, f"there is no principal {principal[:80]!a}", help=help)
+    guardrails, _ = read_guardrails(estate, engine)
+    return listing.told(bind_slice(part.value, part.sources, systems_of(estate), guardrails, engine, estate.central))
 
 
 def try_folder(root: Path, clock: Clock | None = None) -> trials.TestReport:

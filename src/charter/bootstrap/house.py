@@ -132,7 +132,7 @@ class House:
             raise AbsentError(
                 ErrorCode.UNKNOWN_PRINCIPAL,
                 f"there is no principal {name[:80]!a}",
-                help=suggestion(name[:80], self.live.ids),
+                help=suggestion(name[:80], self.live.ids) if self.live.ids else "nothing is registered: charter apply",
             )
         return found
 

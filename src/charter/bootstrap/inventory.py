@@ -16,6 +16,7 @@ from charter.identity.jose import encode_base64url
 from charter.identity.weakness import KINDS as WEAKNESSES
 from charter.lifecycle.approval_card import card_of, masked
 from charter.lifecycle.repeats import told
+from charter.policy.listing import told as told_policy
 from charter.registry.approval import Approval, ApprovalState
 from charter.registry.declared import SECRET
 from charter.registry.inventory import inventory_of
@@ -322,7 +323,7 @@ def _verdict(entry: dict[str, Any]) -> dict[str, Any]:
 
 def _policy(house: House, principal: Principal) -> str:
     try:
-        return house.slices.own_of(principal).text
+        return told_policy(house.slices.own_of(principal))
     except CharterError as err:
         return f"// cannot be bound, so nothing is allowed: {err.detail}"
 

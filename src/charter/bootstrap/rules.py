@@ -2,66 +2,97 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from charter.adapters.cedar import CedarEngine
+from charter.bootstrap.estate import check_folder
+from charter.core.clock import Clock
+from charter.core.values import Source
 from charter.policy.central import DATA, FREEZE
+from charter.policy.check import read_guardrails, systems_of
 from charter.policy.guardrail import Guardrail
-from charter.registry.record import CharterVersion
+from charter.registry.central import Central
+from charter.registry.charter import Charter
 from charter.registry.response import ResponseRule
 from charter.registry.risk import risk_of
 from charter.registry.rule import CharterRule, Force
 from charter.registry.scope import Scope
 from charter.registry.sharing import SharingRule
 from charter.registry.standing import Standing
+from charter.registry.system import System
 
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
     from charter.bootstrap.transaction import HouseTransaction
-    from charter.core.values import Source
+
+
+@dataclass(frozen=True, slots=True)
+class _Laid:
+    """What is laid down, and for whom it could be."""
+
+    central: Central
+    systems: Mapping[str, System]
+    charters: tuple[Charter, ...]
 
 
 def listing(house: House) -> list[dict[str, Any]]:
     """Return every rule in force: on charters, on shared credentials, on calls, each in the order of its files."""
-    versions = _versions(house)
-    aside = [
-        (version.charter.principal, each.rule) for version in versions for each in version.charter.exceptions or ()
-    ]
-    central = house.live.central
-    on_charters = [_on_charters(house, rule, source, versions) for rule, source in central.charter_rules()]
-    on_sharing = [_on_sharing(house, each, versions) for each in central.sharing.value.rules]
-    on_behaviour = [_on_behaviour(house, each, versions) for each in central.responses.value.rules]
-    told = [*on_charters, *on_sharing, *on_behaviour, *(_on_calls(each) for each in house.slices.guardrails())]
+    systems = {name: record.system for name, record in house.live.systems.items()}
+    return _listed(_Laid(house.live.central, systems, _charters(house)), house.slices.guardrails())
+
+
+def listing_in(root: Path, clock: Clock | None = None) -> list[dict[str, Any]]:
+    """Return every rule that the files in the folder `root` lay down, as `listing` does those in force.
+
+    Raises:
+        EstateError: the files are wrong.
+    """
+    estate = check_folder(root, clock)
+    guardrails, _ = read_guardrails(estate, CedarEngine())
+    charters = tuple(part.value for part in estate.charters.values())
+    return _listed(_Laid(estate.central, systems_of(estate), charters), guardrails)
+
+
+def _listed(laid: _Laid, guardrails: Iterable[Guardrail]) -> list[dict[str, Any]]:
+    aside = [(charter.principal, each.rule) for charter in laid.charters for each in charter.exceptions or ()]
+    on_charters = [_on_charters(laid, rule, source) for rule, source in laid.central.charter_rules()]
+    on_sharing = [_on_sharing(laid, each) for each in laid.central.sharing.value.rules]
+    on_behaviour = [_on_behaviour(laid, each) for each in laid.central.responses.value.rules]
+    told = [*on_charters, *on_sharing, *on_behaviour, *map(_on_calls, guardrails)]
     return [each | {"set_aside_by": sorted(name for name, rule in aside if rule == each["name"])} for each in told]
 
 
-def _versions(house: House) -> list[CharterVersion]:
+def _charters(house: House) -> tuple[Charter, ...]:
     known = [p for p in house.live.principals.values() if p.standing is not Standing.RETIRED]
 
-    def read(tx: HouseTransaction) -> list[CharterVersion]:
-        return [tx.registry.charter_version(p.id, p.version) for p in known]
+    def read(tx: HouseTransaction) -> tuple[Charter, ...]:
+        return tuple(tx.registry.charter_version(p.id, p.version).charter for p in known)
 
     return house.database.read(read)
 
 
-def _on_charters(house: House, rule: CharterRule, source: Source, versions: list[CharterVersion]) -> dict[str, Any]:
+def _on_charters(laid: _Laid, rule: CharterRule, source: Source) -> dict[str, Any]:
     written = rule.model_dump(mode="json", by_alias=True, exclude_none=True)
     return {
         "name": rule.id,
         "on": "charters",
         "force": rule.force.value,
         "for": written["for"],
-        "asks": {key: written[key] for key in ("at_most", "only") if key in written},
+        "asks": {key: written[key] for key in ("at_most", "only", "bounded") if key in written},
         "lifted_by": [],
         "reason": rule.reason,
         "answers": list(rule.answers),
         "source": str(source),
-        "concerns": _covered(house, rule.scope, versions),
+        "concerns": _covered(laid, rule.scope),
     }
 
 
-def _on_behaviour(house: House, rule: ResponseRule, versions: list[CharterVersion]) -> dict[str, Any]:
+def _on_behaviour(laid: _Laid, rule: ResponseRule) -> dict[str, Any]:
     written = rule.model_dump(mode="json", by_alias=True, exclude_none=True)
-    part = house.live.central.responses
+    part = laid.central.responses
     at = next(index for index, each in enumerate(part.value.rules) if each is rule)
     return {
         "name": rule.id,
@@ -73,13 +104,13 @@ def _on_behaviour(house: House, rule: ResponseRule, versions: list[CharterVersio
         "reason": rule.reason,
         "answers": [],
         "source": str(part.source_of(f"rules.{at}")),
-        "concerns": _covered(house, rule.scope, versions),
+        "concerns": _covered(laid, rule.scope),
     }
 
 
-def _on_sharing(house: House, rule: SharingRule, versions: list[CharterVersion]) -> dict[str, Any]:
+def _on_sharing(laid: _Laid, rule: SharingRule) -> dict[str, Any]:
     written = rule.model_dump(mode="json", by_alias=True, exclude_none=True)
-    part = house.live.central.sharing
+    part = laid.central.sharing
     at = next(index for index, each in enumerate(part.value.rules) if each is rule)
     return {
         "name": rule.id,
@@ -91,18 +122,17 @@ def _on_sharing(house: House, rule: SharingRule, versions: list[CharterVersion])
         "reason": rule.reason,
         "answers": [],
         "source": str(part.source_of(f"rules.{at}")),
-        "concerns": _covered(house, rule.scope, versions),
+        "concerns": _covered(laid, rule.scope),
     }
 
 
-def _covered(house: House, scope: Scope, versions: list[CharterVersion]) -> list[str]:
+def _covered(laid: _Laid, scope: Scope) -> list[str]:
     """Return the principals that a rule is for, by name."""
-    systems = {name: record.system for name, record in house.live.systems.items()}
-    classes = house.live.central.data.value
+    classes = laid.central.data.value
     return sorted(
-        version.charter.principal
-        for version in versions
-        if scope.covers(version.charter, risk_of(version.charter, systems, classes).tier)
+        charter.principal
+        for charter in laid.charters
+        if scope.covers(charter, risk_of(charter, laid.systems, classes).tier)
     )
 
 

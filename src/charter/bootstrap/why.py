@@ -90,7 +90,8 @@ def _told(call: RecordedCall, body: Mapping[str, Any]) -> Json:
         },
         "recorded": {"verdict": call.verdict, "reasons": body["reasons"]},
         "held_then": {"charter": body.get("charter"), "slice": call.slice},
-        "sentence": f"{what} {decided} by `{first['rule']}`{where}: {first['text']}",
+        "sentence": f"{what} {decided} by `{first['rule']}`{where}"
+        + ("" if call.verdict == "allow" else f": {first['text']}"),
         "lacking": first["link"] if call.delegation and call.verdict == "deny" else None,
         "difference": None,
     }

@@ -97,19 +97,11 @@ def validate(context: typer.Context, as_json: Json = False) -> None:
     With --json: ok, principals, systems, guardrails, rules, patterns, tests, properties,
     warnings.
     """
-    from charter.bootstrap.estate import check_folder
+    from charter.bootstrap.estate import check_folder, counts_of
 
     here = context_of(context)
     estate = check_folder(here.settings.estate)
-    counts = {
-        "principals": len(estate.charters),
-        "systems": len(estate.systems),
-        "guardrails": len(estate.guardrails),
-        "rules": len(estate.central.files),
-        "patterns": len(estate.patterns),
-        "tests": len(estate.trials),
-        "properties": len(estate.properties),
-    }
+    counts = counts_of(estate)
     if as_json:
         print_json({"ok": True, **counts, "warnings": [str(w) for w in estate.warnings]})
         return

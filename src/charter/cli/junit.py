@@ -17,7 +17,7 @@ def junit(report: dict[str, Any], seconds: float) -> bytes:
     """Return the results that `charter test --json` prints, as one XML document."""
     suites: dict[str, list[ET.Element]] = {}
     for each in report["results"]:
-        suites.setdefault(_file(each), []).append(_case(each, _failure(each)))
+        suites.setdefault(_file(each), []).append(_case(each, failure_of(each)))
     for each in report["properties"]:
         suites.setdefault(_file(each), []).append(_case(each, None if each["passed"] else each["why"]))
     whole = report["passed"] + report["failed"]
@@ -48,8 +48,13 @@ def _case(each: dict[str, Any], failure: str | None) -> ET.Element:
     return case
 
 
-def _failure(each: dict[str, Any]) -> str | None:
-    return None if each["passed"] else f"expected {each['expected']}, got {each['got']}: {each['why']}"
+def failure_of(each: dict[str, Any]) -> str | None:
+    """Return how the result of a case or property, as JSON, differs from what was expected; None if it does not."""
+    if each["passed"]:
+        return None
+    if each["expected"] == each["got"]:  # as expected, and by another rule, with another limit
+        return f"expected {each['expected']} otherwise: {each['why']}"
+    return f"expected {each['expected']}, got {each['got']}: {each['why']}"
 
 
 def _file(each: dict[str, Any]) -> str:

@@ -137,6 +137,10 @@ def show(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="A principal's name, or the id of a call's verdict (vrd_…).")],
     policy: Annotated[bool, typer.Option("--policy", help="Print the Cedar its charter compiles to.")] = False,
+    files: Annotated[
+        bool,
+        typer.Option("--files", help="With --policy: of the files in the estate's folder, before they are applied."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show one principal (charter, standing, credentials, recent verdicts), or one call's whole story.
@@ -145,6 +149,9 @@ def show(
     whether that is what was decided, and where in the log it stands.
 
     Example: charter show refund-agent
+
+    Example: charter show refund-agent --policy --files
+
     Example: charter show vrd_01m8e58pkettqht5zgbn3ezx3f
 
     With --json: name, id, spiffe_id, kind, environment, owner, purpose, model, data, systems, sensitive,
@@ -153,6 +160,9 @@ def show(
     verdict: verdict_id, index, at, verdict, sentence, who, authority, asked, rule, limits, approval, proposed_by,
     sequence, permit, outcome, labels, questions, afterwards, afterwards_in_all, children, reconciliation, log, entries.
     """
+    if files:
+        _show_policy_in_files(context, name, is_asked=policy, as_json=as_json)
+        return
     control = context_of(context).control
     if name.startswith("vrd_"):
         story = control.get(f"/v1/verdicts/{segment(name)}")
@@ -189,6 +199,18 @@ def show(
         [[v["time"][:19], v["verdict"], v["system"], v["tool"], v["why"]] for v in answer["recent"]],
         title="\nrecent verdicts",
     )
+
+
+def _show_policy_in_files(context: typer.Context, name: str, *, is_asked: bool, as_json: bool) -> None:
+    from charter.bootstrap.estate import policy_in
+
+    if not is_asked:
+        raise typer.BadParameter("goes with --policy; all else about a principal is in the registry")
+    text = policy_in(context_of(context).settings.estate, name)
+    if as_json:
+        print_json({"name": name, "policy": text})
+    else:
+        say(text)
 
 
 def _show_facts(p: dict[str, Any]) -> None:
@@ -266,7 +288,9 @@ def graph(
     where into which argument.
 
     Example: charter graph --delegations
+
     Example: charter graph ses_190191ff6919e64741730104 --format svg > session.svg
+
     Example: charter graph ses_190191ff6919e64741730104 --plot session.png
 
     With --json: edges. Of a session: session, principal, run, delegation, initiator, first, last, steps, verdicts,

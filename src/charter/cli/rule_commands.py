@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from charter.cli.context import Json, context_of
+from charter.cli.context import Context, Json, context_of
 from charter.cli.output import counted, print_json, say, table
 
 
@@ -18,15 +18,21 @@ def register(app: typer.Typer) -> None:
 def rules(
     context: typer.Context,
     answers: Annotated[str | None, typer.Option(help="Only those that answer this: ASI03, LLM06, GOVERN.")] = None,
+    files: Annotated[
+        bool, typer.Option("--files", help="Those in the estate's folder, not those that are registered.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """List the organisation's rules: on charters, calls, shared credentials, behaviour, in freezes; what each answers.
 
     Example: charter rules --answers ASI03
 
+    Example: charter rules --files
+
     With --json: rules.
     """
-    found = context_of(context).control.get("/v1/rules")["rules"]
+    here = context_of(context)
+    found = _in_files(here) if files else here.control.get("/v1/rules")["rules"]
     if answers:
         found = [each for each in found if any(answers.lower() in item.lower() for item in each["answers"])]
     if as_json:
@@ -44,15 +50,32 @@ def rules(
         ]
         for each in found
     ]
-    table(["rule", "on", "force", "for, and who lifts it", "why", "answers", "stands in"], rows)
+    table(["rule", "on", "force", "for whom, asking what, lifted by whom", "why", "answers", "stands in"], rows)
     say(counted(len(found), "rule"), "dim")
+    if not found and not answers and not files:
+        say("nothing is registered yet; `charter rules --files` lists what the files here lay down", "dim")
+
+
+def _in_files(here: Context) -> list[dict[str, Any]]:
+    from charter.bootstrap.rules import listing_in
+
+    return listing_in(here.settings.estate)
 
 
 def _whom(rule: dict[str, Any]) -> str:
     scope = [f"{name}: {', '.join(words)}" for name, words in rule["for"].items()]
     lines = scope or ["everyone" if rule["on"] in ("charters", "sharing", "behaviour") else ""]
+    if rule["on"] == "charters":
+        lines += _asked(rule["asks"])
     if rule["lifted_by"]:
         lines.append(f"lifted by {', '.join(rule['lifted_by'])}")
     if rule["set_aside_by"]:
         lines.append(f"set aside by {', '.join(rule['set_aside_by'])}")
     return "\n".join(line for line in lines if line)
+
+
+def _asked(asks: dict[str, Any]) -> list[str]:
+    """Return what a rule on charters asks, a line each."""
+    most = [f"{name} at most {value}" for name, value in asks.get("at_most", {}).items()]
+    only = [f"{name} only {', '.join(words) or 'none'}" for name, words in asks.get("only", {}).items()]
+    return [*most, *only, *(f"{what} bounded" for what in asks.get("bounded", ()))]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from charter.cli.context import Json, context_of
-from charter.cli.junit import junit
+from charter.cli.junit import failure_of, junit
 from charter.cli.output import NO, print_json, say, warn
 
 _SHOWN = 20  # of what no test touches
@@ -77,8 +77,7 @@ def show_tests(told: dict[str, Any]) -> None:
     for result in told["results"]:
         say(f"{'pass ' if result['passed'] else 'FAIL '} {result['name']}", "" if result["passed"] else "red")
         if not result["passed"]:
-            where = f"{result['source']}: expected {result['expected']}, got {result['got']}"
-            say(f"      {where}: {result['why']}", "red")
+            say(f"      {result['source']}: {failure_of(result)}", "red")
     for each in told["properties"]:
         mark, style = _STATES[each["state"]]
         say(f"{mark} {each['name']}", style)

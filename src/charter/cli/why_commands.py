@@ -57,6 +57,7 @@ def why(
     nobody made needs its principal, system, action and arguments; exit 1 if it would be denied.
 
     Example: charter why 4711
+
     Example: charter why refund-agent payments refund.create charge_id=ch_1 amount=150 --at 2026-11-24T10:00Z
 
     With --json: verdict, sentence, lacking, reasons, mend, approvers, limits, rules, unlisted, call, at, notes.

@@ -134,6 +134,6 @@ def _owed_otherwise(case: TrialCase, verdict: Verdict) -> str | None:
         links = owed("", case.principal, verdict) if isinstance(verdict, Allow) else ()
         counted = [due.text for link in links for due in (link.options[0] if link.options else ())]
         if sorted(counted) != sorted(case.limits):
-            said = ", ".join(f"`{text}`" for text in counted) or "no limit"
-            return f"it is counted against {said}, not {', '.join(f'`{text}`' for text in case.limits) or 'none'}"
+            said, meant = " and ".join(counted) or "no limit", " and ".join(case.limits) or "any"
+            return f"it is counted against {said}, not {meant}"
     return None

@@ -89,6 +89,8 @@ def data_text(name: str, providers: tuple[str, ...]) -> str:
         annotation("mend", f"{mend}, or have data.yaml allow another provider"),
         annotation("force", Force.HARD.value),
         "forbid (principal, action, resource)",
-        f"when {{ {' || '.join(seen)} }};",
+        "when {",
+        " ||\n".join(f"  {each}" for each in seen),
+        "};",
     ]
     return "\n".join(lines) + "\n"

@@ -134,7 +134,8 @@ _DECIDED = {"allow": "is allowed", "deny": "is denied", "escalate": "waits for a
 
 def _sentence(verdict: str, what: str, text: str, rule: str, source: object) -> str:
     where = f" ({source})" if source else ""
-    return f"{what} {_DECIDED[verdict]} by `{rule}`{where}: {text}"
+    decided = f"{what} {_DECIDED[verdict]} by `{rule}`{where}"
+    return decided if verdict == "allow" else f"{decided}: {text}"  # an allow's text names the rule and no more
 
 
 def _lacking(verdict: Verdict, case: ChainCase) -> str | None:

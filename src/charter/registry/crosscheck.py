@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from charter.core.values import Source
-from charter.registry.central import Central
+from charter.registry.central import CALENDARS, Central
 from charter.registry.charter import EVERY_ACTION, ArgumentCondition, Charter, Grant
 from charter.registry.compositions import problems_of_compositions
 from charter.registry.enforcement_points import problems_of_points
@@ -47,6 +47,7 @@ from charter.registry.workloads import problems_of_workloads, warnings_of_worklo
 TEAMS = "teams.yaml"
 OWNER_ROLE = "owner"  # who says yes to the calls of a restrained principal
 HUMANS = "humans"  # in `delegation.from`: any person; every other word there names a principal
+_EAST = dt.timedelta(days=1)  # it may be tomorrow already where the approver is; days here are in UTC
 _FEW = 2000  # people among whom a misspelt one is looked for: a warning must not cost seconds
 _TEMPLATE = re.compile(r"(?:[^{}]|\{[^{}]+\})*")
 
@@ -155,12 +156,27 @@ class CrossCheck:
             if name not in self.charters and name != HUMANS and not self._is_broken("principals", name):
                 known = [HUMANS, *self.charters]
                 self._known(part, f"delegation.from.{index}", name, known, f"principal, and not `{HUMANS}`")
-        if self.today is not None and charter.expires < self.today:
-            text = f"`{charter.principal}` expired on {charter.expires.isoformat()}, so it cannot act"
-            self._warn(part.source_of("expires"), text, "set a later date once its owner has reviewed it")
+        self._check_dates(part)
         self._warn_each(part, unbounded(charter, {name: each.value for name, each in self.systems.items()}))
         for index, grant in enumerate(charter.grants):
             self._check_grant(part, grant, f"grants.{index}")
+
+    def _check_dates(self, part: Sourced[Charter]) -> None:
+        """Check that it was approved, and has not run out: a day to come would put off what rules count from there."""
+        charter, today = part.value, self.today
+        if today is None:
+            return
+        if charter.approved.on > today + _EAST:
+            text = f"`{charter.principal}` was approved on {charter.approved.on.isoformat()}, which is still to come"
+            self._problem(part.source_of("approved.on"), text, f"write the day of the approval: {today.isoformat()}")
+        if charter.expires < today:
+            text = f"`{charter.principal}` expired on {charter.expires.isoformat()}, so it cannot act"
+            self._warn(part.source_of("expires"), text, "set a later date once its owner has reviewed it")
+        for index, each in enumerate(charter.exceptions or ()):
+            if each.until is not None and each.until < today:
+                text = f"this ran out on {each.until.isoformat()}, so `{each.rule}` holds again"
+                where = part.source_of(f"exceptions.{index}.until")
+                self._warn(where, text, "remove it, or have it approved until a later day")
 
     # --- patterns ---
 
@@ -218,7 +234,8 @@ class CrossCheck:
             self._check_role(part, f"{at}.approval.by", grant.approval.by)
             holders = self.teams.value.roles.get(grant.approval.by, ())
             if 0 < len(holders) < (grant.approval.count or 1):
-                text = f"{grant.approval.count} people must say yes, and {len(holders)} hold `{grant.approval.by}`"
+                hold = f"{len(holders)} {'hold' if len(holders) > 1 else 'holds'} `{grant.approval.by}`"
+                text = f"{grant.approval.count} people must say yes, and {hold}"
                 self._warn(part.source_of(f"{at}.approval.count"), text, "name more in teams.yaml")
         if grant.delegated is not None:
             self._check_delegated(part, grant.delegated, f"{at}.delegated")
@@ -229,11 +246,8 @@ class CrossCheck:
         for index, name in enumerate(grant.groups or ()):
             what = f"group of objects of the system `{grant.system}`"
             self._known(part, f"{at}.groups.{index}", name, system.groups or {}, what)
-        if grant.when and grant.when.workdays and self.central.calendars.value.find(grant.when.workdays) is None:
-            where = part.source_of(f"{at}.when.workdays")
-            text = f"`{grant.when.workdays}` is no calendar of calendars.yaml, and no region with known holidays"
-            near = suggestion(grant.when.workdays, self.central.calendars.value.calendars, few=True)
-            self._problem(where, text, near or "name one, or a country as in DE or DE-BE")
+        if grant.when and grant.when.workdays and CALENDARS not in self.broken:
+            self._check_calendar(part, f"{at}.when.workdays", grant.when.workdays)
         unknown = [each for each in enumerate(grant.actions) if each[1] not in (EVERY_ACTION, *system.actions)]
         for index, name in unknown:
             what = f"action of the system `{grant.system}`"
@@ -241,6 +255,13 @@ class CrossCheck:
         if not unknown:
             self._check_amounts(part, grant, system, at)
             self._check_reach(part, grant, system, at)
+
+    def _check_calendar(self, part: Sourced[Charter], at: str, name: str) -> None:
+        calendars = self.central.calendars.value
+        if calendars.find(name) is None:
+            text = f"`{name}` is no calendar of {CALENDARS}, and no region with known holidays"
+            near = suggestion(name, calendars.calendars, few=True)
+            self._problem(part.source_of(at), text, near or "name one, or a country as in DE or DE-BE")
 
     def _check_delegated(self, part: Sourced[Charter], delegated: Delegated, at: str) -> None:
         """Check the words of a grant for delegated use; warn of what no delegation to this principal can ever be."""

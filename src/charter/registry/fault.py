@@ -62,6 +62,9 @@ EXAMPLES = {
     "per": "per: day",
     "tool": "tool: get_charge",
     "effect": "effect: read",
+    "approval": "approval: {by: payments-lead}",
+    "limit": "limit: [{count: 50, per: day}]",
+    "reason": "reason: Why it is so, for whoever meets it",
     "transport": "transport: stdio",
     "command": "command: [uvx, mcp-server-git]",
     "url": "url: https://mcp.example.com/mcp",
@@ -87,6 +90,21 @@ _CALLED = {
     "Calendars": "calendars.yaml",
     "Freeze": "a freeze",
     "DutyFile": "duties.yaml",
+    "SharingFile": "sharing.yaml",
+    "ResponseFile": "responses.yaml",
+    "Limit": "a limit",
+    "DataFlow": "what may be read, written and sent",
+    "DelegationTerms": "the terms of delegation",
+    "SharingRule": "a rule on shared credentials",
+    "ResponseRule": "a response",
+    "AccessGroups": "the groups that may use the console",
+    "HttpRoute": "a route",
+    "AwsPlace": "a place in AWS",
+    "LeaseTerms": "the terms of leases",
+    "ObligationRule": "an obligation",
+    "Proxied": "the terms of a proxy",
+    "ResourceWords": "a type of resources",
+    "SubjectWords": "what points call principals",
     "FlowFile": "flow.yaml",
     "FlowTerms": "the terms of data flow",
     "Results": "what an action answers",
@@ -193,6 +211,9 @@ def _wrong_value(field: str, errors: list[dict[str, Any]]) -> tuple[str, str | N
     value, kind, context = error["input"], str(error["type"]), error.get("ctx", {})
     if value is None:
         return f"`{field}` is empty", _write(field) or "write a value, or remove the line"
+    listed = next((each for each in errors if each["type"] in ("enum", "literal_error")), None)
+    if listed is not None and isinstance(value, str):  # of a union, the member that takes one word of few
+        return f"`{field}` cannot be `{_show(value)}`", suggestion(value, _expected(str(listed["ctx"]["expected"])))
     if len(errors) > 1:  # the members of a union each said what they are not
         return f"`{field}` must be text, a whole number, true or false", f"this is {_kind_of(value)}"
     if kind == "value_error":
@@ -339,7 +360,8 @@ def _called(model: type[BaseModel]) -> str:
     name = model.__name__
     if name in _CALLED:
         return _CALLED[name]
-    return ("an " if name[0] in "AEIOU" else "a ") + name.lower()
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+    return ("an " if name[0] in "AEIOU" else "a ") + words
 
 
 def _fields(model: type[BaseModel]) -> list[str]:

@@ -52,7 +52,8 @@ class ArgumentCondition(Model):
             raise ValueError(f"says nothing; there is {known}")
         units = {q.unit for q in (self.max, self.min, self.over, self.under) if q}
         if len(units) > 1:
-            raise ValueError(f"mixes units: {', '.join(sorted(str(u) for u in units))}")
+            said = " and ".join(sorted(f"`{unit}`" if unit else "no unit" for unit in units))
+            raise ValueError(f"has bounds in {said}; write the same unit with each")
         return self
 
 

@@ -272,8 +272,8 @@ def _parse(files: Mapping[str, str], today: dt.date | None, problems: list[Probl
         except EstateError as err:
             parts.problems.extend(err.problems)
     _put_beside(parts)
-    central = _central(parts)
-    broken = frozenset(problem.path for problem in parts.problems)
+    central, unread = _central(parts)
+    broken = frozenset(problem.path for problem in parts.problems) | unread
     if TEAMS not in files and TEAMS not in broken:
         parts.problems.append(Problem(TEAMS, 1, 1, "the estate has no teams.yaml", "begin one: charter init"))
         broken |= {TEAMS}
@@ -328,13 +328,16 @@ def _beside(parts: _Parts, name: str, policy: str) -> Iterator[Problem]:
         yield Problem(path, 1, 1, f"there is no charter `{name}` beside it", "call it what the charter is called")
 
 
-def _central(parts: _Parts) -> Central:
-    """Return what the central files lay down; their problems are added to those of the others."""
+def _central(parts: _Parts) -> tuple[Central, frozenset[str]]:
+    """Return what the central files lay down, and which of them say nothing because one of them is wrong.
+
+    Their problems are added to those of the others.
+    """
     try:
-        return read_central(parts.central)
+        return read_central(parts.central), frozenset()
     except EstateError as err:
         parts.problems.extend(err.problems)
-        return NOTHING
+        return NOTHING, frozenset(each.path for each in parts.central)
 
 
 def is_estate_path(path: str) -> bool:

@@ -48,6 +48,7 @@ _STATUS: dict[type[CharterError], int] = {
 _TITLES = {kind.__name__.removesuffix("Error").lower(): kind for kind in _STATUS}
 _MAX_DESCRIPTION = 500
 _MAX_SAID = 120  # characters of what one fault says
+_PREFIX = "Value error, "  # what pydantic puts before the sentence of a validator of ours
 _MAX_SHOWN = 5  # faults, or parts of a place
 _UNREADABLE = (400, 422)  # FastAPI's own complaints about a body
 
@@ -89,7 +90,7 @@ def unreadable(faults: Iterable[Mapping[str, Any]]) -> MalformedError:
 
     Neither a value that was sent nor the name of an unknown field is repeated: either could be a secret.
     """
-    said = [f"{_place(fault)}: {str(fault['msg'])[:_MAX_SAID]}" for fault in faults]
+    said = [f"{_place(fault)}: {str(fault['msg']).removeprefix(_PREFIX)[:_MAX_SAID]}" for fault in faults]
     more = f"; and {len(said) - _MAX_SHOWN} more" if len(said) > _MAX_SHOWN else ""
     return MalformedError(
         ErrorCode.BAD_REQUEST,
