@@ -84,7 +84,7 @@ def test_a_diff_against_a_revision_needs_no_server_and_shows_what_widens(checkou
 @pytest.mark.slow
 def test_a_base_that_is_missing_or_none_counts_as_nothing_and_says_so(checkout: Path, tmp_path: Path) -> None:
     terminal = Terminal.at(checkout).inside("estate")
-    assert "the base holds no estate" in terminal.ask("diff", "--base", "no-such-branch")["note"]
+    assert "the base is no revision here" in terminal.ask("diff", "--base", "no-such-branch")["note"]
     teams = checkout / "estate" / "teams.yaml"
     whole = teams.read_text(encoding="utf-8")
     teams.write_text("charter: v2\n", encoding="utf-8")

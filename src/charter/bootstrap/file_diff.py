@@ -26,7 +26,8 @@ from charter.registry.standing import Standing
 def compare(before: Mapping[str, str] | None, files: Mapping[str, str], clock: Clock, seconds: float) -> dict[str, Any]:
     """Return what `files` change of the estate that `before` is, with what principals may then do (`effects`).
 
-    Before an estate there is nothing; one that is none counts as nothing, and `note` says so.
+    Before an estate there is nothing; one that is none counts as nothing, and `note` says so. `before` is None where
+    there is no such revision.
 
     Raises:
         EstateError: `files` are not valid.
@@ -39,7 +40,8 @@ def compare(before: Mapping[str, str] | None, files: Mapping[str, str], clock: C
         except EstateError as err:
             note = f"the base is no valid estate, so all counts as new: {err.problems[0]}"
     else:
-        note = "the base holds no estate, so all counts as new"
+        held = "holds no estate" if before is not None else "is no revision here"
+        note = f"the base {held}, so all counts as new"
     plan = planning.plan(estate, current)
     effects = proofs.consequences_of(plan, estate, current, clock, seconds, is_tried_again=True)
     needs = needs_of(plan.changes, effects, estate.teams.value.changes)

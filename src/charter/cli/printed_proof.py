@@ -31,13 +31,15 @@ def print_effect(effect: dict[str, Any]) -> None:
 
 
 def print_needs(needs: list[dict[str, Any]]) -> None:
-    """Print whose yes a plan needs before it is applied, and whose it has."""
+    """Print whose yes a plan needs before it is applied, and whose it has where that is known."""
     for need in needs:
-        given = f"{', '.join(need['given'])} said yes" if need["given"] else "nobody said yes yet"
-        say(
-            f"needs a yes of {need['seat']} for {', '.join(need['for'][:8])}: {given}",
-            "green" if need["given"] else "red",
-        )
+        said = f"needs a yes of {need['seat']} for {', '.join(need['for'][:8])}"
+        if "given" not in need:  # files are compared: nobody was asked
+            say(said, "red")
+        elif need["given"]:
+            say(f"{said}: {', '.join(need['given'])} said yes", "green")
+        else:
+            say(f"{said}: nobody said yes yet", "red")
 
 
 def print_proofs(found: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ Names and texts come from files that anybody may propose; each is put so that it
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 MAX_ROWS = 50
@@ -37,14 +38,28 @@ def _diff(changed: dict[str, Any], base: str) -> list[str]:
     lines += [f"- {each['change']} {each['what']} {_plain(each['name'])}" for each in changed["changes"][:MAX_ROWS]]
     lines += ["" if changed["changes"] else "Nothing.", ""]
     for effect in changed["effects"][:MAX_ROWS]:
-        others = f" and {len(effect['others'])} like it" if effect["others"] else ""
-        lines.append(f"**{_plain(effect['principal'])}**{others}: {effect['conclusion']}")
-        lines += [f"- may now: {_plain(each['sentence'])}" for each in effect["gains"][:MAX_ROWS]]
-        lines += [f"- may no longer: {_plain(each['sentence'])}" for each in effect["losses"][:MAX_ROWS]]
-        lines += [f"- not proven: {_plain(each)}" for each in effect["not_proven"][:MAX_ROWS]]
-        lines += [f"- {_plain(each['sentence'])}" for each in effect["duties"]]
-        lines += [f"- {_plain(each['sentence'])}" for each in effect["rules"][:MAX_ROWS]] + [""]
+        lines += [*_effect(effect), ""]
     return lines
+
+
+def _effect(effect: dict[str, Any]) -> Iterator[str]:
+    """Yield what a change does to one principal: the same as the terminal shows."""
+    others = f" and {len(effect['others'])} like it" if effect["others"] else ""
+    yield f"**{_plain(effect['principal'])}**{others}: {effect['conclusion']}"
+    told = {
+        "": [effect["note"]] if effect["note"] else [],
+        "may now: ": [each["sentence"] for each in effect["gains"]],
+        "may no longer: ": [each["sentence"] for each in effect["losses"]],
+        "its charter ": [f"{each['turn']}: {each['text']}" for each in effect["terms"]],
+        "not proven: ": [*effect["not_proven"], *effect["rules_not_proven"]],
+        "breaks a duty: ": [each["sentence"] for each in effect["duties"] if each["new"]],
+        "breaks a duty, as before: ": [each["sentence"] for each in effect["duties"] if not each["new"]],
+        "says nothing: ": [each["sentence"] for each in effect["rules"]],
+    }
+    for word, sentences in told.items():
+        yield from (f"- {word}{_plain(each)}" for each in sentences[:MAX_ROWS])
+    if effect["route"]["seat"]:
+        yield f"- needs a yes of {_plain(effect['route']['seat'])}, because {_plain(effect['route']['why'])}"
 
 
 def _coverage(tests: dict[str, Any]) -> str:
