@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ class WorldUpstream:
     async def tools(self, _record: SystemRecord, _deadline: Deadline) -> tuple[ToolDefinition, ...]:
         return ()
 
-    async def call(self, permit: Permit, call: Call, _deadline: Deadline) -> AsyncIterator[dict[str, Any]]:
+    async def call(self, permit: Permit, call: Call, _deadline: Deadline) -> AsyncGenerator[dict[str, Any]]:
         self.permits.redeem(permit, call)
         index, attack = self.next
         answer = self.world.ask(do="call", tool=call.tool, index=index, attack=attack)

@@ -35,6 +35,7 @@ ROUNDS = 3
 HERE = Path(__file__).resolve().parent
 PEERS = HERE.parent / ".venv-peers" / "bin" / "python"
 PEER_NAME, ALL_NAME, FORGE_NAME = "fastmcp proxy", "governed, bearer, all systems", "ContextForge"
+Turn = tuple[float, float, float, float]  # p50 and p99 in seconds, calls a second, seconds of a processor per call
 STEPS = ("authenticate", "resolve", "decide", "settle and record", "forward", "outcome")
 PEER = """
 import sys
@@ -53,6 +54,14 @@ class Contender:
     headers: Callable[[int], list[str]]
     tool: str = "act"
     version: str = VERSION
+    server: int | None = None  # the process whose processor time is told
+
+    def used(self) -> float:
+        """Return the seconds of a processor that the server has had."""
+        if self.server is None:
+            return 0.0
+        told = Path(f"/proc/{self.server}/stat").read_text().rpartition(")")[2].split()
+        return (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def turn(contender: Contender, callers: int, seconds: float, most: int) -> list[float]:
@@ -83,40 +92,43 @@ async def turn(contender: Contender, callers: int, seconds: float, most: int) ->
 
 def run(seconds: float) -> dict[str, Any]:
     """Measure for about `seconds`; see the module's docstring."""
-    notes = ["p50 and p99 in microseconds, medians of the turns; added = p50 over the direct call's"]
+    notes = [
+        "p50 and p99 in microseconds, medians of the turns; added = p50 over the direct call's",
+        "processor: microseconds of one core that the server spends on a call",
+    ]
     with tempfile.TemporaryDirectory() as folder, standing(Path(folder), notes) as contenders:
         turn_seconds = max(0.2, seconds / (len(CALLERS) * ROUNDS * len(contenders)))
         for contender in contenders:
             asyncio.run(turn(contender, 4, 0.5, 400))  # warm
         rows: list[list[Any]] = []
         for callers in CALLERS:
-            turns: dict[str, list[tuple[float, float, float]]] = {each.name: [] for each in contenders}
+            turns: dict[str, list[Turn]] = {each.name: [] for each in contenders}
             for _ in range(ROUNDS):
                 for contender in contenders:
-                    started = time.perf_counter()
+                    started, before = time.perf_counter(), contender.used()
                     took = sorted(asyncio.run(turn(contender, callers, turn_seconds, 20_000)))
                     rate = len(took) / (time.perf_counter() - started)
-                    turns[contender.name].append((took[len(took) // 2], took[int(len(took) * 0.99)], rate))
+                    cost = (contender.used() - before) / len(took)
+                    turns[contender.name].append((took[len(took) // 2], took[int(len(took) * 0.99)], rate, cost))
             rows += [row(name, callers, found, turns[contenders[0].name]) for name, found in turns.items()]
             notes += ratios(callers, turns)
         direct = rows[0][2]
-    columns = ["contender", "callers", "p50", "p99", "lowest - highest", "calls/s", "added", "of direct"]
+    columns = ["contender", "callers", "p50", "p99", "lowest - highest", "calls/s", "added", "of direct", "processor"]
     found = {"title": "One governed MCP call over a direct one", "columns": columns, "rows": rows, "notes": notes}
     return found | {"and": [split(max(1.0, seconds / 6), direct)]}
 
 
-def row(
-    name: str, callers: int, turns: list[tuple[float, float, float]], direct: list[tuple[float, float, float]]
-) -> list[Any]:
-    p50, p99, rate = (statistics.median(column) for column in zip(*turns, strict=True))
+def row(name: str, callers: int, turns: list[Turn], direct: list[Turn]) -> list[Any]:
+    p50, p99, rate, cost = (statistics.median(column) for column in zip(*turns, strict=True))
     floor = statistics.median(each[0] for each in direct)
     added = "" if turns is direct else round((p50 - floor) * 1e6)
     middles = [each[0] * 1e6 for each in turns]
     spread = f"{min(middles):.0f} - {max(middles):.0f}"
-    return [name, callers, round(p50 * 1e6), round(p99 * 1e6), spread, round(rate), added, f"{p50 / floor:.1f}x"]
+    spent = round(cost * 1e6) or ""
+    return [name, callers, round(p50 * 1e6), round(p99 * 1e6), spread, round(rate), added, f"{p50 / floor:.1f}x", spent]
 
 
-def ratios(callers: int, turns: dict[str, list[tuple[float, float, float]]]) -> list[str]:
+def ratios(callers: int, turns: dict[str, list[Turn]]) -> list[str]:
     """Return how the peer compares with our endpoint of the same kind, turn by turn: medians, and the spread."""
     floor = statistics.median(each[0] for each in turns["direct"])
     found = []
@@ -202,7 +214,7 @@ def standing(folder: Path, notes: list[str]) -> Iterator[list[Contender]]:
 def governed(started: list[subprocess.Popen[bytes]], folder: Path, upstream: str) -> list[Contender]:
     """Return Charter's own contenders: with a plain bearer token, and with a token bound to the agent's key."""
     served = serve(started, folder, upstream, ["agent"])
-    tokens = served.agents["agent"]
+    tokens, server = served.agents["agent"], started[-1].pid
 
     def plain(count: int) -> list[str]:
         return [f"Authorization: Bearer {fetch(tokens, served.url)}"] * count
@@ -218,9 +230,9 @@ def governed(started: list[subprocess.Popen[bytes]], folder: Path, upstream: str
         return [f"Authorization: Bearer {fetch(tokens, served.all_url)}"] * count
 
     return [
-        Contender("governed, bearer", served.url, plain),
-        Contender("governed, DPoP", served.url, bound),
-        Contender(ALL_NAME, served.all_url, of_all, tool="bench__act"),
+        Contender("governed, bearer", served.url, plain, server=server),
+        Contender("governed, DPoP", served.url, bound, server=server),
+        Contender(ALL_NAME, served.all_url, of_all, tool="bench__act", server=server),
     ]
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
+
+from msgspec.structs import replace
 
 from builders import a_charter
 from cedar_dice import ACTIONS, SYSTEM, a_call, a_charter_by_dice, a_grant, some_guardrails

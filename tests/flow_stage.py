@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from charter.bootstrap import authority
@@ -80,7 +80,7 @@ class Says:
     async def tools(self, *_: Any) -> tuple[()]:
         return ()
 
-    async def call(self, permit: Permit, call: Call, _deadline: Deadline) -> AsyncIterator[dict[str, Any]]:
+    async def call(self, permit: Permit, call: Call, _deadline: Deadline) -> AsyncGenerator[dict[str, Any]]:
         self.permits.redeem(permit, call)
         yield {"result": {"content": [], "structuredContent": self.answer}}
 

@@ -7,7 +7,7 @@ answer = stage.call("charge.read", charge_id="1")
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +54,7 @@ class InstantUpstream:
     async def tools(self, _record: SystemRecord, _deadline: Deadline) -> tuple[ToolDefinition, ...]:
         return ()
 
-    async def call(self, permit: Permit, call: Call, _deadline: Deadline) -> AsyncIterator[dict[str, Any]]:
+    async def call(self, permit: Permit, call: Call, _deadline: Deadline) -> AsyncGenerator[dict[str, Any]]:
         self.permits.redeem(permit, call)
         self.calls.append(call)
         yield {"method": "notifications/progress", "params": {"progress": 1}}

@@ -130,11 +130,12 @@ class TablePipeline:
         outcome, hearing = "cancelled", Hearing(call.logs)
         try:
             with self.streams.open(bearer.principal_id) as stream:
-                async for message in stream.guard(self.upstream.call(permit, call, deadline)):
-                    if not hearing.lets(message):
-                        continue
-                    outcome = "answered" if "method" not in message else outcome
-                    yield message
+                async with contextlib.aclosing(self.upstream.call(permit, call, deadline)) as messages:
+                    while (message := await stream.next(messages)) is not None:
+                        if not hearing.lets(message):
+                            continue
+                        outcome = "answered" if "method" not in message else outcome
+                        yield message
                 if stream.why is not None:
                     outcome = "withdrawn"
                     yield {"error": {"code": -31011, "message": stream.why}}

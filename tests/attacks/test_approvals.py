@@ -6,13 +6,13 @@ import asyncio
 import datetime as dt
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from charter.bootstrap import authority
 from charter.core.canonical import canonical

@@ -7,6 +7,7 @@ import dataclasses
 import pickle
 
 import pytest
+from msgspec import structs
 
 from charter.core.errors import IntegrityError
 from charter.gateway.call import Call
@@ -56,7 +57,7 @@ def test_a_permit_for_another_call_is_worthless_and_gone(change: dict[str, str])
     ledger = PermitLedger(FixedClock())
     permit = issued(ledger)
     with pytest.raises(IntegrityError, match="another call"):
-        ledger.redeem(permit, dataclasses.replace(CALL, **change))
+        ledger.redeem(permit, structs.replace(CALL, **change))
     with pytest.raises(IntegrityError):
         ledger.redeem(permit, CALL)
 

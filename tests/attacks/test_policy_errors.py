@@ -16,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from builders import a_charter, a_system
 from charter.adapters.cedar import CedarEngine
@@ -181,7 +182,7 @@ def test_where_cedar_makes_no_decision_the_call_is_denied() -> None:
     engine = CedarEngine()
     slice_ = plain_slice(engine)
     charter = a_charter(grants=[{"system": "payments", "actions": ["charge.read", "refund.create"]}])
-    asked = replace(a_request("refund.create", REFUND, charter=charter), object="charge/\ud800")
+    asked = structs.replace(a_request("refund.create", REFUND, charter=charter), object="charge/\ud800")
     with pytest.raises(UnicodeEncodeError):
         asked.object.encode()
     assert isinstance(decide(slice_, asked, engine), Deny)

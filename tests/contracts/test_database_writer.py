@@ -67,7 +67,7 @@ def test_a_patient_work_shares_its_commit_with_the_next_and_is_written_without_o
     commits: list[int] = []
 
     async def run(database: Any) -> None:
-        patient = asyncio.create_task(database.awrite(record, patient=True))
+        patient = database.awrite(record, patient=True)
         await asyncio.sleep(0.02)
         assert not patient.done()
         assert await database.awrite(record) == 2

@@ -188,7 +188,7 @@ def test_a_value_that_strangers_named_is_asked_about_where_it_was_let_vary(stage
     assert isinstance(verdict, Escalate)
     live, bearer = stage.house.live, stage.bearer()
     assert standing_yes(live, bearer, call, facts, verdict) is not None
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     for doubtful in (
         {"untrusted": {"charge_id"}},

@@ -140,8 +140,8 @@ class Database(Generic[Tx]):
         self._submit(_Job(work, future, None))
         return future.result()
 
-    async def awrite(self, work: Callable[[Tx], T], *, patient: bool = False) -> T:
-        """Await what `work` returns, once it is durable, without blocking the event loop.
+    def awrite(self, work: Callable[[Tx], T], *, patient: bool = False) -> asyncio.Future[T]:
+        """Return what to await for what `work` returns, once it is durable, without blocking the event loop.
 
         A caller who is cancelled meanwhile does not stop the work. A patient one waits up to PATIENCE_SECONDS for
         another work to share its commit with. Works of one turn of the loop are handed over together, once all that
@@ -151,12 +151,16 @@ class Database(Generic[Tx]):
         future: asyncio.Future[T] = loop.create_future()
         with self._door:
             gathered = self._gathered.get(loop, [])
-            self._check(len(gathered))
+            try:
+                self._check(len(gathered))
+            except UnavailableError as err:
+                future.set_exception(err)
+                return future
             if not gathered:
                 self._gathered[loop] = gathered
                 loop.call_soon(self._hand_over, loop)
             gathered.append(_Job(work, future, loop, is_patient=patient))
-        return await future
+        return future
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
         """Put the works that a turn of a loop gathered into the queue, unless closing has done so."""

@@ -6,7 +6,7 @@ INVARIANT: a call spends its permit before it counts, and a batch makes nothing 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +40,7 @@ class Upstreams:
         """Return the definitions of the tools a system has right now; a leased one has none."""
         return await self.mcp.tools(record, deadline) if record.system.has_pins else ()
 
-    def call(self, permit: Permit, call: Call, deadline: Deadline) -> AsyncIterator[Message]:
+    def call(self, permit: Permit, call: Call, deadline: Deadline) -> AsyncGenerator[Message]:
         """Spend `permit` on `call`; yield notifications, then one result or error."""
         record = self.live.systems.get(call.system)
         if record is not None and record.system.kind is SystemKind.EGRESS:
@@ -53,19 +53,19 @@ class Upstreams:
 
     async def _asked(
         self, permit: Permit, call: Call, record: SystemRecord, deadline: Deadline
-    ) -> AsyncIterator[Message]:
+    ) -> AsyncGenerator[Message]:
         self.permits.redeem(permit, call)
         async with contextlib.aclosing(self.models.called(call, record, deadline)) as messages:
             async for message in messages:
                 yield message
 
-    async def _connected(self, permit: Permit, call: Call, record: SystemRecord) -> AsyncIterator[Message]:
+    async def _connected(self, permit: Permit, call: Call, record: SystemRecord) -> AsyncGenerator[Message]:
         self.permits.redeem(permit, call)
         async with contextlib.aclosing(self.egress.connected(call, record.system)) as messages:
             async for message in messages:
                 yield message
 
-    async def _counted(self, permit: Permit, call: Call) -> AsyncIterator[Message]:
+    async def _counted(self, permit: Permit, call: Call) -> AsyncGenerator[Message]:
         self.permits.redeem(permit, call)
         batch = self.batches.get(call.request_id or "")
         if batch is None:

@@ -275,9 +275,9 @@ class McpUpstreams:
                 sent=False,
                 help="list the tools again, then call",
             )
-        chain = self._live.delegations.chain_of(permit.delegation)
+        reached = self._for(record, permit.delegation) if tells_people_apart(listed.config) else listed
         whose = f"{permit.principal_id}/{permit.delegation or ''}"
-        return self._reach(record, chain.initiator if chain else None).server.call(call, tool, deadline, whose)
+        return reached.server.call(call, tool, deadline, whose)
 
     def logs(self, system: str) -> tuple[str, ...]:
         """Return the last lines a system's server logged. For the operator alone: they may hold anything."""

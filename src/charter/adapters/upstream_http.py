@@ -63,6 +63,27 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds between attempts to listen
 
 
 @dataclass(slots=True)
+class Exchange:
+    """A request that was sent, and the response once it has come: at once if it is all that the answer holds."""
+
+    line: Line
+    message: Message  # the request
+    asking: Asking | None  # the questions of its call, where they come in the stream before the response
+    answer: Message | None
+
+    @property
+    def response(self) -> Message:
+        """The response.
+
+        Raises:
+            UpstreamError: the stream has ended, and it was not among what came.
+        """
+        if self.answer is None:
+            raise nonsense("with a stream that ended before the response", sent=True)
+        return self.answer
+
+
+@dataclass(slots=True)
 class HttpServer:
     """One upstream. Belongs to the event loop it is used on."""
 
@@ -107,7 +128,7 @@ class HttpServer:
 
     async def _ask(self, method: str, params: Message, deadline: Deadline) -> Message:
         """Return the response to a request that is no call."""
-        return await self._last(self._send(method, params, {}, deadline))
+        return await self._response(await self._send(method, params, {}, deadline))
 
     async def call(
         self,
@@ -126,24 +147,24 @@ class HttpServer:
         method, params = sent(call)
         headers = mirrored(tool.params, call.arguments) if tool and tool.params else {}
         asking = Asking(call, self.asks)
-        told: list[Message] = []
         self.busy += 1
         try:
             while True:
-                asked, answer = None, {}
-                answers = self._send(method, params, headers, deadline, progress=call.wants_progress, asking=asking)
-                async with contextlib.aclosing(answers):
-                    async for answer in answers:
-                        if "method" not in answer:
-                            asked = asking.required(answer)
-                            if asked is None:
-                                yield final(answer, sent=True)
-                        elif "id" not in answer:
-                            yield answer
-                        else:
-                            async for question in put(asking, answer, told.append):
-                                yield question
-                            await self._reply(told.pop())
+                exchange = await self._send(
+                    method, params, headers, deadline, progress=call.wants_progress, asking=asking
+                )
+                try:
+                    if exchange.answer is None:
+                        async with contextlib.aclosing(self._until_answered(exchange)) as told:
+                            async for message in told:
+                                yield message
+                    answer = exchange.response
+                    asked = asking.required(answer)
+                    if asked is None:
+                        yield final(answer, sent=True)
+                    await self.wire.drain(exchange.line)
+                finally:
+                    self.wire.close(exchange.line)
                 if asked is None:
                     return
                 if asked:
@@ -253,19 +274,11 @@ class HttpServer:
         message = request(self._next_id(), method, params, modern=modern)
         headers = {VERSION_HEADER: MODERN_VERSION, METHOD_HEADER: method} if modern else {}
         try:
-            return await self._last(self._exchange(message, headers, self._patience))
+            return await self._response(await self._post(message, headers, self._patience))
         except NotTakenError:
             return None
         except UpstreamError as err:  # nothing was called yet
             raise UpstreamError(err.code, err.detail, sent=False, help=err.help) from err
-
-    async def _last(self, answers: AsyncGenerator[Message]) -> Message:
-        """Return the response among the messages of an exchange."""
-        async with contextlib.aclosing(answers):
-            async for answer in answers:
-                if "method" not in answer:
-                    return answer
-        raise nonsense("with a stream that ended before the response", sent=False)
 
     async def _send(
         self,
@@ -276,7 +289,7 @@ class HttpServer:
         *,
         progress: bool = False,
         asking: Asking | None = None,
-    ) -> AsyncGenerator[Message]:
+    ) -> Exchange:
         """Send a request in the server's era; a session that ended is opened anew, once."""
         for is_last in (False, True):
             peer = await self.ready(deadline)
@@ -286,48 +299,63 @@ class HttpServer:
             if asking is not None and peer.modern:
                 message = asking.declare(message)
             headers = self._modern_headers(message) | extra if peer.modern else self._legacy_headers(peer)
-            asks = asking is not None and bool(asking.allowed) and not peer.modern
-            answers = self._exchange(message, headers, deadline.remaining(), asks=asks)
+            heard = asking if asking is not None and asking.allowed and not peer.modern else None
             try:
-                async for answer in answers:
-                    yield answer
+                return await self._post(message, headers, deadline.remaining(), heard)
             except NotTakenError as refused:
                 if self._session == session:
                     self._peer = None  # whatever it is now, it is not what was met before
                 if is_last or refused.status != _GONE or session is None:
                     raise status_error(refused.status) from None
-            else:
-                return
-            finally:
-                await answers.aclose()
+        raise AssertionError
 
-    async def _exchange(
-        self, message: Message, headers: dict[str, str], seconds: float, *, asks: bool = False
-    ) -> AsyncGenerator[Message]:
-        """POST one request; yield its notifications and its response, as they come; with `asks` its questions too."""
+    async def _post(
+        self, message: Message, headers: dict[str, str], seconds: float, asking: Asking | None = None
+    ) -> Exchange:
+        """POST one request; return its answer as far as it has come. Its line must be closed."""
         line = await self.wire.open("POST", encode(message), headers, seconds)
         try:
-            if line.status == _GONE and SESSION_HEADER in headers:
-                raise NotTakenError(_GONE)
-            answer = await self.wire.message(line)
+            answer = await self._one_message(line, headers)
+            response = None
             if answer is not None and "method" not in answer:
-                yield self._checked(answer, message, line)
-                return
-            async with contextlib.aclosing(self.wire.events(line)) as heard:
-                async for told in heard:
-                    if "method" not in told:
-                        yield self._checked(told, message, line)
-                        await self.wire.drain(line)
-                        return
-                    if asks and "id" in told and told["method"] in METHODS:
-                        yield {"method": told["method"], "id": told["id"], "params": told.get("params")}
-                        continue
-                    note = self._note(told, message["id"])
-                    if note is not None:
-                        yield note
-            raise nonsense("with a stream that ended before the response", sent=True)
-        finally:
+                response = self._checked(answer, message, line)
+            return Exchange(line, message, asking, response)
+        except BaseException:
             self.wire.close(line)
+            raise
+
+    async def _one_message(self, line: Line, headers: dict[str, str]) -> Message | None:
+        """Return what an answer says if it is one message; None if it is a stream of them."""
+        if line.status == _GONE and SESSION_HEADER in headers:
+            raise NotTakenError(_GONE)
+        return await self.wire.message(line)
+
+    async def _until_answered(self, exchange: Exchange) -> AsyncGenerator[Message]:
+        """Yield the notifications of a stream, and the questions if they are heard, until the response has come."""
+        replies: list[Message] = []
+        async with contextlib.aclosing(self.wire.events(exchange.line)) as heard:
+            async for told in heard:
+                if "method" not in told:
+                    exchange.answer = self._checked(told, exchange.message, exchange.line)
+                    return
+                if exchange.asking is not None and "id" in told and told["method"] in METHODS:
+                    async for question in put(exchange.asking, told, replies.append):
+                        yield question
+                    await self._reply(replies.pop())
+                    continue
+                note = self._note(told, exchange.message["id"])
+                if note is not None:
+                    yield note
+
+    async def _response(self, exchange: Exchange) -> Message:
+        """Return the response of an exchange whose other messages are nobody's."""
+        try:
+            if exchange.answer is None:
+                async for _ in self._until_answered(exchange):
+                    pass
+            return exchange.response
+        finally:
+            self.wire.close(exchange.line)
 
     def _checked(self, answer: Message, message: Message, line: Line) -> Message:
         """Return a response, if it answers our request; note the session that `initialize` opens.

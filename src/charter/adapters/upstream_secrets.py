@@ -7,12 +7,13 @@ that this person's delegation led to, and for no others.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from charter.adapters.oauth_tokens import Answer, OAuthTokens
+from charter.adapters.upstream_wire import Proving
 from charter.core.errors import CharterError, ErrorCode
 from charter.core.values import Secret
 from charter.gateway.pins import UpstreamError
@@ -40,8 +41,8 @@ class Proof(Protocol):
         """What is no longer equal once `variables` would give something else."""
         ...
 
-    async def headers(self) -> Mapping[str, str]:
-        """Return the headers of a request.
+    def headers(self) -> Proving:
+        """Return the headers of a request, or what obtains them where a server has to be asked.
 
         Raises:
             UpstreamError: there is no such proof; nothing was sent.
@@ -69,7 +70,7 @@ class PlainProof:
         """Nothing that changes."""
         return None
 
-    async def headers(self) -> Mapping[str, str]:
+    def headers(self) -> Proving:
         """Return the headers of a static credential."""
         return static_headers(credential_of(self.config), self._secret)
 
@@ -124,20 +125,28 @@ class BrokeredProof:
     @property
     def edition(self) -> object:
         """The versions of the vault's secrets that a child is given."""
-        names = (vault_name(each) for each in secrets_of(self.record.system.upstream).values())
+        named = secrets_of(self.record.system.upstream)
+        if not named:
+            return ()
+        names = map(vault_name, named.values())
         return tuple(self.broker.vault.generation(name) for name in names if name is not None)
 
-    async def headers(self) -> Mapping[str, str]:
-        """Return the headers of a request."""
-        credential = credential_of(self.record.system.upstream)
-        with _as_upstream_error():
-            match credential:
-                case ClientCredential():
-                    return _bearer(await self._client_token(credential))
-                case PersonCredential():
-                    return _bearer(await self._person_token(credential))
-                case _:
+    def headers(self) -> Proving:
+        """Return the headers of a request, or what obtains them."""
+        match credential_of(self.record.system.upstream):
+            case None:
+                return {}
+            case ClientCredential() as credential:
+                return self._obtained(self._client_token(credential))
+            case PersonCredential() as credential:
+                return self._obtained(self._person_token(credential))
+            case credential:
+                with _as_upstream_error():
                     return static_headers(credential, self._secret)
+
+    async def _obtained(self, token: Awaitable[Secret]) -> Mapping[str, str]:
+        with _as_upstream_error():
+            return _bearer(await token)
 
     def refused(self) -> None:
         """Obtain another access token the next time."""

@@ -39,10 +39,11 @@ class HttpLimits:
     drain_seconds: float = 0.2  # for a stream to end after its last message, so that the connection can be kept
 
 
-Credential = Callable[[], Awaitable[Mapping[str, str]]]
+Proving = Mapping[str, str] | Awaitable[Mapping[str, str]]  # headers, or what obtains them
+Credential = Callable[[], Proving]
 
 
-async def anonymous() -> Mapping[str, str]:
+def anonymous() -> Mapping[str, str]:
     """Return no headers: the server asks for none."""
     return {}
 
@@ -120,11 +121,8 @@ class HttpWire:
         """
         if seconds is not None and seconds <= 0:
             raise too_slow(sent=False)
-        try:
-            async with asyncio.timeout(seconds):
-                proof = await self.credential()
-        except TimeoutError:
-            raise too_slow(sent=False) from None
+        proving = self.credential()
+        proof = proving if isinstance(proving, Mapping) else await _obtained(proving, seconds)
         head = self._head(method, data, {**headers, **proof})
         line = await self._line()
         self._busy.add(line)
@@ -279,6 +277,15 @@ class HttpWire:
             self._tls = ssl.create_default_context()
             self._tls.set_alpn_protocols(["http/1.1"])
         return self._tls
+
+
+async def _obtained(proof: Awaitable[Mapping[str, str]], seconds: float | None) -> Mapping[str, str]:
+    """Return the headers that prove Charter, once they are obtained."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await proof
+    except TimeoutError:
+        raise too_slow(sent=False) from None
 
 
 def content_type(line: Line) -> str:

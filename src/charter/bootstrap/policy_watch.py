@@ -51,18 +51,17 @@ def hear_disagreement(house: House, found: Disagreement) -> None:
         tx.record(Draft(EntryKind.FINDING_OPENED, "charter", finding.principal_id, body | {"finding": kept.id}))
 
     try:
-        loop = asyncio.get_running_loop()
+        asyncio.get_running_loop()
     except RuntimeError:
         house.database.write(work)  # no loop here that waiting could hold up
         return
-    task = loop.create_task(house.database.awrite(work))
-    task.add_done_callback(_noted)
+    house.database.awrite(work).add_done_callback(_noted)
 
 
 def _told(answer: Answer) -> dict[str, Any]:
     return {"allowed": answer.allowed, "rules": list(answer.rules), "errors": len(answer.errors)}
 
 
-def _noted(task: asyncio.Task[None]) -> None:
+def _noted(task: asyncio.Future[None]) -> None:
     if not task.cancelled() and task.exception() is not None:
         _log.warning("the disagreement could not be recorded: %s", task.exception())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -76,7 +76,7 @@ class RecordedUpstream:
         """Return nothing: no server is asked."""
         return ()
 
-    async def call(self, permit: Permit, call: Call, _deadline: Deadline) -> AsyncIterator[dict[str, Any]]:
+    async def call(self, permit: Permit, call: Call, _deadline: Deadline) -> AsyncGenerator[dict[str, Any]]:
         """Spend `permit` on `call`; yield the recorded answer."""
         self.permits.redeem(permit, call)
         yield {"result": as_result(self.answer)}

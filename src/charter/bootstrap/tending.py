@@ -180,8 +180,7 @@ def _hear_other(house: House, kind: str, title: str, about: tuple[str, str, str,
         same = {"system": system, "asked": asked}
         open_finding(house, tx, kind, title=said, body=body, same_as=same, principal_id=principal_id)
 
-    task = asyncio.ensure_future(house.database.awrite(work))
-    task.add_done_callback(_noted)
+    house.database.awrite(work).add_done_callback(_noted)
 
 
 def hear_host(house: House, principal_id: str, system: str, asked: str, named: str) -> None:
@@ -220,8 +219,7 @@ def hear_tools(house: House, record: SystemRecord, found: ToolList) -> None:
             if is_new:
                 tx.record(Draft(EntryKind.TOOL_HELD, "charter", None, body | {"finding": kept.id}))
 
-    task = asyncio.ensure_future(house.database.awrite(work))
-    task.add_done_callback(_noted)
+    house.database.awrite(work).add_done_callback(_noted)
 
 
 def hear_model(house: House, principal_id: str, model: str, system: str) -> None:
@@ -233,6 +231,6 @@ def hear_model(house: House, principal_id: str, model: str, system: str) -> None
     telling.add_done_callback(_noted)
 
 
-def _noted(task: asyncio.Task[None]) -> None:
+def _noted(task: asyncio.Future[None]) -> None:
     if not task.cancelled() and task.exception() is not None:
         _log.warning("a change could not be recorded: %s", task.exception())

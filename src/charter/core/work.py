@@ -16,7 +16,7 @@ No network and no waiting inside a work.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -60,9 +60,10 @@ class Writer(Protocol[Tx_co]):
         """
         ...
 
-    async def awrite(self, work: Callable[[Tx_co], T], *, patient: bool = False) -> T:
-        """Await what `work` returns, once it is durable, without blocking the event loop.
+    def awrite(self, work: Callable[[Tx_co], T], *, patient: bool = False) -> Awaitable[T]:
+        """Return what to await for what `work` returns, once it is durable, without blocking the event loop.
 
-        A patient one waits a moment for another to share its commit with: nobody is waiting for it.
+        The work is handed over now, whether that is awaited or not. A patient one waits a moment for another to share
+        its commit with: nobody is waiting for it.
         """
         ...

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import msgspec
+from msgspec import structs
 
 from charter.core.canonical import digest_of
 from charter.core.clock import Clock
@@ -272,7 +273,7 @@ class _Looking:
             call = self.by.vouching.call(self.asking, place, question, bearer.principal_name)
         except MalformedError:  # a name that nobody can ask about
             return None
-        facts, verdict = self.by.pipeline.would(bearer, replace(call, fulfils=self.fulfils), self.at)
+        facts, verdict = self.by.pipeline.would(bearer, structs.replace(call, fulfils=self.fulfils), self.at)
         return Hit(told, facts, verdict) if facts is not None and isinstance(verdict, Allow) else None
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from charter.identity.bearer import Bearer
 
 __all__ = ["Bearer", "Call"]
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """One tool call: decided, recorded and, if allowed, forwarded exactly as it stands here."""
 
     system: str

@@ -27,7 +27,6 @@ from pydantic import ValidationError
 from charter.core.canonical import digest_of
 from charter.core.errors import CharterError, ErrorCode, MalformedError
 from charter.gateway.call import Call
-from charter.gateway.flow import labels_of
 from charter.policy.assumed import assumed
 from charter.policy.decide import Evaluator
 from charter.policy.engine import Engine, Json
@@ -179,7 +178,7 @@ def _lets(record: SystemRecord, name: str) -> bool:
 def _is_labelled(record: SystemRecord, named: str) -> bool:
     """Whether what an action answers changes what its session has read."""
     action = named.partition("/")[2]
-    labels = labels_of(record, action)
+    labels = record.system.labels_of(action)
     return bool(record.system.touched(action).reads) or labels is None or labels.worst is Origin.UNTRUSTED
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 from charter.core.canonical import digest_of
 from charter.core.errors import CharterError
@@ -48,8 +49,7 @@ class Slices(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ReadChain:
+class ReadChain(msgspec.Struct, frozen=True):
     """A chain as one decision reads it."""
 
     case: ChainCase

@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from msgspec import structs
+
 from charter.core.clock import Clock, Deadline
 from charter.core.entropy import Entropy
 from charter.core.errors import ErrorCode, MalformedError
@@ -69,7 +71,7 @@ class Decisions:
         found = self.vouching.understood(asking, question, at)
         if isinstance(found, Deny):
             return await self._refused(asking, question, found, at)
-        call = replace(found.call, fulfils=fulfils, approval=None if self.asks else _approval(question))
+        call = structs.replace(found.call, fulfils=fulfils, approval=None if self.asks else _approval(question))
         found = replace(found, call=call)
         deadline = Deadline.after(self.clock, self.seconds)
         recorded = await self.pipeline.answer(found.bearer, call, deadline, source=SOURCE, asks=self.asks)

@@ -10,11 +10,13 @@ and in order; is the tool known, and still what was accepted; does the chain hol
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from charter.core.errors import CharterError
 from charter.gateway.call import Bearer, Call
-from charter.gateway.chain import ReadChain, Slices, approval_digest, asker_of, read_chain
+from charter.gateway.chain import ReadChain, Slices, approval_digest, read_chain
 from charter.gateway.model_use import other_model
 from charter.identity.authority import refusal
 from charter.identity.bearer import Proof, Vouched
@@ -30,8 +32,7 @@ MODEL_RULE = "built-in/pinned-models"
 MAX_SHOWN = 120  # characters of a model's name
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """What one decision rests on."""
 
     principal: Principal
@@ -90,7 +91,13 @@ def resolve(live: LiveEstate, slices: Slices, bearer: Bearer, call: Call, at: dt
     roles = approval.roles if approval and approval.state is ApprovalState.APPROVED else ()
     try:
         request = build_request(
-            asker_of(principal), record.system, action, call.arguments, at, frozenset(roles), object=call.object
+            chain.case.parties[-1].asker,
+            record.system,
+            action,
+            call.arguments,
+            at,
+            frozenset(roles),
+            object=call.object,
         )
     except CharterError as err:
         return _deny(Layer.CHARTER, "built-in/arguments", err.detail, err.help or "mend the arguments", principal.name)

@@ -23,6 +23,7 @@ import re
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -34,7 +35,6 @@ from charter.gateway.provenance import Found, Known, Use, leaves
 from charter.policy.request import NO_FLOW, FlowFacts
 from charter.registry.charter import Effect
 from charter.registry.flow import Origin, Pointing
-from charter.registry.principal import SystemRecord
 from charter.registry.system import Action, SystemKind
 
 IDLE = dt.timedelta(hours=1)
@@ -50,8 +50,7 @@ _SAYS_NOTHING = frozenset({"get", "the", "to", "from", "by", "for", "in", "of", 
 _SUFFIXES = ("ing", "ed", "es", "s", "e")
 
 
-@dataclass(frozen=True, slots=True)
-class SessionKey:
+class SessionKey(msgspec.Struct, frozen=True):
     """Whose session it is."""
 
     principal_id: str
@@ -164,7 +163,7 @@ class Flows:
         self, key: SessionKey, facts: Facts, result: Mapping[str, Any], at: dt.datetime, call: Call | None = None
     ) -> None:
         """Keep what an allowed call answered, before anybody sees it. `call` is given with the answer to it itself."""
-        labels = labels_of(facts.record, facts.action)
+        labels = facts.record.system.labels_of(facts.action)
         if labels is None:
             return
         session = self._session(key, at)
@@ -191,7 +190,7 @@ class Flows:
 
     def take_in_unseen(self, key: SessionKey, facts: Facts, at: dt.datetime) -> None:
         """Note that an allowed call is answered past us: whatever it answers may be in the session from now on."""
-        labels = labels_of(facts.record, facts.action)
+        labels = facts.record.system.labels_of(facts.action)
         is_tunnel = facts.record.system.kind is SystemKind.EGRESS
         if labels is None or (facts.request.effect is not Effect.READ and not is_tunnel):
             return
@@ -264,7 +263,7 @@ class Flows:
 
     def brings(self, key: SessionKey, facts: Facts, at: dt.datetime) -> dict[str, Any] | None:
         """Return what of a session's labels changes if a call is allowed, or is to be told again; None if neither."""
-        labels = labels_of(facts.record, facts.action)
+        labels = facts.record.system.labels_of(facts.action)
         session = self._known(key, at)
         exposed = session is not None and session.exposed
         data = session.data if session is not None else set()
@@ -320,34 +319,9 @@ class Flows:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Labels:
-    """What is said of the results of one action."""
-
-    origin: Origin
-    fields: Mapping[str, Origin]
-    names: frozenset[str] | None
-
-    @property
-    def worst(self) -> Origin:
-        """The origin of what cannot be told apart."""
-        found = {self.origin, *self.fields.values()}
-        return next(each for each in (Origin.UNTRUSTED, Origin.INTERNAL, Origin.TRUSTED) if each in found)
-
-
-def labels_of(record: SystemRecord, action: str) -> Labels | None:
-    """Return the labels of what an action answers; None of a model's answers, which repeat what it was told."""
-    system = record.system
-    if system.kind is SystemKind.MODEL:
-        return None
-    results = system.actions[action].results
-    names = frozenset(results.names) if results is not None and results.names else None
-    return Labels(system.origin_of(action), results.fields if results is not None else {}, names)
-
-
 def told_labels(facts: Facts) -> dict[str, Any]:
     """Return what an outcome says of its result: who could have written it, and the classes of data it brings."""
-    labels = labels_of(facts.record, facts.action)
+    labels = facts.record.system.labels_of(facts.action)
     data = sorted(facts.request.touched.reads) if labels is not None else []
     return {"origin": labels.worst.value if labels is not None else None, "data": data}
 
@@ -399,9 +373,15 @@ _WHERE = {
 
 def _is_spoken(session: FlowSession, name: str, action: Action, purpose: str) -> bool:
     """Whether the person's request, or the declared purpose, speaks of such an action."""
-    own = stems_of(f"{name} {action.tool}") - _SAYS_NOTHING
-    own |= {_stem(word.casefold()) for word in action.asked_as or ()}
-    return not own.isdisjoint(session.stems | stems_of(purpose))
+    said = session.stems | stems_of(purpose) if purpose else session.stems
+    return bool(said) and not _stems_for(name, action.tool, action.asked_as or ()).isdisjoint(said)
+
+
+@lru_cache(maxsize=4096)
+def _stems_for(name: str, tool: str, asked_as: tuple[str, ...]) -> frozenset[str]:
+    """Return the words by which people speak of an action, without their endings."""
+    own = stems_of(f"{name} {tool}") - _SAYS_NOTHING
+    return frozenset(own | {_stem(word.casefold()) for word in asked_as})
 
 
 def _contents(result: Mapping[str, Any]) -> Iterable[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 
 from charter.core.clock import Clock
 from charter.gateway.call import Bearer
@@ -14,22 +15,29 @@ LOOK_SECONDS = 1.0
 
 
 class Look:
-    """Asks whether a stream of `bearer` (on `system`, if one is given) may go on, and closes it if not."""
+    """A stream of `bearer` (on `system`, if one is given), closed as soon as a look finds that it may not go on."""
 
     def __init__(self, live: LiveEstate, clock: Clock, bearer: Bearer, system: str | None, stream: OpenStream) -> None:
         self._live, self._clock, self._bearer, self._system, self._stream = live, clock, bearer, system, stream
         self._next: asyncio.TimerHandle | None = None
 
-    def __call__(self) -> None:
+    def __enter__(self) -> OpenStream:
+        with ExitStack() as undo:
+            stream = undo.enter_context(self._stream)
+            self._look()
+            undo.pop_all()
+        return stream
+
+    def __exit__(self, *_: object) -> None:
+        if self._next is not None:
+            self._next.cancel()
+        self._stream.__exit__()
+
+    def _look(self) -> None:
         """Look now, and again in a second."""
         record = self._live.systems.get(self._system) if self._system is not None else None
         stopped = refusal(self._live, self._bearer, record, at=self._clock.now())
         if stopped is not None:
-            self._stream.close_soon(stopped.text)
+            self._stream.close(stopped.text)
         else:
-            self._next = asyncio.get_running_loop().call_later(LOOK_SECONDS, self)
-
-    def stop(self) -> None:
-        """Look no more."""
-        if self._next is not None:
-            self._next.cancel()
+            self._next = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)

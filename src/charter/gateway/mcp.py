@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from charter.core.canonical import MAX_SAFE_INTEGER, digest_of
 from charter.core.errors import MalformedError
@@ -50,18 +51,17 @@ MAX_CLIENT = 80  # characters of a program's name and version that are kept
 Headers = Mapping[str, str]  # names in lower case
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     """One message from a caller: a request, or a notification if it has no id."""
 
     id: RequestId | None
     method: str
     params: dict[str, Any]
-    meta: dict[str, Any] = field(init=False)  # the `_meta` of its parameters; empty if there is none
+    meta: dict[str, Any] = msgspec.field(default_factory=dict)  # the `_meta` of its parameters, whatever is given here
 
     def __post_init__(self) -> None:
         meta = self.params.get("_meta")
-        object.__setattr__(self, "meta", meta if isinstance(meta, dict) else {})
+        msgspec.structs.force_setattr(self, "meta", meta if isinstance(meta, dict) else {})
 
     @property
     def progress_token(self) -> RequestId | None:
@@ -75,13 +75,12 @@ class Frame:
         return read_level(self.meta.get(LOG_LEVEL_KEY))
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
+class ToolCall(msgspec.Struct, frozen=True):
     """What a request asks for, before anything is known about the tool or what else it is."""
 
     tool: str
     arguments: dict[str, Any]
-    answers: dict[str, Any] = field(default_factory=dict)  # to what an earlier result asked for
+    answers: dict[str, Any] = msgspec.field(default_factory=dict)  # to what an earlier result asked for
     state: str | None = None  # what that result had the caller send back
 
 

@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+import msgspec
+from msgspec.structs import replace
 
 from charter.core.clock import Clock, Deadline
 from charter.core.entropy import Entropy
-from charter.core.errors import CharterError, ErrorCode, UnauthenticatedError, UnavailableError
+from charter.core.errors import CharterError, ErrorCode, IntegrityError, UnauthenticatedError, UnavailableError
 from charter.core.work import Writer
 from charter.evidence.entry import Draft, EntryKind
 from charter.gateway.call import Bearer, Call
@@ -74,13 +77,12 @@ class Upstream(Protocol):
         """Return the definitions of the tools the system has right now."""
         ...
 
-    def call(self, permit: Permit, call: Call, deadline: Deadline) -> AsyncIterator[Message]:
+    def call(self, permit: Permit, call: Call, deadline: Deadline) -> AsyncGenerator[Message]:
         """Spend `permit` on `call`; yield notifications, then one result or error."""
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Came:
+class Came(msgspec.Struct, frozen=True):
     """How a token came."""
 
     method: str = "POST"
@@ -92,8 +94,7 @@ class Came:
 PLAINLY = Came()
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True):
     """Allowed and recorded; iterating `messages` calls the upstream."""
 
     verdict_id: str
@@ -104,8 +105,7 @@ class Admitted:
     give_up: Callable[[], None]  # in place of iterating: the permit is forgotten, the verdict closed, limits given back
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """Denied or escalated, and recorded."""
 
     verdict_id: str
@@ -133,7 +133,7 @@ class Pipeline:
     proposals: Proposals
     noticed: Callable[[str, str, str], None]  # who asked for which model that nobody accepted, at which system
     sequences: Sequences = field(default_factory=Sequences)
-    _closing: set[asyncio.Task[None]] = field(default_factory=set)
+    _closing: set[asyncio.Future[None]] = field(default_factory=set)
 
     def authenticate(self, token: str, *, audience: str, at: dt.datetime, came: Came = PLAINLY) -> Bearer:
         """Return who presents `token`, if it is good for `audience` and its principal may act at all.
@@ -170,10 +170,6 @@ class Pipeline:
                     delegation=bearer.delegation,
                     rests_on=frozenset(rests_on(self.live, bearer)),
                 )
-                # A withdrawal that came after the record step is either seen here, or finds the permit in the ledger.
-                stopped = refusal(self.live, bearer, self.live.systems.get(call.system), at=self.clock.now())
-                if stopped is not None:
-                    self.permits.discard(permit)
                 if recorded.facts is not None and recorded.facts.record.system.kind is SystemKind.EGRESS:
                     self.flows.take_in_unseen(key_of(bearer, call), recorded.facts, self.clock.now())
                 self.sequences.began(key_of(bearer, call), recorded.verdict_id)
@@ -299,20 +295,13 @@ class Pipeline:
         except CharterError:  # its policy cannot be bound: each call would be denied for that
             return frozenset()
 
-    @contextmanager
-    def admit_stream(self, bearer: Bearer, system: str | None = None) -> Iterator[OpenStream]:
-        """Register a stream of `bearer`; its `closed` event is set as soon as it may not go on.
+    def admit_stream(self, bearer: Bearer, system: str | None = None) -> Look:
+        """Register a stream of `bearer` for as long as the context lasts; it is closed as soon as it may not go on.
 
         A withdrawal closes it at once. Whatever else ends authority (a charter's expiry, a token or system taken back)
         is found by asking again every second; the first time at once, for what happened since the token was verified.
         """
-        with self.streams.open(*rests_on(self.live, bearer)) as stream:
-            look = Look(self.live, self.clock, bearer, system, stream)
-            look()
-            try:
-                yield stream
-            finally:
-                look.stop()
+        return Look(self.live, self.clock, bearer, system, self.streams.open(*rests_on(self.live, bearer)))
 
     def withdrawn(self, id: str, why: str) -> tuple[int, int]:  # noqa: A002 - of a principal or a delegation
         """End all that is under way on a principal's or a delegation's authority; return how many streams and permits.
@@ -324,8 +313,9 @@ class Pipeline:
 
     async def settled(self) -> None:
         """Wait until every outcome under way is recorded."""
-        while self._closing:
-            await asyncio.gather(*self._closing, return_exceptions=True)
+        loop = asyncio.get_running_loop()
+        while here := [each for each in self._closing if each.get_loop() is loop]:
+            await asyncio.gather(*here, return_exceptions=True)
 
     def _resolve(self, bearer: Bearer, call: Call, at: dt.datetime) -> Facts | Deny:
         """Return the facts of a call, with what its session has read."""
@@ -338,8 +328,9 @@ class Pipeline:
     async def _decide_and_record(
         self, bearer: Bearer, call: Call, deadline: Deadline, source: str, *, asks: bool = True
     ) -> Recorded:
-        decided = self._decided_by(bearer, call, self.clock.now())
-        step = self._step(bearer, call, decided, self.clock.now()).to_json()
+        began, key = self.clock.now(), key_of(bearer, call)
+        decided = self._decided_by(bearer, call, began)
+        step = self._step(bearer, call, decided, began).to_json()
         for _ in range(MAX_READINGS):
             if deadline.is_past:
                 break
@@ -350,13 +341,13 @@ class Pipeline:
             timing = {"decide": round((self.clock.monotonic() - started) * 1e6)}
             asking = self.entropy.identifier("apr") if isinstance(verdict, Escalate) else ""
             told = {"point": bearer.point.principal_name} if isinstance(bearer, Vouched) else {}
-            brings = self.flows.brings(key_of(bearer, call), facts, at) if isinstance(facts, Facts) else None
+            brings = self.flows.brings(key, facts, at) if isinstance(facts, Facts) else None
             verdict_id = self.entropy.identifier("vrd")
             ticket = Ticket(verdict_id, asking, source, timing, self.issuer, asks, brings, decided, told, step)
             recorded = await self.writer.awrite(_work(bearer, call, facts, verdict, ticket))
             if recorded is not None:
                 if brings is not None and isinstance(recorded.verdict, Allow):
-                    self.flows.told(key_of(bearer, call), at)
+                    self.flows.told(key, at)
                 self._note(bearer, call, recorded, at)
                 return recorded if isinstance(facts, Deny) else replace(recorded, facts=facts)
         raise _keeps_changing()
@@ -401,8 +392,10 @@ class Pipeline:
         outcome, hearing = Outcome(self.clock.monotonic()), Hearing(call.logs)
         try:
             with self.admit_stream(bearer, call.system) as stream:
-                async with aclosing(stream.guard(self.upstream.call(permit, call, deadline))) as messages:
-                    async for message in messages:
+                if stream.is_closed():  # withdrawn since the verdict was recorded; later, it finds permit or stream
+                    raise IntegrityError(ErrorCode.BAD_PERMIT, stream.why or "")
+                async with aclosing(self.upstream.call(permit, call, deadline)) as messages:
+                    while (message := await stream.next(messages)) is not None:
                         questions = message.get("questions")
                         if questions is not None:
                             await self._put(bearer, call, recorded, tuple(questions.values()), stream)
@@ -504,7 +497,7 @@ class Pipeline:
         self._closing.add(task)
         task.add_done_callback(self._closed)
 
-    def _closed(self, task: asyncio.Task[None]) -> None:
+    def _closed(self, task: asyncio.Future[None]) -> None:
         self._closing.discard(task)
         if not task.cancelled():
             task.exception()  # a store that fails has stopped the node from allowing anything; there is no one to tell

@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from msgspec import structs
+
 from charter.gateway.chain import ReadChain, Slices, asker_of, read_alone, read_links
 from charter.gateway.recorded import RecordedCall
 from charter.gateway.stand_in import candidates
@@ -167,7 +169,7 @@ def _request(call: RecordedCall, principal: Principal, system: System, action: s
         touched=system.touched(action),
         kept=call.asked.arguments,
     )
-    return replace(request, chain=read.facts) if read.facts else request
+    return structs.replace(request, chain=read.facts) if read.facts else request
 
 
 def _is_aside(call: RecordedCall) -> bool:
@@ -287,7 +289,7 @@ def _fits(before: Case, call: RecordedCall, evaluator: Evaluator, supposed: Mapp
 
 
 def _with(request: Request, supposed: Mapping[str, Record]) -> Request:
-    return replace(request, kept={**(request.kept or {}), **supposed})
+    return structs.replace(request, kept={**(request.kept or {}), **supposed})
 
 
 def _denied(layer: Layer, rule: str, text: str, mend: str, call: RecordedCall) -> Told:

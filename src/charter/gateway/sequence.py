@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import msgspec
+
 from charter.core.clock import rfc3339
 from charter.gateway.flow import IDLE, SessionKey
 from charter.registry.delegation import Chain, is_person
@@ -34,8 +36,7 @@ class KnownBy(StrEnum):
     DELEGATION = "delegation"  # whoever lent the authority is doing it meanwhile, in that session
 
 
-@dataclass(frozen=True, slots=True)
-class Parent:
+class Parent(msgspec.Struct, frozen=True):
     """What a call came of: another call, or a session of which no one call is known to be it."""
 
     known_by: KnownBy
@@ -48,8 +49,7 @@ class Parent:
         return {name: said for name, said in told.items() if said} | {"known_by": self.known_by.value}
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """The place of one call in what its principal does."""
 
     session: str

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Protocol
+
+import msgspec
 
 from charter.core.canonical import canonical
 from charter.core.clock import rfc3339
@@ -79,24 +81,22 @@ class GatewayWork(Transaction, Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(msgspec.Struct, frozen=True):
     """What one attempt is recorded under, made before the transaction so that it may run twice."""
 
     verdict_id: str
     approval_id: str  # of what is asked if the verdict escalates
     source: str  # which door it came in by
-    timing_us: dict[str, int] = field(default_factory=dict)
+    timing_us: dict[str, int] = msgspec.field(default_factory=dict)
     issuer: str = ""  # the control plane that vouched for the caller
     asks: bool = True  # whether people are asked at once where the verdict waits for them
     brings: Mapping[str, Any] | None = None  # what an allowed call brings into its session
     decided: Mapping[str, Any] | None = None  # who decided on it, where the principal's models are asked here
-    told: Mapping[str, Any] = field(default_factory=dict)  # what those who are asked are told besides the call
+    told: Mapping[str, Any] = msgspec.field(default_factory=dict)  # what those who are asked are told besides the call
     sequence: Mapping[str, Any] | None = None  # which step of its session it is, and what it came of
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(msgspec.Struct, frozen=True):
     """A verdict that is durable, with its place in the log."""
 
     verdict_id: str

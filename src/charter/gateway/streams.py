@@ -10,62 +10,75 @@ finds itself closed at its next step.
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from collections.abc import AsyncIterator, Iterable
+from typing import Self, TypeVar
 
 T = TypeVar("T")
 
 
 class OpenStream:
-    """One stream under way. Lives on the event loop it was opened on."""
+    """One stream under way, as long as its context lasts. Lives on the event loop it was opened on."""
 
-    def __init__(self) -> None:
-        self.closed = asyncio.Event()
-        self.why: str | None = None
+    def __init__(self, streams: OpenStreams, rests_on: tuple[str, ...]) -> None:
+        self.why: str | None = None  # why it may not go on
+        self._streams, self._rests_on = streams, rests_on
         self._loop = asyncio.get_running_loop()
         self._waiting: asyncio.Task[object] | None = None
 
-    async def guard(self, source: AsyncIterator[T]) -> AsyncGenerator[T]:
-        """Yield from `source` until it ends or this stream is closed; then `why` is set and `source` is closed."""
-        try:
-            while self.why is None:
-                try:
-                    item = await self._next(source)
-                except StopAsyncIteration:
-                    return
-                if self.why is None:
-                    yield item
-        finally:
-            close = getattr(source, "aclose", None)
-            if close is not None:
-                await close()
+    def __enter__(self) -> Self:
+        self._streams.add(self, self._rests_on)
+        return self
 
-    async def _next(self, source: AsyncIterator[T]) -> T:
-        """Await the next item; a close from outside interrupts the waiting, not the task around it."""
+    def __exit__(self, *_: object) -> None:
+        self._streams.drop(self, self._rests_on)
+
+    def is_closed(self) -> bool:
+        """Whether it may go on no more: another answer, maybe, after each `await`."""
+        return self.why is not None
+
+    @functools.cached_property
+    def closed(self) -> asyncio.Event:
+        """Set once the stream may not go on."""
+        event = asyncio.Event()
+        if self.is_closed():
+            event.set()
+        return event
+
+    async def next(self, source: AsyncIterator[T]) -> T | None:
+        """Return the next item of `source`; None once it has ended or this stream is closed, which then has a `why`.
+
+        A close from outside interrupts the waiting, not the task around it.
+        """
+        if self.is_closed():
+            return None
         task = asyncio.current_task()
         self._waiting = task
         try:
-            return await anext(source)
+            item = await anext(source)
+        except StopAsyncIteration:
+            return None
         except asyncio.CancelledError:
-            if self.why is None or task is None or task.uncancel() > 0:
+            if not self.is_closed() or task is None or task.uncancel() > 0:
                 raise
-            raise StopAsyncIteration from None
+            return None
         finally:
             self._waiting = None
+        return None if self.is_closed() else item
 
-    def close_soon(self, why: str) -> None:
-        """Close from any thread."""
-        self._loop.call_soon_threadsafe(self._close, why)
-
-    def _close(self, why: str) -> None:
+    def close(self, why: str) -> None:
+        """Let it go on no more. On its own loop."""
         if self.why is None:
             self.why = why
             self.closed.set()
             if self._waiting is not None:
                 self._waiting.cancel()
+
+    def close_soon(self, why: str) -> None:
+        """Close from any thread."""
+        self._loop.call_soon_threadsafe(self.close, why)
 
 
 class OpenStreams:
@@ -75,21 +88,23 @@ class OpenStreams:
         self._lock = threading.Lock()
         self._open: dict[str, set[OpenStream]] = defaultdict(set)
 
-    @contextmanager
-    def open(self, *rests_on: str) -> Iterator[OpenStream]:
-        """Register a stream that rests on all of `rests_on` for as long as the context lasts."""
-        stream = OpenStream()
+    def open(self, *rests_on: str) -> OpenStream:
+        """Return a stream that rests on all of `rests_on`; it is registered for as long as its context lasts."""
+        return OpenStream(self, rests_on)
+
+    def add(self, stream: OpenStream, rests_on: Iterable[str]) -> None:
+        """Know that a stream is under way."""
         with self._lock:
             for each in rests_on:
                 self._open[each].add(stream)
-        try:
-            yield stream
-        finally:
-            with self._lock:
-                for each in rests_on:
-                    self._open[each].discard(stream)
-                    if not self._open[each]:
-                        del self._open[each]
+
+    def drop(self, stream: OpenStream, rests_on: Iterable[str]) -> None:
+        """Know that it is under way no more."""
+        with self._lock:
+            for each in rests_on:
+                self._open[each].discard(stream)
+                if not self._open[each]:
+                    del self._open[each]
 
     def close(self, withdrawn: str, why: str) -> int:
         """Close every stream that rests on `withdrawn`; return how many there were."""

@@ -32,25 +32,44 @@ Holder = Bearer | Client | Workload | Attested | str
 
 def refusal(live: LiveEstate, holder: Holder, system: SystemRecord | None, *, at: dt.datetime) -> Refusal | None:
     """Return None if `holder` may act at `at` (on `system`, if one is given), else why not, and what would mend it."""
-    principal_id = holder if isinstance(holder, str) else holder.principal_id
-    principal = live.principals.get(principal_id)
-    if principal is None:
-        name = holder.principal_name if isinstance(holder, Bearer | Workload) else principal_id
-        return Refusal(name, f"`{name[:80]}` is not registered", "register it: charter plan, then charter apply")
-    epoch = holder.epoch if isinstance(holder, Bearer | Workload) else None
-    stopped = may_act(principal.subject, at=at, epoch=epoch)
-    if stopped is None and isinstance(holder, Vouched):
-        stopped = refusal(live, holder.point, None, at=at)
-    is_word_alone = isinstance(holder, Vouched) and not holder.is_proved
-    if stopped is None and not isinstance(holder, str) and not is_word_alone:
-        stopped = _credential_refusal(live, holder.credential, principal, at, is_past=_is_past(holder))
-    if stopped is None and isinstance(holder, Bearer) and not is_word_alone:
-        stopped = _token_refusal(live, holder, principal)
-    if stopped is None and isinstance(holder, Bearer):
-        stopped = _delegation_refusal(live, holder, principal, at)
+    stopped = _bearer_refusal(live, holder, at) if isinstance(holder, Bearer) else _other_refusal(live, holder, at)
     if stopped is None and system is not None:
         stopped = may_act(system.subject, at=at)
     return stopped
+
+
+def _bearer_refusal(live: LiveEstate, holder: Bearer, at: dt.datetime) -> Refusal | None:
+    """Return why whoever presents a token may not act; a point's word alone has no key and no token of its own."""
+    principal = live.principals.get(holder.principal_id)
+    if principal is None:
+        return _unknown(holder.principal_name)
+    stopped = may_act(principal.subject, at=at, epoch=holder.epoch)
+    is_word_alone = False
+    if stopped is None and isinstance(holder, Vouched):
+        is_word_alone = not holder.is_proved
+        stopped = refusal(live, holder.point, None, at=at)
+    if stopped is None and not is_word_alone:
+        stopped = _credential_refusal(live, holder.credential, principal, at, is_past=holder.is_past)
+        stopped = stopped or _token_refusal(live, holder, principal)
+    if stopped is None and holder.delegation is not None:
+        stopped = _delegation_refusal(live, holder, principal, at)
+    return stopped
+
+
+def _other_refusal(live: LiveEstate, holder: Client | Workload | Attested | str, at: dt.datetime) -> Refusal | None:
+    """Return why a client, a workload, a process, or a principal of which there is no proof, may not act."""
+    principal_id = holder if isinstance(holder, str) else holder.principal_id
+    principal = live.principals.get(principal_id)
+    if principal is None:
+        return _unknown(holder.principal_name if isinstance(holder, Workload) else principal_id)
+    stopped = may_act(principal.subject, at=at, epoch=holder.epoch if isinstance(holder, Workload) else None)
+    if stopped is None and not isinstance(holder, str):
+        stopped = _credential_refusal(live, holder.credential, principal, at)
+    return stopped
+
+
+def _unknown(name: str) -> Refusal:
+    return Refusal(name, f"`{name[:80]}` is not registered", "register it: charter plan, then charter apply")
 
 
 def chain_refusal(live: LiveEstate, chain: Chain, *, at: dt.datetime) -> Refusal | None:
@@ -103,8 +122,6 @@ def _token_refusal(live: LiveEstate, holder: Bearer, principal: Principal) -> Re
 def _delegation_refusal(live: LiveEstate, holder: Bearer, principal: Principal, at: dt.datetime) -> Refusal | None:
     """Return why the chain that a token (or a point's word) rests on may not be used."""
     name = principal.name
-    if holder.delegation is None:
-        return None
     chain = live.delegations.chain_of(holder.delegation)
     if chain is None or (chain.initiator, chain.caller) != (holder.initiator, holder.principal_id):
         text = f"the delegation that the token of `{name}` rests on is not known"
@@ -137,10 +154,6 @@ def _credential_refusal(
     if over is not None and at >= over and key.standing is Standing.ACTIVE:
         return _over(key, name, over)
     return may_act(Subject(f"{name}'s key {key.id}", key.standing), at=at)
-
-
-def _is_past(holder: Holder) -> bool:
-    return isinstance(holder, Bearer) and holder.is_past
 
 
 def _over(key: ClientKey, name: str, over: dt.datetime) -> Refusal:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import msgspec
+
 from charter.registry.narrowing import Narrowing
 
 
@@ -34,8 +36,7 @@ class Confirmation:
         return {self.binding.value: self.thumbprint}
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(msgspec.Struct, frozen=True):
     """The keys that were shown together with a token."""
 
     proof: str | None = None  # thumbprint of the key whose DPoP proof came with it

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from charter.policy.decide import Evaluator, decide
 from charter.policy.request import Asker, Request
@@ -26,8 +28,7 @@ from charter.registry.lent_scope import Scope
 MAX_REASONS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Party:
+class Party(msgspec.Struct, frozen=True):
     """One party of a chain before its own policy."""
 
     owner: str  # under which its limits are counted
@@ -36,8 +37,7 @@ class Party:
     only: frozenset[str] | None = None  # ids of the grants that may allow; None: any of its own
 
 
-@dataclass(frozen=True, slots=True)
-class Loan:
+class Loan(msgspec.Struct, frozen=True):
     """What one party lent the next at most."""
 
     id: str  # of the delegation
@@ -46,12 +46,11 @@ class Loan:
     scope: Scope
 
 
-@dataclass(frozen=True, slots=True)
-class ChainCase:
+class ChainCase(msgspec.Struct, frozen=True):
     """A chain before policy: those parties of whom any policy speaks, and all loans, from the initiator on."""
 
     parties: tuple[Party, ...]  # the caller last
-    loans: tuple[Loan, ...] = field(default_factory=tuple)
+    loans: tuple[Loan, ...] = msgspec.field(default_factory=tuple)
 
 
 def decide_chain(case: ChainCase, request: Request, evaluator: Evaluator) -> Verdict:

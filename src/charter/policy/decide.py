@@ -22,9 +22,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple, Protocol
+
+import msgspec
 
 from charter.policy import explain
 from charter.policy.grant import GrantRule
@@ -94,8 +95,7 @@ def _is_of(bound: Slice, asker: Asker) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
+class _Case(msgspec.Struct, frozen=True):
     """One question before one slice."""
 
     bound: Slice
@@ -140,7 +140,9 @@ class _Case:
     def _within_limits(self, answer: Answer, used: frozenset[str]) -> Allow | Deny:
         grants = self._deciding(answer)
         options = sorted(((grant, grant.dues(self.question)) for grant in grants), key=lambda option: bool(option[1]))
-        possible = [(grant, dues) for grant, dues in options if all(due.amount <= due.ceiling for due in dues)]
+        possible = [
+            (grant, dues) for grant, dues in options if not dues or all(due.amount <= due.ceiling for due in dues)
+        ]
         if not possible:
             over = next(due for due in options[0][1] if due.amount > due.ceiling)
             return Deny((explain.over_limit(self.bound, self.request, over),))
@@ -165,8 +167,7 @@ class _Case:
 
     def _deciding(self, answer: Answer) -> list[GrantRule | OwnPermit]:
         """Return the grants and own permits by which the call is allowed, grants first."""
-        rules: list[GrantRule | OwnPermit] = [*self.bound.grants, *self.bound.permits.values()]
-        return [rule for rule in rules if rule.id in answer.rules and self._counts(rule)]
+        return [rule for rule in self.bound.allowing(answer.rules) if self._counts(rule)]
 
     def _counts(self, rule: GrantRule | OwnPermit) -> bool:
         return self.only is None or rule.id in self.only

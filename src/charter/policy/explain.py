@@ -81,9 +81,9 @@ def not_granted(bound: Slice, request: Request) -> Reason:
 
 def allowed(bound: Slice, grant: GrantRule | OwnPermit) -> Reason:
     """Tell which grant, or permit of the Cedar beside the charter, allows."""
-    where = f" ({grant.source})" if grant.source else ""
-    text = f"allowed by {grant.id}{where}"
-    return Reason(Layer.CHARTER, grant.id, text, "nothing more is needed", bound.principal, grant.source)
+    rule, source = grant.id, grant.source
+    text = f"allowed by {rule} ({source})" if source else f"allowed by {rule}"
+    return Reason(Layer.CHARTER, rule, text, "nothing more is needed", bound.principal, source)
 
 
 def only_others(bound: Slice, rules: Sequence[str]) -> Reason:

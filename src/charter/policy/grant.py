@@ -158,6 +158,8 @@ class GrantRule:
 
     def dues(self, question: Question) -> tuple[LimitDue, ...]:
         """Return what an allowed call must be counted against."""
+        if not self.limits:
+            return ()
         return tuple(due for each in self.limits if (due := each.due(question)) is not None)
 
 

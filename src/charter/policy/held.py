@@ -14,6 +14,7 @@ from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from msgspec import structs
 from typing_extensions import override
 
 from charter.core.values import Source
@@ -162,9 +163,9 @@ class Held(GrantRule):
 
     @override
     def dues(self, question: Question) -> tuple[LimitDue, ...]:
-        return tuple(
-            replace(due, key=self._holder + due.key, source=found(due.source, self._sources))
-            for due in self._rule.dues(question)
+        dues = self._rule.dues(question)
+        return dues and tuple(
+            structs.replace(due, key=self._holder + due.key, source=found(due.source, self._sources)) for due in dues
         )
 
     @override

@@ -11,8 +11,10 @@ away. A limit that cannot be counted, because the amount is missing, in another 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from decimal import Decimal
+
+import msgspec
+from msgspec.structs import replace
 
 from charter.policy.chain import ChainCase, decide_chain
 from charter.policy.decide import Evaluator
@@ -28,8 +30,7 @@ RULE = "token/authorization_details"
 _WIDER = "ask for a token without, or with wider `authorization_details`"
 
 
-@dataclass(frozen=True, slots=True)
-class Narrowed:
+class Narrowed(msgspec.Struct, frozen=True):
     """The narrowing of the token at hand. Its limits are counted until it expires."""
 
     narrowing: Narrowing

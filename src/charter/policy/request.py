@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from charter.core.errors import ErrorCode, MalformedError
 from charter.policy.amount import Amount, amount_text, exact_decimal, plain_amount, unit_of
@@ -19,8 +20,7 @@ from charter.registry.unit import FACTORS, normal, told_in
 MAX_ARGUMENTS = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Asker:
+class Asker(msgspec.Struct, frozen=True):
     """The principal whose authority is asked, as one link of the chain."""
 
     id: str
@@ -31,8 +31,7 @@ class Asker:
     restrained: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ChainFacts:
+class ChainFacts(msgspec.Struct, frozen=True):
     """What policies may read of the chain that a call is made under. Without one, the asker acts by itself."""
 
     depth: int = 0  # delegations in the chain
@@ -47,8 +46,7 @@ class ChainFacts:
 NO_CHAIN = ChainFacts()
 
 
-@dataclass(frozen=True, slots=True)
-class FlowFacts:
+class FlowFacts(msgspec.Struct, frozen=True):
     """What policies may read of where the values of a call came from, and of what its session has read before.
 
     Arguments are told by name. Those that lead a call decide where it goes and what it is about; those that it carries
@@ -102,8 +100,7 @@ def read_flow(said: object) -> FlowFacts:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """One call as policy sees it. Equal requests get equal decisions."""
 
     asker: Asker
@@ -115,7 +112,7 @@ class Request:
     data: tuple[str, ...]
     arguments: dict[str, Any]
     at: dt.datetime
-    amounts: dict[str, Amount] = field(default_factory=dict)  # argument -> (decimal text, unit)
+    amounts: dict[str, Amount] = msgspec.field(default_factory=dict)  # argument -> (decimal text, unit)
     approvals: frozenset[str] = frozenset()  # roles that have approved this exact call
     sensitive: bool = False
     untrusted: bool = False

@@ -64,6 +64,10 @@ class Authority:
     permits: Mapping[str, OwnPermit] = field(default_factory=dict)  # of the Cedar beside its charter, by id
     delegation: DelegationTerms | None = None  # what its charter says of lending and borrowing
     watch: Watch = OBSERVED  # over its sessions
+    named: Mapping[str, GrantRule] = field(init=False, repr=False, compare=False)  # its grants, by id
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "named", {each.id: each for each in self.grants})
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +186,18 @@ class Slice:
 
     def may_allow(self, rule: str) -> bool:
         """Whether `rule` is one by which this principal may be allowed something: a grant, or an own permit."""
-        return rule in self.permits or self.grant(rule) is not None
+        return rule in self.authority.permits or self._named(rule) in self.authority.named
+
+    def allowing(self, rules: Sequence[str]) -> list[GrantRule | OwnPermit]:
+        """Return those of `rules` by which this principal may be allowed something, grants first."""
+        authority = self.authority
+        named = [self._named(each) for each in rules]
+        grants = [self._own(each) for each in authority.grants if each.id in named]
+        return [*grants, *(each for each in authority.permits.values() if each.id in rules)]
+
+    def _named(self, rule: str) -> str:
+        """Return what a grant that is this principal's own as `rule` is called in its authority."""
+        return rule if self.authority.party else rule.removeprefix(self.principal)
 
     def rules_on(self, system: str) -> frozenset[str]:
         """Return the ids of the grants and own permits on `system`."""
@@ -196,8 +211,7 @@ class Slice:
 
     def grant(self, rule: str) -> GrantRule | None:
         """Return the grant with the id `rule`."""
-        named = rule if self.authority.party else rule.removeprefix(self.principal)
-        found = next((each for each in self.authority.grants if each.id == named), None)
+        found = self.authority.named.get(self._named(rule))
         return None if found is None else self._own(found)
 
     def guardrail(self, rule: str) -> Guardrail | None:

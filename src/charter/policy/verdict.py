@@ -7,9 +7,10 @@ error.
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+import msgspec
 
 from charter.core.values import Source
 from charter.registry.window import Window
@@ -31,8 +32,7 @@ class Layer(StrEnum):
     FRESHNESS = "freshness"  # the node cannot be sure that what it knows is current
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(msgspec.Struct, frozen=True):
     """One reason: the rule that decided, where it stands, whose authority lacked, and what would make it allowed."""
 
     layer: Layer
@@ -54,8 +54,7 @@ class Reason:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class LimitDue:
+class LimitDue(msgspec.Struct, frozen=True):
     """A limit an allowed call must be counted against: `key` names the counter, `amount` what to add.
 
     Counts are calls; sums are in 1/10,000 of the unit.
@@ -75,8 +74,7 @@ class LimitDue:
         return self.key + self.window.tag
 
 
-@dataclass(frozen=True, slots=True)
-class LinkLimits:
+class LinkLimits(msgspec.Struct, frozen=True):
     """The limits of another link of the chain: all of one option must have room."""
 
     owner: str  # under which they are counted
@@ -84,8 +82,7 @@ class LinkLimits:
     options: tuple[tuple[LimitDue, ...], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Allow:
+class Allow(msgspec.Struct, frozen=True):
     """The call is allowed by these rules, if the limits have room: all of `limits`, or else all of one alternative.
 
     Under delegation, every other link's must have room too.
@@ -98,15 +95,13 @@ class Allow:
     further: tuple[LinkLimits, ...] = ()  # of the chain's other links
 
 
-@dataclass(frozen=True, slots=True)
-class Deny:
+class Deny(msgspec.Struct, frozen=True):
     """The call is denied."""
 
     reasons: tuple[Reason, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Escalate:
+class Escalate(msgspec.Struct, frozen=True):
     """The call would be allowed once someone says yes at each seat in `approvers`, each another person."""
 
     reasons: tuple[Reason, ...]

@@ -15,8 +15,10 @@ or, of a grant, where its second tongue does, which property tests hold equal to
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec.structs import replace
 
 from charter.policy.builtin import BUILT_IN
 from charter.policy.chain import ChainCase, Party

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Protocol
 
+import msgspec
 from pydantic import Field, StringConstraints
 
 from charter.registry.field import Model, Text
@@ -46,6 +47,23 @@ class Results(Model):
     origin: Origin | None = None  # None: untrusted where its system is, else internal
     fields: Annotated[dict[FieldName, Origin], Field(max_length=MAX_FIELDS)] = Field(default_factory=dict)
     names: Annotated[tuple[FieldName, ...], Field(max_length=64)] = ()  # arguments that what it lists may be given for
+
+
+class Labels(msgspec.Struct, frozen=True):
+    """What is said of the results of one action."""
+
+    origin: Origin
+    fields: Mapping[str, Origin]
+    names: frozenset[str] | None
+    worst: Origin  # of what cannot be told apart
+
+
+def labels_by(origin: Origin, results: Results | None) -> Labels:
+    """Return the labels of an action's results; `origin` holds where its file says nothing of a field."""
+    fields = results.fields if results is not None else {}
+    found = {origin, *fields.values()}
+    worst = next(each for each in (Origin.UNTRUSTED, Origin.INTERNAL, Origin.TRUSTED) if each in found)
+    return Labels(origin, fields, frozenset(results.names) if results is not None and results.names else None, worst)
 
 
 class Posture(StrEnum):

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from charter.registry.approval import Approval
 from charter.registry.central import NOTHING, Central
@@ -58,9 +59,13 @@ class Principal:
     @property
     def subject(self) -> Subject:
         """The principal as `may_act` asks about it."""
-        end = dt.datetime.combine(self.expires, dt.time(), dt.UTC) + dt.timedelta(days=1)
         is_held = self.standing is Standing.SUSPENDED and self.chosen is not Standing.SUSPENDED
-        return Subject(self.name, self.standing, end, self.epoch, is_held)
+        return Subject(self.name, self.standing, _end_of(self.expires), self.epoch, is_held)
+
+
+@lru_cache(maxsize=4096)
+def _end_of(day: dt.date) -> dt.datetime:
+    return dt.datetime.combine(day, dt.time(), dt.UTC) + dt.timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)

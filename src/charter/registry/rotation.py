@@ -33,12 +33,14 @@ def grows_old(key: ClientKey) -> bool:
 
 def due_at(key: ClientKey, terms: Terms) -> dt.datetime | None:
     """Return when `key` must have been replaced; None: never, or it is replaced already."""
+    if terms.rotate_seconds is None and key.due_at is None:
+        return None  # nobody wants any replaced: what nearly all calls find
     if not grows_old(key) or key.replaced_by is not None:
         return None
-    by_charter = (
-        None if terms.rotate_seconds is None else key.registered_at + dt.timedelta(seconds=terms.rotate_seconds)
-    )
-    return min((each for each in (by_charter, key.due_at) if each is not None), default=None)
+    if terms.rotate_seconds is None:
+        return key.due_at
+    by_charter = key.registered_at + dt.timedelta(seconds=terms.rotate_seconds)
+    return by_charter if key.due_at is None else min(by_charter, key.due_at)
 
 
 def wanted_at(key: ClientKey, terms: Terms) -> dt.datetime | None:

@@ -8,8 +8,9 @@ paths asked a different question.
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from charter.core.errors import ConflictError, ErrorCode
 
@@ -63,8 +64,7 @@ def moved(standing: Standing, move: Move, name: str) -> Standing:
         ) from None
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """Why something may not act: one sentence, and what would mend it."""
 
     link: str  # the principal, credential or system that lacks standing
@@ -72,8 +72,7 @@ class Refusal:
     mend: str
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(msgspec.Struct, frozen=True):
     """One thing whose standing is asked: a principal, a credential, a delegation or a system."""
 
     name: str

@@ -31,7 +31,7 @@ from charter.registry.charter import (
 from charter.registry.data_class import DataFlow, Touched
 from charter.registry.egress import EGRESS_ACTIONS, EGRESS_OBJECT, EgressTerms
 from charter.registry.enforcement import Enforcement
-from charter.registry.flow import Origin, Results, Word
+from charter.registry.flow import Labels, Origin, Results, Word, labels_by
 from charter.registry.grant import Place
 from charter.registry.leasing import (
     MIN_AWS,
@@ -331,7 +331,11 @@ class System(Model):
 
     def action_of_tool(self, tool: str) -> str | None:
         """Return the name of the action that `tool` performs, if the system knows it."""
-        return next((name for name, action in self.actions.items() if action.tool == tool), None)
+        return self._by_tool.get(tool)
+
+    @cached_property
+    def _by_tool(self) -> dict[str, str]:
+        return {action.tool: name for name, action in self.actions.items()}
 
     def granted(self, grant: Grant) -> tuple[str, ...]:
         """Return the actions of this system that `grant` names; `*` names each it has, in the file's order."""
@@ -345,6 +349,14 @@ class System(Model):
         if results is not None and results.origin is not None:
             return results.origin
         return Origin.UNTRUSTED if self.untrusted or self.kind is SystemKind.EGRESS else Origin.INTERNAL
+
+    def labels_of(self, action: str) -> Labels | None:
+        """Return the labels of what `action` answers; None of a model's answers, which repeat what it was told."""
+        return None if self.kind is SystemKind.MODEL else self._labels[action]
+
+    @cached_property
+    def _labels(self) -> dict[str, Labels]:
+        return {name: labels_by(self.origin_of(name), action.results) for name, action in self.actions.items()}
 
     def touched(self, action: str) -> Touched:
         """Return what `action` does to data.

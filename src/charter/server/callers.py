@@ -15,6 +15,8 @@ from datetime import datetime
 from typing import Protocol
 from urllib.parse import urlsplit
 
+import msgspec
+
 from charter.core.clock import Clock
 from charter.core.errors import CharterError, DeniedError, ErrorCode, UnauthenticatedError
 from charter.gateway.call import Bearer
@@ -36,8 +38,7 @@ class Authenticator(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
+class Resource(msgspec.Struct, frozen=True):
     """What a token must be made out to, and where clients learn how to get one (RFC 9728 section 5.1)."""
 
     audience: str

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import h11
+from msgspec import structs
 
 from charter.adapters.egress import OPENED, Egress, Wire
 from charter.bootstrap.tending import hear_host, hear_name
@@ -233,7 +234,7 @@ class EgressDoor:
             else request_call(system, asked.to, asked.method, asked.path, request_id)
         )
         named = asked.header(RUN_HEADER.encode())
-        call = replace(call, run=run_of({RUN_HEADER: named} if named is not None else {}))
+        call = structs.replace(call, run=run_of({RUN_HEADER: named} if named is not None else {}))
         self.egress.announce(request_id)
         try:
             deadline = Deadline.after(self.clock, self.seconds)

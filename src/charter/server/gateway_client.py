@@ -7,8 +7,7 @@ session alone, which belongs to one principal, one delegation and one system.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from charter.core.clock import Deadline
@@ -24,28 +23,34 @@ if TYPE_CHECKING:
 WRITE_GRACE_SECONDS = 10.0  # beyond a call's deadline, for a slow reader to take the answer
 
 
-@asynccontextmanager
-async def cancellable(asked: Asked, reply: Reply, seconds: float) -> AsyncIterator[None]:
-    """Let what is done in the context end when its caller says so, or goes away, or after `seconds` and some grace.
+class Cancellable:
+    """Lets what is done in the context end when its caller says so, or goes away, or after `seconds` and some grace.
 
     Before 2026-07-28 a lost connection was no cancellation (2025-11-25 basic/transports): there the call goes on.
     """
-    stop = _Stop()
-    late = asyncio.get_running_loop().call_later(seconds + WRITE_GRACE_SECONDS, stop)
-    reply.watch(stop if asked.modern else None)
-    running = asked.session.running if asked.session is not None else {}
-    running[asked.frame.id] = stop
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not stop.is_mine():
-            raise
-        await reply.end()
-    finally:
-        late.cancel()
-        reply.close()
-        if running.get(asked.frame.id) is stop:
-            del running[asked.frame.id]
+
+    def __init__(self, asked: Asked, reply: Reply, seconds: float) -> None:
+        self._asked, self._reply, self._seconds = asked, reply, seconds
+
+    async def __aenter__(self) -> None:
+        self._stop = stop = _Stop()
+        self._late = asyncio.get_running_loop().call_later(self._seconds + WRITE_GRACE_SECONDS, stop)
+        self._reply.watch(stop if self._asked.modern else None)
+        if self._asked.session is not None:
+            self._asked.session.running[self._asked.frame.id] = stop
+
+    async def __aexit__(self, _kind: object, err: BaseException | None, _trace: object) -> bool:
+        try:
+            is_stopped = isinstance(err, asyncio.CancelledError) and self._stop.is_mine()
+            if is_stopped:
+                await self._reply.end()
+            return is_stopped
+        finally:
+            self._late.cancel()
+            self._reply.close()
+            running = self._asked.session.running if self._asked.session is not None else {}
+            if running.get(self._asked.frame.id) is self._stop:
+                del running[self._asked.frame.id]
 
 
 class _Stop:

@@ -7,9 +7,10 @@ now. What a list of resources tells counts as read by the session: names and des
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
+from msgspec.structs import replace
 from typing_extensions import override
 
 from charter.core.clock import Deadline

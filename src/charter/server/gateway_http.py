@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -59,8 +58,7 @@ class HttpRefusal(Exception):  # noqa: N818 - an answer rather than an accident
         self.rpc_code = rpc_code
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """The head of a request. Header names are in lower case; a repeated one that matters was refused."""
 
     method: str

@@ -14,6 +14,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+import msgspec
+
 from charter.core.clock import Clock, Deadline
 from charter.core.errors import CharterError, ErrorCode, ThrottledError
 from charter.gateway.call import Bearer, Call
@@ -39,7 +41,7 @@ from charter.gateway.pipeline import Admitted, Refused
 from charter.policy.verdict import Verdict
 from charter.registry.principal import LiveEstate, SystemRecord
 from charter.registry.standing import may_act
-from charter.server.gateway_client import can_ask, cancellable, error_for, put_to_client
+from charter.server.gateway_client import Cancellable, can_ask, error_for, put_to_client
 from charter.server.gateway_held import HeldCalls
 from charter.server.gateway_http import Head, Reply
 from charter.server.gateway_parked import Parked, ParkedCalls, close
@@ -124,8 +126,7 @@ class Tools(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """One request, whose caller is known."""
 
     bearer: Bearer
@@ -326,7 +327,7 @@ class McpMethods:
 
     async def _forward(self, asked: Asked, reply: Reply, admitted: Admitted, call: Call, deadline: Deadline) -> None:
         """Pass on what the upstream says. The caller's going away, or its word, cancels the call."""
-        async with cancellable(asked, reply, deadline.remaining()):
+        async with Cancellable(asked, reply, deadline.remaining()):
             await self._pass_on(asked, reply, admitted, call, deadline)
 
     async def _hold(self, asked: Asked, reply: Reply, held: Refused, answers: dict[str, Any], call: Call) -> None:
@@ -338,7 +339,7 @@ class McpMethods:
             deadline = self._deadline(asked)
             return await self.pipeline.submit(asked.bearer, call, deadline, source="mcp")
 
-        async with cancellable(asked, reply, 2 * self.held.seconds + deadline.remaining()):
+        async with Cancellable(asked, reply, 2 * self.held.seconds + deadline.remaining()):
             answer = await self.held.settle(asked, reply, held, answers, again)
             if isinstance(answer, Admitted):
                 await self._pass_on(asked, reply, answer, call, deadline)

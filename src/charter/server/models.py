@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
+from msgspec import structs
+
 from charter.adapters.model_api import CHUNK, HEAD, PASSED_ON, PROPOSED, ModelApis, Outgoing
 from charter.core.clock import Clock, Deadline
 from charter.core.entropy import Entropy
@@ -343,7 +345,7 @@ def _head_of(scope: Scope) -> Head:
     key = head.headers.get("x-api-key")
     if key is None or "authorization" in head.headers:
         return head
-    return replace(head, headers={**head.headers, "authorization": f"Bearer {key}"})
+    return structs.replace(head, headers={**head.headers, "authorization": f"Bearer {key}"})
 
 
 _TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error"}

@@ -19,6 +19,8 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
+from msgspec import structs
+
 from charter.core.clock import Clock, Deadline
 from charter.core.errors import CharterError, MalformedError, ThrottledError, UnavailableError
 from charter.gateway.pipeline import Pipeline
@@ -109,7 +111,7 @@ class ProxiedApp:
         resource = Resource(resource_of(self.issuer, name), f"{self.issuer}{METADATA_PREFIX}{name}")
         if any(name in head.headers for name in OVERRIDES):
             raise HttpRefusal(403, "a header says that the request is another than it seems; leave it out")
-        called = replace(head, method=original.method, path=original.target.partition("?")[0])
+        called = structs.replace(head, method=original.method, path=original.target.partition("?")[0])
         callers = replace(self.callers, base=original.proxy.base)
         target = parse_target(original.target)
         bearer = callers.caller(called, resource)
@@ -154,7 +156,7 @@ def _head_of(scope: Scope) -> Head:
             raise HttpRefusal(403, f"the header `{name.decode()}` appears more than once")
     raw = scope.get("raw_path") or scope["path"].encode("latin-1", "replace")
     path = raw.partition(b"?")[0].decode("latin-1")
-    return replace(read_head({**scope, "raw_path": b""}), path=path)
+    return structs.replace(read_head({**scope, "raw_path": b""}), path=path)
 
 
 def _is_for(head: Head, callers: Callers, proxy: Proxied | None) -> bool:
