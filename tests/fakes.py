@@ -30,6 +30,18 @@ class FixedClock:
         self._monotonic += step.total_seconds()
 
 
+class SteppingClock(FixedClock):
+    """A clock that goes on by `step` seconds each time that somebody looks whether time is up."""
+
+    def __init__(self, step: float) -> None:
+        super().__init__()
+        self.step = step
+
+    def monotonic(self) -> float:
+        self.advance(seconds=self.step)
+        return super().monotonic()
+
+
 class CountingEntropy:
     """Dice that count: identifiers and bytes are the same in every run."""
 

@@ -10,7 +10,7 @@ from charter.bootstrap.file_diff import compare
 from charter.cli.estate_commands import print_plan
 from charter.cli.summary import summary
 from estates import PRINCIPAL, TEAMS, estate_files
-from fakes import FixedClock
+from fakes import FixedClock, SteppingClock
 
 REVIEWED = TEAMS + "changes: {reviewed: required, central: payments-lead}\n"
 
@@ -44,6 +44,15 @@ def test_a_plan_says_who_gave_a_yes(
     needs = [each | {"given": given} for each in compared["review"]["needs"]]
     print_plan(compared | {"review": compared["review"] | {"needs": needs}})
     assert told in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_plan_that_ran_out_of_time_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    before = estate_files({"teams.yaml": REVIEWED, "tests/refunds.yaml": None})
+    wider = before | {"principals/refund-agent.yaml": PRINCIPAL.replace("200 EUR", "206 EUR")}
+    for clock, is_told in ((SteppingClock(30), True), (FixedClock(), False)):
+        print_plan(compare(before, wider, clock, 20.0))
+        told = " ".join(capsys.readouterr().out.split())
+        assert ("plan again, and a running server goes on where it stopped" in told) is is_told
 
 
 def test_the_page_of_a_run_tells_all_that_the_terminal_does() -> None:

@@ -13,7 +13,7 @@ from charter.proof.duty_check import Broken
 from charter.proof.plan_review import needs_of
 from charter.proof.route import Route, Seat, route_past_duties
 from estates import PRINCIPAL, estate_files
-from fakes import FixedClock
+from fakes import FixedClock, SteppingClock
 
 DUTIES = """\
 charter: v1
@@ -35,14 +35,6 @@ def granting(name: str, *actions: str) -> dict[str, str]:
 
 
 SECONDS = 20.0  # for the proofs of a plan
-
-
-class HurriedClock(FixedClock):
-    """A clock by which every deadline has passed when it is looked at again."""
-
-    def monotonic(self) -> float:
-        self.advance(seconds=30)
-        return super().monotonic()
 
 
 def effects(
@@ -92,7 +84,7 @@ def test_what_was_broken_before_is_not_told_where_the_plan_does_not_touch_it() -
 
 def test_without_time_a_duty_is_not_proven_and_the_reviewer_is_asked() -> None:
     both = {path: text.replace("disputed", "doubtful") for path, text in BOTH.items()}  # a plan of its own
-    found = effects(BEFORE, BEFORE | both, HurriedClock())["refund-agent"]
+    found = effects(BEFORE, BEFORE | both, SteppingClock(30))["refund-agent"]
     (duty,) = found["duties"]
     assert (duty["new"], duty["proven"]) == (True, False)
     assert "not proven either way (there was no time left)" in duty["sentence"]

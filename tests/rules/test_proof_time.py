@@ -9,22 +9,10 @@ from charter.bootstrap.proofs import consequences_of
 from charter.registry import plan as planning
 from charter.registry.manifest import parse_estate
 from estates import PRINCIPAL, estate_files
-from fakes import FixedClock
+from fakes import FixedClock, SteppingClock
 
 SECONDS = 20.0
 MANY = 6
-
-
-class SteppingClock(FixedClock):
-    """A clock that goes on by `step` seconds each time that somebody looks whether time is up."""
-
-    def __init__(self, step: float) -> None:
-        super().__init__()
-        self.step = step
-
-    def monotonic(self) -> float:
-        self.advance(seconds=self.step)
-        return super().monotonic()
 
 
 def many(amount: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ import typer
 from charter.cli.context import Context, Json, context_of
 from charter.cli.estate_files import put_new
 from charter.cli.output import NO, counted, print_json, say, table
-from charter.cli.printed_proof import print_effect, print_needs, print_proofs
+from charter.cli.printed_proof import is_late, print_effect, print_needs, print_proofs
 from charter.core.errors import ErrorCode, MalformedError
 
 Force = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -256,6 +256,12 @@ def print_plan(answer: dict[str, Any]) -> None:
             say(f"    {line}", "dim")
     for effect in answer.get("effects", ()):
         print_effect(effect)
+    if is_late(answer.get("effects", ())):
+        say(
+            "there was no time left for some of this: plan again, and a running server goes on where it stopped; "
+            "CHARTER_PLAN_SECONDS gives it longer",
+            "magenta",
+        )
     if answer.get("review", {}).get("required"):
         print_needs(answer["review"]["needs"])
     counts = answer["counts"]

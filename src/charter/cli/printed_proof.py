@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from charter.cli.output import counted, say
@@ -28,6 +29,13 @@ def print_effect(effect: dict[str, Any]) -> None:
     for fault in effect["rules"]:
         say(f"    {fault['sentence']}", "red")
     say(f"    approval: {route['seat'] or 'nobody needs to'}, because {route['why']}", "dim")
+
+
+def is_late(effects: Iterable[dict[str, Any]]) -> bool:
+    """Whether something was left unproven for want of time, so that another try may prove it."""
+    from charter.proof.duty_check import NO_TIME
+
+    return any(NO_TIME in gap for each in effects for gap in (*each["not_proven"], *each["rules_not_proven"]))
 
 
 def print_needs(needs: list[dict[str, Any]]) -> None:
