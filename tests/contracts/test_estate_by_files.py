@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from charter.adapters.cedar import CedarEngine
-from charter.bootstrap.estate import check_folder, counts_of, policy_in
+from charter.bootstrap.estate import check_folder, counts_of, patterns_in, policy_in, render_pattern
 from charter.bootstrap.rules import listing_in
-from charter.core.errors import AbsentError
+from charter.core.errors import AbsentError, MalformedError
 from charter.registry.starter import init
 from fakes import FixedClock
 
@@ -63,3 +63,53 @@ def test_a_charter_that_is_not_there_is_named_with_the_nearest(folder: Path) -> 
     with pytest.raises(AbsentError) as caught:
         policy_in(folder, "refund-agnt", FixedClock())
     assert caught.value.help == "did you mean `refund-agent`?"
+
+
+# --- patterns ---
+
+VALUES = {"principal": "help-desk", "owner": "ana@example.com", "queue": "help-desk", "approver": "sofia@example.com"}
+
+
+def test_patterns_are_listed_with_their_parameters(folder: Path) -> None:
+    found = {each["pattern"]: each for each in patterns_in(folder)}
+    assert set(found) == {"coding-agent", "support-copilot"}
+    assert [each["name"] for each in found["support-copilot"]["parameters"]] == [
+        "principal", "owner", "team", "queue", "approver"
+    ]  # fmt: skip
+    team = next(each for each in found["support-copilot"]["parameters"] if each["name"] == "team")
+    assert team == {"name": "team", "description": "their team, as in teams.yaml", "default": "support"}
+
+
+def test_a_charter_is_made_that_is_valid_among_the_others(folder: Path) -> None:
+    made = render_pattern(folder, "support-copilot", VALUES, FixedClock())
+    assert (made.principal, made.warnings) == ("help-desk", ())
+    (folder / "principals" / "help-desk.yaml").write_text(made.text)
+    try:
+        assert check_folder(folder, FixedClock()).warnings == ()
+    finally:
+        (folder / "principals" / "help-desk.yaml").unlink()
+
+
+@pytest.mark.parametrize(
+    ("changed", "told", "help"),
+    [
+        ({"team": "suport"}, "`suport` is no team in teams.yaml", "did you mean `support`?"),
+        ({"owner": "sofia@example.com"}, "`sofia@example.com` owns `help-desk` and cannot approve", "someone else"),
+        ({"queue": " "}, "the value of `queue` is empty", "name what is meant"),
+        ({"queue": "a*"}, "the value of `queue` holds a `*`", "name the one thing"),
+    ],
+)
+def test_no_charter_is_made_that_would_not_be_valid(
+    folder: Path, changed: dict[str, str], told: str, help: str
+) -> None:
+    with pytest.raises(MalformedError) as caught:
+        render_pattern(folder, "support-copilot", VALUES | changed, FixedClock())
+    assert told in caught.value.detail
+    assert caught.value.help is not None
+    assert help in caught.value.help
+
+
+def test_what_is_odd_about_a_new_charter_is_told_with_it(folder: Path) -> None:
+    made = render_pattern(folder, "support-copilot", VALUES | {"queue": "../board"}, FixedClock())
+    (warning,) = made.warnings
+    assert "is like `ticket/../board/*`, so it lets nothing by" in warning

@@ -15,7 +15,7 @@ from charter.registry import crosscheck, manifest
 from charter.registry.document import read_text
 from charter.registry.manifest import load_estate, parse_estate, read_files
 from charter.registry.problem import EstateError
-from estates import FILES, PRINCIPAL, SYSTEM, TEAMS, an_estate, another_principal, estate_files, write_files
+from estates import FILES, PATTERN, PRINCIPAL, SYSTEM, TEAMS, an_estate, another_principal, estate_files, write_files
 
 
 def problems_of(files: dict[str, str]) -> list[str]:
@@ -199,6 +199,39 @@ def test_whatever_can_be_applied_changes_the_digest(changed: dict[str, str | Non
 
 def test_tests_are_no_part_of_the_digest() -> None:
     assert an_estate({"tests/refunds.yaml": None}).digest == an_estate().digest
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("charge.read", "charge.reed", "18:41: `charge.reed` is no action of the system `payments`; did you mean"),
+        ("system: payments", "system: paymnts", "18:21: `paymnts` is no system; did you mean `payments`?"),
+        ("role: payments-risk", "role: risk", "16:42: `risk` is no role in teams.yaml; did you mean `payments-risk`?"),
+        ("[customer-pii]", "[customer-pi]", "15:10: `customer-pi` is no data class of any system; did you mean"),
+    ],
+)
+def test_what_a_pattern_names_must_be_there(old: str, new: str, told: str) -> None:
+    files = estate_files({"patterns/small-refunds.yaml": PATTERN.replace(old, new, 1)})
+    (found,) = problems_of(files)
+    assert found.startswith(f"patterns/small-refunds.yaml:{told}")
+
+
+def test_what_stands_where_a_parameter_is_put_in_says_nothing_of_the_pattern() -> None:
+    open_team = PATTERN.replace("team: payments-ops", 'team: "${team}"').replace(
+        "parameters:\n", "parameters:\n  team: {description: their team, default: whoever}\n"
+    )
+    assert warnings_of({"patterns/small-refunds.yaml": open_team}) == []
+
+
+def test_a_rule_that_a_patterns_charters_would_break_is_a_warning() -> None:
+    rule = "charter: v1\nrules: [{id: soon, at_most: {review: 30d}, reason: it is soon}]\n"
+    (found,) = warnings_of(
+        {"guardrails/more.yaml": rule, "principals/refund-agent.yaml": PRINCIPAL.replace("90d", "30d")}
+    )
+    assert (
+        found
+        == "patterns/small-refunds.yaml:19:11: `review` is 90d, and `soon` allows 30d: it is soon; write 30d or less"
+    )
 
 
 # --- warnings ---

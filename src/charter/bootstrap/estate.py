@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from charter.adapters.cedar import CedarEngine
 from charter.adapters.read_cache import ReadFile
 from charter.bootstrap import composition, plan_proposals, plan_review, proofs, trials
 from charter.core.clock import Clock, SystemClock
-from charter.core.errors import AbsentError, ConflictError, ErrorCode
+from charter.core.errors import AbsentError, ConflictError, ErrorCode, MalformedError
 from charter.identity.weakness import reconcile
 from charter.lifecycle import repeats
 from charter.policy import listing
@@ -26,7 +26,7 @@ from charter.policy.slice import bind_slice
 from charter.registry import plan as planning
 from charter.registry.apply import apply as apply_plan
 from charter.registry.estate import Estate
-from charter.registry.manifest import READ_BEFORE, load_estate, parse_estate
+from charter.registry.manifest import READ_BEFORE, load_estate, parse_estate, read_files
 from charter.registry.pattern import render
 from charter.registry.problem import EstateError, suggestion
 
@@ -133,14 +133,41 @@ def try_folder(root: Path, clock: Clock | None = None) -> trials.TestReport:
     return trials.run(check_folder(root), clock or SystemClock())
 
 
-def render_pattern(root: Path, name: str, values: Mapping[str, str], clock: Clock | None = None) -> tuple[str, str]:
-    """Return the principal's name and the text of the charter that a pattern yields today.
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A charter that a pattern makes: the principal's name, the file's text, and what is worth a look in it."""
+
+    principal: str
+    text: str
+    warnings: tuple[str, ...]
+
+
+def patterns_in(root: Path) -> list[dict[str, Any]]:
+    """Return the patterns of the estate in `root`, each with its parameters.
+
+    Raises:
+        EstateError: the estate is not valid.
+    """
+    return [
+        {
+            "pattern": name,
+            "title": part.value.title,
+            "parameters": [{"name": key, **each.to_json()} for key, each in part.value.parameters.items()],
+        }
+        for name, part in sorted(load_estate(root).patterns.items())
+    ]
+
+
+def render_pattern(root: Path, name: str, values: Mapping[str, str], clock: Clock | None = None) -> Rendered:
+    """Return the charter that a pattern yields today, which is valid among the files in `root`.
 
     Raises:
         AbsentError: there is no such pattern.
-        MalformedError: a parameter is missing or unknown, or its charters have run out.
+        EstateError: the estate is not valid.
+        MalformedError: a parameter is missing or unknown, or the charter that it makes is not valid there.
     """
-    estate = load_estate(root)
+    files, today = read_files(root), (clock or SystemClock()).now().date()
+    estate = parse_estate(files)
     found = estate.patterns.get(name)
     if found is None:
         raise AbsentError(
@@ -148,8 +175,19 @@ def render_pattern(root: Path, name: str, values: Mapping[str, str], clock: Cloc
             f"there is no pattern {name[:80]!a}",
             help=suggestion(name, estate.patterns) or "write patterns/NAME.yaml",
         )
-    text = render(found.value, values, (clock or SystemClock()).now().date())
-    return str(YAML(typ="safe", pure=True).load(text)["principal"]), text
+    text = render(found.value, values, today)
+    principal = str(YAML(typ="safe", pure=True).load(text)["principal"])
+    path = f"principals/{principal}.yaml"
+    if path in files:
+        return Rendered(principal, text, ())  # it is there already: whoever writes it says so
+    try:
+        made = parse_estate({**files, path: text}, today=today)
+    except EstateError as err:
+        wrong = next((each for each in err.problems if each.path == path), err.problems[0])
+        detail = f"the charter that `{name}` makes with these values is not valid here: {wrong.text}"
+        help = wrong.help or f"give other values, or mend patterns/{name}.yaml"
+        raise MalformedError(ErrorCode.BAD_VALUE, detail, help=help) from err
+    return Rendered(principal, text, tuple(str(each) for each in made.warnings if each.path == path))
 
 
 def cedar_schema(root: Path) -> str:

@@ -51,25 +51,36 @@ def init(
 
 def new(
     context: typer.Context,
-    pattern: Annotated[str, typer.Argument(help="The pattern's name: patterns/PATTERN.yaml.")],
+    pattern: Annotated[
+        str | None,
+        typer.Argument(
+            help="The pattern's name: patterns/PATTERN.yaml; without it, they are listed.", show_default=False
+        ),
+    ] = None,
     values: Annotated[
         list[str] | None, typer.Argument(help="Its parameters: --name VALUE, or name=value.", show_default=False)
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a charter from an approved pattern.
+    """Write a charter from an approved pattern. Without a pattern, list them, each with its parameters.
+
+    A charter that would not be valid in the estate is not written.
 
     Example: charter new coding-agent --principal docs-bot --owner rita@example.com --branch docs-bot
 
-    With --json: principal, path, text, approved_on, review, expires, credential_rotates.
+    With --json: principal, path, text, approved_on, review, expires, credential_rotates, warnings. Without a
+    pattern: patterns.
     """
     from charter.bootstrap.estate import render_pattern
     from charter.registry.field import write_duration
     from charter.registry.manifest import charter_in
 
     here = context_of(context)
-    given = dict(_pairs(values or ()))
-    name, text = render_pattern(here.settings.estate, pattern, given)
+    if pattern is None:
+        _list_patterns(here.settings.estate, as_json=as_json)
+        return
+    rendered = render_pattern(here.settings.estate, pattern, dict(_pairs(values or ())))
+    name, text = rendered.principal, rendered.text
     target = here.settings.estate / "principals" / f"{name}.yaml"
     put_new(target, text, mend="choose another name")
     made = charter_in(f"principals/{name}.yaml", text)
@@ -81,12 +92,29 @@ def new(
         "credential_rotates": rotates,
     }
     if as_json:
-        print_json({"principal": name, "path": str(target), "text": text} | told)
+        print_json({"principal": name, "path": str(target), "text": text} | told | {"warnings": rendered.warnings})
         return
+    for warning in rendered.warnings:
+        say(f"warning: {warning}", "yellow")
     say(f"wrote {target}", "green")
     rotation = f"; its credential is replaced every {rotates}" if rotates else ""
     say(f"approved on {told['approved_on']}, reviewed every {told['review']}, until {told['expires']}{rotation}", "dim")
     say("every call of its is logged, with verdict, reasons and outcome: no charter turns that off", "dim")
+
+
+def _list_patterns(root: Path, *, as_json: bool) -> None:
+    from charter.bootstrap.estate import patterns_in
+
+    found = patterns_in(root)
+    if as_json:
+        print_json({"patterns": found})
+        return
+    for each in found:
+        say(f"{each['pattern']}: {each['title']}")
+        for parameter in each["parameters"]:
+            default = f" (default: {parameter['default']})" if "default" in parameter else ""
+            say(f"    --{parameter['name']}: {parameter['description']}{default}", "dim")
+    say(counted(len(found), "pattern"), "dim")
 
 
 def validate(context: typer.Context, as_json: Json = False) -> None:

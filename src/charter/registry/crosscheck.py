@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from charter.core.values import Source
@@ -21,8 +21,9 @@ from charter.registry.estate import Sourced
 from charter.registry.federated import ISSUERS, problems_of_federated, warnings_of_federated
 from charter.registry.grant import Delegated
 from charter.registry.issuer import Issuers
-from charter.registry.never_met import never_met
-from charter.registry.pattern import CharterPattern, last_day
+from charter.registry.never_like import never_like
+from charter.registry.never_met import NeverMet, never_met
+from charter.registry.pattern import CharterPattern, last_day, open_places, sample_of
 from charter.registry.problem import Problem, nearest, suggestion
 from charter.registry.property import Property
 from charter.registry.property_words import Known, problems_of_property
@@ -80,7 +81,7 @@ class CrossCheck:
         for system in self.systems.values():
             self._check_system(system)
         for charter in self.charters.values():
-            self._check_charter(charter)
+            self.check_charter(charter)
         self._check_central()
         self._check_patterns()
         if ISSUERS not in self.broken:
@@ -137,7 +138,8 @@ class CrossCheck:
 
     # --- charters ---
 
-    def _check_charter(self, part: Sourced[Charter]) -> None:
+    def check_charter(self, part: Sourced[Charter]) -> None:
+        """Check one charter, rules on charters apart."""
         charter = part.value
         self._check_team(part, charter.owner.team)
         self._check_role(part, "approved.role", charter.approved.role)
@@ -190,6 +192,7 @@ class CrossCheck:
                 help = "say how long they hold: `expires: 365d`, and `on: today` under `approved`"
                 self._warn(pattern.source_of("template.expires"), text, help)
             self._warn_each(pattern, unbounded_template(pattern.value.template, systems))
+            self._check_sample(pattern, systems)
         for part in self.systems.values():
             self._warn_each(part, groups_of_everything(part.value))
         for index, duty in enumerate(self.central.duties.value.duties):
@@ -200,6 +203,30 @@ class CrossCheck:
             for index, grant in enumerate(grants):
                 at = f"entitlements.{name}.{index}"
                 self._warn_each(self.teams, unbounded_grant(grant, systems.get(grant.system), at))
+
+    def _check_sample(self, pattern: Sourced[CharterPattern], systems: Mapping[str, System]) -> None:
+        """Check a charter such as the pattern makes: words that name nothing, and rules that it breaks.
+
+        What is told where a placeholder stands is of the made-up value. A rule is a warning, since other values
+        may put a charter outside of whom it is for; `charter new` holds each charter that is made against all of it.
+        """
+        sample = sample_of(pattern.value, self.today or dt.date.min)
+        if sample is None:
+            return
+        below = "template."
+        sources = {
+            (at.removeprefix(below) if at.startswith(below) else ""): place
+            for at, place in pattern.sources.items()
+            if at == "template" or at.startswith(below)
+        }
+        part = Sourced(sample, sources)
+        alone = replace(self, charters={**self.charters, sample.principal: part}, today=None, problems=[], warnings=[])
+        alone.check_charter(part)
+        broken = TEAMS in self.broken or self._broken_folder("systems")
+        rules = () if broken else broken_rules(part, systems, self.central, self.today)
+        unsaid = {(place.line, place.column) for place in map(part.source_of, open_places(pattern.value))}
+        self.problems += [each for each in alone.problems if (each.line, each.column) not in unsaid]
+        self.warnings += [each for each in (*alone.warnings, *rules) if (each.line, each.column) not in unsaid]
 
     def _warn_each(self, part: Sourced[Any], found: Iterable[Unbounded]) -> None:
         for each in found:
@@ -228,8 +255,7 @@ class CrossCheck:
             self._warn(part.source_of("approved.by"), text, "let someone who does approve the next version")
 
     def _check_grant(self, part: Sourced[Charter], grant: Grant, at: str) -> None:
-        for slip in never_met(grant):
-            self._warn(part.source_of(f"{at}.{slip.path}"), slip.text, slip.help)
+        self._warn_slips(part, at, never_met(grant))
         if grant.approval is not None:
             self._check_role(part, f"{at}.approval.by", grant.approval.by)
             holders = self.teams.value.roles.get(grant.approval.by, ())
@@ -253,8 +279,13 @@ class CrossCheck:
             what = f"action of the system `{grant.system}`"
             self._known(part, f"{at}.actions.{index}", name, system.actions, what)
         if not unknown:
+            self._warn_slips(part, at, never_like(grant, system))
             self._check_amounts(part, grant, system, at)
             self._check_reach(part, grant, system, at)
+
+    def _warn_slips(self, part: Sourced[Charter], at: str, slips: Iterable[NeverMet]) -> None:
+        for slip in slips:
+            self._warn(part.source_of(f"{at}.{slip.path}"), slip.text, slip.help)
 
     def _check_calendar(self, part: Sourced[Charter], at: str, name: str) -> None:
         calendars = self.central.calendars.value

@@ -35,6 +35,7 @@ from charter.registry.problem import PlacedError, Problem, suggestion
 _PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 TODAY = "today"  # for `approved.on` of a template
+_SOMEBODY = "somebody@charter.invalid"  # nobody's address (RFC 2606)
 _FLOW_WIDTH = 100  # a list or mapping of scalars that fits this many characters is written on one line
 
 ParameterName = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-z][a-z0-9_]{0,39}$")]
@@ -46,6 +47,10 @@ class Parameter(Model):
 
     description: Text
     default: ParameterValue | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the parameter as plain JSON, in the shape of its file."""
+        return self.model_dump(mode="json", exclude_none=True)
 
 
 class CharterPattern(Model):
@@ -159,6 +164,25 @@ def problems_of_template(pattern: CharterPattern, document: Document) -> list[Pr
     return []
 
 
+def sample_of(pattern: CharterPattern, today: dt.date) -> Charter | None:
+    """Return a charter such as `pattern` makes, with defaults and made-up values; None where no such value fits.
+
+    What stands at a place where a placeholder is says nothing of the pattern (`open_places`).
+    """
+    people = {name for path, name in placeholders(pattern.template) if path and path[-1] in ("person", "by")}
+    made_up = {name: _SOMEBODY if name in people else "x" for name in pattern.parameters}
+    given = {name: each.default or made_up[name] for name, each in pattern.parameters.items()}
+    try:
+        return charter_of(pattern, given, today)
+    except MalformedError:
+        return None
+
+
+def open_places(pattern: CharterPattern) -> frozenset[str]:
+    """Return the dotted places in the template at which a placeholder stands."""
+    return frozenset(".".join(map(str, path)) for path, _ in placeholders(pattern.template))
+
+
 def _settled(template: Any, document: Document, path: Path = ("template",)) -> Iterator[Source]:  # noqa: ANN401
     """Yield the places of values in which no parameter stands."""
     match template:
@@ -182,6 +206,8 @@ def _complete(pattern: CharterPattern, values: Mapping[str, str]) -> dict[str, s
                 f"the pattern `{pattern.pattern}` has no parameter {name[:40]!a}",
                 help=suggestion(name, pattern.parameters),
             )
+        if not value.strip():
+            raise MalformedError(ErrorCode.BAD_VALUE, f"the value of `{name}` is empty", help="name what is meant")
         if "*" in value:  # what was approved for one thing must not be had for all of them
             raise MalformedError(
                 ErrorCode.BAD_VALUE, f"the value of `{name}` holds a `*`", help="name the one thing that is meant"
