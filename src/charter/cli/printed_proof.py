@@ -86,7 +86,8 @@ def _print_duty(duty: dict[str, Any], mark: str) -> None:
 
 
 def _call(call: dict[str, Any]) -> str:
-    told = ", ".join(f"{name} {given}" for name, given in call["arguments"].items())
+    named = ", ".join(f"{name} {given}" for name, given in call["arguments"].items())
+    told = f" ({named})" if named else ""
     yes = f", with the yes of {' and '.join(call['approvals'])}" if call.get("approvals") else ""
     chain = f", on behalf of {call['chain']['initiator']}" if "chain" in call else ""
-    return f"`{call['action']}` on `{call['system']}`, {call['object']} ({told}) at {call['at'][:16]} UTC{chain}{yes}"
+    return f"`{call['action']}` on `{call['system']}`, {call['object']}{told} at {call['at'][:16]} UTC{chain}{yes}"
