@@ -159,6 +159,17 @@ def test_a_solver_that_gives_up_calls_no_rule_useless_and_no_charter_inside() ->
     assert found.gaps
 
 
+def test_whether_a_rule_says_something_is_not_proven_where_the_solver_gives_up() -> None:
+    """Without guardrails nothing else would be left unproven, and the rule would pass for one that says something."""
+    never = REFUND | {"when": {"amount": {"min": "6 EUR", "max": "5 EUR"}}}
+    found = inspect(side(never), means(Helpless()))
+    assert found.faults == ()
+    (gap,) = found.gaps
+    assert gap.action == ("payments", "refund.create")
+    assert gap.why == "whether `refund-agent/grant-1` says something: the solver gave up: timeout"
+    assert faults(inspected(never)) == {"grant-1": Fault.NEVER_OPEN}
+
+
 # --- duties -----------------------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from charter.adapters import whole_file
 
-VERSION = 1  # of what is kept, and of what proofs rest on
+VERSION = 2  # of what is kept, and of what proofs rest on
 MAX_BYTES = 64 * 1024 * 1024
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 

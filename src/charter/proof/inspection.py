@@ -155,8 +155,20 @@ class _Seen:
     opens: bool = False
     serves: bool = False
     adds: bool = False
-    unknown: bool = False
+    doubts: list[Gap] = field(default_factory=list)
     places: list[tuple[_Inside, Lane]] = field(default_factory=list)  # where it is open, of each action
+
+    def is_found(self, action: tuple[str, str], nowhere: bool | Unproven) -> bool:
+        """Whether a call was found; that nobody knows is noted."""
+        if isinstance(nowhere, Unproven):
+            self.doubts.append(Gap(action, nowhere.why))
+            return False
+        return not nowhere
+
+    @property
+    def says_something(self) -> bool:
+        """Whether it allows a call that nothing else does."""
+        return self.serves and self.adds
 
 
 def inspect(side: Side, means: Means, *, is_stopped_told: bool = True) -> Inspection:
@@ -173,12 +185,17 @@ def inspect(side: Side, means: Means, *, is_stopped_told: bool = True) -> Inspec
         except NotModelledError as err:
             gaps.append(Gap(action, str(err)))
             for rule in _naming(bound, action):
-                seen.setdefault(rule, _Seen()).unknown = True
+                seen.setdefault(rule, _Seen()).doubts.append(Gap(action, str(err)))
             continue
         inside = _Inside(bound, action, reach, means)
         if is_stopped_told:
             stops += inside.stops(gaps)
         inside.look(seen)
+    told = {each.action for each in gaps}
+    for rule, known in seen.items():
+        doubt = next((each for each in known.doubts if each.action not in told), None)
+        if doubt is not None and not known.says_something:
+            gaps.append(Gap(doubt.action, f"whether `{rule}` says something: {doubt.why}"))
     return Inspection(bound.principal, tuple(stops), tuple(_faults(bound, seen)), tuple(gaps), len(side.actions))
 
 
@@ -200,14 +217,14 @@ class _Inside:
     def _find(self, claim: Term) -> Shown | Unproven | None:
         return find_call(every((claim, negated(truth("restrained")))), (self.reach,), self.means)
 
-    def _is_nowhere(self, claim: Term) -> bool:
+    def _is_nowhere(self, claim: Term) -> bool | Unproven:
         return is_nowhere(every((claim, negated(truth("restrained")))), (self.reach,), self.means, self.known)
 
     def stops(self, gaps: list[Gap]) -> Iterator[Stop]:
         """Yield what guardrails stop of the rules, one call for each rule and guardrail."""
         guardrails = {name: term for name, term in self.reach.forbids.items() if self.bound.guardrail(name)}
         together = every((self.reach.granted, some(guardrails.values())))
-        if not guardrails or self._is_nowhere(together):
+        if not guardrails or self._is_nowhere(together) is True:
             return
         for lane in self.reach.lanes:
             for name, term in guardrails.items():
@@ -232,14 +249,15 @@ class _Inside:
     def _look(self, lane: Lane, known: _Seen) -> None:
         serving = self._serving(lane)
         known.places.append((self, lane))
-        if not known.serves and not self._is_nowhere(serving):
-            known.serves = known.opens = True
-        elif not known.serves:
-            known.opens = known.opens or not self._is_nowhere(lane.open)
+        if not known.serves:
+            known.serves = known.is_found(self.action, self._is_nowhere(serving))
+            known.opens = known.opens or known.serves
+        if not known.opens:
+            known.opens = known.is_found(self.action, self._is_nowhere(lane.open))
         others = self._others(lane)
         if not known.adds:
             beyond = every((serving, negated(some(each.open for each in others))))
-            known.adds = known.serves if not others else not self._is_nowhere(beyond)
+            known.adds = known.is_found(self.action, self._is_nowhere(beyond)) if others else known.serves
 
     def _serving(self, lane: Lane) -> Term:
         return every((lane.open, negated(self.reach.stopped)))
@@ -261,7 +279,7 @@ class _Inside:
         kept = dict(parts)
         for name in parts:
             left = some(term for other, term in kept.items() if other != name)
-            if self._is_nowhere(every((claim, negated(left)))):
+            if self._is_nowhere(every((claim, negated(left)))) is True:
                 del kept[name]
         return set(kept)
 
@@ -279,7 +297,7 @@ class _Inside:
 
 def _faults(bound: Slice, seen: Mapping[str, _Seen]) -> Iterator[RuleFault]:
     for rule, known in seen.items():
-        if known.unknown:
+        if known.doubts:
             continue
         grant = bound.grant(rule) or bound.permits.get(rule)
         source = str(grant.source) if grant is not None and grant.source else None

@@ -75,8 +75,8 @@ class Unproven:
     why: str
 
 
-def is_nowhere(claim: Term, reaches: Sequence[Reach], means: Means, known: list[Values]) -> bool:
-    """Whether it is proven that there is no call of which `claim` holds; whether there is one is left open.
+def is_nowhere(claim: Term, reaches: Sequence[Reach], means: Means, known: list[Values]) -> bool | Unproven:
+    """Whether there is no call of which `claim` holds, as far as that is proven; which one there is is left open.
 
     `known`: values that were found before, of which one may do; what is found is added.
     """
@@ -85,9 +85,14 @@ def is_nowhere(claim: Term, reaches: Sequence[Reach], means: Means, known: list[
     if any(evaluate(whole, values) for values in known):
         return False
     found = means.prover.find(whole)
-    if isinstance(found, Model):
-        known.append(found.values)
-    return isinstance(found, Refuted)
+    match found:
+        case Refuted():
+            return True
+        case Unknown(why):
+            return Unproven(why)
+        case Model():
+            known.append(found.values)
+            return False
 
 
 def find_call(claim: Term, reaches: Sequence[Reach], means: Means) -> Shown | Unproven | None:
