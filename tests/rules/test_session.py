@@ -59,7 +59,7 @@ LED_ASTRAY = [
     outcome(2, "untrusted"),
     verdict(3, "find"),
     outcome(3),
-    verdict(4, "send", verdict="escalate", flow={"exposed": True, "untrusted": ["to"], "unseen": ["amount"]}),
+    verdict(4, "send", verdict="escalate", flow={"exposed": True, "untrusted": ["to"], "unseen": ["amount"], "pointed": ["account"]}),
 ]
 
 
@@ -84,7 +84,7 @@ def test_the_graph_says_which_result_a_value_came_from() -> None:
     values = [(e.source, e.target, e.label) for e in graph().edges if e.kind is EdgeKind.VALUES]
     proposed = [(e.source, e.target) for e in graph().edges if e.kind is EdgeKind.PROPOSED]
 
-    assert values == [("vrd_2", "vrd_4", "to"), ("nowhere", "vrd_4", "amount")]
+    assert values == [("vrd_2", "vrd_4", "account, to"), ("nowhere", "vrd_4", "amount")]
     assert proposed == [("vrd_1", "vrd_2")]
     assert [(e.source, e.target) for e in graph().edges if e.kind is EdgeKind.ASKED] == [("person", "vrd_1")]
 

@@ -18,7 +18,7 @@ from charter.evidence.entry import EntryKind
 Json = dict[str, Any]
 Entry = Mapping[str, Any]
 PERSON, NOWHERE = "person", "nowhere"
-_CARRIED = ("untrusted", "carried")
+_FROM_STRANGERS = ("untrusted", "carried", "pointed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +289,7 @@ def _came_of(
 def _values(session: Session, step: SessionStep, outside: dict[str, Node]) -> list[Edge]:
     """Return edges from where the doubtful values of a call came."""
     edges = []
-    strangers = sorted({str(name) for kind in _CARRIED for name in step.flow.get(kind) or ()})
+    strangers = sorted({str(name) for kind in _FROM_STRANGERS for name in step.flow.get(kind) or ()})
     if strangers:
         came = [each for each in session.steps if each.index < step.index and each.brings_strangers_content]
         maybe = "" if len(came) == 1 else " (one of these)"
