@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from builders import a_charter, a_system
@@ -14,7 +15,7 @@ from charter.adapters.cedar import CedarEngine
 from charter.core.values import Source
 from charter.policy.decide import decide
 from charter.policy.guardrail import Guardrail, parse_guardrails
-from charter.policy.request import Asker, Request, build_request
+from charter.policy.request import NO_CHAIN, Asker, ChainFacts, Request, build_request
 from charter.policy.slice import Slice, bind_slice
 from charter.policy.verdict import Verdict
 from charter.registry.central import NOTHING, Central
@@ -65,10 +66,12 @@ def a_request(
     at: dt.datetime = TUESDAY_NOON,
     approvals: Iterable[str] = (),
     restrained: bool = False,
+    chain: ChainFacts = NO_CHAIN,
 ) -> Request:
     """Return one call of the charter's principal."""
     asker = an_asker(charter or a_charter(), restrained=restrained)
-    return build_request(asker, system or a_system(), action, arguments, at, frozenset(approvals))
+    made = build_request(asker, system or a_system(), action, arguments, at, frozenset(approvals))
+    return replace(made, chain=chain)
 
 
 def decided(

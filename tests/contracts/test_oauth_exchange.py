@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from builders import PAYMENTS_SYSTEM
 from charter.bootstrap import delegation, evidence
 from charter.bootstrap.tending import _tend_once
+from charter.core.canonical import canonical
 from charter.core.errors import AbsentError, DeniedError, UnauthenticatedError
 from charter.gateway.pipeline import Admitted, Refused
 from charter.identity.actor_proof import verify_chain
@@ -385,6 +387,27 @@ def test_the_list_of_tools_shrinks_with_the_chain(stage: Lending) -> None:
     visible = stage.stage.house.pipeline.visible
     assert len(visible(stage.bearer(whole), "payments", tools)[0]) == 2
     assert [tool.name for tool in visible(stage.bearer(narrow), "payments", tools)[0]] == ["get_charge"]
+
+
+def test_a_task_is_bound_by_what_its_purpose_lists_and_so_are_its_tools(stage: Lending) -> None:
+    from charter.gateway.pins import ToolDefinition
+    from houses import PIN
+
+    tools = [ToolDefinition(name, {"name": name}, PIN) for name in ("get_charge", "create_refund")]
+    listed = "charter: v1\npurposes: {dispute-handling: {only: [{system: payments, actions: [charge.read]}]}}\n"
+    elsewhere = listed.replace("payments, actions: [charge.read]", "ledger, actions: ['*']")
+    ledger = canonical(PAYMENTS_SYSTEM | {"system": "ledger"}).decode()
+    token, visible = stage.chain(*CHAIN)[-1], stage.stage.house.pipeline.visible
+    assert isinstance(stage.refund(token, 10), Admitted)
+    stage.stage.apply(lending_files() | {"purposes.yaml": listed})
+    refused = stage.refund(token, 10)
+    assert isinstance(refused, Refused)
+    assert [reason.rule for reason in refused.verdict.reasons] == ["purpose/dispute-handling"]
+    assert isinstance(stage.call(token), Admitted)
+    assert [tool.name for tool in visible(stage.bearer(token), "payments", tools)[0]] == ["get_charge"]
+    stage.stage.apply(lending_files() | {"purposes.yaml": elsewhere, "systems/ledger.yaml": ledger})
+    why = "the task is for `dispute-handling`, which `payments` is no part of"
+    assert visible(stage.bearer(token), "payments", tools) == ([], why)
 
 
 # --- kept ---

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from builders import PAYMENTS_SYSTEM, a_charter, a_system
 from charter.policy.central import central_guardrails
 from charter.policy.check import check_estate
 from charter.policy.decide import decide
+from charter.policy.request import NO_CHAIN, ChainFacts
 from charter.policy.verdict import Deny, Escalate, word
 from charter.registry.central import Central, read_central
 from charter.registry.charter import Charter
@@ -40,9 +42,16 @@ def frozen(more: str = "effects: [write, irreversible]") -> Central:
     return laid_down(calendars_yaml=FREEZE.replace("MORE", more))
 
 
-def verdict(central: Central, charter: Charter = OPEN, *, action: str = "refund.create", **asked: Any) -> Any:
+def verdict(
+    central: Central,
+    charter: Charter = OPEN,
+    *,
+    action: str = "refund.create",
+    arguments: Mapping[str, Any] = REFUND,
+    **asked: Any,
+) -> Any:
     slice_ = bound(charter, guardrails=central_guardrails(central, ENGINE), central=central)
-    return decide(slice_, a_request(action, REFUND, charter=charter, **asked), ENGINE)
+    return decide(slice_, a_request(action, arguments, charter=charter, **asked), ENGINE)
 
 
 @pytest.mark.parametrize(
@@ -133,6 +142,74 @@ def test_what_is_sent_to_a_model_system_counts_for_its_provider() -> None:
         request = a_request("ask", {}, charter=charter, system=models)
         assert (request.touched.sends, request.touched.reads) == (frozenset({"customer-pii"}), frozenset())
         assert word(decide(slice_, request, ENGINE)) == expected
+
+
+# --- what can be done under a purpose ---------------------------------------------------------------------------------
+
+LISTED = """\
+charter: v1
+purposes:
+  dispute-handling:
+    only:
+      - {system: payments, actions: [charge.read]}
+      - {system: payments, actions: [refund.create], objects: ["charge/ch_1", "charge/vip/*"]}
+  everything: {only: [{system: payments, actions: ["*"]}]}
+  another: {only: [{system: payments, actions: [charge.read]}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("purpose", "action", "charge", "expected"),
+    [
+        ("dispute-handling", "charge.read", "ch_9", "allow"),
+        ("dispute-handling", "refund.create", "ch_1", "allow"),
+        ("dispute-handling", "refund.create", "vip/7", "allow"),
+        ("dispute-handling", "refund.create", "ch_2", "deny"),
+        ("everything", "refund.create", "ch_2", "allow"),
+        ("another", "refund.create", "ch_1", "deny"),
+        ("unlisted", "refund.create", "ch_2", "allow"),
+        ("", "refund.create", "ch_2", "allow"),
+    ],
+)
+def test_under_a_purpose_nothing_is_done_but_what_it_lists(
+    purpose: str, action: str, charge: str, expected: str
+) -> None:
+    arguments = {**REFUND, "charge_id": charge} if action == "refund.create" else {"charge_id": charge}
+    chain = ChainFacts(1, purpose, "maria@example.com", by_person=True) if purpose else NO_CHAIN
+    found = verdict(laid_down(purposes_yaml=LISTED), action=action, arguments=arguments, chain=chain)
+    assert word(found) == expected
+
+
+def test_what_is_no_part_of_a_task_is_told_with_the_purposes_place() -> None:
+    chain = ChainFacts(1, "another", "maria@example.com", by_person=True)
+    (reason,) = verdict(laid_down(purposes_yaml=LISTED), chain=chain).reasons
+    assert (reason.rule, str(reason.source)) == ("purpose/another", "purposes.yaml:8:12")
+    assert reason.text == "the task is for `another`, which this call is no part of"
+    assert "purposes.yaml" in reason.mend
+
+
+def test_a_purpose_grants_nothing() -> None:
+    nothing = a_charter(grants=[{"system": "payments", "actions": ["charge.read"]}])
+    chain = ChainFacts(1, "everything", "maria@example.com", by_person=True)
+    assert word(verdict(laid_down(purposes_yaml=LISTED), nothing, chain=chain)) == "deny"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "where", "said"),
+    [
+        ("{system: paymens, actions: [charge.read]}", "purposes.yaml:3:28", "there is no system `paymens`"),
+        ("{system: payments, actions: [charge.red]}", "purposes.yaml:3:48", "did you mean `charge.read`"),
+        ("{system: payments, actions: ['charge.*']}", "purposes.yaml:3:48", "is no action name"),
+        ("{system: payments}", "purposes.yaml:3:19", "`actions` is missing"),
+        ("", "purposes.yaml:3:18", "at least 1"),
+    ],
+)
+def test_a_purpose_that_names_what_there_is_none_of_is_told_at_its_place(wrong: str, where: str, said: str) -> None:
+    text = f"charter: v1\npurposes:\n  a-task: {{only: [{wrong}]}}\n"
+    with pytest.raises(EstateError) as found:
+        check_estate(parse_estate(estate_files({"purposes.yaml": text})), ENGINE)
+    told = [str(each) for each in found.value.problems]
+    assert any(where in each and said in each for each in told), told
 
 
 # --- ceilings on what is read, written and sent -----------------------------------------------------------------------

@@ -25,6 +25,7 @@ FOLDERS = {
     "calendars.yaml": "calendars.json",
     "sharing.yaml": "sharing.json",
     "flow.yaml": "flow.json",
+    "purposes.yaml": "purposes.json",
     "teams.yaml": "teams.json",
 }
 STARTER = {path: text for path, text in starter_files().items() if path.endswith(".yaml")}

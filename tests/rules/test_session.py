@@ -17,6 +17,9 @@ SESSION = "ses_" + "0" * 24
 AT = "2026-11-24T09:30:00.000000Z"
 
 
+DOUBTS = {"exposed": True, "untrusted": ["to"], "unseen": ["amount"], "pointed": ["account"]}
+
+
 def verdict(number: int, tool: str = "read", **more: Any) -> dict[str, Any]:
     flow = more.pop("flow", {})
     parents = {"parents": more.pop("parents")} if "parents" in more else {}
@@ -59,7 +62,12 @@ LED_ASTRAY = [
     outcome(2, "untrusted"),
     verdict(3, "find"),
     outcome(3),
-    verdict(4, "send", verdict="escalate", flow={"exposed": True, "untrusted": ["to"], "unseen": ["amount"], "pointed": ["account"]}),
+    verdict(
+        4,
+        "send",
+        verdict="escalate",
+        flow={"exposed": True, "untrusted": ["to"], "unseen": ["amount"], "pointed": ["account"]},
+    ),
 ]
 
 

@@ -11,7 +11,7 @@ from charter.adapters.cedar import CedarEngine
 from charter.bootstrap.estate import check_folder
 from charter.core.clock import Clock
 from charter.core.values import Source
-from charter.policy.central import DATA, FREEZE
+from charter.policy.central import DATA, FREEZE, PURPOSE
 from charter.policy.check import read_guardrails, systems_of
 from charter.policy.guardrail import Guardrail
 from charter.registry.central import Central
@@ -36,6 +36,9 @@ class _Laid:
     central: Central
     systems: Mapping[str, System]
     charters: tuple[Charter, ...]
+
+
+_MADE_BY_FILES = {FREEZE: "freezes", DATA: "data", PURPOSE: "purposes"}
 
 
 def listing(house: House) -> list[dict[str, Any]]:
@@ -137,7 +140,7 @@ def _covered(laid: _Laid, scope: Scope) -> list[str]:
 
 
 def _on_calls(rule: Guardrail) -> dict[str, Any]:
-    what = "freezes" if rule.id.startswith(FREEZE) else "data" if rule.id.startswith(DATA) else "calls"
+    what = next((told for begins, told in _MADE_BY_FILES.items() if rule.id.startswith(begins)), "calls")
     return {
         "name": rule.name,
         "on": what,

@@ -265,20 +265,17 @@ class Pipeline:
         if isinstance(chain, Deny):
             return [], chain.reasons[0].text
         granted, last = shared_actions(chain.case, system)
-        if bearer.narrowing is not None:
-            granted = frozenset(action for action in granted if bearer.narrowing.allows_action(system, action))
-        pins = {a.tool: a.pin for name, a in record.system.actions.items() if name in granted}
+        purpose = chain.chain.purpose if chain.chain is not None else ""
+        task, token = self.live.central.purposes.value.scope_of(purpose), bearer.narrowing
+        left = [action for action in granted if task.allows_action(system, action)]
+        left = [action for action in left if token is None or token.allows_action(system, action)]
+        pins = {record.system.actions[name].tool: record.system.actions[name].pin for name in left}
         shown = [tool for tool in tools if pins.get(tool.name) == tool.digest]
         if shown:
             return shown, None
-        if not granted and chain.chain is not None:
-            return [], f"nothing is left on `{system}` of what was lent to `{principal.name}` after `{last}`"
-        if not granted:
-            return [], f"the charter of `{principal.name}` grants nothing on `{system}`"
-        return (
-            [],
-            f"the tools `{principal.name}` is granted on `{system}` are held: their definitions were not accepted",
-        )
+        if granted and not task.reaches(system):
+            return [], f"the task is for `{purpose}`, which `{system}` is no part of"
+        return [], _why_none(principal.name, system, left, last if chain.chain is not None else None)
 
     def listed(self, bearer: Bearer, call: Call, listed: Sequence[Mapping[str, Any]]) -> None:
         """Keep in the session what a list told, as if `call` had answered it."""
@@ -501,6 +498,15 @@ class Pipeline:
         self._closing.discard(task)
         if not task.cancelled():
             task.exception()  # a store that fails has stopped the node from allowing anything; there is no one to tell
+
+
+def _why_none(name: str, system: str, left: Sequence[str], lent_to: str | None) -> str:
+    """Return why a principal is shown no tools; `lent_to` is with whom the last of a chain was lost."""
+    if left:
+        return f"the tools `{name}` is granted on `{system}` are held: their definitions were not accepted"
+    if lent_to is not None:
+        return f"nothing is left on `{system}` of what was lent to `{name}` after `{lent_to}`"
+    return f"the charter of `{name}` grants nothing on `{system}`"
 
 
 def withdrawn_message(why: str) -> Message:

@@ -1,4 +1,4 @@
-"""Guardrails that central files make: freezes of calendars.yaml, and whose models may see what, of data.yaml.
+"""Guardrails that central files make: freezes, whose models may see what, what can be done under a purpose.
 
 They are Cedar like those in guardrails/*.cedar, told with the place of what they come from.
 """
@@ -8,23 +8,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from charter.core.values import Source
-from charter.policy.cedar_text import annotation, entity, moment, quoted, strings
+from charter.policy.cedar_text import annotation, any_of, entity, moment, pattern, quoted, strings
+from charter.policy.condition import action_ids
 from charter.policy.engine import Engine
 from charter.policy.guardrail import Guardrail, written_guardrail
 from charter.registry.calendar import Freeze
 from charter.registry.central import Central
 from charter.registry.charter import Effect
+from charter.registry.purpose import Purpose, PurposePart
 from charter.registry.rule import Force
 
 DATA = "data/"  # begins the ids of what data.yaml makes
 FREEZE = "freeze/"  # and of what calendars.yaml makes
+PURPOSE = "purpose/"  # and of what purposes.yaml makes
 
 
 def central_guardrails(central: Central, engine: Engine) -> tuple[Guardrail, ...]:
     """Return the guardrails that the central files make, in the files' order."""
     return tuple(
         written_guardrail(rule_id, text, source, engine)
-        for rule_id, text, source in (*_freezes(central), *_data(central))
+        for rule_id, text, source in (*_freezes(central), *_data(central), *_purposes(central))
     )
 
 
@@ -94,3 +97,34 @@ def data_text(name: str, providers: tuple[str, ...]) -> str:
         "};",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _purposes(central: Central) -> Iterator[tuple[str, str, Source]]:
+    part = central.purposes
+    for name, purpose in part.value.purposes.items():
+        yield f"{PURPOSE}{name}", purpose_text(name, purpose), part.source_of(f"purposes.{name}")
+
+
+def purpose_text(name: str, purpose: Purpose) -> str:
+    """Return in Cedar that under the purpose `name` nothing is done but what it lists."""
+    lines = [
+        annotation("reason", f"the task is for `{name}`, which this call is no part of"),
+        annotation(
+            "mend", f"open a task for the purpose that it belongs to, or have purposes.yaml list it for `{name}`"
+        ),
+        annotation("force", Force.HARD.value),
+        "forbid (principal, action, resource)",
+        f"when {{ context.chain.purpose == {quoted(name)} }}",
+        f"unless {{ {any_of([_listed(each) for each in purpose.only])} }};",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _listed(part: PurposePart) -> str:
+    terms = [f"resource.system == {quoted(part.system)}"]
+    if not part.is_every_action:
+        actions = [entity("Action", each) for each in action_ids(part.system, part.actions)]
+        terms.append(f"action in [{', '.join(actions)}]")
+    if part.objects != ("*",):
+        terms.append(f"({any_of([f'resource.path like {pattern(each)}' for each in part.objects])})")
+    return f"({' && '.join(terms)})"

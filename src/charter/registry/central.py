@@ -3,6 +3,7 @@
     data.yaml            classes of data (registry/data_class.py)
     calendars.yaml       working days and freezes (registry/calendar.py)
     flow.yaml            values that nobody vouches for (registry/flow.py)
+    purposes.yaml        what can be done under a declared purpose (registry/purpose.py)
     duties.yaml          what must not come together in one hand (registry/duty.py)
     sharing.yaml         places, and what follows when a credential is shared (registry/sharing.py)
     responses.yaml       what follows when a principal behaves unlike itself (registry/response.py)
@@ -29,6 +30,7 @@ from charter.registry.fault import problems_in
 from charter.registry.field import Model
 from charter.registry.flow import FLOW, FlowFile
 from charter.registry.problem import EstateError, Problem
+from charter.registry.purpose import PURPOSES, PurposeFile
 from charter.registry.response import RESPONSES, ResponseFile
 from charter.registry.rule import CharterRule, RuleFile
 from charter.registry.sharing import SHARING, SharingFile
@@ -43,6 +45,7 @@ NO_CALENDARS = Sourced(Calendars(charter="v1"), {"": Source(CALENDARS, 1)})
 NO_SHARING = Sourced(SharingFile(charter="v1"), {"": Source(SHARING, 1)})
 NO_FLOW_FILE = Sourced(FlowFile(charter="v1"), {"": Source(FLOW, 1)})
 NO_DUTIES = Sourced(DutyFile(charter="v1"), {"": Source(DUTIES, 1)})
+NO_PURPOSES = Sourced(PurposeFile(charter="v1"), {"": Source(PURPOSES, 1)})
 NO_RESPONSES = Sourced(ResponseFile(charter="v1"), {"": Source(RESPONSES, 1)})
 _SINGLE: dict[str, type[Model]] = {
     DATA: DataClasses,
@@ -51,6 +54,7 @@ _SINGLE: dict[str, type[Model]] = {
     DUTIES: DutyFile,
     FLOW: FlowFile,
     RESPONSES: ResponseFile,
+    PURPOSES: PurposeFile,
 }
 
 
@@ -65,6 +69,7 @@ class Central:
     duties: Sourced[DutyFile] = NO_DUTIES
     flow: Sourced[FlowFile] = NO_FLOW_FILE
     responses: Sourced[ResponseFile] = NO_RESPONSES
+    purposes: Sourced[PurposeFile] = NO_PURPOSES
     files: tuple[TextFile, ...] = ()  # what they were read from, by path
 
     def charter_rules(self) -> Iterator[tuple[CharterRule, Source]]:
@@ -110,6 +115,7 @@ def read_central(files: Iterable[TextFile]) -> Central:
         found.get(DUTIES, NO_DUTIES),
         found.get(FLOW, NO_FLOW_FILE),
         found.get(RESPONSES, NO_RESPONSES),
+        found.get(PURPOSES, NO_PURPOSES),
         tuple(kept),
     )
 

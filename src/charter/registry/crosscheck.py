@@ -29,7 +29,7 @@ from charter.registry.property import Property
 from charter.registry.property_words import Known, problems_of_property
 from charter.registry.public_clients import problems_of_public_clients
 from charter.registry.rule_conflict import conflicts
-from charter.registry.ruling import broken_rules, unjudged, unknown_words
+from charter.registry.ruling import broken_rules, unjudged, unknown_words, unlisted
 from charter.registry.sharing import SHARING, unknown_places
 from charter.registry.system import System
 from charter.registry.team import Teams
@@ -135,6 +135,7 @@ class CrossCheck:
                 self.problems.extend(found.problems)
                 self.warnings.extend(found.warnings)
         self.warnings.extend(unjudged(self.central, self.systems))
+        self.warnings.extend(unlisted(self.central, self.charters.values()))
 
     # --- charters ---
 
@@ -199,6 +200,10 @@ class CrossCheck:
             for number, each in enumerate(duty.parts):
                 at = f"duties.{index}.parts.{number}.objects"
                 self._warn_each(self.central.duties, odd_patterns(each.objects, at))
+        for purpose, listed in self.central.purposes.value.purposes.items():
+            for number, its in enumerate(listed.only):
+                found = odd_patterns(its.objects, f"purposes.{purpose}.only.{number}.objects")
+                self._warn_each(self.central.purposes, found)
         for name, grants in (self.teams.value.entitlements or {}).items():
             for index, grant in enumerate(grants):
                 at = f"entitlements.{name}.{index}"

@@ -38,6 +38,7 @@ from charter.registry.own_policy import MAX_POLICY
 from charter.registry.pattern import CharterPattern, problems_of_template
 from charter.registry.problem import EstateError, Problem
 from charter.registry.property import Property
+from charter.registry.purpose import PURPOSES
 from charter.registry.read_before import ReadBefore
 from charter.registry.response import RESPONSES
 from charter.registry.sharing import SHARING
@@ -57,6 +58,7 @@ SINGLE = (
     DUTIES,
     FLOW,
     ISSUERS,
+    PURPOSES,
     RESPONSES,
     SHARING,
     TEAMS,

@@ -11,8 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from charter.registry.central import DATA, Central
-from charter.registry.charter import Charter
+from charter.registry.charter import EVERY_ACTION, Charter
+from charter.registry.duty import DutyPart
 from charter.registry.problem import Problem, suggestion
+from charter.registry.purpose import PURPOSES, PurposePart
 from charter.registry.risk import risk_of
 from charter.registry.rule import CharterRule, Force, breaches
 from charter.registry.scope import Scope
@@ -68,6 +70,18 @@ def unknown_words(central: Central, teams: Teams, systems: Mapping[str, System])
                 yield from _unknown(part, f"{at}.only.systems", names, systems, "system")
 
 
+def unlisted(central: Central, charters: Iterable[Sourced[Charter]]) -> Iterator[Problem]:
+    """Yield a warning for each purpose of a charter that purposes.yaml, if there is one, does not describe."""
+    known = central.purposes.value.purposes
+    for part in charters if known else ():
+        terms = part.value.delegation
+        for index, name in enumerate(terms.purposes if terms is not None else ()):
+            if name not in known:
+                text = f"`{name}` is not in {PURPOSES}, so all that the charters allow can be done for it"
+                help = suggestion(name, known, few=True) or "list there what it is for"
+                yield Problem.at(part.source_of(f"delegation.purposes.{index}"), text, help)
+
+
 def unjudged(central: Central, systems: Mapping[str, Sourced[System]]) -> Iterator[Problem]:
     """Yield a warning for each class of data of a system that data.yaml, if there is one, does not describe."""
     known = central.data.value.classes
@@ -82,17 +96,25 @@ def unjudged(central: Central, systems: Mapping[str, Sourced[System]]) -> Iterat
 
 
 def _unknown_parts(central: Central, systems: Mapping[str, System]) -> Iterator[Problem]:
-    """Yield a problem for each system or action of a duty that there is none of: it would keep nothing apart."""
+    """Yield a problem for each system or action of a duty or purpose that there is none of: it would say nothing."""
     for index, duty in enumerate(central.duties.value.duties):
         for number, part in enumerate(duty.parts):
-            at = f"duties.{index}.parts.{number}"
-            known = systems.get(part.system)
-            if known is None:
-                text = f"there is no system `{part.system}`"
-                yield Problem.at(central.duties.source_of(f"{at}.system"), text, suggestion(part.system, systems))
-            else:
-                what = f"action of the system `{part.system}`"
-                yield from _unknown(central.duties, f"{at}.actions", part.actions, known.actions, what)
+            yield from _unknown_part(central.duties, f"duties.{index}.parts.{number}", part, systems)
+    for name, purpose in central.purposes.value.purposes.items():
+        for number, listed in enumerate(purpose.only):
+            yield from _unknown_part(central.purposes, f"purposes.{name}.only.{number}", listed, systems)
+
+
+def _unknown_part(
+    file: Sourced[Any], at: str, part: DutyPart | PurposePart, systems: Mapping[str, System]
+) -> Iterator[Problem]:
+    known = systems.get(part.system)
+    if known is None:
+        text = f"there is no system `{part.system}`"
+        yield Problem.at(file.source_of(f"{at}.system"), text, suggestion(part.system, systems))
+    elif part.actions != (EVERY_ACTION,):
+        what = f"action of the system `{part.system}`"
+        yield from _unknown(file, f"{at}.actions", part.actions, known.actions, what)
 
 
 def _unknown_teams(part: Sourced[Any], at: str, scope: Scope, teams: Teams) -> Iterator[Problem]:

@@ -18,6 +18,7 @@ from charter.registry.fault import EXAMPLES
 from charter.registry.flow import FlowFile
 from charter.registry.issuer import Issuers
 from charter.registry.pattern import CharterPattern
+from charter.registry.purpose import PurposeFile
 from charter.registry.response import ResponseFile
 from charter.registry.rule import RuleFile
 from charter.registry.sharing import SharingFile
@@ -39,6 +40,7 @@ _FILES: dict[str, type[BaseModel]] = {
     "responses.json": ResponseFile,
     "duties.json": DutyFile,
     "flow.json": FlowFile,
+    "purposes.json": PurposeFile,
     "pattern.json": CharterPattern,
     "tests.json": TrialFile,
 }
@@ -164,7 +166,9 @@ _TOLD = {
     "force": "hard: never otherwise. ceiling: at most. default: unless a charter's `exceptions` name the rule.",
     "at_most": "Bounds on what a charter may say of itself.",
     "bounded": "What no charter may leave open: which model, and the objects of grants that change state.",
-    "only": "Words of which a charter may use no others.",
+    "only": "All that there may be: words that charters use, calls that belong to a purpose.",
+    "purposes": "What authority is lent for; in purposes.yaml, what belongs to each.",
+    "pointed": "What stands alone in what a person's request names: if it may lead a call; in tests, which arguments.",
     "answers": "Items of catalogues that it answers: OWASP, NIST.",
     "holidays": "A country, or a part of one, whose public holidays are no working days: DE, DE-BE.",
     "changes": "Whether what widens authority is applied only once the right person has said yes.",
