@@ -17,11 +17,11 @@ import asyncio
 import contextlib
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy import exc
 
@@ -38,7 +38,7 @@ from charter.core.entropy import Entropy
 from charter.core.errors import ErrorCode, IntegrityError, UnavailableError
 from charter.core.keys import Signer
 from charter.evidence.checkpoint import check_origin
-from charter.evidence.entry import Draft, EntryKind
+from charter.evidence.entry import Draft, Entry, EntryKind
 
 T = TypeVar("T")
 Tx = TypeVar("Tx", bound=SqlTransaction)
@@ -48,8 +48,7 @@ MAX_GROUP = 256
 PATIENCE_SECONDS = 0.003  # of a work that nobody waits for: less than a disk flush saves it
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
+class _Job(msgspec.Struct, frozen=True):
     """One work that waits, and where its answer goes."""
 
     work: Callable[[Any], Any]
@@ -175,6 +174,14 @@ class Database(Generic[Tx]):
         """
         self._sequencer.listeners.append(listener)
         return lambda: self._sequencer.listeners.remove(listener)
+
+    def hand_out(self, reader: Callable[[Sequence[Entry]], None]) -> Callable[[], None]:
+        """Give `reader` the entries of each commit, on the writer's thread; return what ends that.
+
+        It must be quick and must not fail. Nothing is given of a commit that broke off and had gone through after all.
+        """
+        self._sequencer.readers.append(reader)
+        return lambda: self._sequencer.readers.remove(reader)
 
     def read(self, reading: Callable[[Tx], T]) -> T:
         """Return what `reading` returns, from one consistent snapshot, on a connection of its own.

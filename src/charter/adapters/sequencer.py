@@ -20,9 +20,9 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy import exc
 
@@ -32,6 +32,7 @@ from charter.adapters.log_writer import Head, LogWriter
 from charter.adapters.transaction import Frame, SqlTransaction
 from charter.core.clock import Clock
 from charter.core.errors import ConflictError, ErrorCode, IntegrityError
+from charter.evidence.entry import Entry
 
 Tx = TypeVar("Tx", bound=SqlTransaction)
 _PAUSES = (0.02, 0.1, 0.3, 0.0)  # seconds
@@ -39,8 +40,7 @@ _WHOLE = "the whole database"  # the name of its lock
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What became of one work: its value, or the error it ends with."""
 
     value: Any = None
@@ -74,6 +74,7 @@ class Sequencer(Generic[Tx]):
         self._doubt: tuple[Head, list[Callable[[], None]]] | None = None  # a commit that broke off
         self.halted: str | None = None  # why nothing more is written
         self.listeners: list[Callable[[], None]] = []  # told, on the writer's thread, whenever the feed has grown
+        self.readers: list[Callable[[Sequence[Entry]], None]] = []  # given, on the writer's thread, what is durable
 
     def open(self) -> Head:
         """Connect, check the log, and return its head.
@@ -136,6 +137,8 @@ class Sequencer(Generic[Tx]):
         self._apply(frame.steps)
         if frame.changes:
             self._apply(tuple(self.listeners))
+        for read in self.readers:
+            read(frame.entries)
         return answers
 
     def _attempt(

@@ -216,7 +216,7 @@ def credential_of(config: HttpUpstream | StdioUpstream | None) -> UpstreamCreden
     return config.credential
 
 
-def static_headers(credential: UpstreamCredential | None, secret_of: Callable[[str], Secret]) -> Mapping[str, str]:
+def static_headers(credential: UpstreamCredential | None, secret_of: Callable[[str], Secret]) -> dict[str, str]:
     """Return the headers of a credential that is one secret.
 
     Raises:
@@ -269,7 +269,7 @@ def text_of(secret: Secret, what: str) -> str:
     return text
 
 
-def _bearer(token: Secret) -> Mapping[str, str]:
+def _bearer(token: Secret) -> dict[str, str]:
     return {"Authorization": f"Bearer {text_of(token, 'Authorization')}"}
 
 

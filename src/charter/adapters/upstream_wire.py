@@ -39,11 +39,11 @@ class HttpLimits:
     drain_seconds: float = 0.2  # for a stream to end after its last message, so that the connection can be kept
 
 
-Proving = Mapping[str, str] | Awaitable[Mapping[str, str]]  # headers, or what obtains them
+Proving = dict[str, str] | Awaitable[Mapping[str, str]]  # headers, or what obtains them
 Credential = Callable[[], Proving]
 
 
-def anonymous() -> Mapping[str, str]:
+def anonymous() -> dict[str, str]:
     """Return no headers: the server asks for none."""
     return {}
 
@@ -122,7 +122,7 @@ class HttpWire:
         if seconds is not None and seconds <= 0:
             raise too_slow(sent=False)
         proving = self.credential()
-        proof = proving if isinstance(proving, Mapping) else await _obtained(proving, seconds)
+        proof = proving if isinstance(proving, dict) else await _obtained(proving, seconds)
         head = self._head(method, data, {**headers, **proof})
         line = await self._line()
         self._busy.add(line)

@@ -14,6 +14,7 @@ import datetime as dt
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -143,32 +144,29 @@ class _Entry(msgspec.Struct):
     time: str
     kind: str
     principal: str | None = None
-    body: msgspec.Raw = msgspec.Raw(b"{}")
+    body: Any = None
 
 
 _entry = msgspec.json.Decoder(_Entry).decode
-_verdict = msgspec.json.Decoder(_Verdict).decode
-_outcome = msgspec.json.Decoder(_Outcome).decode
-_authentication = msgspec.json.Decoder(_Authentication).decode
 
 
-def act_of(data: bytes) -> Act | None:
+def act_of(told: bytes | Mapping[str, Any]) -> Act | None:
     """Return the act that an entry of the evidence tells of; None if it tells of none, or in no form known here."""
     try:
-        entry = _entry(data)
+        entry = _entry(told) if isinstance(told, bytes) else msgspec.convert(told, _Entry)
         if entry.principal is None or entry.kind not in KINDS:
             return None
         at = parse_rfc3339(entry.time)
         if entry.kind == EntryKind.VERDICT.value:
-            return _call(entry, at, _verdict(entry.body))
+            return _call(entry, at, msgspec.convert(entry.body, _Verdict))
         if entry.kind == EntryKind.OUTCOME.value:
-            return _answer(entry, at, _outcome(entry.body))
-        told = _authentication(entry.body)
+            return _answer(entry, at, msgspec.convert(entry.body, _Outcome))
+        used = msgspec.convert(entry.body, _Authentication)
     except (msgspec.MsgspecError, ValueError):
         return None  # of a version that wrote it otherwise; what cannot be read is nobody's behaviour
-    if told.outcome != "issued" or not told.source or not known(told.source):
+    if used.outcome != "issued" or not used.source or not known(used.source):
         return None
-    return Proof(entry.index, at, entry.principal, network_of(told.source))
+    return Proof(entry.index, at, entry.principal, network_of(used.source))
 
 
 def network_of(address: str, places: Mapping[str, str] | None = None) -> str:
@@ -176,12 +174,17 @@ def network_of(address: str, places: Mapping[str, str] | None = None) -> str:
 
     An address within a network is nobody's choice for long: cloud and office addresses change, networks hardly.
     """
+    network = _network_of(address)
+    return (places or {}).get(network, network)
+
+
+@lru_cache(maxsize=4096)
+def _network_of(address: str) -> str:
     try:
         found = ipaddress.ip_address(address.strip("[]"))
     except ValueError:
         return _word(address)
-    network = ipaddress.ip_network((found, 24 if found.version == 4 else 48), strict=False)  # noqa: PLR2004 - of IP
-    return (places or {}).get(str(network), str(network))
+    return str(ipaddress.ip_network((found, 24 if found.version == 4 else 48), strict=False))  # noqa: PLR2004 - of IP
 
 
 def folder_of(name: str) -> str:

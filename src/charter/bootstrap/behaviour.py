@@ -1,8 +1,9 @@
 """Watching behaviour: one task follows this node's log, weighs every act, and keeps what it learns.
 
 The log is the queue, as it is for sinks: nobody's call waits for it, and what could not be weighed yet stands in the
-log. Its state is kept every few seconds, by principal, each with how far it learned; whoever starts again reads on from
-the least of these, and each baseline passes over what it has learned.
+log. Whoever keeps up is given what the writer just wrote (behaviour_feed.py), and need not read it. Its state is kept
+every few seconds, by principal, each with how far it learned; whoever starts again reads on from the least of these,
+and each baseline passes over what it has learned.
 
 INVARIANT: entries are weighed in the log's order, all of them, whatever principal they are of; what is kept of signals
 and findings is bounded for each principal by itself. So a flood of one costs others time, and never a signal.
@@ -28,6 +29,7 @@ from charter.behaviour.peers import Peers
 from charter.behaviour.signal import Signal
 from charter.behaviour.watch import Crowd, Ration, Thresholds, Weighed, learn, weigh
 from charter.bootstrap import responses
+from charter.bootstrap.behaviour_feed import Feed
 from charter.core.canonical import digest_of
 from charter.core.errors import CharterError
 from charter.registry.field import EVERY_ACTION
@@ -79,11 +81,21 @@ class BehaviourRoom:
     to_tell: deque[str] = field(default_factory=lambda: deque(maxlen=TO_TELL))  # findings that owners wait to hear of
     weighed: int = 0
     failure: str = ""
+    feed: Feed = field(default_factory=Feed)
     is_stale: bool = False  # what owners say is normal was changed
     _kept_at: float = 0.0
 
     async def keep(self, stop: asyncio.Event) -> None:
         """Weigh what comes into the log, until `stop`."""
+        done = self.house.database.hand_out(self.feed.hear)
+        try:
+            await self._follow(stop)
+        finally:
+            done()
+        with contextlib.suppress(CharterError):
+            await self.keep_learned(most=IN_MEMORY)
+
+    async def _follow(self, stop: asyncio.Event) -> None:
         pause = FIRST_PAUSE
         while not stop.is_set():
             try:
@@ -100,8 +112,6 @@ class BehaviourRoom:
             if wait:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), wait)
-        with contextlib.suppress(CharterError):
-            await self.keep_learned(most=IN_MEMORY)
 
     async def step(self) -> int:
         """Weigh the next entries of the log; return how many there were.
@@ -189,16 +199,19 @@ class BehaviourRoom:
         if self.is_stale:
             self.reread_accepted()
         start = self.next
-        stored = self.house.database.read_log(lambda log: log.entries(start - 1, BATCH))
+        told = self.feed.take(start, BATCH)
+        if told is None:
+            stored = self.house.database.read_log(lambda log: log.entries(start - 1, BATCH))
+            told = [each.to_json() for each in stored]
         found: list[Signal] = []
-        for number, each in enumerate(stored):
-            act = act_of(each.told)
+        for number, each in enumerate(told):
+            act = act_of(each)
             signal = self._signal_of(act) if act is not None else None
             if signal is not None:
                 found.append(signal)
             if number % YIELDS_EVERY == 0:
                 time.sleep(0)  # let calls be answered meanwhile
-        return found, start + len(stored)
+        return found, start + len(told)
 
     def _signal_of(self, act: Act) -> Signal | None:
         try:

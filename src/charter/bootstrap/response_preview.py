@@ -152,7 +152,7 @@ def _calls(house: House, principal: Principal, start: dt.datetime) -> list[tuple
             wanted = Query(principal=who, kinds=(EntryKind.VERDICT,), since=start, limit=1000, cursor=cursor)
             page = house.database.read_log(lambda log, wanted=wanted: query(log, wanted))  # type: ignore[misc]
             for stored in page.entries:
-                act = act_of(stored.told)
+                act = act_of(stored.to_json())
                 if isinstance(act, Call) and (who == principal.id or _is_through(stored.data, principal)):
                     found.append((act, who))
             cursor = page.cursor

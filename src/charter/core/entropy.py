@@ -7,13 +7,22 @@ nor count.
 from __future__ import annotations
 
 import datetime as dt
+import os
 import secrets
+import sys
 import time
+from collections import deque
 from typing import Protocol
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
+_RANDOM, _AT_ONCE = 10, 256  # random bytes of an identifier, and for how many they are drawn at once
 _LENGTH, _TIMED = 26, 10  # characters of an identifier, and those of them that hold its time
 _PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
+
+
+_drawn: deque[bytes] = deque()  # random bytes for identifiers that are still to be made
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_drawn.clear)  # or two processes would make the same ones
 
 
 class Entropy(Protocol):
@@ -36,8 +45,17 @@ class SystemEntropy:
     """The operating system's randomness."""
 
     def identifier(self, kind: str) -> str:
-        """Return a fresh identifier: 48 bits of milliseconds, then 80 random bits (the layout of a ULID)."""
-        value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(secrets.token_bytes(10))
+        """Return a fresh identifier: 48 bits of milliseconds, then 80 random bits (the layout of a ULID).
+
+        They are drawn for many identifiers at once: at each draw the interpreter is another thread's to take.
+        """
+        try:
+            bits = _drawn.popleft()  # one step: no two threads are given the same
+        except IndexError:
+            drawn = secrets.token_bytes(_RANDOM * _AT_ONCE)
+            bits, *others = (drawn[at : at + _RANDOM] for at in range(0, len(drawn), _RANDOM))
+            _drawn.extend(others)
+        value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(bits)
         return f"{kind}_{encode_base32(value)}"
 
     def token(self, nbytes: int = 32) -> str:

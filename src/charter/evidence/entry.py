@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+import msgspec
 
 from charter.core.canonical import canonical
 from charter.core.clock import rfc3339
@@ -111,18 +112,16 @@ class EntryKind(StrEnum):
     DELEGATION_SWITCHED = "delegation.switched"  # whether one party may lend to another at all
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True):
     """An entry that has no place in the log yet. `actor` is who did it: a principal's id, a person, or `charter`."""
 
     kind: EntryKind
     actor: str
     principal: str | None = None  # the id of the principal it is about
-    body: dict[str, Any] = field(default_factory=dict)
+    body: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """An entry at its place: the exact canonical `data` and what stands in it."""
 
     node: str

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -65,8 +64,7 @@ FIELDS: Mapping[str, tuple[tuple[str, ...], ...]] = {  # kind -> paths; `*` is e
 } | dict.fromkeys(_REASONED, (_REASON,))
 
 
-@dataclass(frozen=True, slots=True)
-class Apart:
+class Apart(msgspec.Struct, frozen=True):
     """What stands apart of one entry: the canonical `payload`, and the random `salt` that its secrets come from."""
 
     payload: bytes
@@ -101,11 +99,6 @@ def set_apart(
 
 def _taken(value: Any, path: tuple[str, ...], at: str, taken: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON
     """Return `value` with what stands at `path` put into `taken`; what is shared with the original is not touched."""
-    if not path:
-        if value is None or value in ("", {}, []) or isinstance(value, bool | int) or len(taken) >= MAX_FIELDS:
-            return value
-        taken[at] = value
-        return APART if isinstance(value, str) else type(value)()
     step, rest = path[0], path[1:]
     if step == "*":
         if not isinstance(value, list | tuple):
@@ -113,9 +106,16 @@ def _taken(value: Any, path: tuple[str, ...], at: str, taken: dict[str, Any]) ->
         return [_taken(each, rest, f"{at}/{number}", taken) for number, each in enumerate(value)]
     if not isinstance(value, dict) or step not in value:
         return value
-    found = value[step]
-    changed = _taken(found, rest, f"{at}/{step}", taken)
+    found, place = value[step], f"{at}/{step}"
+    changed = _taken(found, rest, place, taken) if rest else _taken_whole(found, place, taken)
     return value if changed is found else value | {step: changed}
+
+
+def _taken_whole(value: Any, at: str, taken: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON
+    if value is None or value in ("", {}, []) or isinstance(value, bool | int) or len(taken) >= MAX_FIELDS:
+        return value
+    taken[at] = value
+    return APART if isinstance(value, str) else type(value)()
 
 
 def whole(entry: dict[str, Any], payload: bytes | None) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from charter.gateway.call import Bearer, Call
 from charter.gateway.facts import Facts
@@ -38,6 +39,7 @@ from charter.registry.flow import Origin, Pointing
 from charter.registry.system import Action, SystemKind
 
 IDLE = dt.timedelta(hours=1)
+TIRING = dt.timedelta(hours=1)  # the questions of so long tire whoever answers them
 RENEWED = dt.timedelta(minutes=20)  # after which evidence says again what a session that goes on has read
 LOOKED_BACK = IDLE + 3 * RENEWED  # at a start: all that is under way was told within it
 MAX_SESSIONS = 4096
@@ -60,8 +62,13 @@ class SessionKey(msgspec.Struct, frozen=True):
     @property
     def id(self) -> str:
         """Under what evidence knows it."""
-        text = "\0".join((self.principal_id, self.delegation or "", self.run or ""))
-        return "ses_" + hashlib.sha256(text.encode()).hexdigest()[:24]
+        return _id_of(self)
+
+
+@lru_cache(maxsize=MAX_SESSIONS)
+def _id_of(key: SessionKey) -> str:
+    text = "\0".join((key.principal_id, key.delegation or "", key.run or ""))
+    return "ses_" + hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def key_of(bearer: Bearer, call: Call) -> SessionKey:
@@ -299,18 +306,20 @@ class Flows:
         if session is None:
             return NO_FLOW
         action, watch = facts.record.system.actions[facts.action], facts.slice.authority.watch
-        since = at - dt.timedelta(hours=1)
-        doubts = _Doubts()
-        if session.exposed and (facts.request.effect is not Effect.READ or facts.record.system.external):
-            vouched = (*watch.own, *watch.named.get(facts.record.name, ()))
-            pointed = session.pointed if watch.pointed is Pointing.LEADS else Pointed()
-            doubts = _traced(session.known, pointed, call, action, facts, vouched)
-        return FlowFacts(
+        read = FlowFacts(
             exposed=session.exposed,
             known=session.heard,
             spoken=_is_spoken(session, facts.action, action, facts.request.chain.purpose),
-            tired=facts.approval is None and session.questions(since) >= watch.questions,
+            tired=facts.approval is None and session.questions(at - TIRING) >= watch.questions,
             data=frozenset(session.data),
+        )
+        if not session.exposed or (facts.request.effect is Effect.READ and not facts.record.system.external):
+            return read
+        vouched = (*watch.own, *watch.named.get(facts.record.name, ()))
+        pointed = session.pointed if watch.pointed is Pointing.LEADS else Pointed()
+        doubts = _traced(session.known, pointed, call, action, facts, vouched)
+        return replace(
+            read,
             untrusted=frozenset(doubts.untrusted),
             unseen=frozenset(doubts.unseen),
             carried=frozenset(doubts.carried),

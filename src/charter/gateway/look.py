@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
 
 from charter.core.clock import Clock
 from charter.gateway.call import Bearer
@@ -22,10 +21,12 @@ class Look:
         self._next: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> OpenStream:
-        with ExitStack() as undo:
-            stream = undo.enter_context(self._stream)
+        stream = self._stream.__enter__()
+        try:
             self._look()
-            undo.pop_all()
+        except BaseException:
+            stream.__exit__()
+            raise
         return stream
 
     def __exit__(self, *_: object) -> None:

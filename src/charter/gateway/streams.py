@@ -54,7 +54,7 @@ class OpenStream:
         """
         if self.is_closed():
             return None
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         self._waiting = task
         try:
             item = await anext(source)

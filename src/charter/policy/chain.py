@@ -58,6 +58,8 @@ def decide_chain(case: ChainCase, request: Request, evaluator: Evaluator) -> Ver
     verdicts = [
         decide(each.bound, replace(request, asker=each.asker), evaluator, only=each.only) for each in case.parties
     ]
+    if len(verdicts) == 1 and not case.loans and not isinstance(verdicts[0], Deny):
+        return verdicts[0]  # it acts by itself
     outside = [_outside(loan, request) for loan in case.loans if not _covers(loan.scope, request)]
     if outside or any(isinstance(verdict, Deny) for verdict in verdicts):
         denials = [reason for verdict in verdicts if isinstance(verdict, Deny) for reason in verdict.reasons]

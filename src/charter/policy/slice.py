@@ -14,6 +14,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from charter.core.canonical import digest_of
@@ -151,7 +152,7 @@ class Slice:
     @property
     def digest(self) -> str:
         """What a verdict rests on."""
-        return digest_of({"charter": self.charter, "authority": self.authority.digest})
+        return _digest(self.charter, self.authority.digest)
 
     @property
     def zones(self) -> tuple[str, ...]:
@@ -228,6 +229,11 @@ class Slice:
     def place(self, dotted: str) -> Source | None:
         """Return where a part of the charter stands."""
         return place(self.sources, dotted)
+
+
+@lru_cache(maxsize=4096)
+def _digest(charter: str, authority: str) -> str:
+    return digest_of({"charter": charter, "authority": authority})
 
 
 def policy_text(

@@ -75,7 +75,8 @@ class Risk:
     @property
     def tier(self) -> Tier:
         """The tier that the sum falls into."""
-        return next(tier for tier, least in FROM.items() if self.points >= least)
+        points = self.points
+        return next(tier for tier, least in FROM.items() if points >= least)
 
     @property
     def sentence(self) -> str:

@@ -51,10 +51,10 @@ class Connection(OneWriteProtocol):
 
     @override
     def data_received(self, data: bytes) -> None:
-        if self._awaits_head and self._timer is None:
-            self._end_after(HEAD_SECONDS)
         self._framing += len(data)
         super().data_received(data)
+        if self._awaits_head and self._framing and self._timer is None:  # a part of a head has come, and no more
+            self._end_after(HEAD_SECONDS)
         if self._framing > MAX_FRAMING + FRAMING_PER_BYTE * self._body and not self.transport.is_closing():
             if self._awaits_head and not self._unanswered:
                 self.transport.write(_TOO_LARGE)
