@@ -40,6 +40,15 @@ def test_the_same_change_of_charters_that_are_alike_is_proven_once() -> None:
     assert plan["review"]["needs"][0]["for"] == names
 
 
+def test_those_that_are_new_and_alike_are_told_together() -> None:
+    names = ["alike-1", "alike-2", "alike-3"]
+    found = told(planned(an_estate(), an_estate(*names, lead="alike-2")))
+    assert found == {
+        "alike-1": ("widens", ["alike-3"], "role:payments-risk"),
+        "alike-2": ("widens", [], "role:support-lead"),
+    }
+
+
 def test_a_change_that_differs_is_told_apart() -> None:
     names = ["alike-1", "alike-2"]
     after = an_estate(*names, amount="210 EUR") | {

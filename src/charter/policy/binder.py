@@ -83,10 +83,9 @@ class Binder:
         Raises:
             CharterError: it cannot be bound.
         """
-        members = _members(kept.body)
-        if principal in self._named or _CEDAR in members:
+        key = self.shared_key(principal, kept.body)
+        if key is None:
             return bind_slice(kept.charter, kept.sources, *self._among)
-        key = _key(members)
         authority = self._shared.get(key)
         if authority is None:
             try:
@@ -97,6 +96,11 @@ class Binder:
             self._shared[key] = authority
             self._keys[id(authority)] = key
         return Slice(principal, team, kept.digest, authority, kept.sources)
+
+    def shared_key(self, principal: str, body: str) -> bytes | None:
+        """Return what a charter, as canonical JSON, shares with all of the same authority; None: with none."""
+        members = _members(body)
+        return None if principal in self._named or _CEDAR in members else _key(members)
 
     def forget(self, authority: Authority) -> None:
         """Share `authority` no more."""

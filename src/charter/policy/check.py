@@ -10,9 +10,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from charter.core.canonical import digest_of
+from charter.core.canonical import canonical, digest, digest_of
 from charter.core.errors import CharterError
 from charter.core.values import Source
+from charter.policy.binder import Binder, Surroundings
 from charter.policy.central import central_guardrails
 from charter.policy.doubts import doubts, sure_faults
 from charter.policy.engine import Engine
@@ -165,13 +166,20 @@ def _not_bound(
             "central": {each.path: each.digest for each in estate.central.files},
         }
     )
+    binder = Binder(Surroundings(systems_of(estate), guardrails, engine, estate.central))
+    alike = set[str]()  # digests of what charters that bind share: one of them is tried for all
     for name, part in estate.charters.items():
-        key = among if before is None else f"{part.value.digest} {among}"
-        if before is None or not before.has(key):
-            found = _unbound(name, estate, guardrails, engine)
-            yield from found
-            if before is not None and not found:
-                before.add(key)
+        known = f"{part.value.digest} {among}"
+        if before is not None and before.has(known):
+            continue
+        shared = binder.shared_key(name, canonical(part.value.to_json()).decode())
+        key = None if shared is None else digest(shared)
+        found = [] if key in alike else _unbound(name, estate, guardrails, engine)
+        yield from found
+        if not found:
+            alike.update(() if key is None else (key,))
+            if before is not None:
+                before.add(known)
 
 
 def _unbound(name: str, estate: Estate, guardrails: Sequence[Guardrail], engine: Engine) -> list[Problem]:

@@ -258,6 +258,7 @@ def _of_changes(
 ) -> Iterator[Consequence]:
     """Yield what changes of charters do; those that are alike before and after are proven once."""
     alike: dict[bytes, list[_Turned]] = {}
+    fresh: dict[bytes, list[Charter]] = {}
     named = _guardrails(times)
     rules = frozenset(rule.id for rule, _ in times.after.central.charter_rules())
     for each in changes:
@@ -271,10 +272,12 @@ def _of_changes(
             told = canonical([term.to_json() for term in turned.terms])
             alike.setdefault(b"".join((_key(before, named), _key(after, named), told)), []).append(turned)
         elif name not in current.principals:
-            yield _routed(after, _Found(Conclusion.WIDENS, Effect(), note=_NEW), times, review)
+            fresh.setdefault(_key(after, named), []).append(after)
         else:
             gaps = _unknown(after, "its charter as registered cannot be read")
             yield _routed(after, _Found(Conclusion.UNPROVEN, gaps), times, review)
+    for charters in fresh.values():
+        yield from _shared(charters, _Found(Conclusion.WIDENS, Effect(), note=_NEW), times, review)
     for together in alike.values():
         first = together[0]
         effect = _effect(first.before, first.after, times, review)
