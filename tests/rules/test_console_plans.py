@@ -55,6 +55,14 @@ def test_a_plan_that_was_proposed_before_there_was_so_much_to_say_is_shown(calle
     assert "Would be allowed" in caller.get("/plans").text
 
 
+def test_what_asks_for_a_yes_comes_before_what_asks_for_nobodys(caller: Caller) -> None:
+    asks = a_proposal()["effects"][0]
+    idle = asks | {"principal": "a-first-one", "seat": None, "gains": [], "why": "it only narrows"}
+    caller.desk.proposed = [a_proposal(effects=[idle, asks])]
+    said = text_of(caller.get("/plans").text)
+    assert said.index("refund-agent : wider") < said.index("a-first-one : wider")
+
+
 def test_a_yes_and_a_no_are_recorded_in_the_name_of_the_person(caller: Caller) -> None:
     answer = caller.post(ANSWER, answer="approve", person="lena@example.com", reason="as agreed")
     assert "Recorded: the plan is approved" in text_of(answer.text)

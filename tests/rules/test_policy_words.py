@@ -299,4 +299,16 @@ def test_a_currency_that_nobody_knows_is_warned_of() -> None:
     warnings = parse_estate(estate_files({"principals/refund-agent.yaml": text})).warnings
     assert len(warnings) == 3
     assert str(warnings[0]).startswith("principals/refund-agent.yaml:15:")
-    assert "`EUE` is no currency that is known; did you mean `EUR`?" in str(warnings[0])
+    assert "`EUE` is no currency's code; did you mean `EUR`?" in str(warnings[0])
+
+
+@pytest.mark.parametrize("word", ["Euro", "EUROS", "euro"])
+def test_a_word_for_a_currency_is_no_code_of_one(word: str) -> None:
+    text = (
+        PRINCIPAL.replace("200 EUR", f"200 {word}")
+        .replace("2000 EUR", f"2000 {word}")
+        .replace("100 EUR", f"100 {word}")
+    )
+    warnings = parse_estate(estate_files({"principals/refund-agent.yaml": text})).warnings
+    assert len(warnings) == 3
+    assert all(f"`{word}` is no currency's code; write `EUR`" in str(each) for each in warnings)

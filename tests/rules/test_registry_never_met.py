@@ -46,6 +46,11 @@ def approval(**amount: str) -> dict[str, Any]:
         ),
         ({"approval": approval(min="3", max="2")}, "approval.when.amount", "nobody is ever asked"),
         (
+            {"limit": [{"sum": "amount", "max": f"9 {unit}", "per": "day"} for unit in ("EUR", "USD")]},
+            "limit.1.max",
+            "`amount` is added up in `USD` here and in `EUR` before: no call is in both",
+        ),
+        (
             {"when": {"amount": {"max": "2 EUR"}}, "limit": [{"sum": "amount", "max": "9 EURO", "per": "day"}]},
             "limit.0.max",
             "`amount` has `EURO` here and `EUR` under `when`",

@@ -60,6 +60,26 @@ def test_every_schema_is_one(name: str) -> None:
     assert SCHEMAS[name]["$schema"] == DIALECT
 
 
+# Words that mean one thing wherever they stand.
+ALIKE = {"answers", "for", "issuer", "known", "not", "objects", "owner", "places", "posture", "providers", "questions"}
+ALIKE |= {"sensitive", "under", "untrusted"}  # of what a class of calls takes and leaves out; of grants and groups
+
+
+def test_a_word_that_means_two_things_is_told_twice() -> None:
+    """What an editor shows beside a field is about that field, not about another of the same name."""
+    told: dict[str, dict[str, str]] = {}
+    for file, schema in SCHEMAS.items():
+        for called, definition in (schema.get("$defs", {}) | {file: schema}).items():
+            for name, field in definition.get("properties", {}).items():
+                if "description" in field:
+                    told.setdefault(name, {})[called] = field["description"]
+    same = {name for name, by in told.items() if len(by) > len(set(by.values()))}
+    assert same <= ALIKE
+    condition = SCHEMAS["principal.json"]["$defs"]["ArgumentCondition"]["properties"]
+    assert condition["under"]["description"] == "Less than this."
+    assert all("description" in field for field in condition.values())
+
+
 @pytest.mark.parametrize("path", sorted(STARTER))
 def test_every_starter_file_passes_its_schema(path: str) -> None:
     assert faults(schema_of(path), STARTER[path]) == []

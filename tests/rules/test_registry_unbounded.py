@@ -182,3 +182,33 @@ def test_a_template_that_no_value_makes_a_charter_is_a_problem_of_the_pattern(ol
     (found,) = problems({"patterns/small-refunds.yaml": LASTING.replace(old, new)})
     assert found.startswith("patterns/small-refunds.yaml:")
     assert told in found
+
+
+@pytest.mark.parametrize(
+    ("condition", "told"),
+    [
+        ("{max: 200 EUR}", "`max` bounds one side: any `amount` below zero is within it; add `min: 0 EUR`, or"),
+        ("{under: 200 EUR}", "`under` bounds one side: any `amount` below zero is within it; add `min: 0 EUR`, or"),
+        ("{max: 200 EUR, min: 0 EUR}", ""),
+        ("{max: 200 EUR, over: 1 EUR}", ""),
+        ("{min: 5 EUR}", ""),
+    ],
+)
+def test_a_bound_that_leaves_all_below_zero_open_is_a_warning(condition: str, told: str) -> None:
+    bare = PRINCIPAL.replace("    limit: [{count: 50, per: day}, {sum: amount, max: 2000 EUR, per: day}]\n", "")
+    found = warnings({"principals/refund-agent.yaml": bare.replace("{max: 200 EUR}", condition)})
+    assert bool(found) == bool(told)
+    assert told in "".join(found)
+    assert warnings({"principals/refund-agent.yaml": PRINCIPAL.replace("{max: 200 EUR}", condition)}) == [], (
+        "what a limit adds up is never below zero"
+    )
+
+
+def test_cedar_beside_a_charter_that_reaches_across_environments_is_a_warning() -> None:
+    policy = 'permit (principal, action == Charter::Action::"outside/tunnel", resource);\n'
+    there = {"systems/outside.yaml": OUTSIDE.replace("environment: production", "environment: sandbox")}
+    (found,) = warnings(there | {"principals/refund-agent.cedar": policy})
+    assert found.startswith(
+        "principals/refund-agent.cedar:1:1: `refund-agent` runs in production and `outside` in sandbox"
+    )
+    assert warnings({"systems/outside.yaml": OUTSIDE, "principals/refund-agent.cedar": policy}) == []

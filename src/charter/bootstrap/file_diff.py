@@ -40,7 +40,7 @@ def compare(before: Mapping[str, str] | None, files: Mapping[str, str], clock: C
         except EstateError as err:
             note = f"the base is no valid estate, so all counts as new: {err.problems[0]}"
     else:
-        held = "holds no estate" if before is not None else "is no revision here"
+        held = "holds no estate" if before is not None else "is no revision here (git fetch may bring it)"
         note = f"the base {held}, so all counts as new"
     plan = planning.plan(estate, current)
     effects = proofs.consequences_of(plan, estate, current, clock, seconds, is_tried_again=True)

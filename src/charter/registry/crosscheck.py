@@ -42,7 +42,7 @@ from charter.registry.unbounded import (
     unbounded_grant,
     unbounded_template,
 )
-from charter.registry.unit import CURRENCIES, is_doubtful
+from charter.registry.unit import CURRENCIES, is_doubtful, meant_by
 from charter.registry.workloads import problems_of_workloads, warnings_of_workloads
 
 TEAMS = "teams.yaml"
@@ -147,14 +147,7 @@ class CrossCheck:
         self._check_people(part)
         if charter.composition is not None and charter.composition.accepted_by is not None:
             self._check_role(part, "composition.accepted_by", charter.composition.accepted_by)
-        for index, name in enumerate(charter.data if not self._broken_folder("systems") else ()):
-            self._known(part, f"data.{index}", name, self._data, "data class of any system")
-        for way, named in (charter.data_flow.model_dump(exclude_none=True) if charter.data_flow else {}).items():
-            for index, name in enumerate(named):
-                if name not in charter.data:
-                    where = part.source_of(f"data_flow.{way}.{index}")
-                    near = suggestion(name, charter.data)
-                    self._problem(where, f"`{name}` is not in the charter's `data`", near)
+        self._check_data(part)
         for index, name in enumerate(charter.delegation.source if charter.delegation else ()):
             if name not in self.charters and name != HUMANS and not self._is_broken("principals", name):
                 known = [HUMANS, *self.charters]
@@ -163,6 +156,20 @@ class CrossCheck:
         self._warn_each(part, unbounded(charter, {name: each.value for name, each in self.systems.items()}))
         for index, grant in enumerate(charter.grants):
             self._check_grant(part, grant, f"grants.{index}")
+        for name in dict.fromkeys(system for system, _ in charter.policy_actions):
+            if name in self.systems:
+                self._check_environment(part, self.systems[name].value, "policy")
+
+    def _check_data(self, part: Sourced[Charter]) -> None:
+        charter = part.value
+        for index, name in enumerate(charter.data if not self._broken_folder("systems") else ()):
+            self._known(part, f"data.{index}", name, self._data, "data class of any system")
+        for way, named in (charter.data_flow.model_dump(exclude_none=True) if charter.data_flow else {}).items():
+            for index, name in enumerate(named):
+                if name not in charter.data:
+                    where = part.source_of(f"data_flow.{way}.{index}")
+                    near = suggestion(name, charter.data)
+                    self._problem(where, f"`{name}` is not in the charter's `data`", near)
 
     def _check_dates(self, part: Sourced[Charter]) -> None:
         """Check that it was approved, and has not run out: a day to come would put off what rules count from there."""
@@ -320,24 +327,29 @@ class CrossCheck:
     def _check_reach(self, part: Sourced[Charter], grant: Grant, system: System, at: str) -> None:
         """Warn of a grant that cannot be used: across environments, or on data the charter does not name."""
         charter = part.value
+        self._check_environment(part, system, f"{at}.system")
+        touched = {name for action in system.granted(grant) for name in system.data_of(action)}
+        for name in sorted(touched - set(charter.data)):
+            text = f"this touches `{name}`, which is not in the charter's `data`, so such calls are denied"
+            self._warn(part.source_of(f"{at}.actions"), text, f"add `{name}` to `data` if it is meant to")
+
+    def _check_environment(self, part: Sourced[Charter], system: System, at: str) -> None:
+        charter = part.value
         if system.environment is not charter.environment:
             text = (
                 f"`{charter.principal}` runs in {charter.environment.value} and `{system.system}` "
                 f"in {system.environment.value}, so its calls are denied"
             )
-            self._warn(part.source_of(f"{at}.system"), text, "environments are kept apart; grant its counterpart")
-        touched = {name for action in system.granted(grant) for name in system.data_of(action)}
-        for name in sorted(touched - set(charter.data)):
-            text = f"this touches `{name}`, which is not in the charter's `data`, so such calls are denied"
-            self._warn(part.source_of(f"{at}.actions"), text, f"add `{name}` to `data` if it is meant to")
+            self._warn(part.source_of(at), text, "environments are kept apart; grant its counterpart")
 
     def _check_amounts(self, part: Sourced[Charter], grant: Grant, system: System, at: str) -> None:
         """Check that every amount with a unit is one that an action of the grant has, in the grant's conditions."""
         amounts = {name for action in system.granted(grant) for name in system.actions[action].amounts}
         for where, unit in _units_used(grant, at):
             if is_doubtful(unit):
-                near = suggestion(unit, CURRENCIES, few=True)
-                self._warn(part.source_of(where), f"`{unit}` is no currency that is known", near or None)
+                meant = meant_by(unit)
+                near = f"write `{meant}`" if meant else suggestion(unit, CURRENCIES, few=True)
+                self._warn(part.source_of(where), f"`{unit}` is no currency's code", near or None)
         for where, name, has_unit in _amounts_used(grant, at):
             if name in amounts or (not has_unit and not nearest(name, amounts)):
                 continue

@@ -41,6 +41,7 @@ def never_met(grant: Grant) -> Iterator[NeverMet]:
     for number, limit in enumerate(grant.limit):
         if limit.sum in granted and limit.max is not None:
             yield from _other_unit(f"limit.{number}.max", limit.sum, limit.max, granted)
+    yield from _two_units(grant)
     for name, condition in approval.items():
         path = f"approval.when.{name}"
         slips = [*_empty(path, name, condition, "nobody is ever asked"), *_unit_of(path, name, condition, granted)]
@@ -49,6 +50,19 @@ def never_met(grant: Grant) -> Iterator[NeverMet]:
             highest = _end(granted[name], upper=True)
             text = f"`{name}` is never over {highest.quantity if highest else ''} here, so nobody is ever asked"
             yield NeverMet(path, text, "ask from a lower amount on, or remove the condition")
+
+
+def _two_units(grant: Grant) -> Iterator[NeverMet]:
+    """Yield limits that add up one amount in another unit than a limit before: a call is counted by all of them."""
+    first: dict[str, Quantity] = {}
+    for number, limit in enumerate(grant.limit):
+        if limit.sum is None or limit.max is None or limit.max.unit is None:
+            continue
+        other = first.setdefault(limit.sum, limit.max)
+        if told_in(other.unit) != told_in(limit.max.unit):
+            text = f"`{limit.sum}` is added up in `{limit.max.unit}` here and in `{other.unit}` before"
+            help = "a call is counted by every limit of its grant; write a grant for each unit"
+            yield NeverMet(f"limit.{number}.max", f"{text}: no call is in both", help)
 
 
 def _empty(path: str, name: str, condition: ArgumentCondition, so: str) -> Iterator[NeverMet]:

@@ -226,6 +226,110 @@ _TOLD = {
     "at": "When the call is made: date, time and zone.",
 }
 
+# The same word within another thing means something else.
+_TOLD_OF: dict[str, dict[str, str]] = {
+    "ArgumentCondition": {
+        "max": "At most this much, with its unit. It bounds one side: what is below zero is at most this too.",
+        "min": "At least this much.",
+        "over": "More than this.",
+        "under": "Less than this.",
+        "equals": "Exactly this text, whole number, true or false.",
+        "one_of": "One of these.",
+        "like": "A text like this; `*` matches any run of characters.",
+        "max_length": "A text of at most so many characters.",
+        "max_items": "A list of at most so many entries.",
+        "each_of": "A list each of whose entries is one of these; an empty list has none that is not.",
+        "each_like": "A list each of whose entries is like this; an empty list has none that is not.",
+    },
+    "ApprovalRule": {
+        "when": "Only for calls whose arguments are so; without it, for each call of the grant.",
+        "by": "The human role whose yes it needs, as in teams.yaml.",
+        "count": "How many people of that role must say yes, each another; without it, one.",
+        "within": "How long they have to answer, at most a week; without it, a day.",
+    },
+    "Limit": {
+        "count": "How many calls at most.",
+        "sum": "The amount that is added up over the calls; with `max`.",
+        "max": "How much of it in all.",
+        "per": "Within each of these, beginning by the clock of `zone`.",
+        "zone": "Where days, weeks and months begin; without it, UTC.",
+    },
+    "Delegated": {
+        "by": "Who began it: `humans`, or principals by name.",
+        "roles": "The person who began it holds one of these human roles.",
+        "purposes": "It was lent for one of these.",
+        "max_depth": "So many delegations at most in the whole chain.",
+    },
+    "DelegationTerms": {
+        "from": "Who may lend it authority: `humans`, or principals by name.",
+        "to": "Whom it may lend authority to.",
+        "purposes": "For what; without it, for whatever the other side's charter names.",
+        "max_ttl": "How long a delegation lives at most.",
+        "max_depth": "How many delegations in a row at most.",
+        "ceiling": "The most that people lend it, where teams.yaml has no entitlements.",
+    },
+    "RuleException": {
+        "rule": "The id of the default that is set aside.",
+        "reason": "Why; everyone who looks at the rule reads it.",
+        "until": "The last day on which it is; without it, as long as the charter holds.",
+    },
+    "AtMost": {
+        "review": "How long until a person must look at it again.",
+        "expires": "How long after its approval it may hold.",
+        "ttl": "How long what is lent may live.",
+        "depth": "How many delegations in a row.",
+        "effect": "The strongest effect of the actions that it is granted: read, write, irreversible.",
+    },
+    "Only": {
+        "approved_by": "The roles in which it may have been approved.",
+        "credentials": "The ways in which it may prove itself.",
+        "providers": "Whose models it may be run by.",
+        "data": "The classes of data that it may touch; an empty list: none.",
+        "systems": "The systems that it may reach.",
+    },
+    "Freeze": {"approval": "The human role whose yes lets one call by; without it, nobody's does."},
+    "HttpUpstream": {"credential": "How Charter proves itself to the upstream; no principal ever sees it."},
+    "AmountOf": {"unit": "The argument that says the unit."},
+    "TrialCase": {
+        "arguments": "What the call is made with.",
+        "flow": "What the call's session has read, and where its values are from.",
+    },
+    "TrialChain": {"purpose": "What was lent for.", "roles": "The human roles that the person who began it holds."},
+    "TrialFlow": {
+        "data": "Classes of data that the session has read.",
+        "known": "Whether it is known what the person asked for.",
+        "untrusted": "Arguments whose values only strangers named.",
+        "pointed": "Arguments whose values stand alone in what the person's request names.",
+    },
+    "CallClass": {
+        "data": "Calls that touch one of these classes of data.",
+        "delegated": "Calls that are made for somebody: begun by whom, in which role, for what, how deep.",
+    },
+    "system.json": {
+        "owner": "The person and team who answer for it.",
+        "data": "The classes of data that its actions touch, where they say nothing of their own.",
+        "groups": "Sets of objects by name, for grants: patterns, places, other groups.",
+    },
+    "Action": {"data": "The classes of data that it touches; without it, the system's."},
+    "ObjectGroup": {"groups": "Other groups that belong to it."},
+    "Property": {"only": "The principals that alone may make the calls under `may`."},
+    "CharterRule": {"only": "Words of which a charter may use no others."},
+    "Purpose": {"only": "The calls that belong to it; under it, no others are made."},
+    "purposes.json": {"purposes": "What authority is lent for: what belongs to each."},
+    "flow.json": {"pointed": "Whether a value that stands alone in what a person's request names may lead a call."},
+    "ResponseRule": {"expires": "When it ends by itself."},
+    "ObligationRule": {"properties": "What the point is told with it."},
+    "Where": {
+        "sensitive": "Whether the system is sensitive.",
+        "untrusted": "Whether its answers hold what strangers wrote.",
+    },
+    "WhereFits": {
+        "sensitive": "Whether the system is sensitive.",
+        "untrusted": "Whether its answers hold what strangers wrote.",
+    },
+    "teams.json": {"roles": "Who holds each human role. Approvals are given in a role."},
+}
+
 
 def json_schemas() -> dict[str, dict[str, Any]]:
     """Return the schemas by file name, as `charter init` writes them into `.schema/`."""
@@ -240,20 +344,22 @@ def _schema(name: str, model: type[BaseModel]) -> dict[str, Any]:
     for written, form in _WRITTEN.items():
         if written in defs:
             defs[written] = form
-    for each in (schema, *defs.values()):
-        _explain(each)
+    _explain(name, schema)
+    for each, definition in defs.items():
+        _explain(each, definition)
     return {"$schema": DIALECT, "$id": f"https://charter.invalid/schema/v1/{name}"} | schema
 
 
-def _explain(definition: dict[str, Any]) -> None:
+def _explain(called: str, definition: dict[str, Any]) -> None:
     """Add what editors show beside a field, and drop what pydantic says only to itself."""
+    told = _TOLD | _TOLD_OF.get(called, {})
     definition.pop("title", None)
     for name, field in definition.get("properties", {}).items():
         field.pop("title", None)
         if field.get("default", ...) is None or str(field.get("default")).startswith("PT"):
             del field["default"]  # nothing, or a duration as ISO 8601 has it, which nobody writes here
-        if name in _TOLD:
-            field["description"] = _TOLD[name]
+        if name in told:
+            field["description"] = told[name]
         example = EXAMPLES.get(name, "").partition(": ")[2]
         is_written_so = example and not example.startswith(("{", "[")) and name != "by"  # a person here, a role there
         if is_written_so and "$ref" not in field:

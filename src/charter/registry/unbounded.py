@@ -80,6 +80,24 @@ def unbounded_grant(grant: Grant, system: System | None, at: str) -> Iterator[Un
                 if pattern is not None and matches_everything(pattern):
                     text = f"every text is like `{pattern[:20]}`, so `{name}` may be any"
                     yield Unbounded(f"{at}.{where}.{name}.{word}", text, f"write what is meant, or remove `{word}`")
+    yield from _open_below(grant, at)
+
+
+def _open_below(grant: Grant, at: str) -> Iterator[Unbounded]:
+    """Yield bounds that everything below zero is within: to many a tool, -1 rows are all of them.
+
+    A limit that adds the amount up asks for one that is not below zero by itself.
+    """
+    summed = {limit.sum for limit in grant.limit}
+    for name, condition in (grant.when.arguments if grant.when else {}).items():
+        most = condition.max or condition.under
+        settled = (condition.min, condition.over, condition.equals, condition.one_of)
+        if most is None or name in summed or any(each is not None for each in settled):
+            continue
+        word = "max" if condition.max else "under"
+        zero = f"0 {most.unit}" if most.unit else "0"
+        text = f"`{word}` bounds one side: any `{name}` below zero is within it"
+        yield Unbounded(f"{at}.when.{name}.{word}", text, f"add `min: {zero}`, or as little as is meant")
 
 
 def _objects(grant: Grant, at: str) -> Iterator[Unbounded]:

@@ -51,6 +51,7 @@ CURRENCIES = frozenset({
     "TJS", "TMT", "TND", "TOP", "TRY", "TTD", "TWD", "TZS", "UAH", "UGX", "USD", "UYU", "UZS", "VES", "VND", "VUV",
     "WST", "XAF", "XCD", "XCG", "XOF", "XPF", "YER", "ZAR", "ZMW", "ZWG",
 })  # fmt: skip
+_WORDS = {"euro": "EUR", "dollar": "USD", "pound": "GBP", "yen": "JPY", "franc": "CHF", "rupee": "INR"}
 _CODE = 3  # letters of a currency's code
 
 
@@ -77,5 +78,11 @@ def in_unit(value: Decimal, unit: str | None) -> Decimal:
 
 
 def is_doubtful(unit: str) -> bool:
-    """Whether `unit` looks like a currency's code and is none."""
-    return len(unit) == _CODE and unit.isupper() and unit.isalpha() and unit not in CURRENCIES
+    """Whether `unit` looks like a currency and is none: `EUX`, or `Euro` for `EUR`."""
+    is_code = len(unit) == _CODE and unit.isupper() and unit.isalpha() and unit not in CURRENCIES
+    return is_code or meant_by(unit) is not None
+
+
+def meant_by(unit: str) -> str | None:
+    """Return the code of the currency that a word for it means; None: it is no such word."""
+    return _WORDS.get(unit.lower().removesuffix("s"))
