@@ -9,6 +9,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charter.core import canonical as module
 from charter.core.canonical import canonical, digest_of
 from charter.core.errors import MalformedError
 
@@ -48,3 +49,20 @@ def test_nesting_is_bounded() -> None:
         value = [value]
     with pytest.raises(MalformedError, match="nests deeper"):
         canonical(value)
+
+
+class Key(str):
+    """A text that is not quite one."""
+
+    __slots__ = ()
+
+
+def test_keys_that_are_known_change_no_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MANY_KEYS", len(module._known_keys) + 2)
+    fresh = ["known-1", "known-2", "known-3", "ÿ-1", "\U00010000", "\uffff"]
+    for _ in range(2):  # the second time, what could be is known
+        for value in (dict.fromkeys(fresh, 1), *({key: {key: None}} for key in fresh), {Key("known-1"): [Key("x")]}):
+            assert canonical(value) == rfc8785.dumps(value)
+    assert len(module._known_keys) <= module._MANY_KEYS
+    with pytest.raises(MalformedError):
+        canonical({"known-1": 1, 2: 1})

@@ -18,6 +18,9 @@ from charter.core.errors import ErrorCode, MalformedError
 MAX_DEPTH = 64
 MAX_SAFE_INTEGER = 2**53 - 1  # beyond it, JSON readers disagree (RFC 8785 section 3.2.2.3)
 _TEXT = frozenset({str})
+_HOLDS_NOTHING = frozenset({str, bool, type(None)})
+_MANY_KEYS = 4_096
+_known_keys: set[str] = set()  # ASCII keys seen before, as most are: to look them up costs a third of looking at them
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -43,21 +46,29 @@ def _is_simple(value: Any, depth: int) -> bool:  # noqa: ANN401
     """Return whether msgspec's deterministic form of `value` is its canonical form too."""
     kind = type(value)
     if kind is dict:
-        if value and ({*map(type, value)} != _TEXT or not "".join(value).isascii()):
+        if not value.keys() <= _known_keys and not _are_simple_keys(value):
             return False
         items = value.values()
     elif kind is list or kind is tuple:
         items = value
     else:
-        return kind is str or kind is bool or value is None or (kind is int and _is_safe(value))
+        return kind in _HOLDS_NOTHING or (kind is int and _is_safe(value))
     if depth == MAX_DEPTH and items:
         raise MalformedError(ErrorCode.NOT_CANONICAL, f"the value nests deeper than {MAX_DEPTH}")
     for item in items:  # what holds nothing is looked at here: a call costs more, and this is run for each entry
         kind = type(item)
-        if kind is str or item is None or kind is bool or (kind is int and _is_safe(item)):
+        if kind in _HOLDS_NOTHING or (kind is int and _is_safe(item)):
             continue
         if not _is_simple(item, depth + 1):
             return False
+    return True
+
+
+def _are_simple_keys(value: dict[Any, Any]) -> bool:
+    if {*map(type, value)} != _TEXT or not "".join(value).isascii():
+        return False
+    if len(_known_keys) + len(value) <= _MANY_KEYS:
+        _known_keys.update(value)
     return True
 
 

@@ -58,11 +58,14 @@ class Deadline(msgspec.Struct, frozen=True):
         return self.clock.monotonic() >= self.at_monotonic
 
 
-@lru_cache(maxsize=256)  # all that one commit records is of one moment
 def rfc3339(at: dt.datetime) -> str:
     """Return `at` in UTC with microseconds, `2026-11-24T09:30:00.000000Z`: one width, so text order is time order."""
-    utc = at if at.tzinfo is dt.UTC else at.astimezone(dt.UTC)
-    return utc.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    return _utc_text(at if at.tzinfo is dt.UTC else at.astimezone(dt.UTC))
+
+
+@lru_cache(maxsize=256)  # all that one commit records is of one moment; in UTC, where equal moments are one
+def _utc_text(at: dt.datetime) -> str:
+    return at.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def parse_rfc3339(text: str) -> dt.datetime:

@@ -17,7 +17,7 @@ INVARIANT: a field that is apart is named in the hashed bytes: what an erasure t
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -64,6 +64,18 @@ FIELDS: Mapping[str, tuple[tuple[str, ...], ...]] = {  # kind -> paths; `*` is e
 } | dict.fromkeys(_REASONED, (_REASON,))
 
 
+_Fields = Mapping[str, Any]  # step -> what of it stands apart, in the same form; nothing more: all of it
+
+
+def _tree(paths: Sequence[tuple[str, ...]]) -> _Fields:
+    """Return paths as one tree, so that each part of a body is looked at once."""
+    steps = dict.fromkeys(path[0] for path in paths if path)
+    return {step: _tree([path[1:] for path in paths if path[:1] == (step,) and path[1:]]) for step in steps}
+
+
+_TREES = {kind: _tree(paths) for kind, paths in FIELDS.items()}
+
+
 class Apart(msgspec.Struct, frozen=True):
     """What stands apart of one entry: the canonical `payload`, and the random `salt` that its secrets come from."""
 
@@ -83,13 +95,11 @@ def set_apart(
 
     `body` is not changed. `salt` gives as many random bytes as it is asked for.
     """
-    paths = FIELDS.get(kind)
-    if paths is None:
+    tree = _TREES.get(kind)
+    if tree is None:
         return None
     taken: dict[str, Any] = {}
-    left = body
-    for path in paths:
-        left = _taken(left, path, "", taken)
+    left = _without(body, tree, "", taken)
     if not taken:
         return None
     apart = Apart(canonical(taken), salt(SALT_BYTES))
@@ -97,21 +107,29 @@ def set_apart(
     return left, said, apart
 
 
-def _taken(value: Any, path: tuple[str, ...], at: str, taken: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON
-    """Return `value` with what stands at `path` put into `taken`; what is shared with the original is not touched."""
-    step, rest = path[0], path[1:]
-    if step == "*":
-        if not isinstance(value, list | tuple):
-            return value
-        return [_taken(each, rest, f"{at}/{number}", taken) for number, each in enumerate(value)]
-    if not isinstance(value, dict) or step not in value:
+def _without(value: Any, fields: _Fields, at: str, taken: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON
+    """Return `value` without its `fields`, which are put into `taken`; `value` itself is not touched."""
+    if not fields:
+        return _taken(value, at, taken)
+    if isinstance(value, dict):
+        left = value
+        for step, inner in fields.items():
+            found = value.get(step)
+            if found is None:
+                continue
+            changed = _without(found, inner, f"{at}/{step}", taken)
+            if changed is not found:
+                left = value.copy() if left is value else left
+                left[step] = changed
+        return left
+    each = fields.get("*")
+    if each is None or not isinstance(value, list | tuple):
         return value
-    found, place = value[step], f"{at}/{step}"
-    changed = _taken(found, rest, place, taken) if rest else _taken_whole(found, place, taken)
-    return value if changed is found else value | {step: changed}
+    return [_without(item, each, f"{at}/{number}", taken) for number, item in enumerate(value)]
 
 
-def _taken_whole(value: Any, at: str, taken: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON
+def _taken(value: Any, at: str, taken: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON
+    """Put `value` into `taken`, if there is anything to erase and room; return what stands where it was."""
     if value is None or value in ("", {}, []) or isinstance(value, bool | int) or len(taken) >= MAX_FIELDS:
         return value
     taken[at] = value
