@@ -54,11 +54,55 @@ def test_an_erased_call_is_told_plainly_by_every_reader(stage: Stage) -> None:
     call_story.tell(stage.house, found[0]["body"]["verdict_id"])
     events = [event_of(each) for each in stage.house.database.read_log(lambda log: tail(log, None, 100))]
     assert "ch_1" not in str(events)
-    assert stage.house.sealing.sealed.manifest.erasures == 1
+    assert len(stage.house.sealing.sealed.manifest.erased) == 1
     stage.clock.advance(seconds=1)
     answer = asyncio.run(review.answers(stage.house, review.Review()))
     assert "ch_1" not in str(answer)
     assert "<erased>" not in str([q["rows"] for q in answer["questions"] if q["name"] == "most-active"])
+
+
+def sealed_files(stage: Stage) -> dict[str, set[Path]]:
+    """Return the sealed files by day."""
+    found: dict[str, set[Path]] = {}
+    for path in stage.house.sealing.sealed.folder.glob("*/day=*/*.parquet"):
+        found.setdefault(path.parent.name, set()).add(path)
+    return found
+
+
+def test_an_erasure_makes_the_sealed_days_anew_that_had_it_and_no_others(stage: Stage) -> None:
+    for _ in range(4):
+        stage.submit(stage.bearer("refund-agent"), stage.make("get_charge", {"charge_id": "ch_1"}))
+        stage.clock.advance(days=1)
+    stage.house.sealing.seal()
+    before = sealed_files(stage)
+    days = sorted(before)
+    second = days[1].removeprefix("day=")
+
+    assert erased(stage, since=f"{second}T00:00:00Z", before=f"{days[2].removeprefix('day=')}T00:00:00Z")["erased"] > 0
+
+    after = sealed_files(stage)
+    assert [day for day in days if before[day] != after[day]] == [days[1]]
+    assert not before[days[1]] & after[days[1]]
+    asked = review.Review(question="sensitive", since="30d")
+    (answer,) = asyncio.run(review.answers(stage.house, asked))["questions"]
+    rows = [dict(zip(answer["columns"], row, strict=True)) for row in answer["rows"]]
+    assert [(row["calls"], row["objects"]) for row in rows] == [(4, 2)]  # the charge, and what was erased
+    assert stage.house.sealing.seal()["sealed"] <= 1  # what tells of the erasure
+    assert sealed_files(stage)[days[0]] == before[days[0]]
+
+
+def test_sealed_evidence_that_follows_erasures_the_log_does_not_tell_of_is_made_again(stage: Stage) -> None:
+    """As after an older backup of the database was restored beside newer sealed files."""
+    stage.submit(stage.bearer("refund-agent"), stage.make("get_charge", {"charge_id": "ch_1"}))
+    stage.house.sealing.seal()
+    before, sealed = sealed_files(stage), stage.house.sealing.sealed
+    sealed.follow({stage.house.database.node: 9_999})
+
+    stage.house.sealing.ready()
+
+    assert sealed.manifest.erased == {}
+    assert sealed.manifest.nodes[stage.house.database.node].next == stage.house.database.head.size
+    assert {day: len(paths) for day, paths in sealed_files(stage).items()} == {d: len(p) for d, p in before.items()}
 
 
 def test_the_receipt_of_a_call_is_had_by_the_id_that_its_answer_bore(stage: Stage) -> None:

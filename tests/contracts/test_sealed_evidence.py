@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -185,3 +187,82 @@ def test_a_folder_whose_name_looks_like_a_column_changes_no_answer(tmp_path: Pat
     log.seal(entries[:-9])
 
     assert asked(log, entries[-9:]) == asked(None, entries)
+
+
+def without_objects(entries: Sequence[Entry], day: str) -> list[Entry]:
+    """Return the entries of a day as they are told once what stood apart of them is erased."""
+    of_day = [each for each in entries if f'"time": "{day}'.encode() in each.data]
+    return [Entry(each.node, each.index, each.data, each.data.replace(b"charge/ch_1", b"<erased>")) for each in of_day]
+
+
+def files(log: SealedLog) -> set[Path]:
+    return set(log.folder.glob("*/day=*/*"))
+
+
+def test_a_day_that_is_made_anew_leaves_the_files_of_all_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealed, "BATCH", 2)  # more than one of a day
+    log, entries = SealedLog(tmp_path / "sealed"), placed(WEEKS)
+    with monkeypatch.context() as whole:
+        whole.setattr(sealed, "BATCH", 1_000)
+        log.seal(entries)
+    before, wanted = files(log), calls(log)
+    there = {"charge/ch_1", "book/1"}
+    assert objects(log) == there
+
+    log.remake(dt.date(2026, 11, 2), without_objects(entries, "2026-11-02"))
+    log.follow({"nod_1": 7})
+
+    assert calls(log) == wanted  # it counts what it counted
+    assert objects(log) == there | {"<erased>"}
+    changed = {path.parent.name for path in before ^ files(log)}
+    assert changed == {"day=2026-11-02"}
+    assert files(log) == {path for table in (*ROWS, *SUMS) for path in log.paths(table)}  # nothing of it is left
+    assert log.manifest.erased == {"nod_1": 7}
+    assert log.seal(entries) == 0
+    assert log.manifest.nodes["nod_1"].next == len(entries)
+
+
+def objects(log: SealedLog) -> set[str]:
+    """Return all objects in rows and sums."""
+    duck = sealed.connect(log.folder / "spill")
+    named = [list(map(str, log.paths(table))) for table in ("verdicts", "objects")]
+    found = {
+        row[0] for paths in named for row in duck.execute("SELECT object FROM read_parquet(?)", [paths]).fetchall()
+    }
+    duck.close()
+    return found
+
+
+@pytest.mark.parametrize("step", range(9))
+def test_a_crash_while_a_day_is_made_anew_leaves_it_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    log, entries = SealedLog(tmp_path / "sealed"), placed(WEEKS[-20:])
+    log.seal(entries)
+    steps, wanted, replacing = iter(range(100)), calls(log), whole_file.sync_folder
+    commit, move = whole_file.replace, Path.replace
+
+    def crashing(kind: Callable[..., Any]) -> Callable[..., Any]:
+        def once(*given: Any) -> Any:
+            if next(steps) == step:
+                raise OSError("the machine stops")
+            return kind(*given)
+
+        return once
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "replace", crashing(move))
+        broken.setattr(whole_file, "replace", crashing(commit))
+        broken.setattr(whole_file, "sync_folder", crashing(replacing))
+        with contextlib.suppress(UnavailableError, OSError):
+            log.remake(dt.date(2026, 11, 2), without_objects(entries, "2026-11-02"))
+            log.follow({"nod_1": 7})
+
+    again = SealedLog(tmp_path / "sealed")
+    assert calls(again) == wanted
+    again.remake(dt.date(2026, 11, 2), without_objects(entries, "2026-11-02"))
+    again.follow({"nod_1": 7})
+    assert calls(again) == wanted
+    assert files(again) == {path for table in (*ROWS, *SUMS) for path in again.paths(table)}

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from charter.adapters.authority_table import table_of
 from charter.adapters.question_sql import Asked, Read, read_of
 from charter.adapters.review_rows import Row, arrow, rows_of
-from charter.adapters.sealed import TYPES, SealedLog, connect, sql_of
+from charter.adapters.sealed import SealedLog, connect, fields_of, sql_of
 from charter.core.clock import parse_rfc3339
 from charter.reports.answer import Answer, plain, summary
 from charter.reports.facts import ROWS, STEPS, SUMS, Columns, naive
@@ -45,7 +45,7 @@ class ReviewTables:
         self._duck = connect(self._place, database=str(self._place / "review.duckdb"))
         self._made: set[str] = set()
         for name, columns in ROWS.items():
-            self._create(f"tail_{name}", columns)
+            self._duck.execute(f"CREATE TABLE tail_{name} ({fields_of(columns)})")
         self.permit(table_of(()))
 
     def __enter__(self) -> Self:
@@ -195,10 +195,6 @@ class ReviewTables:
             day = dt.date.fromisoformat(path.parent.name.removeprefix("day="))
             if is_all or dt.datetime.combine(day, dt.time()) < self._until:
                 yield path, day not in cuts or (is_all and day != self._since.date())
-
-    def _create(self, name: str, columns: Columns) -> None:
-        fields = ", ".join(f'"{column}" {TYPES[kind]}' for column, kind in columns.items())
-        self._duck.execute(f"CREATE TABLE {name} ({fields})")
 
     def _insert(self, name: str, columns: Columns, rows: Sequence[Row]) -> None:
         if rows:

@@ -30,12 +30,13 @@ import ibis
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec.structs import replace
 
 from charter.adapters import whole_file
 from charter.adapters.review_rows import arrow, rows_of
 from charter.core.clock import rfc3339
 from charter.core.errors import ErrorCode, IntegrityError, UnavailableError
-from charter.reports.facts import ROWS, SUMS
+from charter.reports.facts import ROWS, SUMS, Columns
 from charter.reports.sums import sum_of_rows, sum_of_sums
 
 BATCH = 100_000  # entries that are in memory at a time
@@ -78,7 +79,7 @@ class Manifest(msgspec.Struct, frozen=True):
     newest: str = ""
     nodes: dict[str, Reached] = {}
     files: dict[str, dict[str, list[int]]] = {}
-    erasures: int = 0  # that the logs told of; where they tell of others, what is sealed may hold what was erased
+    erased: dict[str, int] = {}  # node -> its last entry that tells of an erasure, and which the files follow
 
 
 @dataclass(slots=True)
@@ -108,7 +109,7 @@ class SealedLog:
         wanted = sorted(day for day in days if _within(dt.date.fromisoformat(day), since, until))
         return [self._path(table, day, number) for day in wanted for number in days[day]]
 
-    def seal(self, entries: Iterable[Entry], *, erasures: int = 0) -> int:
+    def seal(self, entries: Iterable[Entry]) -> int:
         """Seal entries of any nodes, each node's in the log's order; return how many had not been sealed yet.
 
         Raises:
@@ -118,7 +119,7 @@ class SealedLog:
         remaining, sealed = iter(entries), 0
         while batch := list(islice(remaining, BATCH)):
             with self._lock:
-                sealed += self._seal(batch, erasures)
+                sealed += self._seal(batch)
         return sealed
 
     def add(self, rows: Mapping[str, pa.Table], node: str, reached: Reached) -> None:
@@ -129,7 +130,7 @@ class SealedLog:
         """
         with self._lock:
             before = self.manifest
-            self._add(before, rows, {**before.nodes, node: reached}, before.erasures)
+            self._add(before, rows, {**before.nodes, node: reached})
 
     def compact(self, today: dt.date) -> int:
         """Make one file of a day's where the day is over or has many; return how many days that was.
@@ -149,6 +150,38 @@ class SealedLog:
                 self._compact(day)
             return len(loose)
 
+    def remake(self, day: dt.date, entries: Iterable[Entry]) -> None:
+        """Seal `entries` in place of all that is sealed of a day: the same ones, as the logs have them now.
+
+        Raises:
+            IntegrityError: one is no entry.
+            UnavailableError: they cannot be written; nothing changed.
+        """
+        remaining = iter(entries)
+        with self._lock:
+            before = self.manifest
+            with self._writing(before) as writer:
+                written = writer.write(_rows(batch) for batch in iter(lambda: list(islice(remaining, BATCH)), []))
+            others = {
+                table: {each: numbers for each, numbers in days.items() if each != day.isoformat()}
+                for table, days in before.files.items()
+            }
+            number = before.sequence + 1
+            self._commit(replace(before, sequence=number, files=_added(others, written, number)))
+
+    def follow(self, erased: Mapping[str, int]) -> None:
+        """Note that no file has what these entries, by node, and those before them tell was erased; remove what had.
+
+        Raises:
+            UnavailableError: that cannot be written.
+        """
+        with self._lock:
+            before = self.manifest
+            if before.erased != erased:
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._commit(replace(before, erased=dict(erased)))
+            self._sweep(self.manifest)
+
     def forget(self) -> None:
         """Remove all that is sealed, at once; it is made again from the log."""
         with self._lock:
@@ -160,21 +193,21 @@ class SealedLog:
 
     # --- sealing ------------------------------------------------------------------------------------------------------
 
-    def _seal(self, batch: Sequence[Entry], erasures: int) -> int:
+    def _seal(self, batch: Sequence[Entry]) -> int:
         before = self.manifest
         fresh, nodes = _fresh(batch, before.nodes)
         if not fresh:
             return 0
-        rows = rows_of(each.told or each.data for each in fresh)
-        self._add(before, {name: arrow(columns, rows[name]) for name, columns in ROWS.items()}, nodes, erasures)
+        self._add(before, _rows(fresh), nodes)
         return len(fresh)
 
-    def _add(self, before: Manifest, rows: Mapping[str, pa.Table], nodes: dict[str, Reached], erasures: int) -> None:
+    def _add(self, before: Manifest, rows: Mapping[str, pa.Table], nodes: dict[str, Reached]) -> None:
         number = before.sequence + 1
         with self._writing(before) as writer:
-            written = writer.write(rows)
+            written = writer.write([rows])
         newest = max([before.newest, *(_newest(found) for found in rows.values())])
-        self._commit(Manifest(FORMAT, number, newest, nodes, _added(before.files, written, number), erasures))
+        files = _added(before.files, written, number)
+        self._commit(replace(before, version=FORMAT, sequence=number, newest=newest, nodes=nodes, files=files))
 
     def _compact(self, day: str) -> None:
         before = self.manifest
@@ -186,7 +219,7 @@ class SealedLog:
         files = {table: dict(days) for table, days in before.files.items()}
         for table in tables:
             files[table][day] = [number]
-        self._commit(Manifest(FORMAT, number, before.newest, before.nodes, files, before.erasures))
+        self._commit(replace(before, sequence=number, files=files))
 
     def _writing(self, before: Manifest) -> _Writer:
         self._sweep(before)
@@ -233,10 +266,15 @@ class _Writer:
         self._duck.close()
         shutil.rmtree(self._spill, ignore_errors=True)
 
-    def write(self, rows: Mapping[str, pa.Table]) -> dict[str, list[str]]:
+    def write(self, batches: Iterable[Mapping[str, pa.Table]]) -> dict[str, list[str]]:
         """Write rows and their sums; return the days of each table."""
-        for name in ROWS:
-            self._duck.register(name, rows[name])
+        for name, columns in ROWS.items():
+            self._duck.execute(f"CREATE TEMP TABLE {name} ({fields_of(columns)})")
+        for rows in batches:
+            for name in ROWS:
+                self._duck.register("arriving", rows[name])
+                self._duck.execute(f"INSERT INTO {name} SELECT * FROM arriving")  # noqa: S608
+                self._duck.unregister("arriving")
         written: dict[str, list[str]] = {}
         for name in (*ROWS, *SUMS):
             order = _ORDER.get(name, "principal")
@@ -295,6 +333,11 @@ def connect(spill: Path, *, database: str = ":memory:", memory: str = MEMORY) ->
     )
 
 
+def fields_of(columns: Columns) -> str:
+    """Return columns with their types, as a table is created with."""
+    return ", ".join(f'"{column}" {TYPES[kind]}' for column, kind in columns.items())
+
+
 def sql_of(expression: ibis.expr.types.Table) -> str:
     """Return an expression as DuckDB's SQL."""
     return str(ibis.to_sql(expression, dialect="duckdb"))
@@ -312,6 +355,11 @@ def _fresh(batch: Sequence[Entry], nodes: dict[str, Reached]) -> tuple[list[Entr
         fresh.append(each)
         reached[each.node] = Reached(each.index + 1, digest(each.data))
     return fresh, reached
+
+
+def _rows(entries: Iterable[Entry]) -> dict[str, pa.Table]:
+    rows = rows_of(each.told or each.data for each in entries)
+    return {name: arrow(columns, rows[name]) for name, columns in ROWS.items()}
 
 
 def _newest(rows: pa.Table) -> str:

@@ -126,7 +126,7 @@ def settle(house: House) -> None:
     """See that nothing that was erased is left in the database's own files, nor in what was sealed of the log."""
     house.database.settle_erasure()
     if house.sealing.sealed.manifest.nodes:
-        house.sealing.seal()  # where the log tells of erasures that it does not know, it makes all again
+        house.sealing.seal()  # where the log tells of erasures that it does not follow, it makes their days anew
 
 
 def _step(order: Order, chosen: list[Stored], tx: HouseTransaction) -> int:

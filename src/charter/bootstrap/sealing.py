@@ -1,7 +1,8 @@
 """Sealing evidence for analytics: what is new in the logs goes to Parquet, and finished days are compacted.
 
 Nothing waits for it and nothing depends on it: a question reads what is sealed and, of the log, what is not. The sealed
-files are derived from the log; where the two do not agree, as after a backup was restored, they are made again.
+files are derived from the log; where the two do not agree, as after a backup was restored, they are made again, and of
+what was erased the days that had it.
 """
 
 from __future__ import annotations
@@ -67,12 +68,12 @@ class Sealing:
         """
 
         def read(tx: HouseTransaction) -> tuple[int, int]:
-            from charter.adapters.log_tail import agrees, erasures, unsealed
+            from charter.adapters import log_tail
 
-            if again or not agrees(tx.connection, self.sealed.manifest):
+            if again or not log_tail.descends(tx.connection, self.sealed.manifest):
                 self.sealed.forget()
-            entries = unsealed(tx.connection, self.sealed.manifest, tx.payloads)
-            sealed = self.sealed.seal(entries, erasures=erasures(tx.connection))
+            self._follow(tx)
+            sealed = self.sealed.seal(log_tail.unsealed(tx.connection, self.sealed.manifest, tx.payloads))
             return sealed, self.sealed.compact(self.house.clock.now().date())
 
         count, days = self.house.database.read(read)
@@ -85,6 +86,15 @@ class Sealing:
             "bytes": self.sealed.size(),
             "folder": str(self.sealed.folder),
         }
+
+    def _follow(self, tx: HouseTransaction) -> None:
+        """Make the days anew of which something was erased; of nothing else is a file touched."""
+        from charter.adapters import log_tail
+
+        manifest = self.sealed.manifest
+        for day in log_tail.days_erased(tx.connection, manifest):
+            self.sealed.remake(day, log_tail.sealed_on(tx.connection, manifest, day, tx.payloads))
+        self.sealed.follow(log_tail.erased(tx.connection))
 
     def ready(self) -> None:
         """Seal first if a question would have to sum too much of the log by itself, or the log is another one now."""
