@@ -146,6 +146,8 @@ class ReviewTables:
 
     def _written(self, name: str) -> list[Path]:
         """Write `loose_…` by day; return the files, none where it is empty."""
+        if not self._duck.execute(f"FROM loose_{name} LIMIT 1").fetchone():
+            return []
         folder = self._place / "loose" / name
         folder.parent.mkdir(exist_ok=True)
         target = str(folder).replace("'", "''")
