@@ -52,9 +52,13 @@ class Auditor:
         """Return the exit code and what the verifier says."""
         path = self._folder / "pack.jsonl"
         path.write_bytes(pack)
-        command = [sys.executable, "-I", "-S", "-c", RUN, self._packages, self._verifier, path, "--key", key]
+        return self.run(str(path), "--key", key, *arguments)
+
+    def run(self, *words: str) -> tuple[int, str]:
+        """Return the exit code and what the verifier says to a whole command line."""
+        command = [sys.executable, "-I", "-S", "-c", RUN, self._packages, self._verifier]
         done = subprocess.run(  # the exit code is looked at by the caller
-            [*map(str, command), *arguments], capture_output=True, timeout=60, check=False, env={}
+            [*map(str, command), *words], capture_output=True, timeout=60, check=False, env={}
         )
         assert done.stderr == b"", done.stderr.decode()
         return done.returncode, done.stdout.decode()

@@ -141,9 +141,12 @@ def query(
 def prove(
     context: typer.Context,
     index: Annotated[int, typer.Argument(min=0, help="The entry's index.")],
+    as_text: Annotated[bool, typer.Option("--text", help="The proof alone, for a file (C2SP tlog-proof).")] = False,
     as_json: Json = False,
 ) -> None:
     """Print the proof that entry INDEX stands in the log under its signed checkpoint.
+
+    Hold a receipt against it: charter_verify.py --proof FILE --receipt FILE --key KEY
 
     Example: charter evidence prove 41
 
@@ -152,6 +155,9 @@ def prove(
     answer = context_of(context).control.get(f"/v1/evidence/{index}/proof")
     if as_json:
         print_json(answer)
+        return
+    if as_text:
+        typer.echo(answer["proof"], nl=False)
         return
     say(f"entry {index} of {answer['size']} stands under this checkpoint:", "bold")
     say(answer["checkpoint"])

@@ -1,6 +1,7 @@
 """Verify a pack of Charter evidence. This one file needs Python 3.11 and `cryptography`; Charter need not be installed.
 
     python charter_verify.py PACK --key BASE64 [--held CHECKPOINT] [--witness KEY … --quorum N [--cosigned CHECKPOINT]]
+    python charter_verify.py --proof PROOF --receipt RECEIPT --key BASE64 [--witness KEY … --quorum N [--cosigned …]]
 
 The key is the log's public key, which you must have from somewhere else than the pack: a pack cannot vouch for its own
 key. Where the log's key changed, any of its keys will do: each change is a checkpoint that both keys signed. `--held`
@@ -22,6 +23,9 @@ A pack is lines: a header in JSON, then the leaf hashes (base64, 256 a line), th
       most SKEW: every neighbour is that far outside. Forwarded calls without an outcome are named.
   (9) what stands apart of an entry (behind a tab on its line) is what the entry commits to; where it is not there, a
       later entry tells that it was erased, by whom and why.
+
+A receipt can do without a pack: `--proof` (C2SP tlog-proof) leads from its entry to one checkpoint's root (RFC 9162
+section 2.1.3.2). Checked are (1), (6) and (7); it shows that this one entry stands there, and nothing of others.
 """
 
 from __future__ import annotations
@@ -58,6 +62,9 @@ MAX_FAULTS = 1_000
 SHOWN_FAULTS = 50
 SKEW = dt.timedelta(seconds=60)  # by which the clock of a node may be set back without a word
 RECEIPT = "charter.receipt/1"
+PROOF = "c2sp.org/tlog-proof@v1"
+MAX_PATH = 63  # hashes: a log has less than 2**63 entries
+MAX_TEXT = 1_048_576  # bytes of a proof, a receipt or a checkpoint
 MAX_CHANGES = 10_000  # of the log's key
 KEY_CHANGE = "charter-key-change "  # the line of a checkpoint that names the keys before and after it
 MAX_ENTRIES = 50_000_000  # 32 bytes of memory each; a larger log is exported in parts
@@ -518,6 +525,64 @@ def parse_receipt(text: str) -> Receipt:
     return Receipt(int(lines[2]), _base64(lines[3], "the leaf hash of the receipt", HASH), lines[4], signed)
 
 
+@dataclass(frozen=True)
+class Proof:
+    """The hashes beside the way of the entry at an index, leaf to root, and the checkpoint of that root."""
+
+    index: int
+    path: tuple[bytes, ...]
+    checkpoint: Checkpoint
+
+
+def parse_proof(text: str) -> Proof:
+    """Return the proof that `text` is (C2SP tlog-proof v1, without an extra line), or raise UnreadableError."""
+    head, blank, note = text.partition("\n\n")
+    lines = head.split("\n") if not re.search("[\ud800-\udfff]", text) else []
+    index = re.fullmatch("index ([0-9]{1,19})", lines[1]) if len(lines) > 1 else None
+    if not blank or not index or lines[0] != PROOF or len(lines) > MAX_PATH + 2:
+        raise UnreadableError("the proof is none of the form " + PROOF)
+    path = tuple(_base64(line, "a hash of the proof", HASH) for line in lines[2:])
+    return Proof(int(index[1]), path, parse_checkpoint(note))
+
+
+def _root_by(proof: Proof, leaf: bytes) -> bytes | None:
+    """Return the root that a proof leads to from `leaf`; None if its length is none for that place."""
+    at, last, node = proof.index, proof.checkpoint.size - 1, leaf
+    for beside in proof.path:
+        if last == 0:
+            return None
+        if at & 1 or at == last:
+            node = hashlib.sha256(b"\x01" + beside + node).digest()
+            while not at & 1 and at:
+                at, last = at >> 1, last >> 1
+        else:
+            node = hashlib.sha256(b"\x01" + node + beside).digest()
+        at, last = at >> 1, last >> 1
+    return node if last == 0 else None
+
+
+def verify_receipt(receipt: Receipt, proof: Proof, key: bytes, witnessing: Witnessing | None = None) -> list[Fault]:
+    """Return what is wrong with a receipt, held against the checkpoint of a proof; `key` is the log's, 32 raw bytes."""
+    seen, what = proof.checkpoint, f"the receipt of entry {receipt.index} of {receipt.time[:40]!a}"
+    faults = [Fault(wrong)] if (wrong := verify_signature(seen, key)) else []
+    if receipt.note.origin != seen.origin or verify_signature(receipt.note, key):
+        faults.append(Fault(f"{what} is not signed by this log's key, so it shows nothing"))
+    elif receipt.index >= seen.size:
+        text = f"{what}: the log has {seen.size} entries, so it was cut, or this head is older than it"
+        faults.append(Fault(text))
+    elif receipt.index != proof.index:
+        faults.append(Fault(f"{what}: the proof is of entry {proof.index}"))
+    elif _root_by(proof, receipt.leaf) != seen.root:
+        text = f"{what}: the proof does not lead from the promised entry to the root of the checkpoint"
+        faults.append(Fault(f"{text}; another entry stands there, or the proof is a wrong one"))
+    if witnessing and witnessing.cosigned and witnessing.cosigned.size != seen.size:
+        text = f"the proof leads to the checkpoint of {seen.size} entries, and witnesses cosigned"
+        faults.append(Fault(f"{text} that of {witnessing.cosigned.size}: ask for a proof that leads there"))
+    elif witnessing:
+        faults += _check_witnessed(_Header("", receipt.index, receipt.index + 1, seen, (), ()), witnessing, None)
+    return faults
+
+
 def _check_receipts(report: Report, header: _Header, leaves: bytes, receipts: tuple[Receipt, ...], keys: Keys) -> None:
     """Note whether the entry of each receipt stands where the log promised it."""
     for each in receipts:
@@ -843,7 +908,7 @@ def _witnessing(given: argparse.Namespace) -> Witnessing | None:
     quorum = distinct if given.quorum is None else given.quorum
     if not 1 <= quorum <= distinct:
         raise UnreadableError(f"a quorum of {quorum} cannot be had of {distinct} witnesses")
-    cosigned = parse_checkpoint(given.cosigned.read_text(encoding="utf-8")) if given.cosigned else None
+    cosigned = parse_checkpoint(_text(given.cosigned)) if given.cosigned else None
     return Witnessing(witnesses, quorum, cosigned)
 
 
@@ -862,20 +927,25 @@ def _period(given: argparse.Namespace) -> Period | None:
 def main(arguments: list[str] | None = None) -> int:
     """Carry out the command line; return the exit code."""
     parser = argparse.ArgumentParser(description="Verify a pack of Charter evidence.")
-    parser.add_argument("pack", type=Path, help="the pack's file")
+    parser.add_argument("pack", type=Path, nargs="?", help="the pack's file")
     parser.add_argument("--key", required=True, help="the log's public key: base64 of 32 bytes, or a verifier key")
     parser.add_argument("--held", type=Path, help="a checkpoint of this log that you kept from earlier")
     parser.add_argument("--witness", action="append", help="the key of a witness that you trust; may be repeated")
     parser.add_argument("--quorum", type=int, help="how many of them must have cosigned (default: all)")
     parser.add_argument("--cosigned", type=Path, help="the checkpoint they cosigned, if not the pack's own")
     parser.add_argument("--receipt", type=Path, action="append", help="a receipt of the log; may be repeated")
+    parser.add_argument(
+        "--proof", type=Path, help="without a pack: the proof that leads from a receipt to a checkpoint"
+    )
     parser.add_argument("--from", dest="since", help="the pack must have every entry from this time on (RFC 3339)")
     parser.add_argument("--until", help="and to before this time")
     given = parser.parse_args(arguments)
     try:
-        receipts = tuple(parse_receipt(each.read_text(encoding="utf-8")) for each in given.receipt or ())
+        receipts = tuple(parse_receipt(_text(each)) for each in given.receipt or ())
+        if given.pack is None or given.proof is not None:
+            return _receipt_alone(given, receipts)
         period = _period(given)
-        held = parse_checkpoint(given.held.read_text(encoding="utf-8")) if given.held else None
+        held = parse_checkpoint(_text(given.held)) if given.held else None
         with given.pack.open("rb") as stream:
             report = verify_pack(stream, parse_key(given.key), held, _witnessing(given), receipts, period)
     except (UnreadableError, OSError, UnicodeDecodeError) as err:
@@ -883,6 +953,39 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     sys.stdout.write(to_text(report))
     return 0 if report.is_verified else 1
+
+
+def _receipt_alone(given: argparse.Namespace, receipts: tuple[Receipt, ...]) -> int:
+    """Hold one receipt against the checkpoint of its proof; say what that shows, and return the exit code."""
+    if given.pack is not None or given.proof is None or len(receipts) != 1:
+        raise UnreadableError("name a pack; or, without one, a --proof and the one --receipt that it is of")
+    if given.held or given.since is not None or given.until is not None:
+        raise UnreadableError("--held, --from and --until need a pack")
+    proof, witnessing = parse_proof(_text(given.proof)), _witnessing(given)
+    faults = verify_receipt(receipts[0], proof, parse_key(given.key), witnessing)
+    seen = proof.checkpoint
+    lines = [
+        f"log         {seen.origin!a}",
+        f"checkpoint  {seen.size} entries, root {base64.b64encode(seen.root).decode()}",
+    ]
+    if faults:
+        lines.append(f"NOT VERIFIED: {len(faults)} fault{'s' * (len(faults) != 1)}")
+        lines += [f"  {fault.text}" for fault in faults]
+    else:
+        lines.append("VERIFIED: receipt and checkpoint are signed by the given key")
+        lines += [f"WITNESSED: {witnessing.quorum} or more of the trusted witnesses cosigned it"] if witnessing else []
+        lines.append(f"RECEIPT: entry {receipts[0].index} stands where it was promised")
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 1 if faults else 0
+
+
+def _text(path: Path) -> str:
+    """Return what a small file says, or raise UnreadableError."""
+    with path.open("rb") as stream:
+        data = stream.read(MAX_TEXT + 1)
+    if len(data) > MAX_TEXT:
+        raise UnreadableError(f"{str(path)[:200]!a} is larger than {MAX_TEXT} bytes")
+    return data.decode()
 
 
 def to_text(report: Report) -> str:
