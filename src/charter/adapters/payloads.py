@@ -26,6 +26,7 @@ from charter.evidence.payload import Apart
 from charter.identity.sealing import KEY_BYTES, Sealer
 
 _NONCE = bytes(12)
+AT_ONCE = 64  # salts that are drawn together: at each draw the interpreter is another thread's to take
 
 
 def key_context(key_id: int) -> str:
@@ -41,6 +42,7 @@ class Payloads:
     entropy: Entropy
     _keys: dict[int, bytes] = field(default_factory=dict, repr=False)
     active: int = 0
+    _drawn: bytes = field(default=b"", repr=False)  # random bytes for salts to come
 
     def begin(self, connection: sa.Connection, at: dt.datetime) -> None:
         """Open the evidence keys that are kept; make the first if there is none.
@@ -58,8 +60,11 @@ class Payloads:
         self.active = max(self._keys)
 
     def salt(self, nbytes: int) -> bytes:
-        """Return the random bytes of one payload."""
-        return self.entropy.bytes(nbytes)
+        """Return the random bytes of one payload. Only the writer asks, for the same number each time."""
+        if len(self._drawn) < nbytes:
+            self._drawn = self.entropy.bytes(nbytes * AT_ONCE)
+        salt, self._drawn = self._drawn[:nbytes], self._drawn[nbytes:]
+        return salt
 
     def close(self, node: str, index: int, apart: Apart) -> bytes:
         """Return the payload of the entry at `index` of `node`, encrypted under the active evidence key."""
@@ -81,4 +86,5 @@ class Payloads:
             ) from err
 
     def _cipher(self, key_id: int, node: str, index: int, salt: bytes) -> AESGCM:
-        return AESGCM(hmac.digest(self._keys[key_id], f"{node}/{index}/".encode() + salt, "sha256"))
+        # `hmac.digest` would let the interpreter go, and have to wait for it again, for each of a group's entries.
+        return AESGCM(hmac.new(self._keys[key_id], f"{node}/{index}/".encode() + salt, "sha256").digest())
