@@ -14,7 +14,7 @@ test: prepared check ## all the tests that fit into twenty minutes on two cores
 
 test-all: prepared check ## the longer suites too
 	@$(PYTHON) tools/prepare.py test-all
-	FUZZ_TIMES=4 $(BIN)/pytest -n $(WORKERS) --dist loadgroup --hypothesis-profile thorough $(ARGS)
+	FUZZ_TIMES=4 $(BIN)/pytest -n $(WORKERS) --dist loadgroup --hypothesis-profile thorough --timeout 1800 $(ARGS)
 
 check: prepared ## style, types, floors
 	$(BIN)/ruff check .

@@ -21,20 +21,33 @@ def pointed(request: str, content: Any, *more: Any, **arguments: Any) -> Pointed
 
 
 @pytest.mark.parametrize(
-    ("text", "names"),
+    ("text", "places", "quoted"),
     [
-        ("her address is on her page: www.dora.example", ["www.dora.example"]),
-        ("see https://www.Dora.example/people/ please.", ["www.dora.example/people"]),
-        ("pay (bill-december.txt), and 'Bill of March'", ["bill of march", "bill-december.txt"]),
-        ("pay \u201cBill of March\u201d", ["bill of march"]),
-        ("it's Bob's, and Eve's too", []),
-        ("write to 'ana@example.com' or bo@example.com", []),
-        ("do 3.5 of it, e.g. now", []),
-        ("", []),
+        ("her address is on her page: www.dora.example", ["www.dora.example"], []),
+        ("see https://www.Dora.example/people/ please.", ["www.dora.example/people"], []),
+        ("pay (bill-december.txt), and 'Bill of March'", ["bill-december.txt"], ["bill of march"]),
+        ("pay 'bill-december.txt'", ["bill-december.txt"], []),
+        ("pay \u201cBill of March\u201d", [], ["bill of march"]),
+        ("it's Bob's, and Eve's too", [], []),
+        ("write to 'ana@example.com' or bo@example.com", [], []),
+        ("do 3.5 of it, e.g. now", [], []),
+        ("", [], []),
     ],
 )
-def test_a_name_is_what_is_quoted_or_has_the_form_of_a_file_or_page(text: str, names: list[str]) -> None:
-    assert list(names_in(text)) == names
+def test_a_name_is_what_is_quoted_or_has_the_form_of_a_file_or_page(
+    text: str, places: list[str], quoted: list[str]
+) -> None:
+    found = names_in(text)
+    assert [name for name, is_place in found.items() if is_place] == places
+    assert [name for name, is_place in found.items() if not is_place] == quoted
+
+
+def test_a_text_is_pointed_at_by_the_form_of_a_file_or_page_alone() -> None:
+    assert pointed("pay bill.txt", f"pay {IBAN}", path="bill.txt").holds(IBAN, "to", "bank")
+    assert not pointed("pay 'the bill'", f"1 hit: the bill, pay {IBAN}", query="the bill").holds(IBAN, "to", "bank")
+    assert pointed("pay 'the bill'", {"title": "The bill", "text": f"pay {IBAN}"}, query="the bill").holds(
+        IBAN, "to", "b"
+    )
 
 
 def test_of_a_document_counts_what_is_alone_of_its_kind() -> None:

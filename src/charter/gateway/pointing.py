@@ -6,6 +6,9 @@ still what others wrote, and others may have written more into it. So of a thing
     the only one      address of mail, account or amount of money that stands in it: with a second one, neither
     the same field    of a record that bears the name, for a call of the same system: "with the same participants as …"
 
+A text has no name of its own to be told by: it may be a list of all that anybody wrote with the name in it. So it is
+pointed at by what has the form of a file or page alone; records are by what is quoted too.
+
 INVARIANT: names are taken from the person's own words: quoted, or in the form of a file, page or address. What a model
 or a tool calls something points at nothing.
 INVARIANT: of several records that bear one name, none is pointed at.
@@ -41,16 +44,18 @@ class Pointed:
     """What one session's requests name, and what stands alone in it."""
 
     names: set[str] = field(default_factory=set)
+    places: set[str] = field(default_factory=set)  # those of them that have the form of a file or page
     values: set[str] = field(default_factory=set)  # addresses and accounts, in their normal form
     amounts: set[Decimal] = field(default_factory=set)
     fields: set[tuple[str, str, str]] = field(default_factory=set)  # system, name of a field, its whole value
 
     def hear(self, text: str) -> None:
         """Keep what a person's words name."""
-        for name in names_in(text):
+        for name, is_place in names_in(text).items():
             if len(self.names) >= MAX_NAMES:
                 return
             self.names.add(name)
+            self.places |= {name} if is_place else set()
 
     def take_in(self, system: str, arguments: Mapping[str, Any], contents: Iterable[Any]) -> None:
         """Keep what stands alone in what a reading call brought, if its arguments ask for something by its name.
@@ -69,6 +74,8 @@ class Pointed:
             if len(whole) != 1 or len(records) > MAX_RECORDS:
                 return
             self.fields |= {(system, name, normal(said)) for name, said in _short(whole[0])}
+        elif not told & self.places:
+            return
         said = [each for _, each in leaves(whole) if isinstance(each, str)]
         text = "\n".join(said)
         if len(text) > MAX_TEXT or len(said) >= MAX_LEAVES:
@@ -87,11 +94,12 @@ class Pointed:
         return text in self.values or (system, argument, text) in self.fields
 
 
-def names_in(text: str) -> Iterator[str]:
-    """Yield what a text names: what it quotes, and what has the form of a file or page; each once, and no people."""
+def names_in(text: str) -> dict[str, bool]:
+    """Return what a text names, no people: what it quotes, and, told by True, what has the form of a file or page."""
     kept = text[:MAX_TEXT]
-    found = [each["name"] for each in _QUOTED.finditer(kept)] + [each[0] for each in _SHAPED.finditer(kept)]
-    yield from dict.fromkeys(name for name in map(bare, found) if len(name) >= SHORTEST and "@" not in name)
+    found = {bare(each["name"]): False for each in _QUOTED.finditer(kept)}
+    found |= {bare(each[0]): True for each in _SHAPED.finditer(kept)}
+    return {name: is_place for name, is_place in found.items() if len(name) >= SHORTEST and "@" not in name}
 
 
 def bare(text: str) -> str:
