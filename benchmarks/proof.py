@@ -32,7 +32,7 @@ from charter.registry.starter import init
 PRINCIPALS = 10_000
 CHARTERS = 1_000
 REPEATS = 7
-AGENT = "principals/refund-agent.yaml"
+AGENT, HOURS = "principals/refund-agent.yaml", "guardrails/hours.cedar"
 CLOCK = SystemClock()
 
 
@@ -67,13 +67,20 @@ def unlike(text: str, number: int) -> str:
     )
 
 
-def milliseconds(work: Callable[[], Any], repeats: int = REPEATS) -> list[float]:
+def milliseconds(
+    work: Callable[[], Any], repeats: int = REPEATS, clock: Callable[[], float] = time.perf_counter
+) -> list[float]:
     took = []
     for _ in range(repeats):
-        started = time.perf_counter()
+        started = clock()
         work()
-        took.append((time.perf_counter() - started) * 1000)
+        took.append((clock() - started) * 1000)
     return took
+
+
+def processor(work: Callable[[], Any], repeats: int) -> list[float]:
+    """Return the milliseconds of the processor: a plan uses one core, and others may use it too."""
+    return milliseconds(work, repeats, time.process_time)
 
 
 def spread(took: list[float]) -> list[str]:
@@ -114,7 +121,7 @@ def plan_again(root: Path) -> float:
     many[name] = many[name].replace("max: 200 EUR", "max: 250 EUR")
     house = build(read_settings(estate=root))
     try:
-        return milliseconds(lambda: estates.plan(house, many), 1)[0]
+        return processor(lambda: estates.plan(house, many), 1)[0]
     finally:
         asyncio.run(house.aclose())
 
@@ -143,7 +150,7 @@ def big_plan(files: Mapping[str, str]) -> list[list[str]]:
             (root / name).write_text(text, "utf-8")
         house = build(read_settings(estate=root))
         try:
-            cold = milliseconds(lambda: estates.plan(house, many), 1)
+            cold = processor(lambda: estates.plan(house, many), 1)
             asyncio.run(estates.apply(house, many, plan_digest=None, actor="bench", reason="bench"))
             number = iter(range(PRINCIPALS))
 
@@ -152,15 +159,18 @@ def big_plan(files: Mapping[str, str]) -> list[list[str]]:
                 found = estates.plan(house, {**many, name: many[name].replace("max: 200 EUR", "max: 300 EUR")})
                 assert [each["conclusion"] for each in found["effects"]] == ["widens"]
 
-            warm = milliseconds(changed, 3)
+            warm = processor(changed, 3)
+            looser = {**many, HOURS: many[HOURS].replace("minute < 480", "minute < 450")}
+            central = processor(lambda: estates.plan(house, looser), 1)
         finally:
             asyncio.run(house.aclose())
         words = [sys.executable, __file__, "--again", folder]
         again = [float(subprocess.run(words, capture_output=True, text=True, check=True).stdout)]
     return [
-        [f"plan of {PRINCIPALS:,} new principals, every file read for the first time", *spread(cold)],
-        [f"plan of {PRINCIPALS:,} principals, one changed, in a process just started", *spread(again)],
-        [f"plan of {PRINCIPALS:,} principals, one changed, in one that planned before", *spread(warm)],
+        [f"plan of {PRINCIPALS:,} new principals, every file read for the first time, processor", *spread(cold)],
+        [f"plan of {PRINCIPALS:,} principals, one changed, in a process just started, processor", *spread(again)],
+        [f"plan of {PRINCIPALS:,} principals, one changed, in one that planned before, processor", *spread(warm)],
+        [f"plan of {PRINCIPALS:,} principals, a guardrail changed that concerns all, processor", *spread(central)],
     ]
 
 
