@@ -359,6 +359,18 @@ def test_a_supposed_call_names_what_there_is(tmp_path: Path) -> None:
             assert "did you mean" in (raised.value.help or "")
 
 
+def test_a_yes_of_a_role_that_there_is_none_of_is_no_yes(tmp_path: Path) -> None:
+    """It would lift nothing, and the answer would read as if people had been asked."""
+    with a_house(tmp_path) as stage:
+        call = ("refund-agent", "payments", "refund.create", stage.clock.now(), refund(150))
+        asked = Supposed(*call, approvals=("payments-laed",))
+        for files in (None, estate_files()):
+            with pytest.raises(AbsentError) as raised:
+                why.supposed(stage.house, asked, files)
+            assert raised.value.detail == "there is no role `payments-laed` in teams.yaml"
+            assert raised.value.help == "did you mean `payments-lead`?"
+
+
 @pytest.mark.parametrize("which", ["vrd_", "x", "-1", "99999999999999999999", "vrd_0000000000000000000000000!"])
 def test_what_names_no_verdict_is_refused(tmp_path: Path, which: str) -> None:
     with a_house(tmp_path) as stage, pytest.raises((AbsentError, MalformedError)):

@@ -11,7 +11,7 @@ from charter.bootstrap import verdicts, worlds
 from charter.bootstrap.estate import check_files, check_texts
 from charter.bootstrap.what_if import chains_of
 from charter.core.clock import rfc3339
-from charter.core.errors import MalformedError
+from charter.core.errors import AbsentError, ErrorCode, MalformedError
 from charter.gateway.hypothetical import Supposed, SupposedCase, pinned, supposed_case
 from charter.gateway.recorded import RecordedCall, recorded_call
 from charter.gateway.replay import World, explaining
@@ -20,7 +20,9 @@ from charter.policy import why as reasons
 from charter.policy.builtin import BUILT_IN
 from charter.policy.clause import WhyEngine
 from charter.policy.verdict import Allow, Deny, Layer, Reason, word
+from charter.registry.problem import suggestion
 from charter.registry.standing import may_act
+from charter.registry.team import Teams
 
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
@@ -134,19 +136,36 @@ def supposed(house: House, asked: Supposed, files: Mapping[str, str] | None = No
     """Return why a call would be decided as it would be: by what is registered, or by `files` that are not applied.
 
     Raises:
-        AbsentError: it names a principal, system or action that there is none of.
+        AbsentError: it names a principal, system, action or role that there is none of.
         EstateError: the files are not valid.
     """
     by = worlds.engine()
     if files is None:
+        _check_roles(asked, house.database.read(lambda tx: tx.registry.teams()))
         return _ask(asked, worlds.registered(house, by), by, house)
-    return _ask(asked, worlds.of_files(check_files(files, house.clock), by, house), by, None)
+    estate = check_files(files, house.clock)
+    _check_roles(asked, estate.teams.value)
+    return _ask(asked, worlds.of_files(estate, by, house), by, None)
 
 
 def supposed_in(files: Mapping[str, str], asked: Supposed, today: dt.date) -> Json:
-    """Return why a call would be decided as it would be by the estate in `files`, without any registry."""
-    by = worlds.engine()
-    return _ask(asked, worlds.of_files(check_texts(files, today), by), by, None)
+    """Return why a call would be decided as it would be by the estate in `files`, without any registry.
+
+    Raises:
+        AbsentError: it names a principal, system, action or role that there is none of.
+        EstateError: the files are not valid.
+    """
+    estate, by = check_texts(files, today), worlds.engine()
+    _check_roles(asked, estate.teams.value)
+    return _ask(asked, worlds.of_files(estate, by), by, None)
+
+
+def _check_roles(asked: Supposed, teams: Teams) -> None:
+    """A role that there is none of would lift nothing, and the answer would read as if people had been asked."""
+    for role in asked.approvals:
+        if role not in teams.roles:
+            help = suggestion(role[:80], teams.roles)
+            raise AbsentError(ErrorCode.BAD_VALUE, f"there is no role `{role[:80]}` in teams.yaml", help=help)
 
 
 def _ask(asked: Supposed, world: World, by: WhyEngine, house: House | None) -> Json:
