@@ -359,6 +359,14 @@ def test_a_supposed_call_names_what_there_is(tmp_path: Path) -> None:
             assert "did you mean" in (raised.value.help or "")
 
 
+def test_an_amount_below_zero_is_told_to_be_one(tmp_path: Path) -> None:
+    with a_house(tmp_path) as stage:
+        asked = Supposed("refund-agent", "payments", "refund.create", stage.clock.now(), refund(-5000))
+        told = why.supposed(stage.house, asked)
+    assert "`amount` in EUR, not below zero, which its limit counts" in told["sentence"]
+    assert told["mend"] == ["send `amount` in EUR, not below zero"]
+
+
 def test_a_yes_of_a_role_that_there_is_none_of_is_no_yes(tmp_path: Path) -> None:
     """It would lift nothing, and the answer would read as if people had been asked."""
     with a_house(tmp_path) as stage:

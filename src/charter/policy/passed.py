@@ -31,7 +31,7 @@ def asked_of(condition: Condition) -> str:
         case ArgumentRule():
             return asked(condition.test)
         case SumRule():
-            return f"`{condition.argument}` in {condition.unit or 'no unit'}, which its limit counts"
+            return f"`{condition.argument}` in {condition.unit or 'no unit'}, not below zero, which its limit counts"
 
 
 def brought(condition: Condition, request: Request, question: Question) -> str:

@@ -229,7 +229,7 @@ def _sum_phrase(rule: SumRule, argument: Argument | None) -> Phrase:
     return Phrase(
         f"with `{rule.argument}`{unit}, not below zero, which its limit counts",
         got,
-        f"send `{rule.argument}`{unit}",
+        f"send `{rule.argument}`{unit}, not below zero",
         rule.source,
     )
 
