@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 from typing import Any
@@ -271,7 +272,7 @@ def test_what_the_organisation_lays_down_and_a_direct_reading_agree(
     slice_ = bound(charter, system=system, guardrails=central_guardrails(central, ENGINE), central=central)
     for call, session in calls:
         ask, request = asked(charter, system, call)
-        ask = replace(ask, laid=laid, session=session)
+        ask = dataclasses.replace(ask, laid=laid, session=session)
         request = replace(request, flow=FlowFacts(data=session))
         verdict, opinion = decide(slice_, request, ENGINE), verdict_of(ask, request.approvals)
         note(f"{call} {session} {verdict} {opinion}")
