@@ -223,7 +223,7 @@ def test_a_notice_outlives_a_crash_before_it_was_sent_and_after(tmp_path: Path) 
         post.ask()
         house = post.stage.house
         wanted = post.notices._unplanned()
-        asyncio.run(house.database.awrite(lambda tx: post.notices._plan(tx, wanted)))  # kept, and here it dies
+        house.database.write(lambda tx: post.notices._plan(tx, wanted))  # kept, and here it dies
         again = replace(Notices.of(house), chat=None)
         asyncio.run(again.round())
         assert sorted(post.office.recipients) == [LENA, "ned@example.com"]
@@ -233,7 +233,7 @@ def test_a_notice_outlives_a_crash_before_it_was_sent_and_after(tmp_path: Path) 
                 if each.recipient == LENA:
                     tx.notices.update(replace(each, state=NoticeState.DUE, sent_at=None))
 
-        asyncio.run(house.database.awrite(back))
+        house.database.write(back)
         asyncio.run(again.round())
         assert len(post.office.mails) == 2  # it is leased for a minute to whoever sends it
         post.stage.clock.advance(minutes=2)

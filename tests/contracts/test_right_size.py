@@ -191,7 +191,7 @@ def test_what_was_asked_for_and_refused_stays(tmp_path: Path) -> None:
 def test_where_the_console_manages_it_the_narrower_charter_is_in_force(tmp_path: Path) -> None:
     with a_house(tmp_path, files=estate_files(grants=[ANY_TIME])) as stage:
         known = stage.house.principal("refund-agent")
-        asyncio.run(stage.house.database.awrite(lambda tx: tx.registry.update_principals([known], ManagedBy.CONSOLE)))
+        stage.house.database.write(lambda tx: tx.registry.update_principals([known], ManagedBy.CONSOLE))
         act(stage, 40)
         found = sized(stage)
         took = asyncio.run(size_answers.accept(stage.house, "refund-agent", found["proposal"], OWNER))
