@@ -359,7 +359,11 @@ def in_window(grant: Grant, at: dt.datetime) -> bool:
     return False
 
 
-HOLIDAYS = {"DE-BE": {dt.date(2026, 12, 25), dt.date(2026, 12, 26)}, "FR": {dt.date(2026, 12, 25)}}
+EASTER_MONDAY = dt.date(2027, 3, 29)
+HOLIDAYS = {
+    "DE-BE": {dt.date(2026, 12, 25), dt.date(2026, 12, 26), EASTER_MONDAY},
+    "FR": {dt.date(2026, 12, 25), EASTER_MONDAY},
+}
 
 
 def is_day(grant: Grant, day: dt.date) -> bool:
