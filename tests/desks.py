@@ -439,6 +439,12 @@ def a_size(**changed: Any) -> Json:
     } | changed
 
 
+def a_rule(name: str, **changed: Any) -> Json:
+    """Return what the organisation lays down about calls, some fields changed."""
+    told = {"name": name, "on": "calls", "force": "hard", "for": {}, "asks": {}, "lifted_by": [], "set_aside_by": []}
+    return told | {"reason": "nobody does more", "answers": [], "source": "guardrails/a.cedar:3:1"} | changed
+
+
 def a_sink(name: str = "archive", **changed: Any) -> Json:
     """Return where evidence is sent to, in order."""
     told = {"name": name, "to": f"https://{name}.example/in", "form": "ocsf", "state": "ok", "backlog": 0, "sent": 9}
@@ -899,6 +905,13 @@ class FakeDesk:
             raise AbsentError(ErrorCode.UNKNOWN_APPROVAL, f"nobody stands in for `{person}`")
         self.away = [each for each in self.away if each["person"] != person]
         return {"person": person, "by": None, "reason": reason}
+
+    def rules(self) -> list[Json]:
+        self._read()
+        return [
+            a_rule("a-year-at-most", on="charters", asks={"at_most": {"expires": "366d"}}),
+            a_rule("refund-ceiling", force="ceiling", lifted_by=["payments-lead"], answers=["OWASP ASI02"]),
+        ]
 
     def sinks(self) -> list[Json]:
         self._read()

@@ -410,6 +410,9 @@ class HostileDesk(FakeDesk):
     def stand_ins(self) -> Any:
         return poisoned(super().stand_ins(), self.text)
 
+    def rules(self) -> Any:
+        return poisoned(super().rules(), self.text)
+
     def sinks(self) -> Any:
         return poisoned(super().sinks(), self.text)
 
@@ -508,6 +511,7 @@ PAGES = (
     "/pictures",
     "/credentials",
     "/stand-ins",
+    "/rules",
     "/sinks",
     "/evidence",
     "/findings",

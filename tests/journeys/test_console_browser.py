@@ -60,6 +60,8 @@ PAGES = (
     "/review",
     "/credentials",
     "/stand-ins",
+    "/rules",
+    "/rules?answers=asi02",
     "/sinks",
     "/evidence",
     "/findings",

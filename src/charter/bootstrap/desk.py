@@ -22,6 +22,7 @@ from charter.bootstrap import (
     plan_proposals,
     right_sizing,
     rotation,
+    rules,
     sessions,
     signin,
     sinks,
@@ -176,6 +177,10 @@ class HouseDesk:
     async def end_stand_in(self, *, person: str, reason: str) -> Json:
         """Let nobody answer in a person's roles any more."""
         return await stand_ins.end(self.house, person=person, reason=reason)
+
+    def rules(self) -> list[Json]:
+        """Return what the organisation lays down, as it is in force."""
+        return rules.listing(self.house)
 
     def sinks(self) -> list[Json]:
         """Return where evidence is sent to."""

@@ -8,6 +8,7 @@ import typer
 
 from charter.cli.context import Context, Json, context_of
 from charter.cli.output import counted, print_json, say, table
+from charter.reports.rule_words import terms_of
 
 
 def register(app: typer.Typer) -> None:
@@ -43,7 +44,7 @@ def rules(
             each["name"],
             each["on"],
             each["force"],
-            _whom(each),
+            "\n".join(terms_of(each)),
             each["reason"],
             "\n".join(each["answers"]),
             each["source"],
@@ -60,22 +61,3 @@ def _in_files(here: Context) -> list[dict[str, Any]]:
     from charter.bootstrap.rules import listing_in
 
     return listing_in(here.settings.estate)
-
-
-def _whom(rule: dict[str, Any]) -> str:
-    scope = [f"{name}: {', '.join(words)}" for name, words in rule["for"].items()]
-    lines = scope or ["everyone" if rule["on"] in ("charters", "sharing", "behaviour") else ""]
-    if rule["on"] == "charters":
-        lines += _asked(rule["asks"])
-    if rule["lifted_by"]:
-        lines.append(f"lifted by {', '.join(rule['lifted_by'])}")
-    if rule["set_aside_by"]:
-        lines.append(f"set aside by {', '.join(rule['set_aside_by'])}")
-    return "\n".join(line for line in lines if line)
-
-
-def _asked(asks: dict[str, Any]) -> list[str]:
-    """Return what a rule on charters asks, a line each."""
-    most = [f"{name} at most {value}" for name, value in asks.get("at_most", {}).items()]
-    only = [f"{name} only {', '.join(words) or 'none'}" for name, words in asks.get("only", {}).items()]
-    return [*most, *only, *(f"{what} bounded" for what in asks.get("bounded", ()))]

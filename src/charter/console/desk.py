@@ -154,6 +154,13 @@ class Desk(Protocol):
         """
         ...
 
+    def rules(self) -> list[Json]:
+        """Return what the organisation lays down, as it is in force.
+
+        Each: name, on, force, for, asks, lifted_by [role], set_aside_by [principal], reason, answers [text], source.
+        """
+        ...
+
     def sinks(self) -> list[Json]:
         """Return where evidence is sent to.
 
