@@ -71,7 +71,9 @@ def test_the_page_of_a_run_tells_all_that_the_terminal_does() -> None:
     assert "- needs a yes of role:payments-risk, because it widens, and its risk is high" in page
 
 
-@pytest.mark.parametrize(("base", "told"), [(None, "is no revision here"), ({}, "holds no estate")])
+@pytest.mark.parametrize(
+    ("base", "told"), [(None, "is no revision here (git fetch may bring it)"), ({}, "holds no estate")]
+)
 def test_a_base_that_is_nothing_says_what_it_lacks(base: dict[str, str] | None, told: str) -> None:
     note = compare(base, estate_files({"tests/refunds.yaml": None}), FixedClock(), 60.0)["note"]
     assert note == f"the base {told}, so all counts as new"
