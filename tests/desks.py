@@ -439,6 +439,11 @@ def a_size(**changed: Any) -> Json:
     } | changed
 
 
+def text_of(html: str) -> str:
+    """Return what a reader sees of `html`, in one line."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+
+
 def a_rule(name: str, **changed: Any) -> Json:
     """Return what the organisation lays down about calls, some fields changed."""
     told = {"name": name, "on": "calls", "force": "hard", "for": {}, "asks": {}, "lifted_by": [], "set_aside_by": []}

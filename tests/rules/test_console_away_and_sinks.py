@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from charter.registry.access import Access
-from desks import Caller
+from desks import Caller, text_of
 
 TYPED = {"by": "pia@example.com", "until": "2026-12-24", "reason": "on leave"}
-
-
-def text_of(html: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
 
 
 @pytest.fixture

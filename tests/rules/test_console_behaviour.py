@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from charter.registry.access import Access
-from desks import Caller, a_finding, a_signal
+from desks import Caller, a_finding, a_signal, text_of
 
 PAGE = "/behaviour/refund-agent"
 FORM = {"finding": a_signal()["finding"], "until": "30d", "reason": "a new task"}
-
-
-def text_of(html: str) -> str:
-    """Return what a reader sees of `html`, in one line."""
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
 
 
 @pytest.fixture

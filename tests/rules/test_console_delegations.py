@@ -8,15 +8,10 @@ import pytest
 
 from charter.registry.access import Access
 from charter.registry.delegation_tree import grown
-from desks import Caller, a_delegation, an_approval
+from desks import Caller, a_delegation, an_approval, text_of
 
 FIRST, SECOND = a_delegation()["id"], a_delegation(2)["id"]
 LENT = {"borrower": "refund-agent", "purpose": "dispute-handling", "lasts": "30m", "reason": "a dispute"}
-
-
-def text_of(html: str) -> str:
-    """Return what a reader sees of `html`, in one line."""
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
 
 
 @pytest.fixture

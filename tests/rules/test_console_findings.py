@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from charter.registry.access import Access
-from desks import Caller, a_finding
+from desks import Caller, a_finding, text_of
 
 FINDING = f"/findings/{a_finding()['id']}"
 SPLIT = "/principals/refund-agent/split"
-
-
-def text_of(html: str) -> str:
-    """Return what a reader sees of `html`, in one line."""
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
 
 
 @pytest.fixture

@@ -9,15 +9,10 @@ import pytest
 
 from charter.core.errors import ErrorCode, UnavailableError
 from charter.registry.standing import Move
-from desks import Caller, FakeDesk, a_lease, an_approval
+from desks import Caller, FakeDesk, a_lease, an_approval, text_of
 
 KILL = "/principals/refund-agent/kill"
 APPROVAL = "/approvals/apr_00000000000000000000000001"
-
-
-def text_of(html: str) -> str:
-    """Return what a reader sees of `html`, in one line."""
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
 
 
 @pytest.fixture

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from charter.registry.access import Access
-from desks import PLAN, Caller, a_proposal
+from desks import PLAN, Caller, a_proposal, text_of
 
 ANSWER = f"/plans/{PLAN}"
-
-
-def text_of(html: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
 
 
 @pytest.fixture

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
-from desks import Caller, a_size
+from desks import Caller, a_size, text_of
 
 PAGE = "/principals/refund-agent/right-size"
 YES = {"person": "maria@example.com", "reason": "as it is used", "proposal": a_size()["proposal"]}
-
-
-def text_of(html: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
 
 
 @pytest.fixture

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from charter.reports.rule_words import terms_of
-from desks import Caller, a_rule
-
-
-def text_of(html: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+from desks import Caller, a_rule, text_of
 
 
 @pytest.fixture
