@@ -108,7 +108,7 @@ WALKED: dict[str, tuple[str, ...]] = {
     "evidence delegation.accepted": (DELEGATED, CHAINS),
     "asks gateway/facts.py resolve": ("decision",),
     "asks gateway/pipeline.py authenticate": ("gateway door",),
-    "asks gateway/pipeline.py visible": ("tools/list",),
+    "asks gateway/visible.py visible_tools": ("tools/list",),
     "asks gateway/look.py _look": ("new stream",),
     "asks identity/credential.py register_key": ("key registration",),
     "asks identity/issuance.py _refusal_of": ("token endpoint",),

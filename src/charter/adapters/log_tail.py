@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -16,6 +17,7 @@ from charter.adapters.sealed import FORMAT, Entry, Manifest, digest
 from charter.core.clock import rfc3339
 from charter.evidence.entry import EntryKind
 
+_ENTRIES = sa.select(t.evidence_entry.c.index, t.evidence_entry.c.data, *APART)
 _TELLS_OF_AN_ERASURE = (t.evidence_entry.c.kind == EntryKind.EVIDENCE_ERASED.value, t.RARE_KIND)
 
 
@@ -24,13 +26,8 @@ def unsealed(connection: sa.Connection, manifest: Manifest, payloads: Payloads |
     entry = t.evidence_entry.c
     for (node,) in connection.execute(sa.select(t.evidence_head.c.node).order_by(t.evidence_head.c.node)).all():
         reached = manifest.nodes.get(node)
-        query = sa.select(entry.index, entry.data, *APART).where(
-            entry.node == node, entry.index >= (reached.next if reached else 0)
-        )
-        for index, data, *apart in connection.execute(
-            query.order_by(entry.index), execution_options={"yield_per": 5_000}
-        ):
-            yield Entry(node, index, octets(data), whole_data(payloads, (node, index), data, tuple(apart)))
+        query = _ENTRIES.where(entry.node == node, entry.index >= (reached.next if reached else 0))
+        yield from _read(connection, node, query.order_by(entry.index), payloads)
 
 
 def waiting(connection: sa.Connection, manifest: Manifest) -> int:
@@ -70,9 +67,12 @@ def sealed_on(
     since, until = (rfc3339(dt.datetime.combine(day + dt.timedelta(days=n), dt.time(), dt.UTC)) for n in (0, 1))
     for node, reached in manifest.nodes.items():
         within = (entry.node.concat("") == node, entry.time >= since, entry.time < until)  # by the index of times
-        query = sa.select(entry.index, entry.data, *APART).where(*within, entry.index < reached.next)
-        for index, data, *apart in connection.execute(query, execution_options={"yield_per": 5_000}):
-            yield Entry(node, index, octets(data), whole_data(payloads, (node, index), data, tuple(apart)))
+        yield from _read(connection, node, _ENTRIES.where(*within, entry.index < reached.next), payloads)
+
+
+def _read(connection: sa.Connection, node: str, query: sa.Select[Any], payloads: Payloads | None) -> Iterator[Entry]:
+    for index, data, *apart in connection.execute(query, execution_options={"yield_per": 5_000}):
+        yield Entry(node, index, octets(data), whole_data(payloads, (node, index), data, tuple(apart)))
 
 
 def agrees(connection: sa.Connection, manifest: Manifest) -> bool:

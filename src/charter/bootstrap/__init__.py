@@ -284,7 +284,13 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
         provider=_provider(settings, clock),
     )
     house.farewells.append(lambda person: _end_what_they_lent(pipeline, person))
-    house.leasing = _leasing(house, database)
+    _furnish(house)
+    return house
+
+
+def _furnish(house: House) -> None:
+    """Give the house the parts that need all of it."""
+    house.leasing = _leasing(house)
     house.sharing = SharingWatch(house)
     house.sinks = SinkRoom.of(house)
     house.behaviour = BehaviourRoom(house)
@@ -293,7 +299,6 @@ def _house(  # noqa: PLR0913, PLR0917 - the parts that were just made
     house.witnesses = Witnesses.of(house)
     house.sealing = Sealing(house)
     house.retaining = Retaining(house)
-    return house
 
 
 def _statuses(settings: Settings, database: Database[HouseTransaction], live: LiveEstate, keys: Keys) -> StatusLists:
@@ -321,12 +326,12 @@ def _end_what_they_lent(pipeline: Pipeline, person: Person) -> None:
         pipeline.withdrawn(person.email.lower(), f"`{person.email}` left, as the directory has it")
 
 
-def _leasing(house: House, database: Database[HouseTransaction]) -> LeaseRoom:
+def _leasing(house: House) -> LeaseRoom:
     """Return the leases of the house, as the database has them; what a process that died was making is ended."""
     book = LeaseBook()
-    for lease in database.read(lambda tx: tx.leases.alive()):
+    for lease in house.database.read(lambda tx: tx.leases.alive()):
         book.show(lease)
-    database.write(lambda tx: orphaned(tx, book))
+    house.database.write(lambda tx: orphaned(tx, book))
 
     @cache
     def postgres() -> Provider:

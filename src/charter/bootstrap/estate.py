@@ -204,8 +204,7 @@ def plan(house: House, files: Mapping[str, str]) -> dict[str, Any]:
     estate = _for(house, files)
     current = house.database.read(lambda tx: tx.registry.registered(estate))
     found = planning.plan(estate, current)
-    seconds = house.settings.plan_seconds
-    effects = proofs.consequences_of(found, estate, current, house.clock, seconds, is_tried_again=True)
+    effects = proofs.effects_of(house, found, estate, current, is_tried_again=True)
     review = plan_review.told(house, found, effects)
     return found.to_json() | {"effects": proofs.told(effects), "review": review}
 
@@ -258,8 +257,7 @@ async def apply(
     names = [change.name for change in found.changes if change.what is planning.What.PRINCIPAL]
     effects: tuple[Consequence, ...] = ()
     if plan_review.is_required(house):
-        seconds = house.settings.plan_seconds
-        effects = await asyncio.to_thread(proofs.consequences_of, found, estate, current, house.clock, seconds)
+        effects = await asyncio.to_thread(proofs.effects_of, house, found, estate, current)
     owners = plan_review.owners(estate, current)
 
     def work(tx: HouseTransaction) -> dict[str, Any]:

@@ -51,8 +51,7 @@ async def propose(house: House, estate: Estate, *, plan_digest: str, actor: str,
     plan = planning.plan(estate, current)
     if plan.digest != plan_digest:
         raise ConflictError(ErrorCode.STALE, "the plan is another one by now", help="look at a new plan")
-    seconds = house.settings.plan_seconds
-    found = await asyncio.to_thread(proofs.consequences_of, plan, estate, current, house.clock, seconds)
+    found = await asyncio.to_thread(proofs.effects_of, house, plan, estate, current)
 
     def work(tx: HouseTransaction) -> None:
         needs = needs_of(plan.changes, found, tx.registry.teams().changes)

@@ -56,8 +56,7 @@ async def approve(house: House, estate: Estate, *, plan_digest: str, person: str
     plan = planning.plan(estate, current)
     if plan.digest != plan_digest:
         raise ConflictError(ErrorCode.STALE, "the plan is another one by now", help="look at a new plan")
-    seconds = house.settings.plan_seconds
-    found = await asyncio.to_thread(proofs.consequences_of, plan, estate, current, house.clock, seconds)
+    found = await asyncio.to_thread(proofs.effects_of, house, plan, estate, current)
 
     def work(tx: HouseTransaction) -> dict[str, Any]:
         teams = tx.registry.teams()

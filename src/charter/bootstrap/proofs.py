@@ -31,6 +31,7 @@ from charter.registry.risk import Tier
 from charter.registry.team import Teams
 
 if TYPE_CHECKING:
+    from charter.bootstrap.house import House
     from charter.registry.estate import Estate
     from charter.registry.plan import Plan
     from charter.registry.record import RegisteredEstate
@@ -64,6 +65,14 @@ def consequences_of(
             while len(_LAST) > _REMEMBERED:
                 _LAST.popitem(last=False)
     return known.found
+
+
+def effects_of(
+    house: House, plan: Plan, estate: Estate, current: RegisteredEstate, *, is_tried_again: bool = False
+) -> tuple[Consequence, ...]:
+    """Return what a plan for a house does, as `consequences_of` finds it within the time that the house gives it."""
+    seconds = house.settings.plan_seconds
+    return consequences_of(plan, estate, current, house.clock, seconds, is_tried_again=is_tried_again)
 
 
 @dataclass(frozen=True, slots=True)

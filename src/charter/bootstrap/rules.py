@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,9 +61,14 @@ def listing_in(root: Path, clock: Clock | None = None) -> list[dict[str, Any]]:
 
 def _listed(laid: _Laid, guardrails: Iterable[Guardrail]) -> list[dict[str, Any]]:
     aside = [(charter.principal, each.rule) for charter in laid.charters for each in charter.exceptions or ()]
+    sharing, responses = laid.central.sharing, laid.central.responses
     on_charters = [_on_charters(laid, rule, source) for rule, source in laid.central.charter_rules()]
-    on_sharing = [_on_sharing(laid, each) for each in laid.central.sharing.value.rules]
-    on_behaviour = [_on_behaviour(laid, each) for each in laid.central.responses.value.rules]
+    on_sharing = [
+        _on_sharing(laid, rule, sharing.source_of(f"rules.{at}")) for at, rule in enumerate(sharing.value.rules)
+    ]
+    on_behaviour = [
+        _on_behaviour(laid, rule, responses.source_of(f"rules.{at}")) for at, rule in enumerate(responses.value.rules)
+    ]
     told = [*on_charters, *on_sharing, *on_behaviour, *map(_on_calls, guardrails)]
     return [each | {"set_aside_by": sorted(name for name, rule in aside if rule == each["name"])} for each in told]
 
@@ -78,53 +83,33 @@ def _charters(house: House) -> tuple[Charter, ...]:
 
 
 def _on_charters(laid: _Laid, rule: CharterRule, source: Source) -> dict[str, Any]:
+    told = _on_principals(laid, rule, "charters", ("at_most", "only", "bounded"), source)
+    return told | {"force": rule.force.value, "answers": list(rule.answers)}
+
+
+def _on_behaviour(laid: _Laid, rule: ResponseRule, source: Source) -> dict[str, Any]:
+    return _on_principals(laid, rule, "behaviour", ("when", "then", "expires", "release"), source)
+
+
+def _on_sharing(laid: _Laid, rule: SharingRule, source: Source) -> dict[str, Any]:
+    return _on_principals(laid, rule, "sharing", ("proved", "stated", "seen"), source)
+
+
+def _on_principals(
+    laid: _Laid, rule: CharterRule | ResponseRule | SharingRule, what: str, asks: Sequence[str], source: Source
+) -> dict[str, Any]:
+    """Tell a rule that is for principals by what they are; `asks` are the words in which it says what it asks."""
     written = rule.model_dump(mode="json", by_alias=True, exclude_none=True)
     return {
         "name": rule.id,
-        "on": "charters",
-        "force": rule.force.value,
+        "on": what,
+        "force": Force.HARD.value,
         "for": written["for"],
-        "asks": {key: written[key] for key in ("at_most", "only", "bounded") if key in written},
+        "asks": {key: written[key] for key in asks if key in written},
         "lifted_by": [],
         "reason": rule.reason,
-        "answers": list(rule.answers),
+        "answers": [],
         "source": str(source),
-        "concerns": _covered(laid, rule.scope),
-    }
-
-
-def _on_behaviour(laid: _Laid, rule: ResponseRule) -> dict[str, Any]:
-    written = rule.model_dump(mode="json", by_alias=True, exclude_none=True)
-    part = laid.central.responses
-    at = next(index for index, each in enumerate(part.value.rules) if each is rule)
-    return {
-        "name": rule.id,
-        "on": "behaviour",
-        "force": Force.HARD.value,
-        "for": written["for"],
-        "asks": {key: written[key] for key in ("when", "then", "expires", "release") if key in written},
-        "lifted_by": [],
-        "reason": rule.reason,
-        "answers": [],
-        "source": str(part.source_of(f"rules.{at}")),
-        "concerns": _covered(laid, rule.scope),
-    }
-
-
-def _on_sharing(laid: _Laid, rule: SharingRule) -> dict[str, Any]:
-    written = rule.model_dump(mode="json", by_alias=True, exclude_none=True)
-    part = laid.central.sharing
-    at = next(index for index, each in enumerate(part.value.rules) if each is rule)
-    return {
-        "name": rule.id,
-        "on": "sharing",
-        "force": Force.HARD.value,
-        "for": written["for"],
-        "asks": {key: written[key] for key in ("proved", "stated", "seen") if key in written},
-        "lifted_by": [],
-        "reason": rule.reason,
-        "answers": [],
-        "source": str(part.source_of(f"rules.{at}")),
         "concerns": _covered(laid, rule.scope),
     }
 

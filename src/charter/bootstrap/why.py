@@ -74,7 +74,6 @@ def recorded(house: House, which: str) -> Json:
 def _told(call: RecordedCall, body: Mapping[str, Any]) -> Json:
     """Return what the record itself says."""
     first = body["reasons"][0]
-    where = f" ({first['source']})" if first.get("source") else ""
     decided = {"allow": "was allowed", "deny": "was denied", "escalate": "waited for a person"}[call.verdict]
     what = f"`{call.action or call.tool}` on `{call.system}` by `{call.principal}`"
     return {
@@ -92,8 +91,7 @@ def _told(call: RecordedCall, body: Mapping[str, Any]) -> Json:
         },
         "recorded": {"verdict": call.verdict, "reasons": body["reasons"]},
         "held_then": {"charter": body.get("charter"), "slice": call.slice},
-        "sentence": f"{what} {decided} by `{first['rule']}`{where}"
-        + ("" if call.verdict == "allow" else f": {first['text']}"),
+        "sentence": reasons.put(call.verdict, f"{what} {decided}", first["text"], first["rule"], first.get("source")),
         "lacking": first["link"] if call.delegation and call.verdict == "deny" else None,
         "difference": None,
     }

@@ -8,7 +8,7 @@ import typer
 
 from charter.cli.context import Context, Json, context_of
 from charter.cli.output import counted, print_json, say, table
-from charter.reports.rule_words import terms_of
+from charter.reports.rule_words import answering, terms_of
 
 
 def register(app: typer.Typer) -> None:
@@ -34,8 +34,7 @@ def rules(
     """
     here = context_of(context)
     found = _in_files(here) if files else here.control.get("/v1/rules")["rules"]
-    if answers:
-        found = [each for each in found if any(answers.lower() in item.lower() for item in each["answers"])]
+    found = answering(found, answers or "")
     if as_json:
         print_json({"rules": found})
         return

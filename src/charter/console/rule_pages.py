@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from charter.console.render import console_of
-from charter.reports.rule_words import terms_of
+from charter.reports.rule_words import answering, terms_of
 
 MAX_SHOWN = 200
 MAX_SOUGHT = 80  # characters
@@ -25,6 +25,6 @@ async def rules(request: Request) -> Response:
     console = console_of(request)
     found = await asyncio.to_thread(console.desk.rules)
     sought = request.query_params.get("answers", "").strip()[:MAX_SOUGHT]
-    meant = [each for each in found if any(sought.casefold() in item.casefold() for item in each["answers"] or [""])]
+    meant = answering(found, sought)
     shown = [each | {"terms": terms_of(each)} for each in meant[:MAX_SHOWN]]
     return await console.page(request, "rules.html", rules=shown, meant=len(meant), total=len(found), sought=sought)

@@ -85,7 +85,7 @@ class FlowSession:
     pointed: Pointed = field(default_factory=Pointed)
     exposed: bool = False
     told_at: dt.datetime | None = None  # when evidence last said what it has read
-    heard: bool = False  # whether the person's own request is among it
+    heard: str | None = None  # what the person said last; None: their own request is not known
     data: set[str] = field(default_factory=set)
     stems: set[str] = field(default_factory=set)  # of the words of the person's request
     asked: deque[tuple[dt.datetime, str]] = field(
@@ -94,9 +94,9 @@ class FlowSession:
 
     def hear(self, text: str) -> None:
         """Keep what the person said; what strangers wrote is not theirs for standing in their place."""
-        if self.known.untrusted.holds_part_of(text):
-            return
-        self.heard = True
+        if text == self.heard or self.known.untrusted.holds_part_of(text):
+            return  # programs say it again with each call
+        self.heard = text
         self.known.request.add(text[:MAX_HEARD])
         self.pointed.hear(text[:MAX_HEARD])
         self.stems |= stems_of(text[:MAX_HEARD])
@@ -308,7 +308,7 @@ class Flows:
         action, watch = facts.record.system.actions[facts.action], facts.slice.authority.watch
         read = FlowFacts(
             exposed=session.exposed,
-            known=session.heard,
+            known=session.heard is not None,
             spoken=_is_spoken(session, facts.action, action, facts.request.chain.purpose),
             tired=facts.approval is None and session.questions(at - TIRING) >= watch.questions,
             data=frozenset(session.data),
@@ -343,10 +343,13 @@ class _Doubts:
     pointed: set[str] = field(default_factory=set)
     told: list[str] = field(default_factory=list)
 
-    def point(self, name: str) -> None:
-        if name not in self.pointed:
-            self.pointed.add(name)
-            self.told.append(f"`{name}` is {_WHERE[Found.POINTED]}")
+    def note(self, name: str, found: Found, *, is_carried: bool) -> None:
+        """Keep where a value of an argument came from, and tell it once."""
+        by_found = {Found.POINTED: self.pointed, Found.UNTRUSTED: self.untrusted, Found.NOWHERE: self.unseen}
+        names = self.carried if is_carried else by_found[found]
+        if name not in names:
+            names.add(name)
+            self.told.append(f"`{name}` {'names' if is_carried else 'is'} {_WHERE[found]}")
 
 
 def _traced(known: Known, pointed: Pointed, call: Call, action: Action, facts: Facts, own: Iterable[str]) -> _Doubts:
@@ -359,17 +362,11 @@ def _traced(known: Known, pointed: Pointed, call: Call, action: Action, facts: F
         for _, value in leaves(given, name):
             found = known.carried(value, own) if is_carried else known.trace(value, use, own)
             if found is Found.UNTRUSTED and not is_carried and pointed.holds(value, name, system):
-                doubts.point(name)
-                continue
-            if found not in _DOUBTFUL:
-                continue
-            if is_carried:
-                doubts.carried.add(name)
-                doubts.told.append(f"`{name}` names {_WHERE[found]}")
-            else:
-                (doubts.untrusted if found is Found.UNTRUSTED else doubts.unseen).add(name)
-                doubts.told.append(f"`{name}` is {_WHERE[found]}")
-            break
+                found = Found.POINTED
+            if found in _WHERE:
+                doubts.note(name, found, is_carried=is_carried)
+            if found in _DOUBTFUL:
+                break
     return doubts
 
 

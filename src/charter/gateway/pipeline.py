@@ -26,7 +26,7 @@ from charter.core.errors import CharterError, ErrorCode, IntegrityError, Unauthe
 from charter.core.work import Writer
 from charter.evidence.entry import Draft, EntryKind
 from charter.gateway.call import Bearer, Call
-from charter.gateway.chain import Slices, read_chain, rests_on
+from charter.gateway.chain import Slices, rests_on
 from charter.gateway.facts import MODEL_RULE, Facts, resolve
 from charter.gateway.flow import Flows, key_of, told_labels
 from charter.gateway.look import Look
@@ -43,10 +43,10 @@ from charter.gateway.reserve import correct, give_back
 from charter.gateway.sequence import KnownBy, Parent, Sequences, Step
 from charter.gateway.settle import GatewayWork, Recorded, Ticket, ask_people, record_denial, settle_and_record
 from charter.gateway.streams import OpenStream, OpenStreams
+from charter.gateway.visible import visible_tools
 from charter.identity.authority import refusal
 from charter.identity.bearer import NOTHING, Shown, Vouched
 from charter.identity.dpop import ProofMemory, read_proof
-from charter.policy.chain import shared_actions
 from charter.policy.decide import Evaluator
 from charter.policy.narrow import Narrowed, decide_narrowed
 from charter.policy.request import NO_FLOW
@@ -255,27 +255,7 @@ class Pipeline:
         self, bearer: Bearer, system: str, tools: Sequence[ToolDefinition]
     ) -> tuple[list[ToolDefinition], str | None]:
         """Return the tools this principal could be allowed to call, and why there are none if so."""
-        at = self.clock.now()
-        record = self.live.systems.get(system)
-        stopped = refusal(self.live, bearer, record, at=at)
-        principal = self.live.principals.get(bearer.principal_id)
-        if stopped is not None or principal is None or record is None:
-            return [], stopped.text if stopped else f"there is no system `{system}`"
-        chain = read_chain(self.live, self.slices, bearer, principal)
-        if isinstance(chain, Deny):
-            return [], chain.reasons[0].text
-        granted, last = shared_actions(chain.case, system)
-        purpose = chain.chain.purpose if chain.chain is not None else ""
-        task, token = self.live.central.purposes.value.scope_of(purpose), bearer.narrowing
-        left = [action for action in granted if task.allows_action(system, action)]
-        left = [action for action in left if token is None or token.allows_action(system, action)]
-        pins = {record.system.actions[name].tool: record.system.actions[name].pin for name in left}
-        shown = [tool for tool in tools if pins.get(tool.name) == tool.digest]
-        if shown:
-            return shown, None
-        if granted and not task.reaches(system):
-            return [], f"the task is for `{purpose}`, which `{system}` is no part of"
-        return [], _why_none(principal.name, system, left, last if chain.chain is not None else None)
+        return visible_tools(self.live, self.slices, bearer, system, tools, self.clock.now())
 
     def listed(self, bearer: Bearer, call: Call, listed: Sequence[Mapping[str, Any]]) -> None:
         """Keep in the session what a list told, as if `call` had answered it."""
@@ -498,15 +478,6 @@ class Pipeline:
         self._closing.discard(task)
         if not task.cancelled():
             task.exception()  # a store that fails has stopped the node from allowing anything; there is no one to tell
-
-
-def _why_none(name: str, system: str, left: Sequence[str], lent_to: str | None) -> str:
-    """Return why a principal is shown no tools; `lent_to` is with whom the last of a chain was lost."""
-    if left:
-        return f"the tools `{name}` is granted on `{system}` are held: their definitions were not accepted"
-    if lent_to is not None:
-        return f"nothing is left on `{system}` of what was lent to `{name}` after `{lent_to}`"
-    return f"the charter of `{name}` grants nothing on `{system}`"
 
 
 def withdrawn_message(why: str) -> Message:

@@ -177,7 +177,8 @@ def _not_bound(
         found = [] if key in alike else _unbound(name, estate, guardrails, engine)
         yield from found
         if not found:
-            alike.update(() if key is None else (key,))
+            if key is not None:
+                alike.add(key)
             if before is not None:
                 before.add(known)
 

@@ -66,12 +66,14 @@ class FlowFacts(msgspec.Struct, frozen=True):
 
 
 NO_FLOW = FlowFacts()
+FLOW_FLAGS = ("exposed", "known", "spoken", "tired")
+FLOW_NAMES = ("data", "untrusted", "unseen", "carried", "pointed")
 
 
 def flow_json(flow: FlowFacts) -> dict[str, Any]:
     """Return what is so of a call's values, as evidence and examples tell it; what is not so is left out."""
-    said: dict[str, Any] = {name: True for name in ("exposed", "known", "spoken", "tired") if getattr(flow, name)}
-    for name in ("data", "untrusted", "unseen", "carried", "pointed"):
+    said: dict[str, Any] = {name: True for name in FLOW_FLAGS if getattr(flow, name)}
+    for name in FLOW_NAMES:
         if getattr(flow, name):
             said[name] = sorted(getattr(flow, name))
     return said | ({"told": list(flow.told)} if flow.told else {})
@@ -86,18 +88,9 @@ def read_flow(said: object) -> FlowFacts:
         found = said.get(part, ())
         return frozenset(map(str, found)) if isinstance(found, list | tuple | set | frozenset) else frozenset()
 
-    return FlowFacts(
-        exposed=bool(said.get("exposed", False)),
-        known=bool(said.get("known", False)),
-        spoken=bool(said.get("spoken", False)),
-        tired=bool(said.get("tired", False)),
-        data=names("data"),
-        untrusted=names("untrusted"),
-        unseen=names("unseen"),
-        carried=names("carried"),
-        pointed=names("pointed"),
-        told=tuple(map(str, said.get("told", ()))),
-    )
+    found: dict[str, Any] = {name: bool(said.get(name, False)) for name in FLOW_FLAGS}
+    found |= {name: names(name) for name in FLOW_NAMES}
+    return FlowFacts(**found, told=tuple(map(str, said.get("told", ()))))
 
 
 class Request(msgspec.Struct, frozen=True):

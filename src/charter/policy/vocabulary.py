@@ -37,7 +37,7 @@ from charter.policy.argument import ABSENT, find
 from charter.policy.cedar_text import key, quoted
 from charter.policy.cedar_value import Fixed, Record
 from charter.policy.like import is_like
-from charter.policy.request import ChainFacts, FlowFacts, Request
+from charter.policy.request import FLOW_FLAGS, FLOW_NAMES, ChainFacts, FlowFacts, Request
 from charter.registry.calendar import Calendar
 from charter.registry.charter import DAYS, Effect, Kind
 from charter.registry.delegation import Role, role_of
@@ -59,8 +59,6 @@ PRINCIPAL_ATTRIBUTES = (
 )
 OBJECT_ATTRIBUTES = ("system", "path", "environment", "provider", "data", *FLOWS, "sensitive", "untrusted", "external")
 CALL_ATTRIBUTES = ("now", "local", "arguments", "approvals", "chain", "flow")
-FLOW_FLAGS = ("exposed", "known", "spoken", "tired")
-FLOW_NAMES = ("data", "untrusted", "unseen", "carried", "pointed")
 FLOW_ATTRIBUTES = (*FLOW_FLAGS, *FLOW_NAMES)
 CHAIN_ATTRIBUTES = ("depth", "purpose", "initiator", "by_person", "initiator_roles", "parties", "deciders")
 LOCAL_ATTRIBUTES = ("minute", "day", "workdays", "before")

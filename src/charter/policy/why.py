@@ -135,9 +135,14 @@ _DECIDED = {"allow": "is allowed", "deny": "is denied", "escalate": "waits for a
 
 
 def _sentence(verdict: str, what: str, text: str, rule: str, source: object) -> str:
+    return put(verdict, f"{what} {_DECIDED[verdict]}", text, rule, source)
+
+
+def put(verdict: str, decided: str, text: str, rule: str, source: object) -> str:
+    """Return by which rule, where it stands, and why something was decided; `decided` says what, and how."""
     where = f" ({source})" if source else ""
-    decided = f"{what} {_DECIDED[verdict]} by `{rule}`{where}"
-    return decided if verdict == "allow" else f"{decided}: {text}"  # an allow's text names the rule and no more
+    told = f"{decided} by `{rule}`{where}"
+    return told if verdict == "allow" else f"{told}: {text}"  # an allow's text names the rule and no more
 
 
 def _lacking(verdict: Verdict, case: ChainCase) -> str | None:

@@ -20,8 +20,9 @@ from charter.core.canonical import digest_of
 from charter.policy.amount import unit_of
 from charter.policy.cedar_value import MAX_LONG
 from charter.policy.object_path import pieces_of, placeholders
+from charter.policy.request import FLOW_FLAGS, FLOW_NAMES
 from charter.policy.slice import Slice
-from charter.policy.vocabulary import FLOW_FLAGS, FLOW_NAMES, MAX_ITEMS, MAX_TEXT, action_id
+from charter.policy.vocabulary import MAX_ITEMS, MAX_TEXT, action_id
 from charter.proof.symbol import Fields, Kind, Listed, Named, Scalar, Symbol, Thing, there
 from charter.proof.term import (
     EMPTY,

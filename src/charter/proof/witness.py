@@ -22,10 +22,21 @@ from charter.policy.argument import ABSENT, find
 from charter.policy.cedar_text import decimal_digits
 from charter.policy.decide import Evaluator, decide
 from charter.policy.object_path import placeholders
-from charter.policy.request import NO_FLOW, Asker, ChainFacts, FlowFacts, Request, build_request, flow_json, read_flow
+from charter.policy.request import (
+    FLOW_FLAGS,
+    FLOW_NAMES,
+    NO_FLOW,
+    Asker,
+    ChainFacts,
+    FlowFacts,
+    Request,
+    build_request,
+    flow_json,
+    read_flow,
+)
 from charter.policy.slice import Slice
 from charter.policy.verdict import Allow, Verdict
-from charter.policy.vocabulary import FLOW_FLAGS, FLOW_NAMES, question_of
+from charter.policy.vocabulary import question_of
 from charter.proof.authority import Reach
 from charter.proof.moment import clock_values
 from charter.proof.setting import SCALE, ArgumentName, Form, Setting

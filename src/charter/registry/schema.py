@@ -166,9 +166,6 @@ _TOLD = {
     "force": "hard: never otherwise. ceiling: at most. default: unless a charter's `exceptions` name the rule.",
     "at_most": "Bounds on what a charter may say of itself.",
     "bounded": "What no charter may leave open: which model, and the objects of grants that change state.",
-    "only": "All that there may be: words that charters use, calls that belong to a purpose.",
-    "purposes": "What authority is lent for; in purposes.yaml, what belongs to each.",
-    "pointed": "What stands alone in what a person's request names: if it may lead a call; in tests, which arguments.",
     "answers": "Items of catalogues that it answers: OWASP, NIST.",
     "holidays": "A country, or a part of one, whose public holidays are no working days: DE, DE-BE.",
     "changes": "Whether what widens authority is applied only once the right person has said yes.",
@@ -226,6 +223,10 @@ _TOLD = {
     "at": "When the call is made: date, time and zone.",
 }
 
+_OF_SYSTEMS = {
+    "sensitive": "Whether the system is sensitive.",
+    "untrusted": "Whether its answers hold what strangers wrote.",
+}
 # The same word within another thing means something else.
 _TOLD_OF: dict[str, dict[str, str]] = {
     "ArgumentCondition": {
@@ -319,14 +320,8 @@ _TOLD_OF: dict[str, dict[str, str]] = {
     "flow.json": {"pointed": "Whether a value that stands alone in what a person's request names may lead a call."},
     "ResponseRule": {"expires": "When it ends by itself."},
     "ObligationRule": {"properties": "What the point is told with it."},
-    "Where": {
-        "sensitive": "Whether the system is sensitive.",
-        "untrusted": "Whether its answers hold what strangers wrote.",
-    },
-    "WhereFits": {
-        "sensitive": "Whether the system is sensitive.",
-        "untrusted": "Whether its answers hold what strangers wrote.",
-    },
+    "Where": _OF_SYSTEMS,
+    "WhereFits": _OF_SYSTEMS,
     "teams.json": {"roles": "Who holds each human role. Approvals are given in a role."},
 }
 

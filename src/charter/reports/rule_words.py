@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _OF_PRINCIPALS = ("charters", "sharing", "behaviour")
@@ -20,6 +20,12 @@ def terms_of(rule: Mapping[str, Any]) -> list[str]:
     if rule["set_aside_by"]:
         told.append(f"set aside by {', '.join(rule['set_aside_by'])}")
     return told
+
+
+def answering(rules: Iterable[dict[str, Any]], sought: str) -> list[dict[str, Any]]:
+    """Return the rules that answer an item of a catalogue, of which `sought` is a part; all for nothing."""
+    wanted = sought.casefold()
+    return [each for each in rules if not wanted or any(wanted in item.casefold() for item in each["answers"])]
 
 
 def _asked(asks: Mapping[str, Any]) -> list[str]:
