@@ -1,207 +1,149 @@
-"""What principals may do now and since when, from the versions of their charters, for the review questions."""
+"""What principals may do now and since when as a table, kept in blocks of principals.
+
+INVARIANT: a change of a charter, a standing or a system that is committed is in the next table. What it costs is the
+blocks that it touches: that of the principal, or those of principals whose charters name the system.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
 import sqlalchemy as sa
 
 from charter.adapters import tables as t
-from charter.core.clock import parse_rfc3339, rfc3339
-from charter.registry.field import Hours
-from charter.registry.own_policy import permitted
-from charter.registry.standing import Standing
-from charter.registry.system import below
-from charter.reports.permissions import AppliedVersion, Aspect, Permission, Reach, in_force
-from charter.reports.reach import delegations, hours_utc, ranges
+from charter.adapters.applied_charters import MAY_ACT, Moments, charters_of
+from charter.core.clock import rfc3339
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-KEPT_BYTES = 128 * 1024 * 1024  # of a table that is kept: some three million pieces
-_MAY_ACT = (Standing.ACTIVE.value, Standing.RESTRAINED.value)
+BLOCK = 32  # principals: few enough to be made again in some milliseconds, enough for tables of thousands of rows
+KEPT_BYTES = 256 * 1024 * 1024  # of all blocks: some four million pieces; what is beyond is made each time
+CLOCKS = 2  # of a block: that many periods by turns, whose ends have other hours of summer time
+Systems = Mapping[str, tuple[str, str]]  # name -> digest and standing
+Narrowed = Mapping[str, str | None]
+_TO_NOTHING: Narrowed = MappingProxyType({})
 
 
-class _When(msgspec.Struct):
-    hours: str | None = None
+class _Person(NamedTuple):
+    """What tells a principal with its charter in force from another."""
 
-
-class _Grant(msgspec.Struct):
-    system: str
-    actions: tuple[str, ...]
-    objects: tuple[str, ...] = ("*",)
-    under: tuple[str, ...] | None = None
-    groups: tuple[str, ...] | None = None
-    when: _When | None = None
-
-
-class _Terms(msgspec.Struct):
-    source: tuple[str, ...] = msgspec.field(default=(), name="from")
-    to: tuple[str, ...] = ()
-    purposes: tuple[str, ...] = ()
-
-
-class _Charter(msgspec.Struct):
-    data: tuple[str, ...] = ()
-    grants: tuple[_Grant, ...] = ()
-    delegation: _Terms | None = None
-    policy: str | None = None
-
-
-class _Action(msgspec.Struct):
-    effect: str
-
-
-class _Group(msgspec.Struct):
-    objects: tuple[str, ...] = ()
-    under: tuple[str, ...] | None = None
-    groups: tuple[str, ...] = ()
-
-
-class _System(msgspec.Struct):
-    actions: dict[str, _Action] = {}
-    groups: dict[str, _Group] | None = None
-
-
-_charter = msgspec.json.Decoder(_Charter).decode
-_system = msgspec.json.Decoder(_System).decode
-
-
-class Charters:
-    """The charters of those who may act now, as applied before `until`, and the systems they are for.
-
-    Hours are those that are open by the clocks of both ends of the period; `zones` has the zones of the clocks that
-    `permissions` looked at.
-    """
-
-    def __init__(self, connection: sa.Connection, since: dt.datetime, until: dt.datetime) -> None:
-        self._connection, self._moments = connection, (since, until)
-        systems = sa.select(t.system.c.name, t.system.c.body).where(t.system.c.standing != Standing.RETIRED.value)
-        self._systems = {name: _system(body) for name, body in connection.execute(systems)}
-        self.zones: set[str] = set()
-
-    def permissions(self) -> Iterator[Permission]:
-        """Yield what they permit."""
-        version, principal = t.charter_version.c, t.principal.c
-        query = (
-            sa.select(principal.name, principal.owner_team, principal.kind, version.applied_at, version.charter)
-            .join_from(t.charter_version, t.principal, version.principal_id == principal.id)
-            .where(principal.standing.in_(_MAY_ACT), version.applied_at < rfc3339(self._moments[1]))
-            .order_by(principal.name, version.version)
-        )
-        rows = self._connection.execute(query, execution_options={"yield_per": 1_000})
-        effects = {
-            name: {action: each.effect for action, each in found.actions.items()}
-            for name, found in self._systems.items()
-        }
-        return in_force(map(self._applied, rows), effects)
-
-    def _applied(self, row: Sequence[Any]) -> AppliedVersion:
-        name, team, kind, applied_at, charter = row
-        whole = _charter(charter)
-        own = ((system, (action,)) for system, action in permitted(whole.policy or ""))
-        grants = (*((grant.system, grant.actions) for grant in whole.grants), *own)
-        reach = tuple(dict.fromkeys(self._reach(whole)))
-        return AppliedVersion(name, team, kind, parse_rfc3339(applied_at), grants, reach)
-
-    def _reach(self, charter: _Charter) -> Iterator[Reach]:
-        windows: dict[str, list[Hours | None]] = {}
-        for grant in charter.grants:
-            groups = {name: tuple(_members(self._systems.get(grant.system), name)) for name in grant.groups or ()}
-            yield from ranges(grant.system, grant.objects, grant.under or (), groups)
-            window = _window(grant.when.hours) if grant.when and grant.when.hours else None
-            windows.setdefault(grant.system, []).append(window)
-        for system, each in windows.items():
-            self.zones.update(window.zone for window in each if window)
-            for hour in sorted(hours_utc(each, self._moments)):
-                yield Reach(Aspect.HOURS, system, hour=hour)
-        for name in charter.data:
-            yield Reach(Aspect.DATA, what=name)
-        if charter.delegation:
-            terms = charter.delegation
-            yield from delegations(terms.source, terms.to, terms.purposes)
-
-
-_window = lru_cache(maxsize=4_096)(Hours.model_validate)  # many charters are open at the same hours
-
-
-def _members(system: _System | None, name: str) -> list[str]:
-    """Return the patterns of a group of objects and of the groups inside it."""
-    known = (system.groups if system else None) or {}
-    found: list[str] = []
-    inside, seen = [name], set[str]()
-    while inside:
-        each = inside.pop()
-        if each in known and each not in seen:
-            seen.add(each)
-            found += [*known[each].objects, *(pattern for place in known[each].under or () for pattern in below(place))]
-            inside += known[each].groups
-    return found
+    id: str
+    principal: str
+    team: str
+    kind: str
+    standing: str
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    """A table, and what it was made of. It holds for every `until` after `newest`, by clocks that stand alike."""
+class _Block:
+    """What some principals are permitted, and what it was made of.
 
-    state: bytes
+    It holds for every period that ends after `newest`, by clocks that stand alike.
+    """
+
+    who: bytes
+    systems: Mapping[str, tuple[str, str] | None]
     newest: str
     clocks: Mapping[str, tuple[dt.timedelta | None, ...]]
     table: pa.Table
+    nbytes: int
 
-    def holds(self, since: dt.datetime, until: dt.datetime) -> bool:
-        """Whether it is what would be made for this period, as long as the state is the same."""
-        return rfc3339(until) > self.newest and self.clocks == _clocks(self.clocks, since, until)
+    def is_of(self, who: bytes, systems: Systems) -> bool:
+        """Whether it was made of what there is now."""
+        return self.who == who and all(systems.get(name) == found for name, found in self.systems.items())
+
+    def holds(self, moments: Moments) -> bool:
+        """Whether it is what would be made for this period, as long as it is of what there is now."""
+        return rfc3339(moments[1]) > self.newest and self.clocks == _clocks(self.clocks, moments)
 
 
 class Authority:
-    """What is permitted as a table, made again when something it is made of has changed, and not each time it is asked.
-
-    INVARIANT: a change of a charter, a standing or a system that is committed is in the next table.
-    """
+    """What is permitted, kept as long as what it was made of stays."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: _Kept | None = None
+        self._kept: dict[int, tuple[_Block, ...]] = {}  # of each block, the last one made first
+        self._bytes = 0
 
-    def table(self, connection: sa.Connection, since: dt.datetime, until: dt.datetime) -> pa.Table:
-        """Return what principals who may act now were permitted before `until`, columns `AUTHORITY`."""
+    def table(
+        self, connection: sa.Connection, since: dt.datetime, until: dt.datetime, narrowed: Narrowed = _TO_NOTHING
+    ) -> pa.Table:
+        """Return what principals who may act now were permitted before `until`, columns `AUTHORITY`.
+
+        Where `narrowed` names a team, kind or principal, some of whom it leaves out may be in it all the same.
+        """
+        from charter.adapters.authority_table import whole  # loads what is loaded for review questions alone
+
+        moments = (since, until)
         with self._lock:
-            kept, state = self._kept, _state(connection)
-            if kept and kept.state == state and kept.holds(since, until):
-                return kept.table
-            return self._made(connection, state, since, until)
+            systems = _systems(connection)
+            return whole(
+                self._block(connection, number, people, systems, moments)
+                for number, people in enumerate(_blocks(connection))
+                if _has_any(people, narrowed)
+            )
 
-    def _made(self, connection: sa.Connection, state: bytes, since: dt.datetime, until: dt.datetime) -> pa.Table:
-        from charter.adapters.authority_table import table_of  # loads what is loaded for review questions alone
+    def _block(
+        self, connection: sa.Connection, number: int, people: Sequence[_Person], systems: Systems, moments: Moments
+    ) -> pa.Table:
+        who = sha256(msgspec.json.encode(people)).digest()
+        fresh = [each for each in self._kept.get(number, ()) if each.is_of(who, systems)]
+        found = next((each for each in fresh if each.holds(moments)), None)
+        if found is None:
+            able = [each.id for each in people if each.standing in MAY_ACT]
+            found = _made(connection, able, who, systems, moments)
+            self._keep(number, fresh, found if rfc3339(moments[1]) > found.newest else None)
+        return found.table
 
-        charters = Charters(connection, since, until)
-        table = table_of(charters.permissions())
-        newest = connection.execute(sa.select(sa.func.max(t.charter_version.c.applied_at))).scalar() or ""
-        if rfc3339(until) > newest and table.nbytes <= KEPT_BYTES:
-            self._kept = _Kept(state, newest, _clocks(charters.zones, since, until), table)
-        return table
+    def _keep(self, number: int, fresh: Sequence[_Block], made: _Block | None) -> None:
+        """Keep of a block what still holds and, if there is room, what was made."""
+        before = self._kept.get(number, ())
+        kept = (made, *fresh)[:CLOCKS] if made else tuple(fresh)
+        total = self._bytes + sum(each.nbytes for each in kept) - sum(each.nbytes for each in before)
+        if total > KEPT_BYTES:
+            kept = tuple(fresh)
+            total = self._bytes + sum(each.nbytes for each in kept) - sum(each.nbytes for each in before)
+        self._kept[number], self._bytes = kept, total
 
 
-def _state(connection: sa.Connection) -> bytes:
-    """Return a digest of what tells each charter in force and each system from others, and of who may act."""
-    principal, system = t.principal.c, t.system.c
-    who = sa.select(principal.name, principal.owner_team, principal.kind, principal.standing, principal.version)
-    what = sa.select(system.name, system.digest, system.standing)
-    rows = [
-        tuple(row)
-        for query, by in ((who, principal.name), (what, system.name))
-        for row in connection.execute(query.order_by(by))
-    ]
-    return sha256(msgspec.json.encode(rows)).digest()
+def _made(
+    connection: sa.Connection, principals: Sequence[str], who: bytes, systems: Systems, moments: Moments
+) -> _Block:
+    from charter.adapters.authority_table import table_of
+
+    charters = charters_of(connection, principals)
+    table = table_of(charters.permissions(moments))
+    named = {name: systems.get(name) for name in charters.named}
+    return _Block(who, named, charters.newest, _clocks(charters.zones, moments), table, table.nbytes)
 
 
-def _clocks(zones: Iterable[str], since: dt.datetime, until: dt.datetime) -> dict[str, tuple[dt.timedelta | None, ...]]:
-    return {name: tuple(at.astimezone(ZoneInfo(name)).utcoffset() for at in (since, until)) for name in zones}
+def _blocks(connection: sa.Connection) -> list[list[_Person]]:
+    """Return all principals in blocks. They are never removed, and who comes is last by id: the others stay put."""
+    of = t.principal.c
+    query = sa.select(of.id, of.name, of.owner_team, of.kind, of.standing, of.version).order_by(of.id)
+    people = [_Person(*row) for row in connection.execute(query)]
+    return [people[at : at + BLOCK] for at in range(0, len(people), BLOCK)]
+
+
+def _has_any(people: Sequence[_Person], narrowed: Narrowed) -> bool:
+    asked = [(name, narrowed.get(name)) for name in ("principal", "team", "kind") if narrowed.get(name)]
+    return any(all(getattr(each, name) == value for name, value in asked) for each in people)
+
+
+def _systems(connection: sa.Connection) -> Systems:
+    query = sa.select(t.system.c.name, t.system.c.digest, t.system.c.standing)
+    return {name: (digest, standing) for name, digest, standing in connection.execute(query)}
+
+
+def _clocks(zones: Iterable[str], moments: Moments) -> dict[str, tuple[dt.timedelta | None, ...]]:
+    return {name: tuple(at.astimezone(ZoneInfo(name)).utcoffset() for at in moments) for name in zones}

@@ -25,3 +25,8 @@ def table_of(permissions: Iterable[Permission]) -> pa.Table:
         columns[name] = values.cast(_TEXT) if kind == "string" else values
     columns["granted"] = columns["granted"].cast(pa.timestamp("us"))
     return pa.table(columns)
+
+
+def whole(blocks: Iterable[pa.Table]) -> pa.Table:
+    """Return such tables as one; nothing is copied."""
+    return pa.concat_tables([table_of(()), *blocks])

@@ -89,7 +89,7 @@ def _pictures(house: House, asked: Review, names: Sequence[str]) -> list[Picture
         with ReviewTables(start, end, sealed) as tables:
             tables.load(lines)
             if "grants" in names:
-                tables.permit(house.authority.table(tx.connection, start, end))
+                tables.permit(house.authority.table(tx.connection, start, end, narrowed))
             found = []
             for name in names:
                 read = [tables.rows(Sketch(query, step), wanted) for query in queries[name]]

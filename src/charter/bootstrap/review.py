@@ -89,5 +89,5 @@ def _found(house: House, tx: HouseTransaction, asked: Asked) -> list[dict[str, A
     sealed = house.sealing.sealed
     lines = (entry.told for entry in log_tail.unsealed(tx.connection, sealed.manifest, tx.payloads))
     needs = any(question.needs_permissions for question in asked.questions)
-    authority = house.authority.table(tx.connection, asked.since, asked.until) if needs else None
+    authority = house.authority.table(tx.connection, asked.since, asked.until, asked.narrowed) if needs else None
     return [each.to_json() for each in analytics.answers(asked, lines, authority, sealed, spark=house.settings.spark)]
