@@ -656,6 +656,7 @@ class FakeDesk:
         self.principals = {row[0].split()[0]: _principal(n, row) for n, row in enumerate(_ROWS, 1)}
         self.kept: list[Json] = []
         self.holds: dict[str, Json] = {}
+        self.elsewhere: list[Json] = []  # of what is erased, in logs of other nodes
         self.waiting = {a["id"]: a for a in (an_approval(),)}
         self.given_beforehand: dict[str, Json] = {}
         self.links = {"a-link": "lena@example.com"}
@@ -1105,7 +1106,12 @@ class FakeDesk:
         }
         seen = {"size": 9, "quorum": 1, "cosigned": 7, "cosigned_by": 1, "backlog": 2, "witnesses": [eye]}
         holds = list(self.holds.values())
-        kept = {"rules": [rule], "under_way": 0, "holds": len(holds)}
+        kept = {
+            "rules": [rule],
+            "under_way": 0,
+            "elsewhere": [{"log": "<b>other</b>", "orders": 2}],
+            "holds": len(holds),
+        }
         return {"retention": kept, "holds": copy.deepcopy(holds), "witnesses": seen}
 
     async def erase(self, wanted: Mapping[str, Any], *, actor: str, reason: str, really: bool) -> Json:
@@ -1114,7 +1120,13 @@ class FakeDesk:
         if really:
             self.asked.append(("erase", dict(wanted), actor, reason))
         entries = [{"index": 5, "time": rfc3339(START), "kind": "verdict"}]
-        return {"found": 1, "held": len(self.holds), "erased": int(really), "entries": entries}
+        return {
+            "found": 1,
+            "held": len(self.holds),
+            "erased": int(really),
+            "entries": entries,
+            "elsewhere": self.elsewhere,
+        }
 
     async def hold(self, wanted: Mapping[str, Any], *, actor: str, reason: str) -> Json:
         made = {"id": f"hld_{len(self.holds)}", "reason": reason, "placed_by": actor, "placed_at": rfc3339(START)}

@@ -145,3 +145,39 @@ def test_what_people_typed_of_keys_plans_and_findings_can_be_erased(stage: Stage
 def test_a_person_is_found_as_a_whole_address_alone(stage: Stage) -> None:
     put(stage, [f"jo{ANN}", f"{ANN}.au", f"x-{ANN}", f"because {ANN}, and others, asked"])
     assert erased(stage, person=ANN)["erased"] == 1
+
+
+@pytest.mark.postgres
+def test_each_node_on_a_shared_database_erases_in_its_own_log_what_was_ordered_at_one(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    """One node has PostgreSQL at a time; the other finds the order when it takes over."""
+    at = {"apply": False, "database": postgres_url, "master": f"file:{tmp_path / 'master.key'}"}
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    with a_house(tmp_path / "a", **at) as a:
+        put(a, [ANN, "bob@example.com"])
+        origin = a.house.database.origin
+    with a_house(tmp_path / "b", **at) as b:
+        assert b.house.database.origin != origin
+        put(b, [ANN])
+        seen = erased(b, really=False, person=ANN)
+        assert (seen["found"], seen["elsewhere"]) == (2, [{"log": origin, "found": 1, "held": 0}])
+        assert [each.get("log") for each in seen["entries"]] == [None, origin]
+        assert b.house.retaining.listing()["elsewhere"] == []
+        told = erased(b, person=ANN)
+        assert (told["erased"], told["elsewhere"]) == (1, seen["elsewhere"])
+        listed = b.house.retaining.listing()
+        assert (listed["under_way"], listed["elsewhere"]) == (0, [{"log": origin, "orders": 1}])
+        assert verified(b).is_verified
+    with a_house(tmp_path / "a", **at) as a:
+        assert a.house.retaining.listing()["under_way"] == 1
+        a.house.retaining.tend()
+        assert (a.house.retaining.listing()["under_way"], a.house.retaining.listing()["elsewhere"]) == (0, [])
+        report = verified(a)
+        assert (report.is_verified, len(report.payloads.erased)) == (True, 1)
+        assert [each["actor"] for each in report.payloads.erasures] == ["dpo@example.com"]
+        gone = a.house.database.read(
+            lambda tx: [n for log in evidence.logs_of(a.house, tx) for n in log.entries(None, 99)]
+        )
+        assert ANN not in str([each.to_json() for each in gone])

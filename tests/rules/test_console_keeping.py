@@ -99,3 +99,14 @@ def test_a_viewer_learns_how_many_holds_there_are_and_not_of_whom(caller: Caller
 
 def test_every_deed_of_the_page_takes_an_administrator() -> None:
     assert {needed_for(f"/evidence/{deed}") for deed in ("erase", "holds", "release")} == {Access.ADMIN}
+
+
+def test_what_other_nodes_have_to_erase_is_told_before_and_after(caller: Caller) -> None:
+    caller.desk.elsewhere = [{"log": "<i>b</i>", "found": 3, "held": 0}]
+    page = erased(caller).text
+    assert "3 of them stand in the log <bdi>&lt;i&gt;b&lt;/i&gt;</bdi> of another node" in page
+    assert "in the log <bdi>&lt;b&gt;other&lt;/b&gt;</bdi> that wait for its node to run: 2." in page
+    assert (
+        "1 erased; the log tells of it; 3 in logs of other nodes go when these next run."
+        in erased(caller, confirm="1").text
+    )

@@ -64,6 +64,7 @@ class SqlErasures:
         return [
             Order(
                 row.id,
+                row.node,
                 Cover(**msgspec.json.decode(row.cover)),
                 Erasing(row.actor, row.reason, row.rule),
                 row.reached,
@@ -72,9 +73,15 @@ class SqlErasures:
             for row in self.connection.execute(query)
         ]
 
-    def begin(self, order: Order, node: str, at: dt.datetime) -> None:
+    def waiting(self, node: str) -> Mapping[str, int]:
+        """Return how many orders wait for other nodes than `node`, by the names of their logs."""
+        count = sa.select(t.node.c.origin, sa.func.count()).join(t.node, t.node.c.id == _order.node)
+        rows = self.connection.execute(count.where(_order.node != node).group_by(t.node.c.origin).order_by("origin"))
+        return {row[0]: row[1] for row in rows}
+
+    def begin(self, order: Order, at: dt.datetime) -> None:
         """Keep a new order."""
-        row = {"id": order.id, "node": node, "cover": msgspec.json.encode(order.cover.to_json()).decode()}
+        row = {"id": order.id, "node": order.node, "cover": msgspec.json.encode(order.cover.to_json()).decode()}
         row |= {"actor": order.by.actor, "reason": order.by.reason, "rule": order.by.rule, "asked_at": rfc3339(at)}
         self.connection.execute(t.evidence_erasure.insert(), row | {"reached": order.reached, "end": order.end})
 

@@ -150,9 +150,10 @@ def entries_of(connection: sa.Connection, kind: str, since: str, payloads: Paylo
         yield json.loads(whole_data(payloads, (node, index), data, tuple(apart)))
 
 
-def nodes_of(connection: sa.Connection) -> list[str]:
-    """Return the nodes whose logs are in the database."""
-    return [str(each) for each in connection.execute(sa.select(_head.node).order_by(_head.node)).scalars()]
+def nodes_of(connection: sa.Connection) -> dict[str, str]:
+    """Return the nodes whose logs are in the database, with the names of those."""
+    found = sa.select(_head.node, t.node.c.origin).join(t.node, t.node.c.id == _head.node).order_by(_head.node)
+    return {row[0]: row[1] for row in connection.execute(found)}
 
 
 def octets(value: bytes | str) -> bytes:

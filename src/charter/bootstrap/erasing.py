@@ -1,8 +1,10 @@
-"""Erasing payloads of this node's evidence, and holds against it.
+"""Erasing payloads of evidence, and holds against it.
 
-An order is kept before anything of it is erased, and carried out in works of their own: each is whole, with the entry
-that tells of it and with how far the order is done. One that was cut short (kill -9, a full disk) is carried out to its
-end by `retaining`, a minute later or after the next start.
+An order is given for the logs of all nodes that wrote to the database; each node carries it out in its own, this one at
+once, another when it next runs (`retaining`), since nobody else can tell of it there. An order is kept before anything
+of it is erased, and carried out in works of their own: each is whole, with the entry that tells of it and with how far
+the order is done. One that was cut short (kill -9, a full disk) is carried out to its end by `retaining`, a minute
+later or after the next start.
 """
 
 from __future__ import annotations
@@ -13,9 +15,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from charter.bootstrap.evidence import log_of, parse_moment
+from charter.adapters.evidence_store import SqlLog
+from charter.bootstrap.evidence import log_of, logs_of, parse_moment
 from charter.core.clock import rfc3339
 from charter.core.errors import ConflictError, ErrorCode, MalformedError
+from charter.evidence.checkpoint import parse_checkpoint
 from charter.evidence.erasure import (
     MAX_ERASED,
     Cover,
@@ -63,6 +67,9 @@ async def erase_evidence(
 ) -> dict[str, Any]:
     """Erase what `wanted` names (`entry`, `person`, `principal`, `system`, `since`, `before`), or say what that is.
 
+    Returns:
+        What was found and held in the logs of all nodes (`elsewhere`: in those of others), and what was erased here.
+
     Raises:
         MalformedError: nothing is named, or a time is none.
         AbsentError: there is no such principal or entry.
@@ -84,18 +91,52 @@ def _erase(house: House, wanted: dict[str, Any], actor: str, reason: str, really
     rule = "entry" if cover.index is not None else "person" if person is not None else "selection"
     first = -1 if cover.index is None else cover.index - 1
     end = house.database.head.size if cover.index is None else cover.index + 1
-    order = Order(house.entropy.identifier("ers"), cover, Erasing(actor, reason, rule), first, end)
+    by = Erasing(actor, reason, rule)
+    order = Order(house.entropy.identifier("ers"), house.database.node, cover, by, first, end)
+    others = _elsewhere(house, order) if cover.index is None else {}
     if really:
         with house.retaining.lock:
-            house.database.write(lambda tx: tx.erasures.begin(order, house.database.node, tx.at))
+            orders = [order, *(each for each, (_, found) in others.items() if found.found)]
+            house.database.write(partial(_begin, orders))
             tally = carry_out(house, order)
     else:
-        tally = Tally()
-        while page := house.database.read(partial(_page, house, order)):
-            reached, chosen, kept = page
-            order = replace(order, reached=reached)
-            tally.add(chosen, kept)
-    return tally.to_json() | {"done": really}
+        tally = _count(house, order)
+    told = []
+    for origin, found in others.values():
+        told.append({"log": origin, "found": found.found, "held": found.held})
+        tally.found, tally.held = tally.found + found.found, tally.held + found.held
+        tally.shown += [each | {"log": origin} for each in found.shown[: SHOWN - len(tally.shown)]]
+    return tally.to_json() | {"done": really, "elsewhere": told}
+
+
+def _begin(orders: list[Order], tx: HouseTransaction) -> None:
+    for each in orders:
+        tx.erasures.begin(each, tx.at)
+
+
+def _elsewhere(house: House, order: Order) -> dict[Order, tuple[str, Tally]]:
+    """Return the like of `order` for each log of another node that has something of what is meant, and what that is."""
+
+    def logs(tx: HouseTransaction) -> list[tuple[SqlLog, int]]:
+        return [(log, parse_checkpoint(log.checkpoint()).size) for log in logs_of(house, tx)[1:]]
+
+    found = {}
+    for log, size in house.database.read(logs):
+        like = replace(order, id=house.entropy.identifier("ers"), node=log.node, end=size)
+        tally = _count(house, like)
+        if tally.found or tally.held:
+            found[like] = (log.origin, tally)
+    return found
+
+
+def _count(house: House, order: Order) -> Tally:
+    """Return what an order would erase."""
+    tally = Tally()
+    while page := house.database.read(partial(_page, house, order)):
+        reached, chosen, kept = page
+        order = replace(order, reached=reached)
+        tally.add(chosen, kept)
+    return tally
 
 
 def carry_out(house: House, order: Order, stopped: Callable[[], bool] = lambda: False) -> Tally:
@@ -137,7 +178,7 @@ def _step(order: Order, chosen: list[Stored], tx: HouseTransaction) -> int:
 
 def _page(house: House, order: Order, tx: HouseTransaction) -> tuple[int, list[Stored], int] | None:
     """Return how far the next page reaches, what of it is to be erased, and how much of that is held."""
-    log = log_of(house, tx)
+    log = replace(log_of(house, tx), node=order.node)
     rows = list(log.entries(order.reached, max(0, min(PAGE, order.end - 1 - order.reached))))
     if not rows:
         return None

@@ -197,7 +197,8 @@ def log_of(house: House, tx: HouseTransaction) -> SqlLog:
 def logs_of(house: House, tx: HouseTransaction) -> list[SqlLog]:
     """Return the logs of all nodes that wrote to this database, this node's first."""
     own = log_of(house, tx)
-    return [own, *(replace(own, node=node) for node in nodes_of(tx.connection) if node != own.node)]
+    others = nodes_of(tx.connection).items()
+    return [own, *(replace(own, node=node, origin=origin) for node, origin in others if node != own.node)]
 
 
 def _query(house: House, wanted: dict[str, str | None], limit: int, cursor: str | None) -> Query:

@@ -83,7 +83,10 @@ class Retaining:
             return self._sweep(lambda: False, actor, reason)
 
     def listing(self) -> dict[str, Any]:
-        """Return rules [{rule, period, before, reached, swept_at}], orders that are under way (how many), holds."""
+        """Return rules [{rule, period, before, reached, swept_at}], orders that are under way (how many), holds.
+
+        `elsewhere` [{log, orders}]: orders that wait for other nodes, each for its own log.
+        """
         house, now = self.house, self.house.clock.now()
 
         def read(tx: HouseTransaction) -> dict[str, Any]:
@@ -94,7 +97,8 @@ class Retaining:
                 reached, at = swept.get(place_of(rule, house.settings.retention), (-1, None))
                 told.append(_said(rule, period, now) | {"reached": reached if reached >= 0 else None, "swept_at": at})
             under_way = len(tx.erasures.orders(node))
-            return {"rules": told, "under_way": under_way, "holds": len(tx.erasures.holds())}
+            waiting = [{"log": log, "orders": count} for log, count in tx.erasures.waiting(node).items()]
+            return {"rules": told, "under_way": under_way, "elsewhere": waiting, "holds": len(tx.erasures.holds())}
 
         return house.database.read(read)
 

@@ -50,7 +50,9 @@ def erase(
 
     Example: charter evidence erase --person ann@example.com --reason "request 4711"
 
-    With --json: found, held, erased, done, entries.
+    In logs of other nodes (`elsewhere`) it is done by these, when they next run.
+
+    With --json: found, held, erased, done, entries, elsewhere.
     """
     here = context_of(context)
     body = _named(person, principal, system, since, before) | {"actor": here.operator, "reason": reason, "really": yes}
@@ -59,11 +61,17 @@ def erase(
         print_json(told)
         return
     if told["entries"]:
-        table(["entry", "time", "kind"], [[each["index"], each["time"], each["kind"]] for each in told["entries"]])
+        where = bool(told["elsewhere"])
+        rows = [
+            [each["index"], each["time"], each["kind"], *[each.get("log", "this")] * where] for each in told["entries"]
+        ]
+        table(["entry", "time", "kind", *["log"] * where], rows)
     if told["held"]:
         say(f"{counted(told['held'], 'payload')} held: charter evidence hold ls", "yellow")
     if told["done"]:
         say(f"erased {counted(told['erased'], 'payload')}; the log tells of it", "green")
+        for each in told["elsewhere"]:
+            say(f"{counted(each['found'], 'payload')} in the log {each['log']} go when its node next runs", "yellow")
     else:
         say(f"{counted(told['found'], 'payload')} would be erased for ever; add --yes to do it")
 
@@ -135,7 +143,9 @@ def list_retention(context: typer.Context, as_json: Json = False) -> None:
 
     Example: charter evidence retention ls
 
-    With --json: rules, under_way, holds.
+    Orders that wait for other nodes to run are told as `elsewhere`.
+
+    With --json: rules, under_way, elsewhere, holds.
     """
     told = context_of(context).control.get("/v1/evidence/retention")
     if as_json:
@@ -148,6 +158,8 @@ def list_retention(context: typer.Context, as_json: Json = False) -> None:
         say("no rule says how long payloads are kept, so all are: CHARTER_RETENTION=default=400d,customer-pii=90d")
     if told["under_way"]:
         say(f"{counted(told['under_way'], 'erasure')} under way: what is left of them follows by itself", "yellow")
+    for each in told["elsewhere"]:
+        say(f"{counted(each['orders'], 'erasure')} in the log {each['log']} wait for its node to run", "yellow")
 
 
 def preview_retention(

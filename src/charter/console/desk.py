@@ -287,7 +287,8 @@ class Desk(Protocol):
     def keeping(self) -> Json:
         """Return how evidence is kept: retention, holds [] and witnesses, each as the control API tells it.
 
-        retention {rules [{rule, period, before, swept_at}], under_way, holds}; holds [{id, reason, placed_by,
+        retention {rules [{rule, period, before, swept_at}], under_way, elsewhere [{log,
+        orders}], holds}; holds [{id, reason, placed_by,
         placed_at, principal, system, person, since, until}]; witnesses {size, quorum, cosigned,
         cosigned_by, backlog, witnesses [{name, url, size, at, error, cosigned}]}.
         """
@@ -296,7 +297,8 @@ class Desk(Protocol):
     async def erase(self, wanted: Mapping[str, Any], *, actor: str, reason: str, really: bool) -> Json:
         """Erase what `wanted` names (`entry`, `person`, `principal`, `system`, `since`, `before`), or say what that is.
 
-        Returns found, held, erased and the first entries [{index, time, kind}].
+        Returns found, held, erased, the first entries [{index, time, kind, log}] (log: of another node), and elsewhere
+        [{log, found, held}]: what of it stands in logs of other nodes, which erase it when they next run.
 
         Raises:
             MalformedError: nothing is named, or a time is none.

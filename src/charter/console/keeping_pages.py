@@ -48,7 +48,9 @@ async def erase(request: Request) -> Response:
         told = f"`{confirmed[:20]}` is not how many would be erased"
         return await _page(request, ConflictError(ErrorCode.STALE, told, help="look again, and type it"), preview=found)
     done = await desk.erase(wanted, actor=person, reason=reason, really=True)
-    return await _page(request, done=f"{done['erased']} erased; the log tells of it")
+    waiting = sum(each["found"] for each in done["elsewhere"])
+    more = f"; {waiting} in logs of other nodes go when these next run" if waiting else ""
+    return await _page(request, done=f"{done['erased']} erased; the log tells of it{more}")
 
 
 @router.post("/evidence/holds")

@@ -4,7 +4,7 @@ INVARIANT: what a hold covers is erased by nobody and by no rule, until a person
 INVARIANT: an erasure and the entry that tells of it are one transaction; that entry names no more than it must: places
 in the log, who, why, under which rule.
 INVARIANT: an order is kept before anything of it is erased, with how far it is carried out: one that was cut short is
-carried out to its end by whoever comes next.
+carried out to its end by whoever comes next. Only a node can tell of an erasure in its log, so each log has its own.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ class Order:
     """An order that is under way in one log: `reached` is the last index that is done, `end` the first not meant."""
 
     id: str  # ers_…
+    node: str  # whose log it is; that node alone carries it out
     cover: Cover
     by: Erasing
     reached: int
