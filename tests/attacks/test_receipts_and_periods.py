@@ -272,12 +272,15 @@ def test_a_clock_that_was_set_back_within_the_pack_is_named(tmp_path: Path) -> N
 
 
 def test_forwarded_calls_without_an_outcome_are_named(tmp_path: Path) -> None:
-    with a_log(tmp_path) as (database, _):
+    with a_log(tmp_path) as (database, clock):
         allowed = {"verdict": "allow"}
         for body in ({"verdict_id": "vrd_1"}, {"verdict_id": "vrd_2"}, {"verdict_id": "vrd_3", "asked_by": {}}):
             database.write(lambda tx, b=body: tx.record(Draft(EntryKind.VERDICT, "a", None, allowed | b)))
         database.write(lambda tx: tx.record(Draft(EntryKind.OUTCOME, "a", None, {"verdict_id": "vrd_1"})))
-        code, said = verified(tmp_path, a_pack(database), *period("09:00", "15:00"))
+        clock.advance(hours=2)
+        later = allowed | {"verdict_id": "vrd_4"}  # a call after the period, which may be under way
+        database.write(lambda tx: tx.record(Draft(EntryKind.VERDICT, "a", None, later)))
+        code, said = verified(tmp_path, a_pack(database), *period("09:00", "17:00"))
     assert code == 0, said
     assert "OUTCOMES: none of the calls allowed by entries 8\n" in said
 

@@ -137,10 +137,26 @@ def test_an_outcome_needs_an_allowing_verdict_before_it_and_closes_it_once() -> 
         return {"index": 3, "kind": kind, "body": {"verdict_id": "vrd_1"} | body}
 
     pairing = Pairing()
-    assert pairing.add(said("verdict", verdict="deny"), since=0) is None
-    unpaired = "entry 3: an outcome without an allowing verdict before it ('vrd_1')"
-    assert pairing.add(said("outcome"), since=0) == unpaired
-    assert pairing.add(said("verdict", verdict="allow"), since=0) is None
-    assert pairing.add(said("outcome"), since=0) is None
-    assert pairing.add(said("outcome"), since=0) == unpaired
-    assert pairing.add(said("outcome"), since=7) is None  # its verdict may stand before the range
+    unpaired = [Fault("entry 3: an outcome without an allowing verdict before it ('vrd_1')", 3)]
+    pairing.add(said("verdict", verdict="deny"))
+    pairing.add(said("outcome"))
+    assert pairing.faults == unpaired
+    pairing.add(said("verdict", verdict="allow"))
+    pairing.add(said("outcome"))
+    assert pairing.faults == unpaired
+    pairing.add(said("outcome"))
+    assert pairing.faults == unpaired * 2
+
+
+def test_a_verdict_from_before_the_range_is_of_one_outcome_alone() -> None:
+    def said(index: int, kind: str, **body: str) -> dict[str, object]:
+        return {"index": index, "kind": kind, "body": {"verdict_id": "vrd_1"} | body}
+
+    pairing = Pairing()
+    pairing.add(said(7, "outcome"))
+    pairing.add(said(8, "outcome"))
+    for no_verdict in (said(2, "verdict", verdict="deny"), said(9, "verdict", verdict="allow"), said(2, "outcome")):
+        pairing.recall(no_verdict)
+        assert [fault.index for fault in pairing.faults] == [7, 8]
+    pairing.recall(said(2, "verdict", verdict="allow"))
+    assert [fault.index for fault in pairing.faults] == [8]

@@ -10,18 +10,20 @@ import errno
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from charter.adapters import whole_file
 from charter.adapters.evidence_store import SqlLog, nodes_of
-from charter.core.clock import parse_rfc3339
+from charter.core.clock import parse_rfc3339, rfc3339
 from charter.core.errors import AbsentError, ConflictError, ErrorCode, MalformedError, UnavailableError
+from charter.evidence.charter_verify import SKEW
 from charter.evidence.check import check_log
 from charter.evidence.checkpoint import Checkpoint
-from charter.evidence.entry import EntryKind
-from charter.evidence.export import VERIFIER, export_pack, verifier_source
+from charter.evidence.entry import Draft, EntryKind
+from charter.evidence.export import VERIFIER, PackSummary, export_pack, verifier_source
 from charter.evidence.log import Query, Stored, entry_at, prove_inclusion, query, tail
 from charter.registry.charter import parse_duration
 
@@ -146,30 +148,75 @@ async def verify(house: House) -> dict[str, Any]:
     }
 
 
-async def export(house: House, target: Path) -> dict[str, Any]:
-    """Write the whole log to `target`, and the stand-alone verifier beside it.
+@dataclass(frozen=True, slots=True)
+class _Period:
+    since: dt.datetime
+    until: dt.datetime
+
+    def to_json(self) -> dict[str, str]:
+        return {"since": rfc3339(self.since), "until": rfc3339(self.until)}
+
+    def range_in(self, log: SqlLog) -> tuple[int, int]:
+        """Return the entries of the period with a neighbour on each side that shows it to be whole.
+
+        What a clock set back let the log say later of it is within, so that whoever verifies is told.
+        """
+        first, after = log.between(rfc3339(self.since - SKEW), rfc3339(self.until + SKEW))
+        last = query(log, Query(until=self.until, limit=1)).entries
+        return max(0, first - 1), max(after, last[0].index if last else 0) + 1
+
+
+def _period(since: str | None, until: str | None, now: dt.datetime) -> _Period | None:
+    if since is None and until is None:
+        return None
+    over = now - SKEW
+    end = over if until is None else parse_moment(until, now)
+    found = _Period(parse_moment(since or f"{_FIRST_YEAR}-01-02", now), end)
+    if found.until > over:
+        text = f"nothing can show yet that the period until {rfc3339(end)} is whole"
+        raise MalformedError(ErrorCode.BAD_VALUE, text, help="name an end that is a minute ago at least, or none")
+    if found.since >= found.until:
+        raise MalformedError(ErrorCode.BAD_VALUE, "the period ends before it begins", help="name another")
+    return found
+
+
+async def export(
+    house: House, target: Path, since: str | None = None, until: str | None = None, *, actor: str = "charter"
+) -> dict[str, Any]:
+    """Write the whole log, or what shows all of a period, to `target`, and the stand-alone verifier beside it.
+
+    Of a period it is recorded who had it exported: so an entry stands after it, which shows that it was over.
 
     Raises:
-        MalformedError: the path names no file.
+        MalformedError: the path names no file, or the times no period that is over.
         ConflictError: the file exists.
         UnavailableError: it cannot be written; no half of it is left.
     """
     if not str(target).isprintable() or not target.name:
         raise MalformedError(ErrorCode.BAD_VALUE, "the path names no file", help="name a new file for the pack")
+    period = _period(since, until, house.clock.now())
+    if period is not None:
+        draft = Draft(EntryKind.EVIDENCE_EXPORTED, actor, None, period.to_json())
+        await house.database.awrite(lambda tx: tx.record(draft))
     await house.witnesses.ask(at_once=True)
-    return await asyncio.to_thread(_export, house, target, house.witnesses.settled)
+    told = await asyncio.to_thread(_export, house, target, period, house.witnesses.settled)
+    return told | (period.to_json() if period else {"since": None, "until": None})
 
 
-def _export(house: House, target: Path, cosigned: Checkpoint | None) -> dict[str, Any]:
+def _export(house: House, target: Path, period: _Period | None, cosigned: Checkpoint | None) -> dict[str, Any]:
+    def write(out: BinaryIO, tx: HouseTransaction) -> PackSummary:
+        log = log_of(house, tx)
+        start, end = period.range_in(log) if period else (0, None)
+        head = cosigned if cosigned is not None and cosigned.size >= (end or 0) else None
+        return export_pack(log, house.evidence_key, out, start=start, end=end, cosigned=head)
+
     try:
         if target.exists():
             raise ConflictError(ErrorCode.EXISTS, f"`{target}` exists already", help="name a new file")
         verifier = target.with_name(VERIFIER)
         whole_file.replace(verifier, verifier_source(), whole_file.SHARED)
         with whole_file.replacing(target, whole_file.SHARED) as out:
-            summary = house.database.read(
-                lambda tx: export_pack(log_of(house, tx), house.evidence_key, out, cosigned=cosigned)
-            )
+            summary = house.database.read(partial(write, out))
     except OSError as err:
         if err.errno == errno.ENAMETOOLONG:
             raise MalformedError(

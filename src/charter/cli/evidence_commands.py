@@ -209,24 +209,32 @@ def verify(context: typer.Context, as_json: Json = False) -> None:
 def export(
     context: typer.Context,
     target: Annotated[Path, typer.Argument(help="The pack's file, new.")],
+    since: Annotated[
+        str | None, typer.Option(help="All from this time on: 2026-11-01, or 30d for 30 days ago.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="And before this time, a minute ago at least.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the whole log to one file, with the stand-alone verifier beside it.
+    """Write the log to one file, whole or what shows all of a period, with the stand-alone verifier beside it.
 
     Check it anywhere, without Charter: python3 charter_verify.py PACK --key KEY
 
-    Example: charter evidence export march.pack
+    Example: charter evidence export march.pack --since 2026-03-01 --until 2026-04-01
 
-    With --json: pack, verifier, key, entries, origin, witnesses.
+    With --json: pack, verifier, key, entries, origin, witnesses, since, until.
     """
     here = context_of(context)
-    answer = here.control.post("/v1/evidence/export", {"path": str(target.resolve())})
+    body = {"path": str(target.resolve()), "actor": here.operator, "since": since, "until": until}
+    answer = here.control.post(
+        "/v1/evidence/export", {name: value for name, value in body.items() if value is not None}
+    )
     if as_json:
         print_json(answer)
         return
     say(f"wrote {counted(answer['entries'], 'entry', 'entries')} to {answer['pack']}", "green")
     trusted = "".join(f" --witness {key}" for key in answer["witnesses"])
-    say(f"verify them anywhere: python3 {answer['verifier']} {answer['pack']} --key {answer['key']}{trusted}")
+    asked = f" --from {answer['since']} --until {answer['until']}" if answer["until"] else ""
+    say(f"verify them anywhere: python3 {answer['verifier']} {answer['pack']} --key {answer['key']}{trusted}{asked}")
 
 
 def reconcile(

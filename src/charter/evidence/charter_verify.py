@@ -14,7 +14,7 @@ A pack is lines: a header in JSON, then the leaf hashes (base64, 256 a line), th
   (1) the checkpoint bears the signature of the log's key of its time, to which the given key leads;
   (2) the leaf hashes, with the subtrees left and right of them, have the checkpoint's root (RFC 9162 section 2.1.1);
   (3) each entry has its leaf hash, in order, none missing, none added;
-  (4) each outcome has a verdict before it;
+  (4) each outcome has an allowing verdict before it;
   (5) a held checkpoint is of a log that this one continues;
   (6) witnesses, as many as the quorum, cosigned what the pack holds;
   (7) the entry of each receipt stands where the log promised it (`--receipt`);
@@ -23,6 +23,7 @@ A pack is lines: a header in JSON, then the leaf hashes (base64, 256 a line), th
       most SKEW: every neighbour is that far outside. Forwarded calls without an outcome are named.
   (9) what stands apart of an entry (behind a tab on its line) is what the entry commits to; where it is not there, a
       later entry tells that it was erased, by whom and why.
+What (4) and (9) need of entries outside of the pack's range follows behind its entries, each with its own proof.
 
 A receipt can do without a pack: `--proof` (C2SP tlog-proof) leads from its entry to one checkpoint's root (RFC 9162
 section 2.1.3.2). Checked are (1), (6) and (7); it shows that this one entry stands there, and nothing of others.
@@ -51,8 +52,10 @@ except ImportError:
     sys.stderr.write("charter_verify.py needs the package `cryptography`: python3 -m pip install cryptography\n")
     raise SystemExit(2) from None
 
-FORMAT = "charter.evidence/2"
-FORMATS = ("charter.evidence/1", FORMAT)  # the first has nothing apart
+FORMAT = "charter.evidence/3"
+# the first has nothing apart, the second no entries from elsewhere
+FORMATS = ("charter.evidence/1", "charter.evidence/2", FORMAT)
+ELSEWHERE = b"elsewhere\t"  # begins the line of an entry outside of the range: its path in base64, a tab, its bytes
 APART = "<apart>"  # stands in the hashed bytes where a text is kept apart
 TILE = 256  # leaf hashes a line
 HASH = 32
@@ -108,8 +111,7 @@ class Payloads:
         index, said = entry.get("index"), entry.get("apart")
         if type(index) is not int:
             return
-        if entry.get("kind") == "evidence.erased":
-            self._note_erasure(entry, index)
+        self.note_erasure(entry)
         if not isinstance(said, dict):
             if payload is not None:
                 self._fault(index, f"entry {index}: something stands apart of it that it does not commit to")
@@ -121,10 +123,10 @@ class Payloads:
             self.given += 1
             self._seen.add(index)
 
-    def finish(self, *, is_whole: bool) -> list[Fault]:
-        """Return all faults. `is_whole`: the entries seen are the newest, so every erasure must be among them."""
+    def finish(self) -> list[Fault]:
+        """Return all faults."""
         for index in self._missing:
-            if index not in self.erased and is_whole:
+            if index not in self.erased:
                 self._fault(
                     index, f"entry {index}: what stands apart of it is missing, and no entry tells of an erasure"
                 )
@@ -134,12 +136,15 @@ class Payloads:
         return self.faults
 
     @property
-    def unexplained(self) -> int:
-        """How many payloads are missing without an erasure among the entries seen."""
-        return sum(index not in self.erased for index in self._missing)
+    def missing(self) -> int:
+        """How many payloads are not there."""
+        return len(self._missing)
 
-    def _note_erasure(self, entry: dict[str, Any], index: int) -> None:
-        body = entry.get("body")
+    def note_erasure(self, entry: dict[str, Any]) -> None:
+        """Take what an entry tells of an erasure, if it does."""
+        index, body = entry.get("index"), entry.get("body")
+        if entry.get("kind") != "evidence.erased" or type(index) is not int:
+            return
         ranges = body.get("entries") if isinstance(body, dict) else None
         if not isinstance(body, dict) or not isinstance(ranges, list):
             return
@@ -321,34 +326,52 @@ class Pairing:
     """Each outcome closes one allowing verdict before it."""
 
     def __init__(self) -> None:
-        self._open: dict[str, int] = {}  # verdict -> its entry, of calls that Charter forwards
-        self._told: set[str] = set()  # verdicts for points that are not Charter's, which carry the call out
+        self.orphans: dict[str, list[int]] = {}  # verdict -> the entries of outcomes that it does not stand before
+        self._open: dict[str, int] = {}  # verdict -> its entry, of calls that Charter forwards and that are asked about
+        self._told: set[str] = set()  # other verdicts: for points that are not Charter's, which carry the call out
 
-    def add(self, entry: dict[str, Any], *, since: int) -> str | None:
-        """Take the next entry; return what is wrong with it. `since` > 0: verdicts before it were not seen."""
-        body = entry.get("body")
-        verdict = body.get("verdict_id") if isinstance(body, dict) else None
-        if not isinstance(body, dict) or not isinstance(verdict, str):
-            return None
-        if entry.get("kind") == "verdict" and body.get("verdict") == "allow":
-            if "asked_by" in body:
-                self._told.add(verdict)
+    def add(self, entry: dict[str, Any], *, is_asked: bool = True) -> None:
+        """Take the next entry. `is_asked`: whether it is wanted to know if a call that it allows has no outcome."""
+        index, verdict, kind = _paired(entry)
+        if kind == "allow" and is_asked:
+            self._open[verdict] = index
+        elif kind in ("allow", "told"):
+            self._told.add(verdict)
+        elif kind == "outcome" and self._open.pop(verdict, None) is None:
+            if verdict in self._told:
+                self._told.remove(verdict)
             else:
-                index = entry.get("index")
-                self._open[verdict] = index if type(index) is int else -1
-        elif entry.get("kind") == "outcome":
-            is_known = verdict in self._told or verdict in self._open
-            self._told.discard(verdict)
-            self._open.pop(verdict, None)
-            if not is_known and not since:
-                where = f"entry {entry.get('index')!a:.40}"
-                return f"{where}: an outcome without an allowing verdict before it ({verdict[:64]!a})"
-        return None
+                self.orphans.setdefault(verdict, []).append(index)
+
+    def recall(self, entry: dict[str, Any]) -> None:
+        """Take an entry from before those that were added: a verdict that one outcome among them may be of."""
+        index, verdict, kind = _paired(entry)
+        outcomes = self.orphans.get(verdict, [])
+        if kind in ("allow", "told") and outcomes and index < outcomes[0]:
+            outcomes.pop(0)
+
+    @property
+    def faults(self) -> list[Fault]:
+        """The outcomes without a verdict."""
+        said = "an outcome without an allowing verdict before it"
+        found = sorted((at, verdict) for verdict, places in self.orphans.items() for at in places)
+        return [Fault(f"entry {at}: {said} ({verdict[:64]!a})", at) for at, verdict in found[:MAX_FAULTS]]
 
     @property
     def unfinished(self) -> tuple[int, ...]:
         """The entries of allowing verdicts, of calls that Charter forwards, without an outcome."""
         return tuple(sorted(self._open.values()))
+
+
+def _paired(entry: dict[str, Any]) -> tuple[int, str, str]:
+    """Return index, verdict and what an entry is to it: `allow`, `told`, `outcome`, or nothing."""
+    index, body = entry.get("index"), entry.get("body")
+    verdict = body.get("verdict_id") if isinstance(body, dict) else None
+    if not isinstance(body, dict) or not isinstance(verdict, str) or type(index) is not int:
+        return -1, "", ""
+    if entry.get("kind") == "verdict" and body.get("verdict") == "allow":
+        return index, verdict, "told" if "asked_by" in body else "allow"
+    return index, verdict, "outcome" if entry.get("kind") == "outcome" else ""
 
 
 @dataclass(frozen=True)
@@ -621,19 +644,20 @@ class Period:
     first: dt.datetime | None = None
     latest: dt.datetime | None = None
 
-    def add(self, entry: dict[str, Any]) -> None:
-        """Take the next entry."""
+    def add(self, entry: dict[str, Any]) -> bool:
+        """Take the next entry; return whether it is of the period."""
         try:
             time = _moment(str(entry.get("time")))
             is_back = self.latest is not None and time + SKEW < self.latest
         except ValueError:
             self._fault(f"entry {entry.get('index')!a:.40} has no time")
-            return
+            return True
         if is_back:
             self._fault(f"the clock was set back at entry {entry.get('index')!a:.40}, from {self.latest} to {time}")
         self.entries += self.since <= time < self.until
         self.first = self.first or time
         self.latest = max(self.latest or time, time)
+        return self.since <= time < self.until
 
     def finish(self, header: _Header, witnessed: dt.datetime | None) -> list[Fault]:
         """Return why entries of the period could stand outside of the pack; `witnessed`: when its end was cosigned."""
@@ -775,29 +799,42 @@ def _check_entries(
         return leaves[at : at + HASH]
 
     comparison, pairing = Comparison(expected, header.start, header.end), Pairing()
-    unpaired: list[Fault] = []
+    beside: list[Fault] = []
     for whole in lines:
-        line, tab, beside = whole.partition(b"\t")  # canonical JSON has no tab
+        if whole.startswith(ELSEWHERE):
+            beside += _recall(whole, header, report, pairing) if len(beside) < MAX_FAULTS else []
+            continue
+        line, tab, apart = whole.partition(b"\t")  # canonical JSON has no tab
         leaf, entry = comparison.add(line), _entry(line)
-        report.payloads.add(entry, *(_beside(beside) if tab else (None, None)))
+        report.payloads.add(entry, *(_apart(apart) if tab else (None, None)))
         if spine is not None:
             spine.push(leaf)
         report.last_time = str(entry.get("time", ""))[:40]
         report.first_time = report.first_time or report.last_time
-        if report.period is not None:
-            report.period.add(entry)
-        wrong = pairing.add(entry, since=header.start)
-        if wrong and len(unpaired) < MAX_FAULTS:
-            unpaired.append(Fault(wrong, entry.get("index")))
+        pairing.add(entry, is_asked=report.period is None or report.period.add(entry))
     if report.period is not None:
         report.notes.append(f"PERIOD: {report.period.entries} entries, and none of the period stands elsewhere")
         missing = pairing.unfinished
         named = ", ".join(map(str, missing[:SHOWN_FAULTS])) + ", and more" * (len(missing) > SHOWN_FAULTS)
         report.notes.append(f"OUTCOMES: none of the calls allowed by entries {named}" if missing else "OUTCOMES: all")
-    return comparison.finish() + unpaired + report.payloads.finish(is_whole=header.end == header.checkpoint.size)
+    return comparison.finish() + beside + pairing.faults + report.payloads.finish()
 
 
-def _beside(text: bytes) -> tuple[bytes, bytes]:
+def _recall(line: bytes, header: _Header, report: Report, pairing: Pairing) -> list[Fault]:
+    """Take an entry from outside of the range, which is needed to judge those within; its path proves it."""
+    path, _, data = line.removeprefix(ELSEWHERE).partition(b"\t")
+    hashes, entry = _base64(path.decode("ascii", "replace") or "====", "the path of an entry"), _entry(data)
+    index, head = entry.get("index"), header.checkpoint
+    steps = tuple(hashes[at : at + HASH] for at in range(0, len(hashes), HASH))
+    is_outside = type(index) is int and (0 <= index < header.start or header.end <= index < head.size)
+    if not is_outside or _root_by(Proof(index or 0, steps, head), leaf_hash(data)) != head.root:
+        return [Fault(f"an entry from outside of the pack's range, {index!a:.40}, is not proven to stand in the log")]
+    report.payloads.note_erasure(entry)
+    pairing.recall(entry)
+    return []
+
+
+def _apart(text: bytes) -> tuple[bytes, bytes]:
     """Return the payload and the opening that stand behind an entry; what is none opens nothing."""
     opening, _, payload = text.partition(b"\t")
     try:
@@ -1010,16 +1047,13 @@ def to_text(report: Report) -> str:
 
 def _told_payloads(payloads: Payloads) -> list[str]:
     """Return what became of what stands apart of the entries."""
-    erased = len(payloads.erased)
-    if not payloads.given and not erased and not payloads.unexplained:
+    if not payloads.given and not payloads.missing and not payloads.erasures:
         return []
-    lines = [f"payloads    {payloads.given} are what their entries commit to, {erased} were erased"]
+    lines = [f"payloads    {payloads.given} are what their entries commit to, {payloads.missing} were erased"]
     for each in payloads.erasures[:SHOWN_FAULTS]:
         who, why = str(each["actor"])[:254], str(each["reason"])[:500]
         when, rule = str(each["time"])[:40], str(each["rule"])[:80]
         lines.append(f"  entry {each['entry']}: {each['count']!a} erased at {when!a} by {who!a} ({rule!a}): {why!a}")
-    if payloads.unexplained:
-        lines.append(f"  {payloads.unexplained} are not here, and the pack ends before an entry that might say why")
     return lines
 
 

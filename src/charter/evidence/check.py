@@ -175,7 +175,7 @@ class _Check:
         if self.due is not None and self.due.size > self.checkpoint.size:
             self._fault(f"the log was cut: {self.checkpoint.size} entries, but a checkpoint of {self.due.size} is kept")
         found = self.comparison.finish()
-        for wrong in self.payloads.finish(is_whole=True):
+        for wrong in (*self.pairing.faults, *self.payloads.finish()):
             self._fault(wrong.text, wrong.index)
         if self.recorded.root == self.checkpoint.root:
             self.faults += found
@@ -227,9 +227,7 @@ class _Check:
         if said != (row.node, row.index, row.time, row.kind, row.principal):
             self._fault(f"entry {row.index} is filed under another index, time, kind or principal than it says")
         self.payloads.add(entry, row.payload, row.opening)
-        wrong = self.pairing.add(entry, since=0)
-        if wrong:
-            self._fault(wrong, row.index)
+        self.pairing.add(entry)
 
     def _leaf(self, index: int) -> bytes:
         """Return the recorded leaf hash of entry `index`; empty if no tile has it."""

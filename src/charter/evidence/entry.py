@@ -104,6 +104,9 @@ class EntryKind(StrEnum):
     PROVISIONER_CHANGED = "provisioner.changed"
     OPERATOR_SIGNED_IN = "operator.signed-in"
     EVIDENCE_ERASED = "evidence.erased"  # payloads of entries are gone: which, by whom, why, under which rule
+    EVIDENCE_EXPORTED = (
+        "evidence.exported"  # a pack of a period was handed out; also what shows that the period is over
+    )
     HOLD_PLACED = "hold.placed"  # nothing of these entries may be erased
     HOLD_RELEASED = "hold.released"
     DELEGATION_MADE = "delegation.made"

@@ -2,28 +2,37 @@
 
 The pack is lines: a header in JSON (origin, node, range, checkpoint, key, and the subtrees left and right of the range,
 which tie it to the checkpoint), the leaf hashes in base64, 256 a line, and the entries, byte for byte. What stands
-apart of an entry and was not erased follows it on its line: a tab, the opening in base64, a tab, the payload.
+apart of an entry and was not erased follows it on its line: a tab, the opening in base64, a tab, the payload. Then come
+the entries outside of the range that are needed to judge those within, each with the path that proves it: verdicts
+before it of which outcomes are within, and what tells of erasures within.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+import datetime as dt
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from typing import BinaryIO
 
+import msgspec
+
 from charter.core.canonical import canonical
-from charter.core.errors import ErrorCode, IntegrityError, MalformedError
-from charter.evidence.charter_verify import FORMAT, MAX_ENTRIES
+from charter.core.entropy import moment_of
+from charter.core.errors import ConflictError, ErrorCode, IntegrityError, MalformedError
+from charter.evidence.charter_verify import ELSEWHERE, FORMAT, MAX_ENTRIES, Pairing
 from charter.evidence.checkpoint import Checkpoint, parse_checkpoint
+from charter.evidence.entry import EntryKind
 from charter.evidence.key_change import PREFIX
-from charter.evidence.log import LogReader
+from charter.evidence.log import LogReader, Query, entry_at, query
 from charter.evidence.tile import WIDTH, Tree
-from charter.evidence.tree import full_subtrees
+from charter.evidence.tree import full_subtrees, inclusion_path
 
 BATCH = 512
 VERIFIER = "charter_verify.py"
+_PAIRED = (EntryKind.VERDICT, EntryKind.OUTCOME)
+_NEAR = dt.timedelta(minutes=2)  # of the time that a verdict's id holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +88,8 @@ def export_pack(
         header["key_changes"] = changes
     out.write(canonical(header) + b"\n")
     _write_hashes(log, out, start, end)
-    _write_entries(log, out, start, end)
+    needed = _write_entries(log, out, start, end)
+    _write_elsewhere(log, out, needed, checkpoint.size)
     return PackSummary(log.origin, start, end, checkpoint.size)
 
 
@@ -115,8 +125,9 @@ def _write_hashes(log: LogReader, out: BinaryIO, start: int, end: int) -> None:
         tree = Tree(log.tile) if first % (64 * WIDTH) < WIDTH else tree  # forget what lies behind
 
 
-def _write_entries(log: LogReader, out: BinaryIO, start: int, end: int) -> None:
-    expected = start
+def _write_entries(log: LogReader, out: BinaryIO, start: int, end: int) -> list[int]:
+    """Write the entries; return the indices of those outside of the range that are needed to judge them."""
+    expected, pairing, erasures = start, Pairing(), set[int]()
     while expected < end:
         rows = log.entries(expected - 1, min(BATCH, end - expected))
         for row in rows:
@@ -127,10 +138,41 @@ def _write_entries(log: LogReader, out: BinaryIO, start: int, end: int) -> None:
                 out.write(b"\t" + base64.b64encode(row.opening) + b"\t" + row.payload)
             out.write(b"\n")
             expected += 1
+            if row.erased_by is not None and row.erased_by >= end:
+                erasures.add(row.erased_by)
+            if row.kind in _PAIRED:
+                pairing.add(msgspec.json.decode(row.data))
         if not rows or rows[-1].index != expected - 1:
             raise IntegrityError(
                 ErrorCode.EVIDENCE_BROKEN, f"entry {expected} is missing", help="run `charter evidence verify`"
             )
+    return sorted(erasures.union(_verdicts(log, pairing.orphans, start)))
+
+
+def _verdicts(log: LogReader, orphans: Iterable[str], start: int) -> Iterator[int]:
+    """Yield the entries before `start` of the verdicts of outcomes; of one that stands nowhere, the pack shows that."""
+    for verdict in orphans:
+        made = moment_of(verdict)
+        near = [(made - _NEAR, made + _NEAR)] if made is not None else []
+        for since, until in (*near, (None, None)):
+            wanted = Query(text=verdict, kinds=(EntryKind.VERDICT,), since=since, until=until, limit=10)
+            found = [each.index for each in query(log, wanted).entries if each.index < start]
+            if found:
+                yield found[0]
+                break
+
+
+def _write_elsewhere(log: LogReader, out: BinaryIO, needed: list[int], size: int) -> None:
+    tree, newest = Tree(log.tile), parse_checkpoint(log.checkpoint()).size
+    for index in needed:
+        if index >= newest:
+            continue  # no entry tells of it: the pack shows that
+        if index >= size:
+            raise ConflictError(
+                ErrorCode.STALE, "something was erased after the head that the pack ends with", help="export again"
+            )
+        path = base64.b64encode(b"".join(inclusion_path(index, size, tree.node)))
+        out.write(ELSEWHERE + path + b"\t" + entry_at(log, index).data + b"\n")
 
 
 def _base64(data: bytes) -> str:

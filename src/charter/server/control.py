@@ -148,9 +148,12 @@ class RotateMaster(RotateData):
 
 
 class ExportTo(Command):
-    """Where to write a pack, on the machine of the server."""
+    """Where to write a pack, on the machine of the server, and of which period."""
 
     path: Annotated[str, Field(min_length=1, max_length=4096)]
+    actor: Person = "charter"
+    since: Annotated[str, Field(min_length=1, max_length=40)] | None = None
+    until: Annotated[str, Field(min_length=1, max_length=40)] | None = None
 
 
 def control_app(house: House, signin: SignIn | None = None) -> FastAPI:
@@ -449,8 +452,8 @@ async def verify(request: Request) -> dict[str, Any]:
 
 @evidence.post("/evidence/export")
 async def export(request: Request, body: ExportTo) -> dict[str, Any]:
-    """Write the log to a pack."""
-    return await log.export(house_of(request), Path(body.path))
+    """Write the log, or what shows all of a period, to a pack."""
+    return await log.export(house_of(request), Path(body.path), body.since, body.until, actor=body.actor)
 
 
 @evidence.get("/verdicts/{verdict_id}")
