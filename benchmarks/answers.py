@@ -328,7 +328,7 @@ BY_HAND = {
         a AS (SELECT principal, system, action, min("first") AS "first", sum(calls) AS calls
             FROM {calls} WHERE day >= {history}{called} GROUP BY ALL),
         p AS (SELECT principal, system, place, min("first") AS "first", sum(calls) AS calls
-            FROM {places} WHERE day >= {history}{called} GROUP BY ALL),
+            FROM {places} WHERE day >= {history} AND place <> ''{called} GROUP BY ALL),
         seen AS (
             SELECT 'new action' AS sign, principal, system || '/' || action AS what, "first", calls,
                 row_number() OVER (PARTITION BY principal ORDER BY "first", system, action) - 1 AS others FROM a

@@ -1212,6 +1212,7 @@ class FakeDesk:
         return {
             "since": rfc3339(START - dt.timedelta(days=90)),
             "until": rfc3339(START),
+            "notes": [],
             "questions": [
                 {
                     "question": name,

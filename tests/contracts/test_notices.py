@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from charter.adapters.chat import Chat
 from charter.bootstrap import authority, notices
 from charter.bootstrap.notices import Notices
+from charter.cli.main import app
 from charter.config import Settings, settings_from
 from charter.core.canonical import canonical
 from charter.core.errors import AbsentError, ConflictError, DeniedError, MalformedError
@@ -181,6 +183,32 @@ def test_people_are_reminded_once_while_it_waits(post: Post) -> None:
     again = [n for n, to in enumerate(post.office.recipients) if to == post.office.recipients[0]][1]
     with pytest.raises(AbsentError):
         post.answer(post.token(again))
+
+
+def test_the_doctor_tells_of_notices_that_were_given_up(tmp_path: Path) -> None:
+    def examined() -> dict[str, Any]:
+        done = CliRunner().invoke(app, ["-C", str(tmp_path), "doctor", "--json"])
+        (check,) = [each for each in json.loads(done.stdout)["checks"] if each["name"] == "notices"]
+        assert check["ok"] or done.exit_code == 1
+        return dict(check)
+
+    with a_house_that_tells(tmp_path) as post:
+        post.stage.clock.at = dt.datetime.now(dt.UTC)
+        post.ask()
+        post.room.status, post.office.refuses = 500, 1
+        post.round()
+    told = examined()
+    assert (told["ok"], told["found"]) == (True, "2 notices to be sent")
+
+    with a_house_that_tells(tmp_path) as post:
+        post.stage.clock.at = dt.datetime.now(dt.UTC)
+        post.room.status = 500
+        for _ in range(MAX_TRIES):
+            post.stage.clock.advance(minutes=11)
+            post.round()
+    told = examined()
+    assert (told["ok"], told["found"]) == (False, "0 notices to be sent, 1 given up: the chat answered 500")
+    assert told["mend"] == "charter approvals notices; docs/approvals.md"
 
 
 def test_what_cannot_be_sent_is_tried_again_with_growing_pauses_and_told(

@@ -348,3 +348,16 @@ def test_totals_agree_with_counting_by_hand(calls: list[tuple[str, str, str, boo
     assert dict(rows(found["sensitive"], "principal", "calls")) == touched
     refused = Counter(who for who, verdict, *_ in calls if verdict != "allow")
     assert dict(rows(found["refused"], "principal", "refused")) == {w: n for w, n in refused.items() if n >= 3}
+
+
+def test_a_call_without_an_object_is_at_no_new_place() -> None:
+    """It has none: `new place payments/` would name nothing."""
+    usual = [a_verdict(f"2026-10-{day:02}T09:00", object="charge/ch_1") for day in range(1, 11)]
+
+    def told(found: str) -> list[str]:
+        said = answers([*usual, a_verdict("2026-11-12T09:00", object=found)])["unusual"]
+        return [sentence for sign, sentence in rows(said, "sign", "sentence") if sign == "new place"]
+
+    assert told("") == []
+    (sentence,) = told("card/c_1")
+    assert sentence.endswith("which show 1 other")

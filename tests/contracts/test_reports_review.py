@@ -110,3 +110,16 @@ def test_a_review_narrows_to_one_team(stage: Stage) -> None:
 
     assert reviewed(stage, team="platform")["most-active"] == []
     assert len(reviewed(stage, team="payments-ops")["most-active"]) == 1
+
+
+def test_a_name_that_there_is_none_of_is_told_and_not_answered_as_if_all_were_well(stage: Stage) -> None:
+    def notes(**asked: str) -> list[str]:
+        return list(asyncio.run(review.answers(stage.house, review.Review(question="refused", **asked)))["notes"])
+
+    stage.clock.advance(seconds=1)
+    assert notes(team="payments-ops", kind="agent", system="payments", principal="refund-agent") == []
+    assert notes(team="payment-ops") == ["there is no team 'payment-ops' now: did you mean `payments-ops`?"]
+    assert notes(principal="zzz", system="\u202e<b>") == [
+        "there is no system '\\u202e<b>' now",
+        "there is no principal 'zzz' now",
+    ]

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
-from charter.bootstrap import authority, right_sizing, size_answers
+from charter.bootstrap import authority, estate, right_sizing, size_answers
 from charter.bootstrap.size_answers import Said
 from charter.core.errors import AbsentError, ConflictError, DeniedError, MalformedError
 from charter.registry.record import ManagedBy
 from charter.registry.standing import Move
+from fakes import FixedClock
 from houses import Stage, a_house, estate_files
 
 ANY_TIME = {"system": "payments", "actions": ["refund.create", "charge.read"]}
@@ -56,6 +60,62 @@ def test_what_nobody_used_is_taken_by_proof_and_every_call_is_decided_as_it_was(
         assert told["diff"].startswith(f"diff --git a/{FILE} b/{FILE}\n--- a/{FILE}\n+++ b/{FILE}\n@@")
         with pytest.raises(AbsentError):
             right_sizing.right_size(stage.house, "refund-agnt")
+
+
+@pytest.mark.parametrize("end", ["", "\n"], ids=["no end of the last line", "a last line that ends"])
+def test_the_difference_is_a_patch_that_git_applies_while_the_file_is_what_it_was(tmp_path: Path, end: str) -> None:
+    file = tmp_path / FILE
+    file.parent.mkdir()
+    with a_house(tmp_path, files=estate_files(grants=[ANY_TIME])) as stage:
+        act(stage, 40)
+        was = estate_files(grants=[ANY_TIME])[FILE].rstrip() + end
+        file.write_text(was)
+        told = sized(stage)
+    patch = (["git", "apply", "--check"], ["git", "apply"])
+
+    def applied(words: list[str]) -> bool:
+        given = told["diff"].encode()
+        return subprocess.run(words, cwd=tmp_path, input=given, capture_output=True, check=False).returncode == 0
+
+    file.write_text(was.replace("disputed", "other"))  # somebody was faster
+    assert not applied(patch[0])
+    file.write_text(was)
+    assert applied(patch[1])
+    assert file.read_text() == told["text"]
+
+
+def test_a_charter_that_changes_between_accepting_and_applying_takes_the_acceptance_with_it(tmp_path: Path) -> None:
+    with a_house(tmp_path, files=estate_files(grants=[ANY_TIME])) as stage:
+        act(stage, 40)
+        proposal = sized(stage)["proposal"]
+        took = asyncio.run(size_answers.accept(stage.house, "refund-agent", proposal, OWNER))
+        assert sized(stage)["accepted"]["proposal"] == proposal
+
+        stage.apply(estate_files(grants=[ANY_TIME], purpose="Something else by now"))
+
+        assert sized(stage)["accepted"] is None
+        with pytest.raises(ConflictError, match="not what was looked at"):
+            asyncio.run(size_answers.accept(stage.house, "refund-agent", proposal, OWNER))
+        files = estate_files() | {FILE: took["text"]}  # whoever applies the old file all the same is told first
+        assert "Something else by now" in json.dumps(estate.plan(stage.house, files))
+        assert len(stage.entries("right-size.accepted")) == 1
+
+
+def test_calls_of_every_node_of_the_database_count(tmp_path: Path, postgres_url: str) -> None:
+    clock, files = FixedClock(), estate_files(grants=[ANY_TIME])
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        (folder / ".charter").mkdir(parents=True, mode=0o700)
+    with a_house(first, files=files, clock=clock, database=postgres_url) as stage:
+        act(stage, 20, tool="get_charge")
+    shutil.copy(first / ".charter" / "master.key", second / ".charter")
+    with a_house(second, apply=False, clock=clock, database=postgres_url) as stage:
+        act(stage, 25)
+        told = sized(stage)
+        assert (told["replayed"], told["changed"]) == (45, [])
+        assert "action:payments/charge.read" not in keys(told)  # of which the second node's log knows nothing
+        took = asyncio.run(size_answers.accept(stage.house, "refund-agent", told["proposal"], OWNER))
+        assert took["replayed"] == 45
 
 
 def test_little_history_and_lowered_standing_say_nothing(tmp_path: Path) -> None:

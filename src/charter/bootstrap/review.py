@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from charter.bootstrap import evidence
 from charter.core.clock import rfc3339
 from charter.core.errors import ErrorCode, MalformedError
+from charter.registry.charter import Kind
+from charter.registry.problem import suggestion
 from charter.reports.answer import NAMES, ROWS
 
 if TYPE_CHECKING:
@@ -80,7 +83,26 @@ def _answers(house: House, asked: Review) -> dict[str, Any]:
     wanted = Asked(start, end, asked.narrowed, questions, asked.rows or ROWS)
     house.sealing.ready()
     found = house.database.read(lambda tx: _found(house, tx, wanted))
-    return {"since": rfc3339(start), "until": rfc3339(end), "narrowed": asked.narrowed, "questions": found}
+    told = {"since": rfc3339(start), "until": rfc3339(end), "narrowed": asked.narrowed}
+    return told | {"notes": unknown(house, asked.narrowed), "questions": found}
+
+
+def unknown(house: House, narrowed: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each name it is narrowed to that is none: of what nobody is, nothing is found."""
+    people = house.live.principals.values()
+    known: dict[str, Iterable[str]] = {
+        "team": (each.owner_team for each in people),
+        "kind": (each.value for each in Kind),
+        "system": house.live.systems,
+        "principal": (each.name for each in people),
+    }
+    notes = []
+    for what, name in narrowed.items():
+        names = set(known[what])
+        if name not in names:
+            near = suggestion(name[:80], names, few=True)
+            notes.append(f"there is no {what} {name[:80]!a} now{f': {near}' if near else ''}")
+    return notes
 
 
 def _found(house: House, tx: HouseTransaction, asked: Asked) -> list[dict[str, Any]]:

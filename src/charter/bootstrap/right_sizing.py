@@ -53,6 +53,7 @@ MAX_CALLS = 200_000  # looked at
 ROUNDS = 4  # times that steps are left out because a call would be refused, or cannot be decided again
 MAX_THIN = 20  # pieces on little use that are told
 MAX_FILE = 1_000_000  # bytes of a charter's file
+_NO_LINE_END = "\\ No newline at end of file"  # as git reads it after a last line that has none
 GOOD_FOR = dt.timedelta(days=14)  # what was accepted, until it is applied
 
 
@@ -339,7 +340,8 @@ def _drawn(house: House, before: Charter, found: Proposal, text: str | None) -> 
     if drawn and _says(path, drawn, found.charter):
         becomes, is_kept = drawn, is_own
     lines = (was.splitlines(keepends=True), becomes.splitlines(keepends=True))
-    diff = "".join(difflib.unified_diff(*lines, f"a/{path}", f"b/{path}"))
+    compared = difflib.unified_diff(*lines, f"a/{path}", f"b/{path}")
+    diff = "".join(line if line.endswith("\n") else f"{line}\n{_NO_LINE_END}\n" for line in compared)
     return {"file": path, "diff": f"diff --git a/{path} b/{path}\n{diff}", "text": becomes, "comments_kept": is_kept}
 
 

@@ -21,6 +21,7 @@ from charter.evidence.log import Stored
 from charter.proof.caution import LOOKED_BACK
 from charter.proof.plan_review import holders
 from charter.registry.amend import amend
+from charter.registry.problem import suggestion
 from charter.registry.record import ManagedBy
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ async def keep(house: House, name: str, said: Said, *, key: str | None, until: s
     steps = [each["key"] for each in size.told["narrowings"]]
     if key is not None and key not in {*steps, *(each["key"] for each in size.told["kept"])}:
         raise MalformedError(
-            ErrorCode.BAD_VALUE, f"nothing that is proposed is {key[:80]!a}", help=f"one of {steps[:5]}"
+            ErrorCode.BAD_VALUE, f"nothing that is proposed is {key[:80]!a}", help=suggestion(key[:MAX_KEY], steps)
         )
     keys = steps[:MAX_KEYS] if key is None else [key]
     if not keys:

@@ -50,7 +50,7 @@ def review(
 
     A number of days begins with the first of them, UTC. Pictures there are of most-active, refused and unused.
 
-    With --json: since, until, narrowed, questions. With --plot: pictures.
+    With --json: since, until, narrowed, notes, questions. With --plot: pictures.
     """
     if as_csv and question is None:
         raise typer.BadParameter(f"CSV holds one question: {', '.join(NAMES)}", param_hint="QUESTION")
@@ -69,6 +69,8 @@ def review(
         print_json(answer)
         return
     say(f"{answer['since'][:19]} to {answer['until'][:19]} UTC", "dim")
+    for note in answer["notes"]:
+        say(note, "yellow")
     for told in answer["questions"]:
         say("")
         say(told["question"], "bold")
@@ -83,6 +85,8 @@ def review(
 def _plot(
     context: typer.Context, question: str | None, asked: dict[str, str | None], plot: str, *, as_json: bool
 ) -> None:
+    if question is not None and "." in question:
+        raise typer.BadParameter("a picture goes to FILE.svg or FILE.png", param_hint="--plot")
     if question is not None and question not in PICTURES:
         raise typer.BadParameter(f"pictures there are of {', '.join(PICTURES)}", param_hint="QUESTION")
     names = [PICTURES[question]] if question else list(PICTURES.values())

@@ -431,9 +431,9 @@ class Desk(Protocol):
         ...
 
     async def review(self, wanted: Mapping[str, str]) -> Json:
-        """Return since, until, questions [{question, meaning, columns [], rows [[]], total, sentence, sql}].
+        """Return since, until, notes [], questions [{question, meaning, columns [], rows [[]], total, sentence, sql}].
 
-        `wanted` may hold since, until, team, kind and system.
+        `wanted` may hold since, until, team, kind, system and principal.
 
         Among the columns are `principal` and `sentence`, which says the row and begins with the principal.
         """

@@ -8,13 +8,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from charter.console.door import admitted
-from charter.console.evidence_pages import REVIEW_FILTERS
+from charter.console.evidence_pages import REVIEW_FILTERS as FILTERS
 from charter.console.render import console_of
 from charter.core.values import parse_name
 from charter.registry.charter import Kind
 from charter.reports.picture_svg import to_svg
 
-FILTERS = ("principal", *REVIEW_FILTERS)
 router = APIRouter()
 
 

@@ -30,7 +30,7 @@ _COLUMNS = ("principal", "sign", "what", "first", "calls", "sentence")
 def outside_the_pattern(facts: Facts) -> Table:
     """What was unlike a principal's earlier days: newest first, each with why it is told."""
     actions = _seen(facts.with_history(facts.calls), "system", "action")
-    places = facts.with_history(facts.places)
+    places = facts.with_history(facts.places).filter(_.place != "")  # a call without an object is at none
     signs = [
         _busy_days(facts),
         _first_times(facts, "new system", _seen(actions, "system"), _.system),
@@ -99,7 +99,9 @@ def _first_times(facts: Facts, sign: str, seen: Table, what: Any) -> Table:  # n
         .mutate(
             sign=ibis.literal(sign),
             sentence=said(_.principal, f": {sign} ", _.what, ", ", counted(_.calls, "call"))
-            + said("; not once on its " + _.days.cast("string"), " earlier days, which show ", _.known, " others"),
+            + said(
+                "; not once on its " + _.days.cast("string"), " earlier days, which show ", counted(_.known, "other")
+            ),
         )
         .select(*_COLUMNS)
     )
