@@ -148,3 +148,54 @@ def test_anything_can_be_taken_in_and_traced(value: Any) -> None:
 @given(st.text(max_size=2000))
 def test_what_a_text_names_is_part_of_it(text: str) -> None:
     assert all(each in text for each in named_in(text))
+
+
+@pytest.mark.parametrize(
+    ("texts", "value", "found"),
+    [
+        ({"request": "mention Julia and #budget"}, "@julia", Found.REQUEST),
+        ({"request": "write ana@example.com and bob@example.com"}, "bob@example.com; ana@example.com", Found.REQUEST),
+        ({"request": "write ana@example.com"}, "ana@example.com, eve@evil.example", Found.NOWHERE),
+        ({"request": "put report.txt into archive"}, "archive/report.txt", Found.REQUEST),
+        ({"request": "put report.txt into archive"}, "archive/../report.txt", Found.NOWHERE),
+        ({"request": "put report.txt into archive"}, "hidden/report.txt", Found.NOWHERE),
+        ({"request": "read /srv/docs/report.txt"}, "report.txt", Found.REQUEST),
+        ({"internal": "/srv/docs/report.txt"}, "report.txt", Found.INTERNAL),
+        ({"untrusted": "take archive/report.txt", "request": "archive it"}, "archive/report.txt", Found.UNTRUSTED),
+        ({"request": "at most $500"}, "500 USD", Found.REQUEST),
+        ({"untrusted": "IBAN 500"}, "$500", Found.UNTRUSTED),
+        ({}, "500 penguins", Found.NOWHERE),
+        ({}, "May 20th, 2024 at 3:30 pm", Found.PLAIN),
+        ({}, "05/20/2024", Found.PLAIN),
+        ({}, "2024-05-20 10:00:00", Found.PLAIN),
+        ({"untrusted": "on May 20"}, "may 20", Found.UNTRUSTED),
+    ],
+)
+def test_values_are_known_by_their_parts(texts: dict[str, str], value: str, found: Found) -> None:
+    """A list, a path, a sign or a unit makes no other value, as long as each part is vouched for."""
+    assert known(**texts).trace(value, WRITES) is found
+
+
+def test_what_was_given_before_strangers_were_read_may_be_given_again_for_the_same_argument() -> None:
+    seen = Known()
+    seen.keep_earlier({"source": ["plan.docx"], "count": 3, "deep": {"x": True}, "note": "n" * 500})
+    assert seen.trace("plan.docx", Use("source", final=True)) is Found.EARLIER
+    assert seen.trace("plan.docx", Use("recipient")) is Found.NOWHERE
+
+
+@pytest.mark.parametrize(
+    ("said", "is_theirs"),
+    [
+        ("move quarterly_report_final_2024.pdf to archive", False),
+        ("answer 'Quarterly planning with everybody' please", False),
+        ("Quarterly planning with everybody", True),
+        ("answer Quarterly planning with everybody please", True),
+        ('{"subject": "Quarterly planning with everybody"}', True),
+        ("Observation: quarterly_report_final_2024.pdf", True),
+    ],
+)
+def test_a_person_may_name_what_strangers_called_something(said: str, *, is_theirs: bool) -> None:
+    """To name a thing is not to paste an answer in the person's place."""
+    seen = known(untrusted="quarterly_report_final_2024.pdf")
+    seen.take_in({"subject": "Quarterly planning with everybody"}, Origin.UNTRUSTED, {})
+    assert seen.untrusted.holds_part_of(said) is is_theirs

@@ -108,6 +108,9 @@ class ReplayedCall:
     reasons: tuple[Reason, ...]
     approvers: tuple[str, ...] = ()
     expected: str | None = None
+    action: str | None = None  # None: the system has no such tool
+    run: str | None = None  # as its session names it
+    unanswered: str | None = None  # why a yes that was recorded came to nothing
 
     @property
     def is_expected(self) -> bool:
@@ -122,10 +125,15 @@ class ReplayedCall:
             "principal": self.principal,
             "system": self.system,
             "tool": self.tool,
+            "action": self.action,
+            "run": self.run,
             "verdict": self.verdict,
+            "asked": self.verdict == "escalate",
+            "approved": self.verdict == "escalate" and self.passed,
             "made": self.passed,
             "reasons": [reason.to_json() for reason in self.reasons],
             "approvers": list(self.approvers),
+            "unanswered": self.unanswered,
             "expected": self.expected,
         }
 
@@ -137,6 +145,7 @@ class Replay:
     house: House
     clock: RecordedClock
     upstream: Answering
+    choices: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)  # by system and tool
     _bearers: dict[str, Bearer] = field(default_factory=dict)
 
     async def session(self, recorded: RecordedSession) -> AsyncIterator[ReplayedCall]:
@@ -168,6 +177,8 @@ class Replay:
             passed=True,
             reasons=(),
             expected=step.expect,
+            action=_action_of(self.house, step.system, call.tool),
+            run=recorded.run,
         )
         if isinstance(first, Admitted):
             await _drain(first)
@@ -175,8 +186,11 @@ class Replay:
         approvers = first.verdict.approvers if isinstance(first.verdict, Escalate) else ()
         said = word(first.verdict)
         told = replace(told, verdict=said, passed=False, reasons=first.verdict.reasons, approvers=approvers)
-        if first.approval_id is None or not step.approve or not await self._approve(first, recorded.principal):
+        if first.approval_id is None or not step.approve:
             return told
+        unanswered = await self._approve(first, recorded.principal)
+        if unanswered is not None:
+            return replace(told, unanswered=unanswered)
         again = await self._submit(bearer, call)
         if isinstance(again, Admitted):
             await _drain(again)
@@ -187,8 +201,8 @@ class Replay:
         deadline = Deadline.after(self.clock, SECONDS)
         return await self.house.pipeline.submit(bearer, call, deadline, source="replay")
 
-    async def _approve(self, refused: Refused, principal: str) -> bool:
-        """Let people of the roles that are asked say yes, each another; return whether enough of them could."""
+    async def _approve(self, refused: Refused, principal: str) -> str | None:
+        """Let people of the roles that are asked say yes, each another; return why not, if they cannot."""
         teams = self.house.database.read(lambda tx: tx.registry.teams())
         owner = self.house.principal(principal).owner_person
         asked = refused.verdict.approvers if isinstance(refused.verdict, Escalate) else ()
@@ -196,24 +210,25 @@ class Replay:
         for seat in asked:
             people = [each for each in teams.roles.get(role_of(seat), ()) if each not in given and each != owner]
             if not people:
-                return False
+                return f"nobody else than the owner of `{principal}` holds the role `{role_of(seat)}` (teams.yaml)"
             given.add(people[0])
             try:
                 await authority.answer(
                     self.house, str(refused.approval_id), yes=True, person=people[0], reason="as recorded"
                 )
-            except CharterError:
-                return False
-        return True
+            except CharterError as err:
+                return err.detail
+        return None
 
     def _call(self, step: RecordedStep, run: str) -> Call:
         record = self.house.live.systems.get(step.system)
         known = record.system.actions if record is not None else {}
         tool = step.tool or (known[step.action].tool if step.action in known else step.action) or ""
-        action = record.system.action_of_tool(tool) if record is not None else None
+        action = _action_of(self.house, step.system, tool)
         pin = known[action].pin if action is not None else None
         digest = digest_of({"system": step.system, "tool": tool, "arguments": step.arguments})
-        return Call(step.system, tool, step.arguments, digest, pin, run=run)
+        choices = self.choices.get((step.system, tool), frozenset())
+        return Call(step.system, tool, step.arguments, digest, pin, run=run, choices=choices)
 
     async def _bearer(self, name: str) -> Bearer:
         if name not in self._bearers:
@@ -228,13 +243,25 @@ class Replay:
         return self._bearers[name]
 
 
+def _action_of(house: House, system: str, tool: str) -> str | None:
+    """Return the action that a tool performs; None if the estate knows of none."""
+    record = house.live.systems.get(system)
+    return record.system.action_of_tool(tool) if record is not None else None
+
+
 async def _drain(admitted: Admitted) -> None:
     async for _ in admitted.messages:
         pass
 
 
-def replay(files: Mapping[str, str], sessions: Iterable[RecordedSession]) -> Iterator[ReplayedCall]:
+def replay(
+    files: Mapping[str, str],
+    sessions: Iterable[RecordedSession],
+    choices: Mapping[tuple[str, str], frozenset[str]] | None = None,
+) -> Iterator[ReplayedCall]:
     """Yield what becomes of each call of recorded sessions under the estate that `files` are.
+
+    `choices`: the arguments that take one of a few values alone, by system and tool (`bootstrap.tools.known_choices`).
 
     Raises:
         EstateError: the files are not valid.
@@ -248,7 +275,7 @@ def replay(files: Mapping[str, str], sessions: Iterable[RecordedSession]) -> Ite
             accept_all(house)
             upstream = RecordedUpstream(house.pipeline.permits)
             house.pipeline.upstream = upstream
-            stage = Replay(house, clock, upstream)
+            stage = Replay(house, clock, upstream, choices or {})
             for each in sessions:
                 yield from runner.run(_all(stage, each))
             runner.run(house.pipeline.settled())

@@ -20,6 +20,7 @@ from charter.config import Settings, variable
 from charter.core.clock import Deadline, SystemClock
 from charter.core.errors import AbsentError, ErrorCode, MalformedError
 from charter.core.values import parse_name
+from charter.gateway.draft_labels import drafted, parse_listed
 from charter.gateway.mcp_import import (
     accept_tools,
     changes,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from charter.bootstrap.house import House
 
 IMPORT_SECONDS = 60.0
+MAX_LIST = 16 * 1024 * 1024  # bytes of a list of tools
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,71 @@ async def import_tools(
     return {"system": name, "path": str(file), "tools": len(tools), "changes": lines, "written": writes}
 
 
+@dataclass(frozen=True, slots=True)
+class DraftAsked:
+    """What `charter systems draft` was told."""
+
+    name: str
+    file: Path
+    environment: str
+    owner: str
+    team: str | None
+    write: bool
+
+
+def draft_tools(settings: Settings, asked: DraftAsked) -> dict[str, Any]:
+    """Draft a system's file for the tools that a file lists; write it, and their definitions, if that is asked.
+
+    Raises:
+        MalformedError: the name, the estate or the list is none, or the system has a file already.
+    """
+    name, root = parse_name(asked.name, "system"), settings.estate
+    estate = load_estate(root)
+    file = root / "systems" / f"{name}.yaml"
+    if name in estate.systems or file.exists():
+        raise MalformedError(
+            ErrorCode.BAD_VALUE,
+            f"the system `{name}` has a file already",
+            help="take another name, or look at a draft with --print after moving the file away",
+        )
+    tools = parse_listed(_listed(asked.file))
+    head = {
+        "charter": "v1",
+        "system": name,
+        "kind": "http",
+        "environment": str(asked.environment),
+        "owner": {"person": asked.owner, "team": asked.team or _first_team(estate)},
+    }
+    text = drafted(head, tools)
+    if asked.write:
+        _write(file, text)
+        _write(root / "pins" / f"{name}.json", dump_definitions(tools))
+    return {"system": name, "path": str(file), "tools": len(tools), "text": text, "written": asked.write}
+
+
+def _listed(file: Path) -> bytes:
+    try:
+        if file.stat().st_size > MAX_LIST:
+            raise MalformedError(ErrorCode.TOO_LARGE, f"`{file}` is larger than 16 MiB", help="split it")
+        return file.read_bytes()
+    except OSError as err:
+        why = (err.strerror or str(err)).lower()
+        raise MalformedError(ErrorCode.BAD_VALUE, f"`{file}` cannot be read: {why}", help="name a file") from err
+
+
+def _first_team(estate: Estate) -> str:
+    return next(iter(sorted(estate.teams.value.teams)), "team")
+
+
+def known_choices(root: Path) -> dict[tuple[str, str], frozenset[str]]:
+    """Return, by system and tool, the arguments that take one of a few values alone, as kept definitions list them."""
+    found: dict[tuple[str, str], frozenset[str]] = {}
+    for file in sorted((root / "pins").glob("*.json")):
+        for tool in load_definitions(file.read_bytes()).values():
+            found[file.stem, tool.name] = tool.choices
+    return found
+
+
 async def definitions(house: House, name: str) -> list[dict[str, Any]]:
     """Return the definitions of the tools that a registered system has right now.
 
@@ -126,8 +193,7 @@ def _head(asked: ImportAsked, estate: Estate) -> dict[str, Any]:
             f"there is no system `{asked.name}` yet, so it must be said where it is",
             help="charter systems import NAME -- COMMAND …, or --url URL",
         )
-    teams = sorted(estate.teams.value.teams)
-    team = asked.team or (teams[0] if teams else "team")
+    team = asked.team or _first_team(estate)
     upstream: dict[str, Any] = (
         {"transport": "http", "url": asked.url} if asked.url else {"transport": "stdio", "command": list(asked.command)}
     )

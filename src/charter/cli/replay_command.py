@@ -35,16 +35,18 @@ def replay(
 
     Example: charter replay sessions.jsonl
 
-    With --json: calls, allowed, held, denied, approved, unexpected, questions_per_100.
+    With --json: calls, sessions, allowed, held, approved, denied, unexpected, questions_per_100.
     """
     from charter.bootstrap.replays import replay as run
+    from charter.bootstrap.tools import known_choices
     from charter.gateway.session_file import read_sessions
     from charter.registry.manifest import read_files
 
     sessions = read_sessions(_lines(file))
-    files = read_files(context_of(context).settings.estate)
+    root = context_of(context).settings.estate
+    files = read_files(root)
     calls, count, approved, wrong = [], Counter[str](), 0, 0
-    for each in run(files, sessions):
+    for each in run(files, sessions, known_choices(root)):
         calls.append(each.to_json())
         count[each.verdict] += 1
         approved += each.passed and each.verdict == "escalate"
@@ -81,6 +83,8 @@ def _show(call: dict[str, Any], *, is_expected: bool) -> None:
         say(f"                {clean(reason['text'])} ({reason['rule']})", "dim")
     if call["approvers"]:
         say(f"                asked: {', '.join(call['approvers'])}; {'made' if call['made'] else 'not made'}", "dim")
+    if call["unanswered"]:
+        say(f"                the yes came to nothing: {clean(call['unanswered'])}", "yellow")
     if not is_expected:
         say(f"                expected {call['expected']}", "red")
 

@@ -16,9 +16,12 @@ from charter.registry.charter import Environment
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    group = typer.Typer(help="See systems; import an MCP server's tools.", no_args_is_help=True)
+    group = typer.Typer(
+        help="See systems; import an MCP server's tools, or draft a file for a list of tools.", no_args_is_help=True
+    )
     group.command("ls")(list_systems)
     group.command("import")(import_system)
+    group.command("draft")(draft_system)
     app.add_typer(group, name="systems")
 
 
@@ -86,3 +89,36 @@ def import_system(
         say("nothing was written; accept the new definitions with --accept", "yellow")
     else:
         say("nothing changed", "green")
+
+
+def draft_system(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The system's name; its file is systems/NAME.yaml.")],
+    file: Annotated[Path, typer.Argument(help="The tools' definitions as JSON: of MCP, OpenAI or Anthropic.")],
+    environment: Annotated[Environment, typer.Option(help="Where it lives.")] = Environment.SANDBOX,
+    person: Annotated[str | None, typer.Option("--owner", help="Who answers for it.", show_default="operator")] = None,
+    team: Annotated[str | None, typer.Option(help="The team that owns it.", show_default="the estate's first")] = None,
+    write: Annotated[bool, typer.Option("--write/--print", help="Write the file, or only print it.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Draft systems/NAME.yaml for tools that are listed in a file, with labels for data flow guessed from their names.
+
+    No server is asked. Effects, who may write what it answers, which arguments are text and by which words people ask
+    for a tool: all of it is to be looked through (docs/data-flow.md). A file that is there already is never replaced.
+
+    Example: charter systems draft shop tools.json
+
+    With --json: system, path, tools, text, written.
+    """
+    from charter.bootstrap.tools import DraftAsked, draft_tools
+
+    here = context_of(context)
+    asked = DraftAsked(name, file, environment, person or here.operator, team, write=write)
+    answer = draft_tools(here.settings, asked)
+    if as_json:
+        print_json(answer)
+    elif not answer["written"]:
+        typer.echo(answer["text"], nl=False)
+    else:
+        say(f"wrote {answer['path']}: {counted(answer['tools'], 'tool')}, with their definitions beside it", "green")
+        say("look through each label; grant its actions to a principal; then: charter validate && charter replay FILE")

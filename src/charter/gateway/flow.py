@@ -50,6 +50,10 @@ MAX_TOLD = 8
 _DOUBTFUL = (Found.UNTRUSTED, Found.NOWHERE)
 _SAYS_NOTHING = frozenset({"get", "the", "to", "from", "by", "for", "in", "of", "and", "all", "do", "run", "call"})
 _SUFFIXES = ("ing", "ed", "es", "s", "e")
+_UNLIKE = {"sent": "send", "paid": "pay", "bought": "buy", "sold": "sell", "wrote": "write", "written": "write"} | {
+    "cancelled": "cancel",
+    "cancelling": "cancel",
+}
 
 
 class SessionKey(msgspec.Struct, frozen=True):
@@ -117,10 +121,14 @@ def stems_of(text: str) -> set[str]:
 
 
 def _stem(word: str) -> str:
+    word = _UNLIKE.get(word, word)
     for suffix in _SUFFIXES:
         if word.endswith(suffix) and len(word) - len(suffix) >= 3:  # noqa: PLR2004 - else nothing of it is left
-            return word.removesuffix(suffix)
-    return word
+            word = word.removesuffix(suffix)
+            is_doubled = suffix in ("ing", "ed") and word[-1] == word[-2] and len(word) > 3  # noqa: PLR2004 - `logg`
+            word = word[:-1] if is_doubled and word[-1] not in "lsz" else word
+            break
+    return f"{word[:-1]}y" if word.endswith("i") else word  # `copi` of copies and copied
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +183,8 @@ class Flows:
             return
         session = self._session(key, at)
         session.data |= set(facts.request.touched.reads)
+        if call is not None and not session.exposed:
+            session.known.keep_earlier(call.arguments)
         for content in _contents(result):
             worst = labels.worst if isinstance(content, str) else labels.origin
             found = session.known.take_in(content, worst, labels.fields, labels.names)

@@ -77,7 +77,7 @@ def describe_tools(tools: Iterable[ToolDefinition], taken: Iterable[str] = ()) -
 
 def system_text(head: Mapping[str, Any], actions: Sequence[DraftAction]) -> str:
     """Return a system file: the fields of `head` (JSON, in order), then the actions with their comments."""
-    lines = [f"{key}: {_scalar(value)}" for key, value in head.items()]
+    lines = [f"{key}: {scalar(value)}" for key, value in head.items()]
     lines += ["actions:", *action_lines(actions)] if actions else ["actions: {}"]
     return "\n".join(lines) + "\n"
 
@@ -88,10 +88,10 @@ def action_lines(actions: Sequence[DraftAction]) -> list[str]:
     for action in actions:
         lines += [f"  # {note}" for note in action.notes if note]
         lines += [
-            f"  {_scalar(action.name)}:",
-            f"    tool: {_scalar(action.tool)}",
+            f"  {scalar(action.name)}:",
+            f"    tool: {scalar(action.tool)}",
             f"    effect: {action.effect.value}",
-            f"    object: {_scalar(action.object)}",
+            f"    object: {scalar(action.object)}",
             f"    pin: {action.pin}",
         ]
     return lines
@@ -322,7 +322,7 @@ def _quoted(value: Any) -> str:  # noqa: ANN401 - any JSON value
     return shown if len(shown) <= _CLIP else f"{shown[:_CLIP]}… ({len(shown)} characters)"
 
 
-def _scalar(value: Any) -> str:  # noqa: ANN401
+def scalar(value: Any) -> str:  # noqa: ANN401
     """Return `value` in YAML: a plain word as it is, all else as JSON, which is YAML and means nothing else."""
     if isinstance(value, str) and _PLAIN_WORD.fullmatch(value) and value.lower() not in _KEYWORDS:
         return value

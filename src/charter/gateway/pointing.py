@@ -22,14 +22,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from charter.gateway.provenance import ACCOUNT, MAIL, MAX_LEAVES, MAX_NAME, MAX_TEXT, decimal_of, leaves, normal
+from charter.gateway.provenance import ACCOUNT, MAIL, MAX_LEAVES, MAX_NAME, MAX_TEXT, QUOTES, decimal_of, leaves, normal
 
 SHORTEST = 3  # characters of a name
 MAX_NAMES = 64  # that one session's requests name
 MAX_POINTED = 1024  # values of one session
 MAX_RECORDS = 256  # of one result that are looked at for the name
-_QUOTES = "'\"`\u2018\u2019\u201c\u201d"
-_QUOTED = re.compile(rf"(?<!\w)[{_QUOTES}](?P<name>[^{_QUOTES}\n]{{3,80}})[{_QUOTES}](?!\w)")
+_QUOTED = re.compile(rf"(?<!\w)[{QUOTES}](?P<name>[^{QUOTES}\n]{{3,80}})[{QUOTES}](?!\w)")
 _SHAPED = re.compile(
     r"(?<![\w@.%~+/:-])(?:https?://)?[\w%~+-]+(?:[./][\w%~+-]+)*\.[A-Za-z]\w{1,9}(?![\w@])(?:/[\w.%~+-]*)*", re.ASCII
 )

@@ -26,6 +26,7 @@ MAX_TEXTS = 262_144  # characters of one origin in one session
 MAX_LEAVES = 20_000  # of one result
 MAX_DEPTH = 32
 MAX_HANDLES = 20_000
+MAX_PARTS = 64  # of a value that is joined
 MAX_NAME = 80  # characters of what names an object
 QUOTED = 24  # characters of a text that nobody writes alike by chance
 COUNTER = 3  # digits of a number that many texts hold
@@ -36,9 +37,23 @@ _JOINTS = "@._-+/:%&=#~"
 _RUN_ON = re.compile(r"([.!?])(?=[A-Z][a-z]+\s)")  # a sentence that begins without a space
 _WORD = re.compile(r"[^\W\d_]{1,24}|\d{1,3}")  # what many texts hold by chance
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\d{1,18}(?:,\d{3})*(?:\.\d{1,9})?(?![\w])")
-_WHEN = re.compile(
-    r"\d{4}-\d{2}-\d{2}(?:[Tt ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:[Zz]|[+-]\d{2}:?\d{2})?)?|\d{1,2}:\d{2}"
+_CLOCK = r"\d{1,2}(?::\d{2}){0,2}(?:\.\d{1,9})?(?: ?[ap]\.?m\.?)?"
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}\.?"
+_DATE = (
+    r"(?:\d{4}[-/.]\d{1,2}(?:[-/.]\d{1,2})?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}"
+    rf"|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?(?:,? \d{{4}})?|\d{{1,2}}(?:st|nd|rd|th)?\.? {_MONTH}(?:,? \d{{4}})?)"
 )
+_WHEN = re.compile(
+    rf"{_DATE}(?:(?:t|,? (?:at )?){_CLOCK} ?(?:z|utc|gmt|[+-]\d{{2}}:?\d{{2}})?)?"
+    r"|\d{1,2}:\d{2}(?::\d{2})?(?: ?[ap]\.?m\.?)?|\d{1,2} ?[ap]\.?m\.?",
+    re.IGNORECASE,
+)
+_UNIT = r"[$\u20ac\u00a3\u00a5%]"
+_MEASURE = re.compile(rf"{_UNIT}?(\d{{1,9}}(?:,\d{{3}})*(?:\.\d{{1,9}})?) ?(?:{_UNIT}|[a-z\u00b0]{{1,3}})?")
+_LISTED = re.compile(r"\s?[,;\n]\s?")
+_SIGILS = "@#"
+QUOTES = "'\"`\u2018\u2019\u201c\u201d"
+_PASTED = re.compile(r"^[\[{]|['\"]\s?:|\b(?:observation|subject|from|to|body)\s?:")
 MAIL = r"[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+"
 ACCOUNT = r"\b[A-Za-z]{2}\d{2}[A-Za-z0-9]{10,30}\b"  # ISO 13616
 _NAMING = re.compile(
@@ -54,6 +69,7 @@ class Found(StrEnum):
     """Where a value came from."""
 
     REQUEST = "request"  # the person's own words, or a person's yes to it
+    EARLIER = "earlier"  # the same argument of a call that was made before anything was read that strangers wrote
     TRUSTED = "trusted"
     INTERNAL = "internal"
     UNTRUSTED = "untrusted"
@@ -128,9 +144,15 @@ class Texts:
         return any(_stands_in(wanted, part) for part in self.parts)
 
     def holds_part_of(self, text: str) -> bool:
-        """Return whether one of them, if it is more than a word, stands in `text`."""
+        """Return whether one of them, if it is more than a word, stands in `text`, and not as a name of something.
+
+        A name is short, and one word or in quotes; none stands among the names of fields, as in a pasted answer.
+        """
         said = normal(text)
-        return any(len(part) >= QUOTED and part in said for part in self.parts)
+        is_pasted = _PASTED.search(said) is not None
+        return any(
+            len(part) >= QUOTED and part in said and (is_pasted or not _names(part, said)) for part in self.parts
+        )
 
     def names(self, wanted: str) -> bool:
         """Return whether a short text is named in one of them: in quotes, or as a number or name of something."""
@@ -140,11 +162,22 @@ class Texts:
         return any(called.search(part) for part in self.parts)
 
 
+def _names(part: str, said: str) -> bool:
+    """Whether a stranger's text stands in a person's words as the name of something."""
+    if len(part) > MAX_NAME:
+        return False
+    at = said.find(part)
+    before, behind = said[at - 1 : at], said[at + len(part) : at + len(part) + 1]
+    is_quoted = bool(before) and before in QUOTES and bool(behind) and behind in QUOTES
+    return len(said) > len(part) and (" " not in part or is_quoted)
+
+
 def _stands_in(wanted: str, text: str) -> bool:
     at = text.find(wanted)
     while at >= 0:
         end = at + len(wanted)
-        if not (_goes_on(text, at - 1, -1) or _goes_on(text, end, 1)):
+        ends_a_path = at > 0 and text[at - 1] == "/"  # a file is named by the end of its path as well
+        if not ((not ends_a_path and _goes_on(text, at - 1, -1)) or _goes_on(text, end, 1)):
             return True
         at = text.find(wanted, at + 1)
     return False
@@ -181,6 +214,9 @@ class Known:
     internal: Texts = field(default_factory=Texts)
     untrusted: Texts = field(default_factory=Texts)
     handles: dict[str, frozenset[str] | None] = field(default_factory=dict)  # whole internal values: what they may name
+    earlier: set[tuple[str, str]] = field(
+        default_factory=set
+    )  # argument, whole value: of calls before any stranger's word
 
     def of(self, origin: Origin) -> Texts:
         """Return the texts of an origin."""
@@ -214,12 +250,24 @@ class Known:
             is_name = names is not None and len(told) <= MAX_NAME and not any(ch.isspace() for ch in told)
             if its is Origin.INTERNAL or is_name:
                 self._keep_handle(normal(told), names)
+                if "/" in told and "://" not in told and not any(ch.isspace() for ch in told):
+                    self._keep_handle(normal(told.rstrip("/").rpartition("/")[2]), names)  # a path's own name
             if not (is_name and its is Origin.UNTRUSTED):  # a name that stands by itself says nothing besides
                 self.of(its).add(told)
         return frozenset(seen)
 
+    def keep_earlier(self, arguments: Mapping[str, Any]) -> None:
+        """Keep the values of a call that was made before anything was read that strangers wrote."""
+        for name, given in arguments.items():
+            for _, value in leaves(given):
+                if value is None or isinstance(value, bool) or len(self.earlier) >= MAX_HANDLES:
+                    continue
+                told = value if isinstance(value, str) else _told(value)
+                if len(told) <= PROSE:
+                    self.earlier.add((name, normal(told)))
+
     def _keep_handle(self, handle: str, names: frozenset[str] | None) -> None:
-        if len(handle) > PROSE or (len(self.handles) >= MAX_HANDLES and handle not in self.handles):
+        if not handle or len(handle) > PROSE or (len(self.handles) >= MAX_HANDLES and handle not in self.handles):
             return
         before = self.handles.get(handle, frozenset())
         self.handles[handle] = None if before is None or names is None else before | names
@@ -235,8 +283,33 @@ class Known:
             return self._text(text, use) or Found.PLAIN if text else Found.PLAIN
         if any(_is_own(text, pattern) for pattern in own):
             return Found.TRUSTED
+        return self._text(text, use) or self._joined(text, use, own) or self._measured(text) or self._unfound()
+
+    def _joined(self, text: str, use: Use, own: Iterable[str]) -> Found | None:
+        """Return where the parts of a value came from that stands nowhere as a whole; None if it is made of no such.
+
+        Those are a list in one text, a path, and a name behind its sign, as in `@ana`: the worst of its parts counts.
+        """
+        if text[0] in _SIGILS and len(text) > 1:
+            parts = [text[1:]]
+        elif _LISTED.search(text):
+            parts = [each for each in _LISTED.split(text) if each]
+        elif "/" in text and "//" not in text and "@" not in text:
+            parts = [each for each in text.split("/") if each not in ("", ".", "~")]
+        else:
+            return None
+        if not parts or len(parts) > MAX_PARTS or parts == [text] or ".." in parts:
+            return None
+        found = [self.trace(each, use, own) for each in parts]
+        return max(found, key=_WORSE.index) if all(each in _WORSE for each in found) else None
+
+    def _measured(self, text: str) -> Found | None:
+        """Return where the number came from that a text is, with its unit or without; None if it is none."""
         number = decimal_of(text)
-        return self._text(text, use) or (self._unfound() if number is None else self._number(number))
+        if number is None:
+            measure = _MEASURE.fullmatch(text)
+            number = decimal_of(measure[1].replace(",", "")) if measure else None
+        return self._number(number) if number is not None else None
 
     def _text(self, text: str, use: Use) -> Found | None:
         bare = text.removeprefix("https://").removeprefix("http://").rstrip("/")
@@ -246,6 +319,10 @@ class Known:
         for texts, found in ((self.request, Found.REQUEST), (self.trusted, Found.TRUSTED)):
             if any(texts.has(each) for each in spelt):
                 return found
+        return Found.EARLIER if (use.argument, text) in self.earlier else self._read(text, spelt, use)
+
+    def _read(self, text: str, spelt: list[str], use: Use) -> Found | None:
+        """Return where a value came from that the person did not say and no directory; None if it was seen nowhere."""
         names = self.handles.get(text, frozenset())
         is_handle = names is None or use.argument in names
         by_chance = is_handle and _WORD.fullmatch(text) and (text.isdigit() or not use.final)
@@ -291,6 +368,9 @@ class Known:
 
     def _unfound(self) -> Found:
         return Found.UNTRUSTED if self.untrusted.dropped else Found.NOWHERE
+
+
+_WORSE = (Found.PLAIN, Found.COMPUTED, Found.REQUEST, Found.TRUSTED, Found.EARLIER, Found.INTERNAL)
 
 
 def _is_own(text: str, pattern: str) -> bool:
