@@ -6,8 +6,8 @@
     python3 tools/prepare.py bench    what `test` takes, and the peers that benchmarks stand beside
 
 Each part is done once: a stamp holds the digest of the lock it was made from, so a second run only compares digests.
-System packages come from Debian (python3-venv, chromium, softhsm2, nginx-light, curl) and are installed only when
-missing; as an ordinary user that takes sudo.
+System packages come from Debian (python3-venv, chromium, softhsm2, nginx-light, curl, golang-go and
+golang-golang-x-mod-dev) and are installed only when missing; as an ordinary user that takes sudo.
 """
 
 from __future__ import annotations
@@ -155,6 +155,8 @@ def install_missing_tools() -> None:
     missing += [] if shutil.which("softhsm2-util") else ["softhsm2"]
     missing += [] if shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") else ["nginx-light"]
     missing += [] if shutil.which("curl") else ["curl"]
+    has_reference = shutil.which("go") and Path("/usr/share/gocode/src/golang.org/x/mod/sumdb/tlog").is_dir()
+    missing += [] if has_reference else ["golang-go", "golang-golang-x-mod-dev"]
     if missing:
         install_debian(*missing)
 
