@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import datetime as dt
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from langchain_core.tools import InjectedToolArg, InjectedToolCallId, tool
+from pydantic import BaseModel
 
 from charter.bootstrap import authority
 from charter.lifecycle.emergency import Move
 from charter.sdk import (
     Allowed,
+    AsyncCharter,
     CallDenied,
     CallHeld,
     Charter,
@@ -25,7 +29,13 @@ from charter.sdk import (
     governed,
 )
 from charter.sdk.answer import read_answer
+from charter.sdk.decorator import plain
 from sdk_stage import AGENT, Sdk, an_sdk
+
+
+class Note(BaseModel):
+    text: str
+    day: dt.date
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +137,6 @@ def test_what_is_no_clear_allow_is_none(status: int, body: Any) -> None:
 
 def test_langchain_and_langgraph(sdk: Sdk) -> None:
     from langchain_core.messages import AIMessage
-    from langchain_core.tools import tool
     from langgraph.graph import END, START, MessagesState, StateGraph
     from langgraph.prebuilt import ToolNode
 
@@ -171,8 +180,73 @@ def test_langchain_and_langgraph(sdk: Sdk) -> None:
     assert ran == ["1", "2"]
 
 
+def test_a_tool_of_a_graph_stays_what_it_was(sdk: Sdk) -> None:
+    """A model as an argument is told; what the graph puts in is not; the call's id and the artifact are kept."""
+    from charter.sdk.adapters.langchain import govern
+
+    @tool(response_format="content_and_artifact")
+    def read_record(
+        id: str,  # noqa: A002
+        note: Note,
+        call: Annotated[str, InjectedToolCallId],
+        state: Annotated[Any, InjectedToolArg],
+    ) -> tuple[str, Any]:
+        """Read a record."""
+        return f"{id} {note.text} {call}", state
+
+    @tool(response_format="content_and_artifact")
+    def drop_record(id: str) -> tuple[str, Any]:  # noqa: A002
+        """Drop a record."""
+        raise AssertionError(id)
+
+    given = {"id": "1", "note": {"text": "words", "day": "2026-11-28"}, "state": object()}
+    with sdk.client() as charter:
+        read, drop = govern([read_record, drop_record], charter, system="tools")
+        said = read.invoke({"name": "read_record", "args": given, "id": "c-1", "type": "tool_call"})
+        refused = drop.invoke({"name": "drop_record", "args": {"id": "1"}, "id": "c-2", "type": "tool_call"})
+    assert (said.content, said.artifact) == ("1 words c-1", given["state"])
+    assert "Charter denied this call" in refused.content
+
+    async def go() -> Any:
+        async with sdk.asynchronous() as charter:
+            (read,) = govern([read_record], charter, system="tools")
+            return await read.ainvoke({"name": "read_record", "args": given, "id": "c-3", "type": "tool_call"})
+
+    assert asyncio.run(go()).content == "1 words c-3"
+    assert plain({"note": Note(text="words", day=dt.date(2026, 11, 28)), "state": object(), "rows": ({1},)}) == {
+        "note": {"text": "words", "day": "2026-11-28"},
+        "rows": [[1]],
+    }
+
+
+def test_the_object_of_a_method_is_not_told(sdk: Sdk) -> None:
+    @dataclass
+    class Desk:
+        key: str = "secret"
+
+        def read_record(self, id: str) -> str:  # noqa: A002
+            return id
+
+    told: list[Any] = []
+
+    class Listening(Charter):
+        def question(self, *args: Any, **more: Any) -> Any:
+            told.append(args[3])
+            return super().question(*args, **more)
+
+    with Listening(f"{sdk.url}/access/v1", principal=AGENT) as charter:
+        asking = governed(charter, system="tools")(Desk.read_record)
+        with pytest.raises(CharterUnavailable):
+            asking(Desk(), "7")
+    assert told == [{"id": "7"}]
+
+
 def test_openais_agents(sdk: Sdk) -> None:
-    from agents import RunContextWrapper, function_tool
+    """The whole loop of the SDK, with a model that proposes both tools once and then ends."""
+    from agents import Agent, ModelResponse, RunConfig, Runner, Usage, function_tool
+    from agents.items import ToolCallOutputItem
+    from agents.models.interface import Model
+    from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
 
     from charter.sdk.adapters.openai_agents import govern
 
@@ -190,11 +264,28 @@ def test_openais_agents(sdk: Sdk) -> None:
         ran.append(f"dropped {id}")
         return "gone"
 
+    calls = [
+        ResponseFunctionToolCall(name=name, arguments='{"id": "1"}', call_id=name, type="function_call")
+        for name in ("read_record", "drop_record")
+    ]
+    text = ResponseOutputText(text="done", type="output_text", annotations=[])
+    end = ResponseOutputMessage(id="m", content=[text], role="assistant", status="completed", type="message")
+
+    class Proposing(Model):
+        turns: Iterator[list[Any]] = iter([calls, [end]])
+
+        async def get_response(self, *_: Any, **__: Any) -> ModelResponse:
+            return ModelResponse(next(self.turns), Usage(), None)
+
+        def stream_response(self, *_: Any, **__: Any) -> Any:
+            raise NotImplementedError
+
     async def go() -> list[Any]:
         async with sdk.asynchronous() as charter:
-            context: Any = RunContextWrapper(None)
-            tools = govern([read_record, drop_record], charter, system="tools")
-            return [await each.on_invoke_tool(context, json.dumps({"id": "1"})) for each in tools]
+            tools: list[Any] = [*govern([read_record, drop_record], charter, system="tools")]
+            agent = Agent(name="a", model=Proposing(), tools=tools)
+            done = await Runner.run(agent, "go", run_config=RunConfig(tracing_disabled=True))
+            return [each.output for each in done.new_items if isinstance(each, ToolCallOutputItem)]
 
     read, dropped = asyncio.run(go())
     assert read == "record 1"
@@ -250,6 +341,42 @@ def test_claudes_agent_sdk(sdk: Sdk) -> None:
     assert allowed.updated_input == {"id": "1"}
     assert isinstance(denied, PermissionResultDeny)
     assert "Charter denied this call" in denied.message
+
+
+def test_a_hook_of_claudes_agent_sdk_always_answers(sdk: Sdk) -> None:
+    """What a failing hook leaves undecided goes ahead, by the SDK's rules: so no answer of Charter is a no."""
+    from claude_agent_sdk import ClaudeAgentOptions, PermissionResultDeny, ToolPermissionContext
+
+    from charter.sdk.adapters.claude_agent import can_use_tool, hooks
+
+    async def go(charter: AsyncCharter, given: Any) -> Any:
+        async with charter:
+            options = ClaudeAgentOptions(hooks=hooks(charter, system="tools"), allowed_tools=["drop_record"])
+            assert options.hooks is not None
+            (matcher,) = options.hooks["PreToolUse"]
+            assert matcher.matcher is None  # every tool
+            said: Any = await matcher.hooks[0](given, "u-1", {"signal": None})
+            return said["hookSpecificOutput"]
+
+    def use(tool: str, arguments: Any) -> Any:
+        return {"hook_event_name": "PreToolUse", "tool_name": tool, "tool_input": arguments}
+
+    def gone() -> AsyncCharter:
+        return AsyncCharter("http://127.0.0.1:9/access/v1", principal=AGENT, seconds=1)
+
+    said = asyncio.run(go(sdk.asynchronous(), use("read_record", {"id": "1"})))
+    assert (said["permissionDecision"], said["updatedInput"]) == ("allow", {"id": "1"})
+    said = asyncio.run(go(sdk.asynchronous(), use("drop_record", {"id": "1"})))
+    assert said["permissionDecision"] == "deny"
+    assert "Charter denied this call" in said["permissionDecisionReason"]
+    for used in (use("read_record", {"id": "1"}), use("read_record", {"id": float("nan")}), {"tool_name": None}):
+        assert asyncio.run(go(gone(), used))["permissionDecision"] == "deny"
+
+    async def ask() -> Any:
+        async with gone() as charter:
+            return await can_use_tool(charter, system="tools")("read_record", {}, ToolPermissionContext())
+
+    assert isinstance(asyncio.run(ask()), PermissionResultDeny)
 
 
 def test_a_kill_reaches_the_program_at_its_next_call(tmp_path: Path) -> None:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from decimal import Decimal
+from enum import Enum
 from typing import Any, TypeVar, cast
+from uuid import UUID
+
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 from charter.sdk.answer import Question
 from charter.sdk.client import AsyncCharter, Charter
 
 F = TypeVar("F", bound=Callable[..., Any])
 ObjectOf = str | Callable[..., str]
+MAX_DEPTH = 16  # deeper than policy reads
 
 
 def governed(
@@ -26,7 +35,8 @@ def governed(
     """Return a decorator; without `action`, the action is called like the function.
 
     `object` is the object's path, or what makes it of the call's arguments; without it, it is the action's name.
-    `arguments` gives what policy shall read of a call; without it, all arguments that are plain JSON.
+    `arguments` gives what policy shall read of a call; without it, all arguments that have a form in JSON,
+    but not the object whose method it is.
 
     The function raises CallDenied or CallHeld in place of running, and CharterUnavailable where nobody can decide.
     """
@@ -40,7 +50,7 @@ def governed(
             bound.apply_defaults()
             named = dict(bound.arguments)
             path = object(**named) if callable(object) else object or name
-            told = arguments(**named) if arguments is not None else plain(named)
+            told = arguments(**named) if arguments is not None else plain(_without_self(named))
             return charter.question(system, name, path, told)
 
         if inspect.iscoroutinefunction(function):
@@ -68,16 +78,42 @@ def governed(
     return decorate
 
 
+def _without_self(named: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the object whose method is called: it holds what is no argument, and perhaps what is secret."""
+    first = next(iter(named), None)
+    return {name: each for name, each in named.items() if name != first or name not in ("self", "cls")}
+
+
 def plain(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of some arguments that are plain JSON: what else a function is given says nothing to policy."""
-    return {name: value for name, value in given.items() if _is_json(value, 0)}
+    """Return those of some arguments that have a form in JSON: what else a function is given says nothing to policy.
+
+    Models, dataclasses, enumerations, sets, dates and exact numbers have one; files, clients and functions have none.
+    """
+    told = {}
+    for name, value in given.items():
+        try:
+            told[name] = _as_json(value, 0)
+        except ValueError:
+            continue
+    return told
 
 
-def _is_json(value: Any, depth: int) -> bool:  # noqa: ANN401
-    if depth > 16:  # noqa: PLR2004 - deeper than policy reads
-        return False
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_json(each, depth + 1) for key, each in value.items())
-    if isinstance(value, list | tuple):
-        return all(_is_json(each, depth + 1) for each in value)
-    return value is None or isinstance(value, str | int | float | bool)
+def _as_json(value: Any, depth: int) -> Any:  # noqa: ANN401
+    """Return the form of a value in JSON.
+
+    Raises:
+        ValueError: it has none, or is nested more deeply than policy reads.
+    """
+    if depth > MAX_DEPTH:
+        raise ValueError
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, BaseModel | Enum | dt.date | dt.time | Decimal | UUID):
+        return to_jsonable_python(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {each.name: _as_json(getattr(value, each.name), depth + 1) for each in fields(value)}
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _as_json(each, depth + 1) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_as_json(each, depth + 1) for each in value]
+    raise ValueError

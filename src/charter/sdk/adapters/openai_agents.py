@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from agents import FunctionTool, RunContextWrapper
+from agents import FunctionTool
 
 from charter.sdk.answer import Allowed
 from charter.sdk.client import AsyncCharter
@@ -19,7 +19,9 @@ def govern(tools: Sequence[FunctionTool], charter: AsyncCharter, *, system: str)
 
 
 def _governed(tool: FunctionTool, charter: AsyncCharter, system: str) -> FunctionTool:
-    async def invoke(context: RunContextWrapper[Any], text: str) -> Any:  # noqa: ANN401 - the tool's own
+    # The context has no type here: newer SDKs read it, and give a function that names RunContextWrapper one without
+    # what the tool itself needs.
+    async def invoke(context: Any, text: str) -> Any:  # noqa: ANN401 - the tool's own
         try:
             arguments = json.loads(text or "{}")
         except ValueError:
