@@ -1,9 +1,9 @@
 """What the review questions read, on DuckDB: sealed evidence, the tail of the log, and what charters permit.
 
 Sums of whole days are read from the sealed files. What is not sealed yet, and the day in which a period begins or ends,
-is summed from rows, by the same expressions, into tables of a file in a temporary folder, so memory stays bounded; the
-folder goes when the answers are given. Ibis is slow to import, so whoever imports this module does so where it is first
-needed.
+is summed from rows, by the same expressions, into temporary tables. Memory is bounded: DuckDB spills to a temporary
+folder, which goes when the answers are given. Ibis is slow to import, so whoever imports this module does so where it
+is first needed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BATCH = 20_000
 
 
 class ReviewTables:
-    """What the questions read, on DuckDB. Close it: its file goes with it."""
+    """What the questions read, on DuckDB. Close it: its folder goes with it."""
 
     def __init__(self, since: dt.datetime, until: dt.datetime, sealed: SealedLog | None = None) -> None:
         self._since, self._until, self._sealed = naive(since), naive(until), sealed
@@ -42,8 +42,9 @@ class ReviewTables:
         self._place = Path(self._folder.name)
         if sealed is not None:
             (self._place / "sealed").symlink_to(sealed.folder.absolute())
-        self._duck = connect(self._place, database=str(self._place / "review.duckdb"))
+        self._duck = connect(self._place / "spill")
         self._made: set[str] = set()
+        self._tail: set[str] = set()  # of the rows, those that something was loaded of
         for name, columns in ROWS.items():
             self._duck.execute(f"CREATE TABLE tail_{name} ({fields_of(columns)})")
         self.permit(table_of(()))
@@ -55,7 +56,7 @@ class ReviewTables:
         self.close()
 
     def close(self) -> None:
-        """Close the database and remove its file."""
+        """Close the database and remove its folder."""
         self._duck.close()
         self._folder.cleanup()
 
@@ -137,12 +138,17 @@ class ReviewTables:
         The rest is written as sealed sums are, and all is read by one scan: where a union is grouped into many, DuckDB
         spills what would fit into a third of its memory, and takes twice as long.
         """
-        self._rows(SOURCE[name])
-        self._duck.execute(f"CREATE TEMP TABLE loose_{name} AS {_loose_sql(name, self._since)}")
+        source, paths = SOURCE[name], self.whole(name)
+        if source in self._tail or not all(is_whole for _, is_whole in self._days(source)):
+            self._rows(source)
+            self._duck.execute(f"CREATE TEMP TABLE loose_{name} AS {_loose_sql(name, self._since)}")
+            loose = self._written(name) if paths else []
+        else:
+            self._duck.execute(f"CREATE TEMP TABLE loose_{name} ({fields_of(SUMS[name])})")
+            loose = []
         columns = ", ".join(f'"{column}"' for column in SUMS[name])
-        paths = self.whole(name)
-        source = _parquet([*map(self._near, paths), *self._written(name)]) if paths else f"loose_{name}"
-        self._duck.execute(f"CREATE TEMP VIEW {name} AS SELECT {columns} FROM {source}")  # noqa: S608 - our own names
+        read = _parquet([*map(self._near, paths), *loose]) if paths else f"loose_{name}"
+        self._duck.execute(f"CREATE TEMP VIEW {name} AS SELECT {columns} FROM {read}")  # noqa: S608 - our own names
 
     def _written(self, name: str) -> list[Path]:
         """Write `loose_…` by day; return the files, none where it is empty."""
@@ -203,6 +209,7 @@ class ReviewTables:
             self._duck.register("arriving", arrow(columns, rows))
             self._duck.execute(f"INSERT INTO {name} SELECT * FROM arriving")  # noqa: S608
             self._duck.unregister("arriving")
+            self._tail.add(name.removeprefix("tail_"))
 
 
 def told(question: Question, columns: Sequence[str], rows: Sequence[Row], total: int, sql: str) -> Answer:
