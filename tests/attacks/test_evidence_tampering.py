@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import sqlalchemy as sa
 
 from charter.adapters import tables as t
 from charter.adapters.engine import open_engines
+from charter.core.canonical import canonical
 from charter.core.errors import IntegrityError
 from charter.core.keys import Ed25519Signer
+from charter.evidence.charter_verify import FORMAT, verify_pack
 from charter.evidence.charter_verify import parse_checkpoint as parse_alone
-from charter.evidence.charter_verify import verify_pack
 from charter.evidence.check import LogReport, check_log
 from charter.evidence.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
 from charter.evidence.entry import EntryKind
@@ -450,3 +452,22 @@ def test_an_outcome_that_no_verdict_allowed_is_named(tmp_path: Path, database_ur
         in_pack = faults_in(a_pack(database))
     said = "entry 1: an outcome without an allowing verdict before it ('vrd_1')"
     assert [fault.text for fault in report.faults] == in_pack == [said]
+
+
+def test_a_pack_that_names_another_node_than_its_entries_is_refused(pack: bytes, auditor: Auditor) -> None:
+    """The header is not signed; whose log it is, only the entries say."""
+    code, text = auditor.verify(re.sub(rb'"node":"nod_[0-9a-z]+"', b'"node":"nod_other"', pack, count=1))
+    assert code == 1
+    assert "entry 0 of node 'nod_other' says that it is entry 0 of node 'nod_" in text
+
+
+@pytest.mark.parametrize("said", [{"index": 1, "node": "nod_1"}, {"index": 0, "node": "nod_2"}, {"index": True}, {}])
+def test_a_signed_entry_that_tells_of_another_place_is_named(said: dict[str, Any]) -> None:
+    """As if who has the log's key took an entry over from another log, or from elsewhere in this one."""
+    entry = canonical(said)
+    head = sign_checkpoint(ORIGIN, 1, leaf_hash(entry), SIGNER).to_note()
+    header = {"pack": FORMAT, "node": "nod_1", "start": 0, "end": 1, "checkpoint": head, "left": [], "right": []}
+    made = b"\n".join([canonical(header), base64.b64encode(leaf_hash(entry)), entry, b""])
+    (fault,) = verify_pack(io.BytesIO(made), SIGNER.public).faults
+    assert fault.index == 0
+    assert "entry 0 of node 'nod_1' says that it is entry" in fault.text

@@ -13,7 +13,7 @@ log's checkpoint signs, 1 it is not (each fault is named), 2 the command is wron
 A pack is lines: a header in JSON, then the leaf hashes (base64, 256 a line), then the entries, byte for byte. Checked:
   (1) the checkpoint bears the signature of the log's key of its time, to which the given key leads;
   (2) the leaf hashes, with the subtrees left and right of them, have the checkpoint's root (RFC 9162 section 2.1.1);
-  (3) each entry has its leaf hash, in order, none missing, none added;
+  (3) each entry has its leaf hash, in order, none missing, none added, and says that it is of this node and place;
   (4) each outcome has an allowing verdict before it;
   (5) a held checkpoint is of a log that this one continues;
   (6) witnesses, as many as the quorum, cosigned what the pack holds;
@@ -805,7 +805,10 @@ def _check_entries(
             beside += _recall(whole, header, report, pairing) if len(beside) < MAX_FAULTS else []
             continue
         line, tab, apart = whole.partition(b"\t")  # canonical JSON has no tab
+        place = header.start + comparison.given
         leaf, entry = comparison.add(line), _entry(line)
+        if place < header.end and leaf == expected(place) and len(beside) < MAX_FAULTS:
+            beside += _check_place(entry, header.node, place)
         report.payloads.add(entry, *(_apart(apart) if tab else (None, None)))
         if spine is not None:
             spine.push(leaf)
@@ -818,6 +821,16 @@ def _check_entries(
         named = ", ".join(map(str, missing[:SHOWN_FAULTS])) + ", and more" * (len(missing) > SHOWN_FAULTS)
         report.notes.append(f"OUTCOMES: none of the calls allowed by entries {named}" if missing else "OUTCOMES: all")
     return comparison.finish() + beside + pairing.faults + report.payloads.finish()
+
+
+def _check_place(entry: dict[str, Any], node: str, place: int) -> list[Fault]:
+    """Return what is wrong with an entry that the log signs where it stands: it may tell of another place or node."""
+    said = entry.get("index"), entry.get("node")
+    if said == (place, node):
+        return []
+    return [
+        Fault(f"entry {place} of node {node!a} says that it is entry {said[0]!a:.40} of node {said[1]!a:.80}", place)
+    ]
 
 
 def _recall(line: bytes, header: _Header, report: Report, pairing: Pairing) -> list[Fault]:
