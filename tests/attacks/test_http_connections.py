@@ -7,6 +7,7 @@ import contextlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from charter.server import connection
 from doors import Agent, Doors, open_doors, run
-from mcp_stage import Background
+from mcp_stage import Background, serving
 from served import served
 
 MOST = 4 * 1024 * 1024  # bytes an attacker tries to send
@@ -192,6 +193,34 @@ UPGRADE = (
     b"GET %b HTTP/1.1\r\nHost: %b\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        (b"http://evil.example/healthz", b"400"),
+        (b"http://us@evil.example/healthz", b"400"),
+        (b"http:/healthz", b"400"),
+        (b"http://HOST/nothing-here", b"404"),
+        (b"/nothing-here", b"404"),
+    ],
+)
+def test_a_request_names_one_server(target: bytes, status: bytes) -> None:
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def go() -> bytes:
+        async with serving(app) as url:
+            host = url.removeprefix("http://").encode()
+            reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
+            head = b"GET " + target.replace(b"HOST", host.upper()) + b" HTTP/1.1\r\nHost: " + host
+            writer.write(head + b"\r\nConnection: close\r\n\r\n")
+            answer = await asyncio.wait_for(reader.read(), 5)
+            writer.close()
+            return answer
+
+    assert asyncio.run(go()).split()[1] == status
 
 
 @pytest.mark.parametrize("path", [b"/mcp/payments", b"/oauth/token", b"/.well-known/x", b"/", b"/verdicts/new"])

@@ -198,6 +198,19 @@ def test_a_token_is_fetched_once_and_shown_with_a_fresh_proof_each_time(tmp_path
     assert len(endpoint.bodies) == 1
 
 
+def test_an_unbound_token_is_asked_for_without_a_proof(tmp_path: Path) -> None:
+    endpoint = Endpoint(good())
+
+    async def use(tokens: AgentTokens) -> None:
+        await tokens.fetch("http://x/mcp/a")
+        tokens.is_bound = False
+        await tokens.fetch("http://x/mcp/a")
+
+    ask(tmp_path, endpoint, use)
+    assert ["dpop" in headers for headers in endpoint.headers] == [True, False]
+    assert all("client_assertion" in body for body in endpoint.bodies)
+
+
 def test_a_token_is_refreshed_before_it_expires_and_after_it_was_not_taken(tmp_path: Path) -> None:
     async def use(tokens: AgentTokens) -> list[str]:
         first = await tokens.headers("POST", "http://x/mcp/a")

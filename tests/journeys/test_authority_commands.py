@@ -88,6 +88,7 @@ def test_a_token_is_for_one_system_and_one_key(running: Terminal) -> None:
     assert answer.status_code == 401
     assert "resource_metadata" in answer.headers["www-authenticate"]
     assert running.refused("token", "note-reader", "payments", expect=3)["detail"]
+    assert "bearer: allowed" in running.refused("token", "note-reader", "notes", "--unbound", expect=3)["detail"]
     assert running.refused("token", "nobody", "notes", expect=4)["error"] == "unknown_principal"
     (key,) = running.ask("show", "note-reader")["keys"]
     assert key["standing"] == "active"

@@ -67,9 +67,11 @@ class Ways:
 
 
 def obtain_token(
-    context: Context, name: str, system: str | None, behalf: Behalf, *, decisions: bool = False
+    context: Context, name: str, system: str | None, behalf: Behalf, *, decisions: bool = False, unbound: bool = False
 ) -> dict[str, Any]:
     """Return a token for `name` on `system`, or for `decisions`, registering this machine's key the first time.
+
+    One that is `unbound` can be used without the key, by programs that only take a token.
 
     Raises:
         MalformedError: it is for neither, for both, or for decisions on another's behalf.
@@ -84,6 +86,7 @@ def obtain_token(
         text = "a token for decisions is on nobody's behalf"
         raise MalformedError(ErrorCode.BAD_VALUE, text, help="charter token NAME --decisions")
     principal, tokens = _agent(context, name)
+    tokens.is_bound = not unbound
     resource = decisions_of(tokens.issuer) if system is None else f"{tokens.issuer}/mcp/{system}"
     if system is not None:
         _on_behalf(context, principal, tokens, behalf, only=[system])

@@ -193,7 +193,7 @@ def passing(may_act: str | None, purpose: str | None) -> dict[str, str]:
 
 @dataclass(slots=True)
 class AgentTokens:
-    """Gets tokens for one principal, bound to its key, and proofs to go with them."""
+    """Gets tokens for one principal, bound to its key unless `is_bound` is false, and proofs to go with them."""
 
     key: AgentKey
     issuer: str
@@ -202,6 +202,7 @@ class AgentTokens:
     entropy: Entropy
     authority: Authority = field(default_factory=OwnAuthority)  # whose it asks for
     when_due: Callable[[AgentTokens], Awaitable[bool]] | None = None  # replaces the key; returns whether it is another
+    is_bound: bool = True  # False: whoever holds a token may use it, which the charter must allow
     _held: dict[str, tuple[str, float]] = field(default_factory=dict)  # resource -> token, until (monotonic)
     _fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
     _nonce: str | None = None  # the server's newest (RFC 9449 section 8)
@@ -302,7 +303,7 @@ class AgentTokens:
             UnavailableError: the server cannot be reached.
         """
         endpoint = self.issuer + path
-        headers = {"dpop": self.proof("POST", endpoint)}
+        headers = {"dpop": self.proof("POST", endpoint)} if self.is_bound else {}
         direct = not self.issuer.startswith("https:")  # what stays on this machine goes through no proxy
         try:
             async with httpx.AsyncClient(timeout=HTTP_SECONDS, trust_env=not direct) as client:

@@ -160,6 +160,9 @@ def token(
     action: Annotated[list[str] | None, typer.Option(help="Of @FILE, take this action only; may be repeated.")] = None,
     object: Annotated[list[str] | None, typer.Option(help="Of @FILE, take these objects only.")] = None,  # noqa: A002
     decisions: Annotated[bool, typer.Option("--decisions", help="For the decision API, not for a system.")] = False,
+    unbound: Annotated[
+        bool, typer.Option("--unbound", help="Usable without the key, where the charter says `bearer: allowed`.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Get a five-minute access token for NAME on SYSTEM. Makes NAME's key on this machine the first time.
@@ -167,6 +170,8 @@ def token(
     Example: charter token refund-agent payments
 
     Example: charter token records-gateway --decisions
+
+    Example: charter token my-agent models --unbound
 
     Example: charter token triage-flow payments --may-act refund-agent --purpose dispute-handling
 
@@ -177,7 +182,7 @@ def token(
 
     narrowed = ({"actions": action} if action else {}) | ({"objects": object} if object else {})
     behalf = Behalf(on_behalf_of, purpose, lasts, may_act, narrowed)
-    answer = obtain_token(context_of(context), name, system, behalf, decisions=decisions)
+    answer = obtain_token(context_of(context), name, system, behalf, decisions=decisions, unbound=unbound)
     if as_json:
         print_json(answer)
     else:

@@ -5,6 +5,8 @@ take to arrive nor how large it may grow, so that a stranger could hold connecti
 
 INVARIANT: a head arrives whole within 15 seconds and 64 KiB, or the connection ends; so does one whose framing (chunk
 sizes, extensions, trailers) outgrows what it frames.
+INVARIANT: a request names one server: a target with a server of its own names that of `Host` (RFC 9112 section 3.2.2
+lets the target win; what stands before us may go by either).
 INVARIANT: a connection whose request was answered before it was read ends soon after, instead of reading on.
 INVARIANT: beyond a number of connections, new ones end at once, so that descriptors are left for the operator, the
 store and the upstreams.
@@ -13,6 +15,7 @@ store and the upstreams.
 from __future__ import annotations
 
 import asyncio
+import re
 
 from typing_extensions import override
 
@@ -72,6 +75,8 @@ class Connection(OneWriteProtocol):
 
     @override
     def on_headers_complete(self) -> None:
+        if self.url[:1] not in (b"/", b"*") and [self._named_by_target()] != self._named_by_host():
+            raise ValueError("the target names another server than the head")  # answered 400, as what is no HTTP is
         self._awaits_head = False
         self._unanswered += 1
         self._keep()
@@ -97,6 +102,13 @@ class Connection(OneWriteProtocol):
         super().on_response_complete()
         if self._in_message and not self._awaits_head and not self.pipeline and not self.transport.is_closing():
             self._end_after(LINGER_SECONDS)
+
+    def _named_by_target(self) -> bytes:
+        _, _, rest = self.url.partition(b"://")
+        return re.split(rb"[/?#]", rest, maxsplit=1)[0].lower()
+
+    def _named_by_host(self) -> list[bytes]:
+        return [value.strip().lower() for name, value in self.headers if name == b"host"]
 
     def _end_after(self, seconds: float) -> None:
         self._keep()
