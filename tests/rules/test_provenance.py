@@ -199,3 +199,19 @@ def test_a_person_may_name_what_strangers_called_something(said: str, *, is_thei
     seen = known(untrusted="quarterly_report_final_2024.pdf")
     seen.take_in({"subject": "Quarterly planning with everybody"}, Origin.UNTRUSTED, {})
     assert seen.untrusted.holds_part_of(said) is is_theirs
+
+
+@pytest.mark.parametrize(
+    ("text", "argument", "value", "found"),
+    [
+        ("1 bag, 0 stops, 7 guests", "bags", 1, Found.COMPUTED),
+        ("1 bag, 0 stops, 7 guests", "bags", 0, Found.COMPUTED),
+        ("1 bag, 0 stops, 7 guests", "bags", 7, Found.UNTRUSTED),
+        ("close ticket 1", "ticket_id", 1, Found.UNTRUSTED),
+        ("close ticket #1", "count", 1, Found.UNTRUSTED),
+        ("close ticket 1", "", 1, Found.UNTRUSTED),
+    ],
+)
+def test_none_one_and_two_stand_in_any_text(text: str, argument: str, value: int, found: Found) -> None:
+    """As counts they say nothing; as names of something they do."""
+    assert known(untrusted=text).trace(value, Use(argument)) is found

@@ -52,6 +52,8 @@ _UNIT = r"[$\u20ac\u00a3\u00a5%]"
 _MEASURE = re.compile(rf"{_UNIT}?(\d{{1,9}}(?:,\d{{3}})*(?:\.\d{{1,9}})?) ?(?:{_UNIT}|[a-z\u00b0]{{1,3}})?")
 _LISTED = re.compile(r"\s?[,;\n]\s?")
 _SIGILS = "@#"
+_COUNTS = frozenset(map(Decimal, range(3)))  # none, one and two stand in any text
+_ID = re.compile(r"|.*(?:id|ids|Id|Ids|ID|no|nr|number|key|index)_?")  # arguments that numbers are names for
 QUOTES = "'\"`\u2018\u2019\u201c\u201d"
 _PASTED = re.compile(r"^[\[{]|['\"]\s?:|\b(?:observation|subject|from|to|body)\s?:")
 MAIL = r"[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+"
@@ -275,7 +277,8 @@ class Known:
     def trace(self, value: Any, use: Use = PLAINLY, own: Iterable[str] = ()) -> Found:  # noqa: ANN401 - a JSON scalar
         """Return where a value came from. `own` are patterns of addresses that are the organisation's own."""
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return self._number(decimal_of(str(value)))
+            number = decimal_of(str(value))
+            return Found.COMPUTED if self._is_by_chance(number, use) else self._number(number)
         text = "" if value is None or isinstance(value, bool) else normal(str(value))
         if len(text) > PROSE:
             return self._prose(str(value), own)
@@ -357,6 +360,12 @@ class Known:
                 return found
             worst = found if found is not Found.PLAIN else worst
         return worst
+
+    def _is_by_chance(self, number: Decimal | None, use: Use) -> bool:
+        """Whether a number is one that any text holds, given for a count, and strangers named nothing by it."""
+        if number not in _COUNTS or _ID.fullmatch(use.argument):
+            return False
+        return not self.untrusted.dropped and not self.untrusted.names(f"{number:f}")
 
     def _number(self, number: Decimal | None) -> Found:
         """Return where a number came from; one that stands nowhere was computed, and names nobody."""
