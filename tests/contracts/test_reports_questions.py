@@ -361,3 +361,23 @@ def test_a_call_without_an_object_is_at_no_new_place() -> None:
     assert told("") == []
     (sentence,) = told("card/c_1")
     assert sentence.endswith("which show 1 other")
+
+
+def test_narrowed_to_a_system_what_is_unused_is_that_of_all_which_is_the_systems() -> None:
+    """What is of no system (data, delegations) is not in it, and no calls are read for it."""
+    held = [
+        a_permission("refund.create"),
+        a_permission("close", system="ledger"),
+        a_permission("", system="", reach=Reach(Aspect.DATA, what="card")),
+        a_permission("", system="", reach=Reach(Aspect.DELEGATION, what="humans", pattern="for")),
+    ]
+    calls = [a_verdict("2026-11-03T09:00")]
+
+    every = answers(calls, held)["unused"]
+    alone = answers(calls, held, system="payments")["unused"]
+
+    columns = ("aspect", "system", "action", "what")
+    assert {row[0] for row in rows(every, *columns)} == {"action", "data", "delegation"}
+    assert rows(alone, *columns) == [row for row in rows(every, *columns) if row[1] == "payments"] != []
+    assert "lender" in every.sql
+    assert "lender" not in alone.sql

@@ -111,6 +111,7 @@ class Facts:
     steps: Table
     permissions: Table
     since: dt.datetime  # aware, UTC
+    is_of_one_system: bool = False  # narrowed so: what holds of all systems is not in it
 
     def of_period(self, table: Table) -> Table:
         """Return what of a table of sums lies in the period."""
@@ -142,7 +143,7 @@ class Facts:
                 if column in table.columns:
                     table = table.filter(table[column] == value)
             narrow[name] = table
-        return replace(self, **narrow)
+        return replace(self, **narrow, is_of_one_system=self.is_of_one_system or bool(system))
 
 
 def facts_since(since: dt.datetime) -> Facts:

@@ -64,8 +64,9 @@ def held_permissions(facts: Facts) -> Table:
     """What is granted, each piece with its last use; hours are not in it: they are told in stretches."""
     granted = facts.permissions
     allowed = facts.calls.filter(_.verdict == "allow")
-    whole = [_actions(granted, allowed), _objects(granted, facts.objects), _data(granted, allowed)]
-    whole += [_delegations(granted, allowed)]
+    whole = [_actions(granted, allowed), _objects(granted, facts.objects)]
+    if not facts.is_of_one_system:  # neither is a system's, and the calls would be read twice for nothing
+        whole += [_data(granted, allowed), _delegations(granted, allowed)]
     return ibis.union(*[_idle(each).select(*_COLUMNS) for each in whole])
 
 
