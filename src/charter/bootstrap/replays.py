@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -38,6 +39,7 @@ from charter.registry.seat import role_of
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
 
+T = TypeVar("T")
 ACTOR = "replay@localhost"
 SECONDS = 60.0
 _PIN = "sha256:" + "0" * 64
@@ -60,7 +62,7 @@ class RecordedClock:
 
 
 class Answering(Protocol):
-    """An upstream that is told what the next call answers."""
+    """An upstream that is told what the next call answers: a JSON value, or what gives one if the call is made."""
 
     answer: Any
 
@@ -79,7 +81,7 @@ class RecordedUpstream:
     async def call(self, permit: Permit, call: Call, _deadline: Deadline) -> AsyncGenerator[dict[str, Any]]:
         """Spend `permit` on `call`; yield the recorded answer."""
         self.permits.redeem(permit, call)
-        yield {"result": as_result(self.answer)}
+        yield {"result": as_result(self.answer() if callable(self.answer) else self.answer)}
 
     async def aclose(self) -> None:
         """Close nothing."""
@@ -138,6 +140,15 @@ class ReplayedCall:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A session under way, as its principal's."""
+
+    recorded: RecordedSession
+    bearer: Bearer
+    run: str
+
+
 @dataclass(slots=True)
 class Replay:
     """A house that recorded sessions are put to."""
@@ -150,21 +161,36 @@ class Replay:
 
     async def session(self, recorded: RecordedSession) -> AsyncIterator[ReplayedCall]:
         """Yield what becomes of each call of a session."""
+        played = await self.begin(recorded)
+        for step in recorded.steps:
+            if isinstance(step, Said):
+                self.hear(played, step.text)
+            else:
+                yield await self.step(played, step)
+
+    async def begin(self, recorded: RecordedSession) -> Played:
+        """Begin a session, of which its `line` tells it from others; its steps are left to the caller.
+
+        Raises:
+            AbsentError: there is no such principal.
+        """
         if recorded.at is not None:
             self.clock.offset = recorded.at - self.clock.real.now()
         bearer = await self._bearer(recorded.principal)
-        run = f"{recorded.line}/{recorded.run or ''}"
-        key = SessionKey(bearer.principal_id, None, run)
+        played = Played(recorded, bearer, f"{recorded.line}/{recorded.run or ''}")
         if recorded.request is not None:
-            self.house.pipeline.flows.hear(key, recorded.request, self.clock.now())
-        for step in recorded.steps:
-            if isinstance(step, Said):
-                self.house.pipeline.flows.hear(key, step.text, self.clock.now())
-            else:
-                yield await self._step(recorded, step, bearer, run)
+            self.hear(played, recorded.request)
+        return played
 
-    async def _step(self, recorded: RecordedSession, step: RecordedStep, bearer: Bearer, run: str) -> ReplayedCall:
-        call = self._call(step, run)
+    def hear(self, played: Played, words: str) -> None:
+        """Take in what the person of a session says."""
+        key = SessionKey(played.bearer.principal_id, None, played.run)
+        self.house.pipeline.flows.hear(key, words, self.clock.now())
+
+    async def step(self, played: Played, step: RecordedStep) -> ReplayedCall:
+        """Return what becomes of the next call of a session."""
+        recorded, bearer = played.recorded, played.bearer
+        call = self._call(step, played.run)
         self.upstream.answer = step.result
         first = await self._submit(bearer, call)
         told = ReplayedCall(
@@ -243,6 +269,18 @@ class Replay:
         return self._bearers[name]
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A replay, and what runs it to its end for callers that wait."""
+
+    replay: Replay
+    runner: asyncio.Runner
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return what `work`, one of the replay's, returns."""
+        return self.runner.run(work)
+
+
 def _action_of(house: House, system: str, tool: str) -> str | None:
     """Return the action that a tool performs; None if the estate knows of none."""
     record = house.live.systems.get(system)
@@ -267,6 +305,20 @@ def replay(
         EstateError: the files are not valid.
         AbsentError: a session is of a principal that there is none of.
     """
+    with staged(files, choices) as stage:
+        for each in sessions:
+            yield from stage.run(_all(stage.replay, each))
+
+
+@contextmanager
+def staged(
+    files: Mapping[str, str], choices: Mapping[tuple[str, str], frozenset[str]] | None = None
+) -> Iterator[Stage]:
+    """Give a house of the estate that `files` are, for sessions to be put to; it is gone afterwards.
+
+    Raises:
+        EstateError: the files are not valid.
+    """
     with tempfile.TemporaryDirectory(prefix="charter-replay-") as folder, asyncio.Runner() as runner:
         clock = RecordedClock()
         house = build(Settings(estate=Path(folder)), operator=ACTOR, clock=clock)
@@ -275,16 +327,14 @@ def replay(
             accept_all(house)
             upstream = RecordedUpstream(house.pipeline.permits)
             house.pipeline.upstream = upstream
-            stage = Replay(house, clock, upstream, choices or {})
-            for each in sessions:
-                yield from runner.run(_all(stage, each))
+            yield Stage(Replay(house, clock, upstream, choices or {}), runner)
             runner.run(house.pipeline.settled())
         finally:
             runner.run(house.aclose())
 
 
-async def _all(stage: Replay, session: RecordedSession) -> list[ReplayedCall]:
-    return [each async for each in stage.session(session)]
+async def _all(replay: Replay, session: RecordedSession) -> list[ReplayedCall]:
+    return [each async for each in replay.session(session)]
 
 
 def accept_all(house: House) -> None:
@@ -297,4 +347,4 @@ def accept_all(house: House) -> None:
         house.live.systems[name] = replace(record, system=system)
 
 
-__all__ = ["Replay", "ReplayedCall", "accept_all", "as_result", "replay"]
+__all__ = ["Played", "Replay", "ReplayedCall", "Stage", "accept_all", "as_result", "replay", "staged"]

@@ -41,7 +41,7 @@ class RecordedStep:
     action: str | None
     tool: str | None
     arguments: dict[str, Any]
-    result: Any
+    result: Any  # a JSON value; of a program that replays, also a function that gives it if the call is made
     approve: bool | None = None  # what a person says if asked; None: nobody answers
     expect: str | None = None
 
