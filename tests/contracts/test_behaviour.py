@@ -17,6 +17,7 @@ from charter.bootstrap import (
     response_preview,
     responses,
     rules,
+    why,
 )
 from charter.bootstrap.behaviour import BehaviourRoom
 from charter.core.clock import Deadline
@@ -293,6 +294,21 @@ def test_an_acceptance_that_names_nothing_is_refused(stage: Stage) -> None:
         done = behaviour_views.accept(stage.house, WHO, feature, key, until=until, actor="m@x.y", reason="a test")
         with pytest.raises(MalformedError):
             asyncio.run(done)
+
+
+def test_a_call_that_is_refused_before_policy_is_no_new_action(stage: Stage) -> None:
+    submit(stage, [stage.make("get_charge", {"charge_id": "../ch_1"}), stage.make("get_card", {})], seconds=70)
+    odd, unknown = (each["body"] for each in stage.entries("verdict")[-2:])
+    assert [(each["verdict"], each["tool"], each["action"], each["slice"]) for each in (odd, unknown)] == [
+        ("deny", "get_charge", "charge.read", None),
+        ("deny", "get_card", None, None),
+    ]
+    assert odd["reasons"][0]["rule"] == "built-in/arguments"
+    told = why.recorded(stage.house, odd["verdict_id"])
+    assert (told["replayed"], told["agrees"]) == (None, None)
+    watch(stage)
+    usual = behaviour_views.view(stage.house, WHO)["baseline"]
+    assert "payments/get_charge" not in {then[0] for step in usual["steps"] for then in step["then"]}
 
 
 def test_rules_in_force_are_listed_with_the_others(stage: Stage) -> None:

@@ -48,7 +48,7 @@ def recorded(house: House, which: str) -> Json:
     by = worlds.engine()
     chain = chains_of(house)(call.delegation) if call.delegation else None
     told = _told(call, entry["body"])
-    if call.action is None:
+    if not call.reached_policy:
         return told | {"replayed": None, "agrees": None, "notes": [_unasked(call)]}
     case = worlds.Past(house, by).case(call, chain)
     if case is None:

@@ -34,7 +34,7 @@ class RecordedCall:
     principal_id: str
     system: str
     tool: str
-    action: str | None  # None: it was denied before policy was asked
+    action: str | None  # None: the tool was of none, or an older version wrote a denial that needed no policy
     object: str
     rules: tuple[str, ...]  # that decided
     layer: str  # of the first of them
@@ -42,8 +42,13 @@ class RecordedCall:
     delegation: str | None  # that the call was made under
     narrowed: Narrowed | None
     asked: Asked
-    slice: str | None  # digest of the caller's policies
+    slice: str | None  # digest of the caller's policies; None: it was denied before policy was asked
     version: int  # of the caller's charter; 0: not known
+
+    @property
+    def reached_policy(self) -> bool:
+        """Whether policy was asked, so that what it read of the arguments is recorded."""
+        return self.slice is not None
 
     @property
     def moment(self) -> dt.datetime:

@@ -93,7 +93,7 @@ def case_of(call: RecordedCall, world: World, chain: Chain | None) -> Case | Tol
     held = _held(call, system, action)
     if held is not None:
         return held
-    if call.action is None:
+    if not call.reached_policy:
         return Untold("it was denied before policy was asked, so nothing of its arguments was recorded")
     read = _chain(call, world, principal, chain)
     if isinstance(read, ReadChain):
@@ -140,7 +140,7 @@ def _held(call: RecordedCall, system: System, action: str) -> Told | Untold | No
         return None
     pin, seen = system.actions[action].pin, call.asked.tool_pin
     if seen is None:
-        return Untold("the tool's definition as it was then is not recorded") if call.action is None else None
+        return Untold("the tool's definition as it was then is not recorded") if not call.reached_policy else None
     if pin == seen:
         return None
     text = f"the definition of the tool `{call.tool}` as it was then is not the one that is accepted, so it is held"
@@ -176,7 +176,7 @@ def _is_aside(call: RecordedCall) -> bool:
     """Whether a call was denied by what no file of an estate says: a standing, an odd path, too many questions."""
     rule = call.rules[0]
     is_built_in = rule.startswith("built-in/") and rule not in _OF_POLICY
-    return call.verdict == "deny" and (is_built_in or call.action is None) and rule not in _SYSTEM_RULES
+    return call.verdict == "deny" and (is_built_in or not call.reached_policy) and rule not in _SYSTEM_RULES
 
 
 def decide_again(

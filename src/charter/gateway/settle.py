@@ -166,14 +166,14 @@ def record_denial(tx: GatewayWork, bearer: Bearer, call: Call, denial: Deny, tic
 
 def denial_body(tx: GatewayWork, bearer: Bearer, call: Call, denial: Deny, ticket: Ticket) -> dict[str, Any]:
     """Return what the entry of a denial says that needed no policy: the call is told as far as it is known."""
-    principal = tx.live.principals.get(bearer.principal_id)
+    principal, record = tx.live.principals.get(bearer.principal_id), tx.live.systems.get(call.system)
     return _call_body(tx.live, bearer, call, ticket) | {
         "verdict": "deny",
         "team": principal.owner_team if principal else None,
         "kind": principal.kind.value if principal else None,
         "environment": principal.environment.value if principal else None,
         "charter": {"version": principal.version, "digest": principal.digest} if principal else None,
-        "action": None,
+        "action": record.system.action_of_tool(call.tool) if record else None,  # so that it is told as others of it are
         "effect": None,
         "object": None,
         "data": [],
