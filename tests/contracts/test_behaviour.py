@@ -177,6 +177,26 @@ def test_one_thing_alone_is_accepted_by_its_feature_and_key(stage: Stage) -> Non
     assert behaviour_views.view(stage.house, WHO)["signals"][0]["contributions"][0]["feature"] == "purpose"
 
 
+def test_an_acceptance_that_no_signal_names_says_so(stage: Stage) -> None:
+    leave_the_mission(stage)
+    watch(stage)
+    (signal,) = behaviour_views.signals(stage.house)["signals"]
+    key = next(each["key"] for each in signal["contributions"] if each["feature"] == "sequence")
+
+    def accept(key: str) -> tuple[int, str | None]:
+        done = asyncio.run(
+            behaviour_views.accept(
+                stage.house, WHO, "sequence", key, until="30d", actor="maria@example.com", reason="a"
+            )
+        )
+        return done["signals"], done["nearest"]
+
+    assert accept(key.replace("refund", "refnud")) == (0, key)
+    assert standing(stage) is Standing.RESTRAINED
+    assert accept("notes/*") == (0, None)
+    assert accept(key) == (1, None)
+
+
 def test_settling_the_finding_gives_back_too_and_it_can_come_again(stage: Stage) -> None:
     leave_the_mission(stage)
     watch(stage)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from charter.adapters.behaviour_store import KeptSignal
 from charter.behaviour.acceptance import MAX_ACCEPTED, Accepted, check_acceptance, covers_key
 from charter.behaviour.baseline import DEEDS, FOLDERS, YOUNG, Baseline
+from charter.behaviour.signal import Feature
 from charter.bootstrap import responses
 from charter.bootstrap.evidence import parse_moment
 from charter.core.clock import parse_rfc3339, rfc3339
@@ -18,6 +19,7 @@ from charter.lifecycle import responses as works
 from charter.lifecycle import sharing  # it settles findings of any kind
 from charter.registry.field import parse_duration
 from charter.registry.principal import Principal
+from charter.registry.problem import nearest
 from charter.registry.record import Finding, FindingState
 
 if TYPE_CHECKING:
@@ -107,6 +109,9 @@ async def accept(  # noqa: PLR0913 - what a person says, word by word
 ) -> dict[str, Any]:
     """Record that something is normal for a principal until a moment; settle the findings that it answers.
 
+    `signals`: how many of its latest signals name such a key; where none does, `nearest` is a key that one names. A
+    key that nothing named yet is accepted: what is about to become normal can be said beforehand.
+
     Raises:
         AbsentError: there is no such principal.
         MalformedError: the feature, the key or the moment is none.
@@ -125,7 +130,8 @@ async def accept(  # noqa: PLR0913 - what a person says, word by word
         now,
     )
 
-    def work(tx: HouseTransaction) -> list[str]:
+    def work(tx: HouseTransaction) -> tuple[list[str], list[KeptSignal]]:
+        known = tx.behaviour.signals(principal=principal.id, limit=MAX_SIGNALS)
         _keep(tx, principal, accepted)
         settled = []
         for each in tx.registry.findings.of_kinds((responses.BEHAVIOUR,)):
@@ -135,11 +141,18 @@ async def accept(  # noqa: PLR0913 - what a person says, word by word
                 _settle(house, tx, each, FindingState.ACCEPTED, actor=actor, reason=reason)
                 settled.append(each.id)
         tx.after_commit(house.behaviour.reread_soon)
-        return settled
+        return settled, known
 
-    settled = await house.database.awrite(work)
-    standing = house.principal(name).standing.value
-    return accepted.to_json() | {"principal": name, "settled": settled, "standing": standing}
+    settled, known = await house.database.awrite(work)
+    named = [_keys_of(each, accepted.feature) for each in known]
+    count = sum(any(covers_key(key, each) for each in keys) for keys in named)
+    return accepted.to_json() | {
+        "principal": name,
+        "settled": settled,
+        "standing": house.principal(name).standing.value,
+        "signals": count,
+        "nearest": None if count else nearest(key, {each for keys in named for each in keys}),
+    }
 
 
 async def withdraw(house: House, name: str, accepted_id: str, *, actor: str, reason: str) -> dict[str, Any]:
@@ -210,6 +223,11 @@ async def accept_finding(
 
 
 # --- within ---
+
+
+def _keys_of(kept: KeptSignal, feature: Feature) -> set[str]:
+    """Return the keys of one feature that a signal names."""
+    return {str(each["key"]) for each in kept.body["contributions"] if each["feature"] == feature.value}
 
 
 def _accept_all(

@@ -90,7 +90,7 @@ def accept(
 
     Example: charter behaviour accept refund-agent object "payments: dispute/*" --until 30d --reason "new task"
 
-    With --json: id, principal, feature, key, until, by, reason, at, settled, standing.
+    With --json: id, principal, feature, key, until, by, reason, at, settled, standing, signals, nearest.
     """
     here = context_of(context)
     body = {"feature": feature, "key": key, "until": until, "actor": here.operator, "reason": reason}
@@ -101,6 +101,10 @@ def accept(
     say(f"{name}: {answer['feature']} `{answer['key']}` is normal until {answer['until'][:16]} UTC", "green")
     for finding in answer["settled"]:
         say(f"  {finding} is accepted")
+    if not answer["signals"]:
+        close = f"; one names `{answer['nearest']}`" if answer["nearest"] else ""
+        say(f"no signal of it names such a key of {answer['feature']} so far{close}", "yellow")
+        say(f"if it is misspelt: charter behaviour withdraw {name} {answer['id']} --reason …", "dim")
     say(f"{name} is {answer['standing']}", "dim")
 
 
