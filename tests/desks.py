@@ -660,6 +660,7 @@ class FakeDesk:
         self.waiting = {a["id"]: a for a in (an_approval(),)}
         self.given_beforehand: dict[str, Json] = {}
         self.links = {"a-link": "lena@example.com"}
+        self.spent_links: set[str] = set()
         self.away: list[Json] = [
             {"person": "lena@example.com", "by": "jo@example.com", "last_day": "2026-12-05", "reason": "on leave"}
         ]
@@ -882,13 +883,18 @@ class FakeDesk:
     def linked(self, token: str) -> Json:
         self._read()
         if token not in self.links:
-            raise AbsentError(ErrorCode.UNKNOWN_APPROVAL, "this link is none, or was used")
-        return {"person": self.links[token], "approval": self.approvals(True)[0]}
+            raise AbsentError(ErrorCode.UNKNOWN_APPROVAL, "there is no such link")
+        spent = token in self.spent_links
+        return {"person": self.links[token], "spent": spent, "approval": self.approvals(True)[0]}
 
-    async def answer_by_link(self, token: str, yes: bool, *, reason: str) -> Json:
-        person = self.linked(token)["person"]
-        answered = await self.answer(next(iter(self.waiting)), yes, person=person, reason=reason)
-        del self.links[token]
+    async def answer_by_link(self, token: str, yes: bool, *, reason: str, signed_in: str | None) -> Json:
+        found = self.linked(token)
+        if found["spent"]:
+            raise AbsentError(ErrorCode.UNKNOWN_APPROVAL, "this link was used")
+        if signed_in not in (None, found["person"]):
+            raise DeniedError(ErrorCode.POLICY_DENIED, f"`{signed_in}` is signed in here", help="sign out first")
+        answered = await self.answer(next(iter(self.waiting)), yes, person=found["person"], reason=reason)
+        self.spent_links.add(token)
         return answered
 
     def unanswered(self) -> int:

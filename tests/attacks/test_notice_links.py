@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from charter.registry.access import Access
 from desks import Caller
 from desks import an_approval as a_question
 
@@ -35,8 +36,12 @@ def test_one_answer_spends_it(caller: Caller) -> None:
     assert "approved" in caller.post(LINK, **YES).text
     (approval,) = caller.desk.waiting.values()
     assert approval["given"] == {"payments-lead": LENA}
-    assert caller.post(LINK, **YES).status_code == 404
-    assert caller.get(LINK).status_code == 404
+    for again in (caller.post(LINK, **YES), caller.post(LINK, answer="refuse", reason="no"), caller.get(LINK)):
+        assert again.status_code == 410
+        assert "This link was used" in again.text  # whoever pressed twice learns that their answer counts
+        assert "approved" in again.text
+        assert "charge/ch_3RkA" not in again.text
+    assert state(caller) == "approved"
 
 
 def test_nobody_answers_from_another_page(caller: Caller) -> None:
@@ -59,10 +64,12 @@ def test_half_an_answer_is_none(caller: Caller, form: dict[str, str]) -> None:
     assert state(caller) == "waiting"
 
 
-def test_who_is_signed_in_as_another_answers_as_the_links_person(caller: Caller) -> None:
-    caller.sign_in()  # as maria
-    assert "approved" in caller.post(LINK, **YES).text
-    assert next(iter(caller.desk.waiting.values()))["given"] == {"payments-lead": LENA}
+def test_who_is_signed_in_as_another_does_not_answer_by_a_link_that_was_passed_on(caller: Caller) -> None:
+    caller.cookie = caller.signin.open("maria@example.com", Access.ADMIN, is_local=False)
+    answer = caller.post(LINK, **YES)
+    assert answer.status_code == 403
+    assert "is signed in here" in answer.text
+    assert state(caller) == "waiting"
 
 
 @pytest.mark.parametrize("token", ["another", "a-link2", "%00", "a" * 400, "..%2f..%2fsign-in"])

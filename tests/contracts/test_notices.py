@@ -127,6 +127,21 @@ def test_a_link_takes_the_answer_of_whom_it_was_sent_to_once(post: Post) -> None
         post.answer(post.token(1 - mine))  # ned's is his own; the question is answered
 
 
+def test_a_link_that_was_passed_on_is_no_answer_of_who_is_signed_in(post: Post) -> None:
+    post.ask()
+    post.round()
+    token = post.token(post.office.recipients.index(LENA))
+    with pytest.raises(DeniedError, match=r"maria@example\.com` is signed in here"):
+        asyncio.run(
+            notices.answer_by_link(post.stage.house, token, yes=True, reason="seen", signed_in="maria@example.com")
+        )
+    answered = asyncio.run(
+        notices.answer_by_link(post.stage.house, token, yes=True, reason="seen", signed_in="Lena@Example.com")
+    )
+    assert answered["state"] == "approved"
+    assert notices.linked(post.stage.house, token)["spent"]
+
+
 def test_a_link_is_worth_no_more_than_its_reader(post: Post) -> None:
     post.ask()
     post.round()

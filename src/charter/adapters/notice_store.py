@@ -54,15 +54,15 @@ class SqlNotices:
         self._connection.execute(t.notice.update().where(_c.id == notice.id).values(_row(notice)))
 
     def by_link(self, digest: str) -> Notice:
-        """Return the notice that was sent with a link.
+        """Return the notice that was sent with a link, which may be spent.
 
         Raises:
-            AbsentError: none was, or its link was used.
+            AbsentError: none was.
         """
         row = self._connection.execute(sa.select(t.notice).where(_c.link_digest == digest)).one_or_none()
-        if row is None or row.is_link_spent:
+        if row is None:
             raise AbsentError(
-                ErrorCode.UNKNOWN_APPROVAL, "this link is none, or was used", help="sign in and look at the approvals"
+                ErrorCode.UNKNOWN_APPROVAL, "there is no such link", help="sign in and look at the approvals"
             )
         return _notice(row)
 

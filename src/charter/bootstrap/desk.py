@@ -136,9 +136,9 @@ class HouseDesk:
         """Return whom a link in a mail is for, and its approval."""
         return notices.linked(self.house, token)
 
-    async def answer_by_link(self, token: str, yes: bool, *, reason: str) -> Json:
+    async def answer_by_link(self, token: str, yes: bool, *, reason: str, signed_in: str | None) -> Json:
         """Record the answer of whoever a link was sent to."""
-        return await notices.answer_by_link(self.house, token, yes=yes, reason=reason)
+        return await notices.answer_by_link(self.house, token, yes=yes, reason=reason, signed_in=signed_in)
 
     def unanswered(self) -> int:
         """Return how many calls wait for a person."""

@@ -13,7 +13,7 @@ from charter.adapters.mailer import Mailer
 from charter.bootstrap import inventory
 from charter.bootstrap.finding_notices import FindingNotices
 from charter.config import own_variable
-from charter.core.errors import CharterError, DeniedError, ErrorCode, UnavailableError
+from charter.core.errors import AbsentError, CharterError, DeniedError, ErrorCode, UnavailableError
 from charter.lifecycle import approvals as answering
 from charter.lifecycle.notices import (
     CHAT,
@@ -151,23 +151,27 @@ class Notices:
 
 
 def linked(house: House, token: str) -> dict[str, Any]:
-    """Return whom a link is for, and the approval that it answers.
+    """Return whom a link is for, whether it is spent, and the approval that it answers.
 
     Raises:
-        AbsentError: there is no such link, or it was used.
+        AbsentError: there is no such link.
     """
     notice = house.database.read(lambda tx: tx.notices.by_link(digest_of_link(token)))
     (view,) = inventory.approval_cards(house, [inventory.approval(house, notice.approval_id)])
-    return {"person": notice.recipient, "approval": view}
+    return {"person": notice.recipient, "spent": notice.is_link_spent, "approval": view}
 
 
-async def answer_by_link(house: House, token: str, *, yes: bool, reason: str) -> dict[str, Any]:
+async def answer_by_link(
+    house: House, token: str, *, yes: bool, reason: str, signed_in: str | None = None
+) -> dict[str, Any]:
     """Record the answer of whoever a link was sent to; the link is spent with it, in the same transaction.
+
+    `signed_in`: who is, in the browser that it comes from, if anybody; a link passed on answers nothing there.
 
     Raises:
         AbsentError: there is no such link, or it was used.
         ConflictError: the approval is not waiting any more.
-        DeniedError: the person may not approve it, or links answer nothing here.
+        DeniedError: the person may not approve it, somebody else is signed in, or links answer nothing here.
     """
     if not house.settings.approval_links:
         raise DeniedError(
@@ -176,6 +180,16 @@ async def answer_by_link(house: House, token: str, *, yes: bool, reason: str) ->
 
     def work(tx: HouseTransaction) -> Approval:
         notice = tx.notices.by_link(digest_of_link(token))
+        if notice.is_link_spent:
+            raise AbsentError(
+                ErrorCode.UNKNOWN_APPROVAL, "this link was used", help="sign in and look at the approvals"
+            )
+        if signed_in is not None and signed_in.casefold() != notice.recipient.casefold():
+            raise DeniedError(
+                ErrorCode.POLICY_DENIED,
+                f"`{signed_in}` is signed in here, and this link is for `{notice.recipient}` alone",
+                help="answer in your own name among the approvals; if the link is yours, sign out first",
+            )
         deed = answering.approve if yes else answering.refuse
         said = f"{reason} (by a link in a mail)"
         answered = deed(tx, notice.approval_id, person=notice.recipient, reason=said)

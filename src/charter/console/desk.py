@@ -198,19 +198,19 @@ class Desk(Protocol):
         ...
 
     def linked(self, token: str) -> Json:
-        """Return whom a link in a mail is for, and its approval: person, approval (as of `approvals`).
+        """Return whom a link in a mail is for, and its approval: person, spent, approval (as of `approvals`).
 
         Raises:
-            AbsentError: there is no such link, or it was used.
+            AbsentError: there is no such link.
         """
         ...
 
-    async def answer_by_link(self, token: str, yes: bool, *, reason: str) -> Json:
-        """Record the yes or no of whoever a link was sent to; the link is spent.
+    async def answer_by_link(self, token: str, yes: bool, *, reason: str, signed_in: str | None) -> Json:
+        """Record the yes or no of whoever a link was sent to; the link is spent. `signed_in`: who is, if anybody.
 
         Raises:
             AbsentError: there is no such link, or it was used.
-            ConflictError, DeniedError: as of `answer`.
+            ConflictError, DeniedError: as of `answer`; somebody else is signed in.
         """
         ...
 

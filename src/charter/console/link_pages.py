@@ -1,7 +1,9 @@
 """The page behind a link in a mail about a waiting call: the card, and one answer of whoever the mail went to.
 
 The link stands for one person and one approval, and is spent with the answer. Looking changes nothing: programs that
-scan mail follow links. Nobody is signed in by it, and it leads nowhere else.
+scan mail follow links. Nobody is signed in by it, and it leads nowhere else. In a browser where somebody else is signed
+in it takes no answer: a link that was passed on to the owner of a principal is not their way to another's yes. Once
+spent it tells what became of its question, to whoever pressed twice, and no more.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ async def answer_question(request: Request, token: str) -> Response:
     try:
         yes = yes_or_no(form)
         reason = one_line(form, "reason", longest=MAX_REASON)
-        answered = await console.desk.answer_by_link(token, yes, reason=reason)
+        visitor = admitted(request).visitor
+        signed_in = visitor.person if visitor is not None and not visitor.is_local else None
+        answered = await console.desk.answer_by_link(token, yes, reason=reason, signed_in=signed_in)
     except (MalformedError, DeniedError, ConflictError) as err:
         return await _page(request, token, err)
     except AbsentError:
@@ -49,9 +53,11 @@ async def _page(request: Request, token: str, error: CharterError | None) -> Res
     except AbsentError:
         found = None
     status = {MalformedError: 400, DeniedError: 403, ConflictError: 409}.get(type(error), 200) if error else 200
+    if found is None or found["spent"]:
+        status = 410 if found else 404
     return console.show(
         "approve-link.html",
-        status=status if found else 404,
+        status=status,
         link_token=token,
         found=found,
         answered=None,
