@@ -113,9 +113,15 @@ class Talk:
         return self.stage.submit(self.bearer, Call(system, tool, arguments, digest, PIN, run=self.run))[0]
 
     def approve(self, refused: Admitted | Refused, person: str = "lena@example.com") -> None:
+        self._answer(refused, person, yes=True)
+
+    def refuse(self, refused: Admitted | Refused, person: str = "lena@example.com") -> None:
+        self._answer(refused, person, yes=False)
+
+    def _answer(self, refused: Admitted | Refused, person: str, *, yes: bool) -> None:
         assert isinstance(refused, Refused)
         assert refused.approval_id is not None
-        answer = authority.answer(self.stage.house, refused.approval_id, yes=True, person=person, reason="a test")
+        answer = authority.answer(self.stage.house, refused.approval_id, yes=yes, person=person, reason="a test")
         asyncio.run(answer)
 
 

@@ -15,6 +15,7 @@ from charter.gateway.mcp import Frame, request_of, run_of
 from charter.gateway.mcp_answers import WireError
 from charter.gateway.pipeline import Admitted, Refused
 from charter.gateway.provenance import MAX_TEXTS
+from charter.policy.verdict import Deny, Escalate
 from flow_stage import STRANGER, Talk, files
 from houses import Stage, a_house
 
@@ -146,6 +147,26 @@ def test_a_flood_of_text_makes_it_stricter_and_not_forgetful(stage: Stage) -> No
     assert isinstance(talk.call("send", to=[EVE], body="x"), Refused)
     assert isinstance(talk.call("send", to=["never@seen.example.org"], body="x"), Refused)
     assert isinstance(talk.call("send", to=["ana@other.example.net"], body="x"), Admitted)
+
+
+def test_nobody_is_worn_down_by_the_same_question_after_each_no(stage: Stage) -> None:
+    """Each question counts, and waiting ones that are called again push none of them out of the count."""
+    talk = Talk(stage)
+    talk.call("read", {"text": f"pay {STRANGER}"})
+    first = talk.call("send", to=STRANGER)
+    for _ in range(300):
+        again = talk.call("send", to=STRANGER)
+        assert isinstance(again, Refused)
+        assert isinstance(first, Refused)
+        assert again.approval_id == first.approval_id
+    talk.refuse(first)
+    second = talk.call("send", to=STRANGER)
+    assert isinstance(second.verdict, Escalate)
+    talk.refuse(second)
+    assert isinstance(talk.call("send", to=STRANGER).verdict, Deny)  # `questions: 2`
+    stage.clock.advance(minutes=61)
+    talk.call("read", {"text": f"pay {STRANGER}"})
+    assert isinstance(talk.call("send", to=STRANGER).verdict, Escalate)
 
 
 def test_one_sessions_request_is_no_word_for_anothers(stage: Stage) -> None:

@@ -94,7 +94,7 @@ class FlowSession:
     stems: set[str] = field(default_factory=set)  # of the words of the person's request
     asked: deque[tuple[dt.datetime, str]] = field(
         default_factory=lambda: deque(maxlen=256)
-    )  # when people were, of what
+    )  # when people were, by which question; a call that was refused and is asked about again is another
 
     def hear(self, text: str) -> None:
         """Keep what the person said; what strangers wrote is not theirs for standing in their place."""
@@ -110,8 +110,8 @@ class FlowSession:
         self.known.untrusted.dropped = True
 
     def questions(self, since: dt.datetime) -> int:
-        """Return about how many calls people were asked since."""
-        return len({digest for at, digest in self.asked if at >= since})
+        """Return how many questions people were asked since."""
+        return sum(at >= since for at, _ in self.asked)
 
 
 def stems_of(text: str) -> set[str]:
@@ -170,9 +170,11 @@ class Flows:
             if value is not None and not isinstance(value, bool):
                 session.known.request.add(str(value))
 
-    def asked(self, key: SessionKey, call: Call, at: dt.datetime) -> None:
-        """Remember that people are asked of a call."""
-        self._session(key, at).asked.append((at, call.digest))
+    def asked(self, key: SessionKey, approval_id: str, at: dt.datetime) -> None:
+        """Remember that people are asked; whoever calls again while the question waits asks nothing more."""
+        asked = self._session(key, at).asked
+        if all(each != approval_id for _, each in asked):
+            asked.append((at, approval_id))
 
     def take_in(
         self, key: SessionKey, facts: Facts, result: Mapping[str, Any], at: dt.datetime, call: Call | None = None

@@ -238,6 +238,8 @@ class Pipeline:
                 return verdict
             ticket = Ticket(verdict_id, self.entropy.identifier("apr"), "access", issuer=self.issuer, told=told)
             asked = await self.writer.awrite(_asking(bearer, call, facts, verdict, ticket))
+            if isinstance(asked, Approval):
+                self.flows.asked(key_of(bearer, call), asked.id, self.clock.now())
             if asked is not None:
                 return asked
         raise _keeps_changing()
@@ -349,7 +351,7 @@ class Pipeline:
         """Let the session know what people were asked, and what they said yes to."""
         match recorded.verdict:
             case Escalate() if recorded.approval_id is not None:
-                self.flows.asked(key_of(bearer, call), call, at)
+                self.flows.asked(key_of(bearer, call), recorded.approval_id, at)
             case Allow() as allow if allow.approvals_used:
                 self.flows.vouch(key_of(bearer, call), call, at)
             case _:
