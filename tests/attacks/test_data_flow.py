@@ -169,6 +169,16 @@ def test_nobody_is_worn_down_by_the_same_question_after_each_no(stage: Stage) ->
     assert isinstance(talk.call("send", to=STRANGER).verdict, Escalate)
 
 
+def test_nobody_is_worn_down_about_where_customers_data_goes(stage: Stage) -> None:
+    talk = Talk(stage, request="post one and two and three")
+    talk.call("read", {"text": "hello"})
+    for text in ("one", "two"):
+        assert isinstance(talk.call("post", system="web", text=text).verdict, Escalate)
+    last = talk.call("post", system="web", text=STRANGER).verdict
+    assert isinstance(last, Deny)
+    assert "people were asked 2 times of this session within the hour" in " ".join(each.text for each in last.reasons)
+
+
 def test_one_sessions_request_is_no_word_for_anothers(stage: Stage) -> None:
     Talk(stage, run="b", request=f"write to {EVE}")
     talk = Talk(stage, run="a")

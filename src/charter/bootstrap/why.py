@@ -213,7 +213,7 @@ def _stopped(found: SupposedCase, house: House | None) -> Deny | None:
     if house is not None and not pinned(found):
         tool = found.system.actions[found.request.action].tool
         text = f"the definition of the tool `{tool}` on `{found.system.system}` has never been accepted, so it is held"
-        mend = f"look at it and accept it: charter systems import {found.system.system}, then plan and apply"
+        mend = f"look at it and accept it: charter systems import {found.system.system} --accept, then plan and apply"
         return Deny((Reason(Layer.SYSTEM, "built-in/pinned-tools", text, mend, name),))
     return None
 

@@ -14,14 +14,14 @@ import aiohttp
 from aiohttp import web
 
 from charter.core.errors import CharterError
-from charter.gateway.mcp import REQUEST_HEADER, RUN_HEADER
+from charter.gateway.mcp import RUN_HEADER
 from charter.gateway.mcp_protocol import RpcCode
 
 # What speaks of one hop only (RFC 9110 section 7.6.1), is set anew for the next, or is none of the agent's business.
 _NOT_FORWARDED = frozenset(
     {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host", "content-length", "origin"}
     | {"authorization", "dpop", "proxy-authorization", "proxy-connection", "accept-encoding", "content-encoding"}
-    | {"www-authenticate", "dpop-nonce", RUN_HEADER, REQUEST_HEADER, "x-api-key"}
+    | {"www-authenticate", "dpop-nonce", RUN_HEADER, "x-api-key"}
 )
 TRIES = 3  # of one request: with a fresh nonce, and with a fresh token
 USE_NONCE = 'error="use_dpop_nonce"'
@@ -100,9 +100,8 @@ class Relay:
         """
         resource, target = to
         proof = await self._credentials(request.method, resource, target)
-        headers = (
-            {k: v for k, v in request.headers.items() if k.lower() not in _NOT_FORWARDED} | dict(proof) | self._says
-        )
+        ours = _NOT_FORWARDED | self._says.keys()
+        headers = {k: v for k, v in request.headers.items() if k.lower() not in ours} | dict(proof) | self._says
         async with request.app[_SESSION].request(
             request.method, target, data=body or None, headers=headers, allow_redirects=False
         ) as upstream:

@@ -176,7 +176,7 @@ def _known_action(record: SystemRecord, call: Call, link: str) -> str | Deny:
             Layer.SYSTEM,
             "built-in/pinned-tools",
             f"the definition of the tool `{call.tool}` on `{system.system}` {why}, so it is held",
-            f"look at it and accept it: charter systems import {system.system}, then plan and apply",
+            f"look at it and accept it: charter systems import {system.system} --accept, then plan and apply",
             link,
         )
     return action

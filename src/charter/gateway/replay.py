@@ -144,7 +144,7 @@ def _held(call: RecordedCall, system: System, action: str) -> Told | Untold | No
     if pin == seen:
         return None
     text = f"the definition of the tool `{call.tool}` as it was then is not the one that is accepted, so it is held"
-    mend = f"look at it and accept it: charter systems import {call.system}, then plan and apply"
+    mend = f"look at it and accept it: charter systems import {call.system} --accept, then plan and apply"
     return _denied(Layer.SYSTEM, "built-in/pinned-tools", text, mend, call)
 
 
