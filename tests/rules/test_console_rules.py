@@ -39,6 +39,23 @@ def test_rules_are_found_by_what_they_answer(caller: Caller) -> None:
             ["kinds: copilot, agent", "data only none"],
         ),
         (a_rule("r", on="charters", asks={"bounded": ["objects"]}), ["everyone", "objects bounded"]),
+        (a_rule("r", on="sharing", asks={"proved": "suspend"}), ["everyone", "proved: suspend"]),
+        (
+            a_rule(
+                "r",
+                on="behaviour",
+                asks={"when": {"score": 8, "effects": ["write"]}, "then": "restrain", "expires": "4h"},
+            ),
+            ["everyone", "from 8 bits on", "effects: write", "then restrain for 4h"],
+        ),
+        (
+            a_rule("r", on="behaviour", asks={"when": {"score": 9}, "then": "suspend", "release": "person"}),
+            ["everyone", "from 9 bits on", "then suspend until a person settles it"],
+        ),
+        (
+            a_rule("r", on="behaviour", asks={"when": {"score": 40}, "then": "kill"}),
+            ["everyone", "from 40 bits on", "then kill"],
+        ),
         (a_rule("r", lifted_by=["security"], set_aside_by=["a", "b"]), ["lifted by security", "set aside by a, b"]),
     ],
 )

@@ -15,6 +15,10 @@ def terms_of(rule: Mapping[str, Any]) -> list[str]:
         told = ["everyone"]
     if rule["on"] == "charters":
         told += _asked(rule["asks"])
+    elif rule["on"] == "behaviour":
+        told += _following(rule["asks"])
+    elif rule["on"] == "sharing":
+        told += [f"{found}: {answer}" for found, answer in rule["asks"].items()]
     if rule["lifted_by"]:
         told.append(f"lifted by {', '.join(rule['lifted_by'])}")
     if rule["set_aside_by"]:
@@ -33,3 +37,14 @@ def _asked(asks: Mapping[str, Any]) -> list[str]:
     most = [f"{name} at most {value}" for name, value in asks.get("at_most", {}).items()]
     only = [f"{name} only {', '.join(words) or 'none'}" for name, words in asks.get("only", {}).items()]
     return [*most, *only, *(f"{what} bounded" for what in asks.get("bounded", ()))]
+
+
+def _following(asks: Mapping[str, Any]) -> list[str]:
+    """Return on which signals a rule on behaviour acts, what follows, and how that ends."""
+    when = asks["when"]
+    told = [
+        f"from {when['score']} bits on",
+        *(f"{n}: {', '.join(when[n])}" for n in ("features", "effects") if n in when),
+    ]
+    ends = f" for {asks['expires']}" if "expires" in asks else " until a person settles it" if "release" in asks else ""
+    return [*told, f"then {asks['then']}{ends}"]
