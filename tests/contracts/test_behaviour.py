@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from charter.bootstrap import (
     authority,
@@ -20,8 +21,9 @@ from charter.bootstrap import (
     why,
 )
 from charter.bootstrap.behaviour import BehaviourRoom
+from charter.cli.main import app
 from charter.core.clock import Deadline
-from charter.core.errors import ConflictError, MalformedError
+from charter.core.errors import CharterError, ConflictError, MalformedError
 from charter.gateway.call import Call
 from charter.gateway.pipeline import Admitted
 from charter.registry.problem import EstateError
@@ -329,6 +331,17 @@ def test_a_call_that_is_refused_before_policy_is_no_new_action(stage: Stage) -> 
     watch(stage)
     usual = behaviour_views.view(stage.house, WHO)["baseline"]
     assert "payments/get_charge" not in {then[0] for step in usual["steps"] for then in step["then"]}
+
+
+@pytest.mark.parametrize("words", [("--since", "banana"), ("--limit", "0"), ("--principal", "nobody")])
+def test_what_a_person_asks_of_signals_reaches_the_house(tmp_path: Path, words: tuple[str, ...]) -> None:
+    for name, text in estate_files().items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    asked = ["-C", str(tmp_path), "--data", str(tmp_path / ".charter"), "behaviour", "signals", *words]
+    error = CliRunner().invoke(app, asked).exception
+    assert isinstance(error, CharterError)
+    assert words[1] in error.detail
 
 
 def test_rules_in_force_are_listed_with_the_others(stage: Stage) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
@@ -57,10 +56,7 @@ def signals(
 
     With --json: signals, watch.
     """
-    asked = f"/v1/behaviour?since={quote(since, safe='')}&limit={limit}"
-    if principal is not None:
-        asked += f"&principal={segment(principal)}"
-    answer = context_of(context).control.get(asked)
+    answer = context_of(context).control.get("/v1/behaviour", principal=principal, since=since, limit=limit)
     if as_json:
         print_json(answer)
         return
