@@ -120,6 +120,27 @@ def test_without_a_decision_nothing_runs(sdk: Sdk) -> None:
         Charter()
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "half \ud800", {"\udfff": 1}, [[float("-inf")]]])
+def test_what_json_cannot_tell_is_not_decided_and_does_not_run(sdk: Sdk, value: Any) -> None:
+    with sdk.client() as charter:
+
+        @governed(charter, system="tools")
+        def read_record(value: Any) -> None:
+            raise AssertionError(f"it ran: {value!r}")
+
+        with pytest.raises(CharterUnavailable, match="cannot be told in JSON"):
+            read_record(value)
+        with pytest.raises(CharterUnavailable, match="cannot be told in JSON"):
+            charter.check("tools", "read_record", "x", {"value": object()})
+
+    async def asked() -> None:
+        async with AsyncCharter(f"{sdk.url}/access/v1", principal=AGENT) as charter:
+            await charter.check("tools", "read_record", "x", {"value": value})
+
+    with pytest.raises(CharterUnavailable, match="cannot be told in JSON"):
+        asyncio.run(asked())
+
+
 @given(
     st.integers(100, 599),
     st.recursive(st.none() | st.booleans() | st.text(), lambda i: st.lists(i) | st.dictionaries(st.text(), i)),

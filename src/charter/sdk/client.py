@@ -9,6 +9,7 @@ INVARIANT: nothing is retried that may have been decided: a connection that brok
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -25,6 +26,7 @@ from charter.sdk.in_process import InProcess
 URL, PRINCIPAL, SPOOL = "CHARTER_DECISIONS_URL", "CHARTER_PRINCIPAL", "CHARTER_SPOOL"
 SECONDS = 10.0
 POLL_SECONDS = 2.0
+JSON = {"content-type": "application/json"}
 TRIES = 3  # of a connection that could not be made: nothing left, so nothing was decided
 Headers = Callable[[str, str], Mapping[str, str]]
 
@@ -96,6 +98,18 @@ class _Asking:
     def _proof(self) -> dict[str, str]:
         return dict(self._headers("POST", self._url)) if self._headers is not None else {}
 
+    @staticmethod
+    def _body(question: Question) -> bytes:
+        """Return the question as JSON in UTF-8.
+
+        Raises:
+            CharterUnavailable: it has no such form (NaN, half a surrogate pair, an object), so nobody can be asked.
+        """
+        try:
+            return json.dumps(question.to_json(), ensure_ascii=False, allow_nan=False).encode()
+        except (ValueError, TypeError, RecursionError) as err:
+            raise CharterUnavailable(f"the call cannot be told in JSON, so nobody can decide: {err}"[:300]) from err
+
     def _answer(self, response: httpx.Response) -> Answer:
         try:
             body = response.json()
@@ -121,8 +135,9 @@ class Charter(_Asking):
         own = self._own.allowed(question) if self._own is not None else None
         if own is not None:
             return own
+        body = self._body(question)
         try:
-            response = self._client.post(self._url, json=question.to_json(), headers=self._proof())
+            response = self._client.post(self._url, content=body, headers=self._proof() | JSON)
             return self._noted(question, self._answer(response))
         except httpx.HTTPError as err:
             raise CharterUnavailable(f"the decision API cannot be asked: {err!r}"[:300]) from err
@@ -178,8 +193,9 @@ class AsyncCharter(_Asking):
             own = await asyncio.to_thread(self._own.allowed, question)  # which waits for the disk
             if own is not None:
                 return own
+        body = self._body(question)
         try:
-            response = await self._client.post(self._url, json=question.to_json(), headers=self._proof())
+            response = await self._client.post(self._url, content=body, headers=self._proof() | JSON)
             return self._noted(question, self._answer(response))
         except httpx.HTTPError as err:
             raise CharterUnavailable(f"the decision API cannot be asked: {err!r}"[:300]) from err
