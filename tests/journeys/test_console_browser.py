@@ -217,7 +217,7 @@ def test_a_call_is_approved_from_a_mail_without_signing_in(site: Site, context: 
     (approval,) = site.desk.waiting.values()
     assert approval["given"] == {"payments-lead": "lena@example.com"}
     page.goto(f"{site.origin}/approve/a-link")
-    expect(page.get_by_role("heading", level=1)).to_have_text("This link answers nothing")
+    expect(page.get_by_role("heading", level=1)).to_have_text("This link was used")
     site.errors.clear()  # the browser tells of the 404
 
 
