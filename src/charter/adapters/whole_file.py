@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from charter.core.errors import ErrorCode, MalformedError
+
 PRIVATE, SHARED = 0o600, 0o666  # less what the process's umask takes away
 
 
@@ -88,3 +90,18 @@ def _fresh(path: Path, mode: int) -> Iterator[tuple[Path, BinaryIO]]:
 def _finish(out: BinaryIO) -> None:
     out.flush()
     os.fsync(out.fileno())
+
+
+def read_named(file: Path, most: int, told: str) -> bytes:
+    """Return what is in a file that a person named, which has at most `most` bytes (`told` as people say it).
+
+    Raises:
+        MalformedError: it is larger, or cannot be read.
+    """
+    try:
+        if file.stat().st_size > most:
+            raise MalformedError(ErrorCode.TOO_LARGE, f"`{file}` is larger than {told}", help="split it")
+        return file.read_bytes()
+    except OSError as err:
+        why = (err.strerror or str(err)).lower()
+        raise MalformedError(ErrorCode.BAD_VALUE, f"`{file}` cannot be read: {why}", help="name a file") from err

@@ -120,7 +120,7 @@ def draft_tools(settings: Settings, asked: DraftAsked) -> dict[str, Any]:
             f"the system `{name}` has a file already",
             help="take another name, or look at a draft with --print after moving the file away",
         )
-    tools = parse_listed(_listed(asked.file))
+    tools = parse_listed(whole_file.read_named(asked.file, MAX_LIST, "16 MiB"))
     head = {
         "charter": "v1",
         "system": name,
@@ -133,16 +133,6 @@ def draft_tools(settings: Settings, asked: DraftAsked) -> dict[str, Any]:
         _write(file, text)
         _write(root / "pins" / f"{name}.json", dump_definitions(tools))
     return {"system": name, "path": str(file), "tools": len(tools), "text": text, "written": asked.write}
-
-
-def _listed(file: Path) -> bytes:
-    try:
-        if file.stat().st_size > MAX_LIST:
-            raise MalformedError(ErrorCode.TOO_LARGE, f"`{file}` is larger than 16 MiB", help="split it")
-        return file.read_bytes()
-    except OSError as err:
-        why = (err.strerror or str(err)).lower()
-        raise MalformedError(ErrorCode.BAD_VALUE, f"`{file}` cannot be read: {why}", help="name a file") from err
 
 
 def _first_team(estate: Estate) -> str:

@@ -11,7 +11,6 @@ import typer
 
 from charter.cli.context import Json, context_of
 from charter.cli.output import NO, clean, counted, print_json, say
-from charter.core.errors import ErrorCode, MalformedError
 
 MAX_FILE = 1024 * 1024 * 1024
 _MARKS = {"allow": ("allow   ", ""), "deny": ("DENY    ", "red"), "escalate": ("held    ", "yellow")}
@@ -90,12 +89,7 @@ def _show(call: dict[str, Any], *, is_expected: bool) -> None:
 
 
 def _lines(file: Path) -> list[bytes]:
-    try:
-        if str(file) == "-":
-            return sys.stdin.buffer.read(MAX_FILE).splitlines()
-        if file.stat().st_size > MAX_FILE:
-            raise MalformedError(ErrorCode.TOO_LARGE, f"`{file}` is larger than 1 GiB", help="split it")
-        return file.read_bytes().splitlines()
-    except OSError as err:
-        why = (err.strerror or str(err)).lower()
-        raise MalformedError(ErrorCode.BAD_VALUE, f"`{file}` cannot be read: {why}", help="name a file") from err
+    from charter.adapters.whole_file import read_named
+
+    data = sys.stdin.buffer.read(MAX_FILE) if str(file) == "-" else read_named(file, MAX_FILE, "1 GiB")
+    return data.splitlines()
