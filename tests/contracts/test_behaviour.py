@@ -264,6 +264,17 @@ def test_a_flood_of_one_loses_nobody_elses_signal(stage: Stage, monkeypatch: pyt
     assert standing(stage) is Standing.RESTRAINED
 
 
+def test_a_principal_that_goes_on_costs_a_keeping_a_second_and_not_one_a_call(stage: Stage) -> None:
+    for _ in range(30):
+        submit(stage, [stage.make("create_refund", {"charge_id": "ch_9", "amount": "9.00", "currency": "EUR"})])
+        watch(stage)
+    stage.clock.advance(seconds=2)
+    watch(stage)
+    kept = stage.house.database.read(lambda tx: tx.behaviour.signals(limit=100))
+    assert sum(each.count for each in kept) == 30
+    assert len(kept) <= 4, "one for each thing it is about, and one for what went on"
+
+
 def test_suspending_and_killing_end_what_is_under_way(tmp_path: Path) -> None:
     for then, end, after in (("suspend", "    release: person\n", "suspended"), ("kill", "", "revoked")):
         rules = RULES.replace("then: restrain", f"then: {then}").replace("    expires: 4h\n", end)

@@ -18,6 +18,7 @@ import logging
 import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,6 +27,7 @@ from charter.behaviour.acceptance import Accepted
 from charter.behaviour.act import Act, act_of
 from charter.behaviour.baseline import Baseline
 from charter.behaviour.peers import Peers
+from charter.behaviour.repeats import Repeats
 from charter.behaviour.signal import Signal
 from charter.behaviour.watch import Crowd, Ration, Thresholds, Weighed, learn, weigh
 from charter.bootstrap import responses
@@ -82,6 +84,7 @@ class BehaviourRoom:
     weighed: int = 0
     failure: str = ""
     feed: Feed = field(default_factory=Feed)
+    repeats: Repeats = field(default_factory=Repeats)
     is_stale: bool = False  # what owners say is normal was changed
     _kept_at: float = 0.0
 
@@ -121,17 +124,19 @@ class BehaviourRoom:
         """
         if self.next < 0:
             await self._begin()
-        moved = 0
-        if self.next < self.house.database.head.size:
-            try:
-                found, after = await asyncio.to_thread(self._weigh_batch)
-                await responses.keep(self.house, found)
-            except BaseException:
-                self._forget()  # what was learned of the batch is read again, and what it signalled is found again
-                raise
-            now = self.house.clock.now()
-            self.lags.extend((now - each.at).total_seconds() for each in found)
-            moved, self.next = after - self.next, after
+        is_behind = self.next < self.house.database.head.size
+        try:
+            found, after = await asyncio.to_thread(self._weigh_batch) if is_behind else ([], self.next)
+        except BaseException:
+            self._forget()
+            raise
+        ticks = self.house.clock.monotonic()
+        at_once = self.repeats.sift(found, ticks, partial(responses.answer, self.house))
+        await self._keep([*at_once, *self.repeats.take(ticks)])
+        now = self.house.clock.now()
+        self.lags.extend((now - each.at).total_seconds() for each in at_once)
+        moved, self.next = after - self.next, after
+        if moved:
             self._make_room()
         if self.house.clock.monotonic() - self._kept_at >= KEEP_SECONDS or self._is_crowded:
             await self.keep_learned()
@@ -142,6 +147,7 @@ class BehaviourRoom:
         self._kept_at = self.house.clock.monotonic()
         if self.next < 0:
             return
+        await self._keep(self.repeats.take(self._kept_at, all_of_them=True))
         node = self.house.database.node
         waiting = [(first, crowd, name) for crowd in (self.crowd, self.groups) for name, first in crowd.dirty.items()]
         waiting.sort(key=lambda each: each[0])
@@ -194,6 +200,13 @@ class BehaviourRoom:
         kept = await asyncio.to_thread(self.house.database.read, lambda tx: tx.behaviour.cursor(node))
         await asyncio.to_thread(self.reread_accepted)
         self.next, self.silent = kept if kept is not None else (0, head)
+
+    async def _keep(self, signals: list[Signal]) -> None:
+        try:
+            await responses.keep(self.house, signals)
+        except BaseException:
+            self._forget()
+            raise
 
     def _weigh_batch(self) -> tuple[list[Signal], int]:
         if self.is_stale:
@@ -290,9 +303,11 @@ class BehaviourRoom:
                     crowd.drop(name)
 
     def _forget(self) -> None:
+        """Have what was not kept read again: what was learned of it, and what it signalled, is found again."""
         for crowd in (self.crowd, self.groups):
             crowd.baselines.clear()
             crowd.dirty.clear()
+        self.repeats = Repeats()
         self.next = -1
 
     def _failed(self, detail: str) -> None:

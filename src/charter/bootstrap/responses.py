@@ -52,6 +52,13 @@ async def keep(house: House, found: Sequence[Signal]) -> None:
         await house.database.awrite(work)
 
 
+def answer(house: House, signal: Signal) -> str | None:
+    """Return the id of the rule that answers a signal, if one does."""
+    principal = house.live.principals.get(signal.principal)
+    rule = _firmest(house, principal, [signal]) if principal is not None else None
+    return rule.id if rule is not None else None
+
+
 async def end_due(house: House) -> int:
     """End the responses whose time is over; return how many there were."""
     due = house.database.read(lambda tx: tx.responses.due(house.clock.now()))
@@ -114,15 +121,19 @@ def _keep(house: House, tx: HouseTransaction, signals: list[Signal]) -> None:
             )
         ]
     )
-    rule = firmest(
+    rule = _firmest(house, principal, signals)
+    if rule is not None:
+        _respond(house, tx, principal, finding, rule)
+
+
+def _firmest(house: House, principal: Principal, signals: Sequence[Signal]) -> ResponseRule | None:
+    return firmest(
         [
             each
             for each in rules_for(house, principal)
             if any(fits(each, score=one.score, feature=one.lead.feature.value, effect=one.effect) for one in signals)
         ]
     )
-    if rule is not None:
-        _respond(house, tx, principal, finding, rule)
 
 
 def _respond(house: House, tx: HouseTransaction, principal: Principal, finding: Finding, rule: ResponseRule) -> None:
