@@ -1110,7 +1110,16 @@ class FakeDesk:
             "error": None,
             "cosigned": True,
         }
-        seen = {"size": 9, "quorum": 1, "cosigned": 7, "cosigned_by": 1, "backlog": 2, "witnesses": [eye]}
+        heads = [{"folder": "/srv/heads", "size": 9, "error": ""}, {"folder": "/gone", "size": 0, "error": "<i>no"}]
+        seen = {
+            "size": 9,
+            "quorum": 1,
+            "cosigned": 7,
+            "cosigned_by": 1,
+            "backlog": 2,
+            "witnesses": [eye],
+            "kept": heads,
+        }
         holds = list(self.holds.values())
         kept = {
             "rules": [rule],

@@ -115,9 +115,74 @@ def test_in_a_git_repository_each_head_is_a_commit_and_pushed_and_nothing_else_i
         call(stage)
         stage.house.heads.keep_once()  # too soon for another commit
         stage.house.heads.keep_once(is_last=True)
-        assert stage.house.heads.failing == frozenset()
+        assert [each["error"] for each in stage.house.heads.listing()] == [""]
     assert len(git(remote, "log", "--format=%s", "--all").split("\n")) == 4  # the first, two heads, and the end
     assert git(kept, "status", "--porcelain").split() == ["??", "mine.txt"]
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    """Return a bare repository with one commit."""
+    remote, first = tmp_path / "remote.git", tmp_path / "first"
+    git(tmp_path, "init", "-q", "--bare", str(remote))
+    git(tmp_path, "clone", "-q", str(remote), str(first))
+    git(first, "commit", "-q", "--allow-empty", "-m", "begin")
+    git(first, "push", "-q", "-u", "origin", "HEAD")
+    return remote
+
+
+def clone(shared: Path, name: str) -> Path:
+    git(shared.parent, "clone", "-q", str(shared), name)
+    return shared.parent / name
+
+
+def test_nodes_keep_their_heads_on_one_branch(shared: Path, tmp_path: Path) -> None:
+    kept, other = clone(shared, "kept"), clone(shared, "other")
+    with a_house(tmp_path, checkpoints=(kept,)) as stage:
+        (other / "b.checkpoint").write_text("of another node")
+        git(other, "add", ".")
+        git(other, "commit", "-q", "-m", "another node's")
+        git(other, "push", "-q")
+        stage.house.heads.keep_once()
+        assert stage.house.heads.listing()[0]["error"] == ""
+    files = git(shared, "ls-tree", "--name-only", "HEAD").split()
+    assert "b.checkpoint" in files
+    assert len(files) == 2
+
+
+def test_an_upstream_that_forgot_heads_gets_them_again(shared: Path, tmp_path: Path) -> None:
+    kept, other = clone(shared, "kept"), clone(shared, "other")
+    with a_house(tmp_path, checkpoints=(kept,)) as stage:
+        stage.house.heads.keep_once()
+        (other / "new").write_text("a history without the head")
+        git(other, "add", ".")
+        git(other, "commit", "-q", "-m", "forget")
+        git(other, "push", "-q", "--force")
+        call(stage)
+        stage.house.heads.keep_once(is_last=True)
+        assert stage.house.heads.listing()[0]["error"] == ""
+    told = git(shared, "log", "--format=%s")
+    assert told.count("Keep the head") == 2
+    assert "forget" in told
+
+
+def test_another_head_of_this_log_in_the_upstream_is_told_and_nothing_is_left_half_done(
+    shared: Path, tmp_path: Path
+) -> None:
+    kept, other = clone(shared, "kept"), clone(shared, "other")
+    with a_house(tmp_path, checkpoints=(kept,)) as stage:
+        stage.house.heads.keep_once()
+        (file,) = kept.glob("*.checkpoint")
+        mine = file.read_text()
+        (other / file.name).write_text("another")
+        git(other, "add", ".")
+        git(other, "commit", "-q", "-m", "another")
+        git(other, "push", "-q", "--force")
+        call(stage)
+        stage.house.heads.keep_once(is_last=True)
+        assert "CONFLICT" in stage.house.heads.listing()[0]["error"]
+        assert file.read_text() not in (mine, "another")
+        assert git(kept, "status", "--porcelain") == ""
 
 
 def test_a_folder_that_takes_nothing_is_told_once_and_tried_again(
@@ -128,9 +193,10 @@ def test_a_folder_that_takes_nothing_is_told_once_and_tried_again(
         heads = Heads(stage.house)
         heads.keep_once()
         heads.keep_once()
-        assert heads.failing == frozenset({kept})
+        (told,) = heads.listing()
+        assert told["error"].endswith(".checkpoint'")
         kept.mkdir()
         heads.keep_once()
-        assert heads.failing == frozenset()
+        assert heads.listing()[0]["error"] == ""
     assert sum("cannot be kept" in each.message for each in caplog.records) == 1
     assert size_in(kept) > 0

@@ -34,6 +34,14 @@ def test_a_healthy_house_is_healthy_with_and_without_a_server(estate: Terminal) 
     assert len(served["checks"]) >= 8
 
 
+def test_a_head_that_is_kept_nowhere_is_a_fault_and_told_beside_the_witnesses(estate: Terminal) -> None:
+    gone = estate.folder / "gone"
+    keeping = estate.but(CHARTER_CHECKPOINTS=str(gone))
+
+    assert str(gone) in keeping.charter("doctor", expect=1).out
+    assert str(gone) in keeping.charter("evidence", "witnesses", expect=1).out
+
+
 def garble(folder: Path) -> None:
     (folder / ".charter/charter.db").write_text("this is no database\n" * 100, encoding="utf-8")
 

@@ -28,7 +28,15 @@ def deeds(caller: Caller) -> list[Any]:
 
 def test_the_page_tells_retention_and_witnesses(caller: Caller) -> None:
     page = caller.get("/evidence").text
-    for fact in ("customer-pii", "90d", "never", "eye.example/w", "1 of 1 cosigned the head of 7 entries"):
+    for fact in (
+        "customer-pii",
+        "90d",
+        "never",
+        "eye.example/w",
+        "1 of 1 cosigned the head of 7 entries",
+        "/gone",
+        "&lt;i&gt;no",
+    ):
         assert fact in page
 
 

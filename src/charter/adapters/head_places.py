@@ -1,9 +1,11 @@
 """Folders outside a node's data that keep the newest signed head of its log, each a file `<origin>.checkpoint`.
 
 Where the folder is part of a git working tree, each head is a commit of that one file, pushed if the branch has an
-upstream: then whoever cannot rewrite that repository's history cannot make the log forget either.
+upstream: then whoever cannot rewrite that repository's history cannot make the log forget either. Several nodes may
+keep theirs on one branch: what others pushed there meanwhile is fetched, and our commits are put after it.
 
 INVARIANT: git is asked about the one file, and nothing of anybody else's is committed.
+INVARIANT: no commit of ours is dropped because the upstream dropped it: it is put there again, or the conflict is told.
 """
 
 from __future__ import annotations
@@ -73,8 +75,18 @@ class HeadFolder:
             code, said = self._git("commit", "-q", "-m", f"Keep the head of {size} entries", "--", file.name)
         if not code and not self._git("rev-parse", "--abbrev-ref", "@{upstream}")[0]:
             code, said = self._git("push", "-q")
+            if code and not self._git("fetch", "-q")[0]:
+                code, said = self._put_after_upstream()
         if code:
-            raise OSError(said.strip()[-300:] or "git failed")
+            raise OSError(_short(said) or "git failed")
+
+    def _put_after_upstream(self) -> tuple[int, str]:
+        """Put our commits after those that others pushed meanwhile, and push."""
+        code, said = self._git("rebase", "-q", "--no-fork-point", "@{upstream}")
+        if code:
+            self._git("rebase", "--abort")
+            return code, said
+        return self._git("push", "-q")
 
     def _git(self, *words: str) -> tuple[int, str]:
         quiet = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -oBatchMode=yes", "LC_ALL": "C"}
@@ -96,3 +108,9 @@ class HeadFolder:
         except (OSError, subprocess.TimeoutExpired) as err:
             return 1, str(err)
         return done.returncode, done.stdout
+
+
+def _short(said: str) -> str:
+    """Return what git said in one line, without its hints."""
+    lines = (line.strip() for line in said.splitlines())
+    return "; ".join(line for line in lines if line and not line.startswith("hint:"))[:300]

@@ -72,7 +72,8 @@ def _told_of(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        err.filename, err.filename2 = str(path), None
+        err.filename = str(path)
+        del err.filename2  # None would be told as a name
         raise
 
 

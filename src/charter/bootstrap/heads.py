@@ -12,10 +12,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from charter.adapters.head_places import HeadFolder
 from charter.core.errors import CharterError, ErrorCode, IntegrityError
@@ -79,8 +80,8 @@ class Heads:
 
     house: House
     _kept: dict[Path, str] = field(default_factory=dict)  # heads
-    _committed: dict[Path, tuple[str, float]] = field(default_factory=dict)  # heads, and when (monotonic)
-    _failing: set[Path] = field(default_factory=set)
+    _committed: dict[Path, tuple[str, float]] = field(default_factory=dict)  # heads, and when it was tried (monotonic)
+    _errors: dict[Path, str] = field(default_factory=dict)  # why the newest head is not there
 
     async def keep(self, stop: asyncio.Event) -> None:
         """Keep it every few seconds until `stop`, and then once more."""
@@ -90,29 +91,46 @@ class Heads:
             await asyncio.to_thread(self.keep_once, is_last=stop.is_set())
 
     def keep_once(self, *, is_last: bool = False) -> None:
-        """Keep the newest head in each folder; where that fails it is told once, and tried again."""
+        """Keep the newest head in each folder, and only then ask git, which may wait for others.
+
+        Where either fails it is told once, stands in `listing`, and is tried again.
+        """
         head, now = self.house.database.head, self.house.clock.monotonic()
         size, origin = head.size, self.house.database.origin
         cosigned = self.house.witnesses.cosigned
         is_newest = cosigned is not None and (cosigned.size, cosigned.root) == (size, head.edge.frontier.root)
         note = cosigned.to_note() if cosigned is not None and is_newest else head.note
-        for path in self.house.settings.checkpoints:
-            folder = HeadFolder(path)
-            try:
-                if self._kept.get(path) != note:
-                    folder.keep(origin, note)
-                    self._kept[path] = note
-                committed, at = self._committed.get(path, ("", -GIT_EVERY_SECONDS))
-                if committed != note and (is_last or now - at >= GIT_EVERY_SECONDS):
-                    folder.commit(origin, size)
-                    self._committed[path] = (note, now)
-                self._failing.discard(path)
-            except OSError as err:
-                if path not in self._failing:
-                    _log.warning("the head of the log cannot be kept in %s: %s", path, err)
-                self._failing.add(path)
+        folders = self.house.settings.checkpoints
+        for path in folders:
+            if self._kept.get(path) != note and self._tried(path, partial(HeadFolder(path).keep, origin, note)):
+                self._kept[path] = note
+        for path in folders:
+            committed, at = self._committed.get(path, ("", -GIT_EVERY_SECONDS))
+            if self._kept.get(path) != note or committed == note or not (is_last or now - at >= GIT_EVERY_SECONDS):
+                continue
+            done = self._tried(path, partial(HeadFolder(path).commit, origin, size))
+            self._committed[path] = (note if done else committed, now)
 
-    @property
-    def failing(self) -> frozenset[Path]:
-        """The folders where it could not be kept the last time."""
-        return frozenset(self._failing)
+    def _tried(self, path: Path, do: Callable[[], None]) -> bool:
+        try:
+            do()
+        except OSError as err:
+            if path not in self._errors:
+                _log.warning("the head of the log cannot be kept in %s: %s", path, err)
+            self._errors[path] = str(err)
+            return False
+        self._errors.pop(path, None)
+        return True
+
+    def listing(self) -> list[dict[str, Any]]:
+        """Return of each folder: of how many entries the head is that it holds, and why it does not hold the newest."""
+        found = []
+        for path in self.house.settings.checkpoints:
+            size, error = 0, self._errors.get(path, "")
+            try:
+                note = HeadFolder(path).read(self.house.database.origin)
+                size = parse_checkpoint(note).size if note is not None else 0
+            except (OSError, ValueError, CharterError) as err:
+                error = error or str(err)
+            found.append({"folder": str(path), "size": size, "error": error})
+        return found

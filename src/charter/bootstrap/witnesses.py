@@ -305,7 +305,7 @@ class Witnesses:
         await house.database.awrite(work)
 
     def listing(self) -> dict[str, Any]:
-        """Return how it stands with each witness, and what they cosigned."""
+        """Return how it stands with each witness, what they cosigned, and where heads are kept."""
         size, cosigned = self.house.database.head.size, self.cosigned
         signed = {each.public for each in self.signers_of(cosigned)}
         return {
@@ -317,6 +317,7 @@ class Witnesses:
             "backlog": size - (cosigned.size if cosigned and len(signed) >= self.quorum else 0) if self.places else 0,
             "missed_seconds": int(self.house.clock.monotonic() - self.missed_since) if self.missed_since else 0,
             "witnesses": [self._told(each, signed) for each in self.places],
+            "kept": self.house.heads.listing(),
         }
 
     def _told(self, place: Place, signed: set[bytes]) -> dict[str, Any]:

@@ -144,8 +144,12 @@ async def add(house: House, key: str, *, actor: str) -> dict[str, Any]:
 
     def work(tx: HouseTransaction) -> None:
         kept = tx.witnessed.logs()
-        if any(each.origin == log.origin for each, _ in kept):
-            raise ConflictError(ErrorCode.EXISTS, f"`{log.origin}` is witnessed already", help="remove it first")
+        known = next((each for each, _ in kept if each.origin == log.origin), None)
+        if known is not None:
+            mend = "nothing is left to do"
+            if known.key != log.key:
+                mend = "by another key: where no change of keys leads there, ask its node why; then unwatch it first"
+            raise ConflictError(ErrorCode.EXISTS, f"`{log.origin}` is witnessed already", help=mend)
         if len(kept) >= MAX_LOGS:
             raise ConflictError(ErrorCode.TOO_MANY, f"there are {MAX_LOGS} logs already", help="remove one")
         tx.witnessed.add(log)

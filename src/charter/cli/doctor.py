@@ -58,6 +58,7 @@ def _checks(context: Context) -> Iterator[Check]:
         lambda: _leases(context),
     )
     yield _attempt("witnesses", "charter evidence witnesses; docs/evidence.md", lambda: _witnesses(context))
+    yield _attempt("heads", "the folders of CHARTER_CHECKPOINTS; docs/evidence.md", lambda: _heads(context))
     yield _attempt("notices", "charter approvals notices; docs/approvals.md", lambda: _notices(context))
     yield _attempt("sinks", "charter evidence sinks; docs/integrations.md", lambda: _sinks(context))
     yield _attempt(
@@ -197,6 +198,15 @@ def _witnesses(context: Context) -> tuple[bool, str]:
         if each["error"] and found["cosigned_by"] < found["quorum"]:
             return False, f"{told}; `{each['name']}`: {each['error']}"
     return True, f"{told}, {found['backlog']} waiting; {counted(len(found['watched']), 'log')} witnessed"
+
+
+def _heads(context: Context) -> tuple[bool, str]:
+    """Ask whether the newest head of the log is kept everywhere that it is to be."""
+    kept = context.control.get("/v1/evidence/witnesses")["kept"]
+    for each in kept:
+        if each["error"]:
+            return False, f"the newest head of the log is not in `{each['folder']}`: {each['error']}"
+    return True, f"kept in {counted(len(kept), 'folder')}"
 
 
 def _sinks(context: Context) -> tuple[bool, str]:

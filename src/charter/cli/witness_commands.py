@@ -27,20 +27,22 @@ def witnesses(
     ask: Annotated[bool, typer.Option("--ask", help="Have them cosign the newest head now.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show who cosigns this node's heads and how far, and whose heads it cosigns. Exit 1 if the quorum is not had.
+    """Show who cosigns this node's heads and how far, where they are kept, and whose heads it cosigns.
 
-    Witnesses are named by the setting CHARTER_WITNESSES (docs/evidence.md).
+    Witnesses are named by the setting CHARTER_WITNESSES, folders by CHARTER_CHECKPOINTS (docs/evidence.md). Exit 1 if
+    the quorum is not had, or the newest head is not kept.
 
     Example: charter evidence witnesses --ask
 
-    With --json: size, quorum, cosigned, checkpoint, cosigned_by, backlog, missed_seconds, witnesses, watched, log_key,
-    witness_key.
+    With --json: size, quorum, cosigned, checkpoint, cosigned_by, backlog, missed_seconds, witnesses, kept, watched,
+    log_key, witness_key.
     """
     control = context_of(context).control
     if ask:
         control.post("/v1/evidence/witnesses/ask")
     found = control.get("/v1/evidence/witnesses")
     is_missing = bool(found["witnesses"]) and found["cosigned_by"] < found["quorum"]
+    is_lost = any(each["error"] for each in found["kept"])
     if as_json:
         print_json(found)
     else:
@@ -55,9 +57,14 @@ def witnesses(
         else:
             say("nobody cosigns this node's heads: set CHARTER_WITNESSES", "dim")
         watched = [[one_line(each["origin"]), each["size"], (each["seen_at"] or "")[:19]] for each in found["watched"]]
+        for each in found["kept"]:
+            if each["error"]:
+                say(f"the newest head is not kept in {one_line(each['folder'])}: {one_line(each['error'])}", "red")
+            else:
+                say(f"the head of {counted(each['size'], 'entry', 'entries')} is kept in {one_line(each['folder'])}")
         if watched:
             table(["watched log", "cosigned", "at"], watched)
-    if is_missing:
+    if is_missing or is_lost:
         raise typer.Exit(NO)
 
 

@@ -290,7 +290,7 @@ class Desk(Protocol):
         retention {rules [{rule, period, before, swept_at}], under_way, elsewhere [{log,
         orders}], holds}; holds [{id, reason, placed_by,
         placed_at, principal, system, person, since, until}]; witnesses {size, quorum, cosigned,
-        cosigned_by, backlog, witnesses [{name, url, size, at, error, cosigned}]}.
+        cosigned_by, backlog, witnesses [{name, url, size, at, error, cosigned}], kept [{folder, size, error}]}.
         """
         ...
 

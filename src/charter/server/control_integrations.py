@@ -160,7 +160,7 @@ class UnwatchLog(Command):
 
 @integrations.get("/evidence/witnesses")
 def list_witnesses(request: Request) -> dict[str, Any]:
-    """Who cosigns this node's heads, whose heads it cosigns, and the keys that others need for either."""
+    """Who cosigns this node's heads, whose heads it cosigns, where its own are kept; the keys that others need."""
     house = house_of(request)
     return house.witnesses.listing() | {"watched": witnessing.listing(house)} | witnessing.own_keys(house)
 
