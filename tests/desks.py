@@ -203,6 +203,7 @@ def a_card(approval: Json) -> Json:
             "started_by": None,
         },
         "arguments": [argument_line(name, value, amounts) for name, value in call["arguments"].items()],
+        "denied": None,
         "unusual": [
             {"sign": "amount", "text": "amount: 150 EUR, more than ever: usually 20, at most 95 EUR"},
             {"sign": "object", "text": visible(seen)},

@@ -176,7 +176,7 @@ def test_nobody_is_worn_down_about_where_customers_data_goes(stage: Stage) -> No
         assert isinstance(talk.call("post", system="web", text=text).verdict, Escalate)
     last = talk.call("post", system="web", text=STRANGER).verdict
     assert isinstance(last, Deny)
-    assert "people were asked 2 times of this session within the hour" in " ".join(each.text for each in last.reasons)
+    assert "people were asked as often as they may be within the hour" in " ".join(each.text for each in last.reasons)
 
 
 def test_one_sessions_request_is_no_word_for_anothers(stage: Stage) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from charter.core.errors import MalformedError
 from charter.gateway.pipeline import Admitted, Refused
 from charter.policy.verdict import Deny, Escalate
+from charter.registry.repeat import Terms
 from flow_stage import STRANGER, Talk, files
 from houses import Stage, a_house
 
@@ -92,6 +94,7 @@ def test_when_people_were_asked_often_enough_it_is_denied(stage: Stage) -> None:
     denied = talk.call("send", to=["eve@evil.example.org"], body="try 3")
     assert isinstance(denied, Refused)
     assert isinstance(denied.verdict, Deny)
+    assert "nobody is asked until some of the questions are an hour old" in denied.verdict.reasons[0].mend
     stage.clock.at += dt.timedelta(minutes=61)
     talk.hear("go on")
     talk.call("read", STRANGER)
@@ -192,6 +195,7 @@ def test_the_posture_of_the_charter_decides_what_follows(tmp_path: Path, posture
         else:
             assert isinstance(found, Refused)
             assert isinstance(found.verdict, expected)
+            assert "say yes" not in found.verdict.reasons[0].mend
         flow = stage.entries("verdict")[-1]["body"]["asked"]["flow"]
         assert (flow["exposed"], flow["untrusted"]) == (True, ["to"])
 
@@ -217,3 +221,24 @@ def test_after_a_restart_the_session_is_exposed_and_nothing_but_the_person_vouch
         assert rules(talk.call("send", to=["made@up.example.org"], body="x")) == ["values-are-vouched-for"]
         assert isinstance(talk.call("send", to=["ana@other.example.net"], body="x"), Admitted)
         assert isinstance(Talk(stage, run="b").call("send", to=["eve@evil.example.org"], body="x"), Admitted)
+
+
+def test_a_restart_asks_nobody_more_often(tmp_path: Path) -> None:
+    with a_house(tmp_path, files=files()) as stage:
+        talk = Talk(stage)
+        talk.call("read", STRANGER)
+        for number in range(2):
+            talk.call("send", to=["eve@evil.example.org"], body=f"try {number}")
+    with a_house(tmp_path, apply=False) as stage:
+        assert isinstance(Talk(stage).call("send", to=["eve@evil.example.org"], body="try 3").verdict, Deny)
+
+
+def test_what_nobody_vouches_for_cannot_be_let_vary_in_the_next_calls(stage: Stage) -> None:
+    talk = Talk(stage)
+    talk.call("read", STRANGER)
+    held = talk.call("send", to=["eve@evil.example.org"], body="hello")
+    with pytest.raises(MalformedError, match="nobody vouches for `to`"):
+        talk.approve(held, further=Terms(2, vary=("to", "body")))
+    talk.approve(held, further=Terms(2, vary=("body",)))
+    for body in ("hello", "and", "more"):
+        assert isinstance(talk.call("send", to=["eve@evil.example.org"], body=body), Admitted)

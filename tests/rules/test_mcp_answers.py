@@ -79,8 +79,8 @@ def test_a_held_call_says_who_can_approve_it_and_how() -> None:
     held = ARefusal(Escalate((REASON,), ("payments-lead", "risk")), approval_id="apr_7")
     result = refusal_result(held, modern=True)
     assert result["content"][0]["text"].startswith(
-        "Charter holds this call until a person approves it: the amount 300 EUR exceeds 200 EUR. Someone with the role "
-        "`payments-lead` and `risk` can approve it: charter approvals approve apr_7. Then call again with exactly the "
+        "Charter holds this call until a person approves it: the amount 300 EUR exceeds 200 EUR. People can approve "
+        "it together (`payments-lead` and `risk`): charter approvals approve apr_7. Then call again with exactly the "
         "same arguments. (rule"
     )
     facts = result["_meta"]["charter/refusal"]

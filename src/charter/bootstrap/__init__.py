@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -56,7 +56,7 @@ from charter.bootstrap.transaction import HouseTransaction
 from charter.bootstrap.upgrading import catch_up
 from charter.bootstrap.witnesses import Witnesses, check_seen
 from charter.config import Settings, own_variable, variable
-from charter.core.clock import Clock, SystemClock, rfc3339
+from charter.core.clock import Clock, SystemClock, parse_rfc3339, rfc3339
 from charter.core.entropy import Entropy, SystemEntropy
 from charter.core.errors import ErrorCode, IntegrityError, MalformedError
 from charter.core.keys import Signer
@@ -64,7 +64,7 @@ from charter.core.values import Secret, is_loopback
 from charter.evidence.entry import EntryKind
 from charter.evidence.log import Stored
 from charter.gateway.broker import Provider
-from charter.gateway.flow import LOOKED_BACK, Flows, SessionKey
+from charter.gateway.flow import LOOKED_BACK, TIRING, Flows, SessionKey
 from charter.gateway.permit import PermitLedger
 from charter.gateway.pins import ToolList
 from charter.gateway.pipeline import Pipeline
@@ -312,11 +312,17 @@ def _statuses(settings: Settings, database: Database[HouseTransaction], live: Li
 def _flows(database: Database[HouseTransaction], clock: Clock) -> Flows:
     """Return the sessions, with what evidence says of those that were under way when the process before ended."""
     flows, now = Flows(), clock.now()
-    kind = EntryKind.CONTEXT_CHANGED.value
-    for stored in database.read_log(lambda log: log.of_kind(kind, after=None, since=rfc3339(now - LOOKED_BACK))):
-        entry = stored.to_json()
-        said = entry["body"]
-        key = SessionKey(str(entry["principal"]), said.get("delegation"), said.get("run"))
+
+    def told(kind: EntryKind, since: dt.datetime) -> Iterator[tuple[SessionKey, Mapping[str, Any], dt.datetime]]:
+        for stored in database.read_log(lambda log: log.of_kind(kind.value, after=None, since=rfc3339(since))):
+            entry = stored.to_json()
+            said = entry["body"]
+            key = SessionKey(str(entry["principal"]), said.get("delegation"), said.get("run"))
+            yield key, said, parse_rfc3339(entry["time"])
+
+    for key, said, at in told(EntryKind.APPROVAL_ASKED, now - TIRING):
+        flows.asked(key, str(said["approval"]), at)
+    for key, said, _ in told(EntryKind.CONTEXT_CHANGED, now - LOOKED_BACK):
         flows.found_again(key, said, now)
     return flows
 

@@ -12,6 +12,7 @@ from charter.core.errors import CharterError
 from charter.evidence.checkpoint import parse_checkpoint
 from charter.evidence.entry import EntryKind
 from charter.evidence.log import MAX_PAGE, Query, Stored, query
+from charter.gateway.denied_now import denied_now
 from charter.identity.jose import encode_base64url
 from charter.identity.weakness import KINDS as WEAKNESSES
 from charter.lifecycle.approval_card import card_of, masked
@@ -167,18 +168,13 @@ def approval_cards(house: House, found: Iterable[Approval]) -> list[dict[str, An
     """Return approvals as JSON, each with its card: who asks, what for, and what is different from usual."""
     from charter.adapters.approval_past import past_of
 
-    def read(tx: HouseTransaction) -> list[dict[str, Any]]:
-        return [
-            approval_view(each)
-            | {
-                "card": card_of(
-                    each, house.live.principals.get(each.principal_id), past_of(tx.connection, each, tx.payloads)
-                )
-            }
-            for each in found
-        ]
+    live, at = house.live, house.clock.now()
 
-    return house.database.read(read)
+    def card(tx: HouseTransaction, each: Approval) -> dict[str, Any]:
+        denied = denied_now(each, live, house.slices, house.pipeline.evaluator, at) if each.is_open(at) else None
+        return card_of(each, live.principals.get(each.principal_id), past_of(tx.connection, each, tx.payloads), denied)
+
+    return house.database.read(lambda tx: [approval_view(each) | {"card": card(tx, each)} for each in found])
 
 
 def _is_wanted(principal: Principal, wanted: dict[str, str]) -> bool:

@@ -10,6 +10,7 @@ import typer
 from charter.cli.context import Json, context_of, segment
 from charter.cli.output import print_json, say, table
 from charter.registry.repeat import MOST
+from charter.registry.seat import told
 
 Id = Annotated[str, typer.Argument(help="The approval's id: apr_…")]
 As = Annotated[str | None, typer.Option("--as", help="The person who answers.", show_default="the operator")]
@@ -48,10 +49,10 @@ def list_approvals(
         print_json(answer)
         return
     rows: list[list[object]] = [
-        [a["id"], a["state"], a["call"]["principal"], a["call"]["system"], a["call"]["tool"], ", ".join(a["roles"])]
+        [a["id"], a["state"], a["call"]["principal"], a["call"]["system"], a["call"]["tool"], told(a["roles"])]
         for a in answer["approvals"]
     ]
-    table(["id", "state", "principal", "system", "tool", "who may approve"], rows)
+    table(["id", "state", "principal", "system", "tool", "must say yes"], rows)
     if not rows:
         say("nothing waits", "dim")
 
@@ -266,7 +267,7 @@ def _answer(
             until = further["until"][:19]
             say(f"and {further['left']} further calls like it until {until} UTC ({further['repeat']})", "green")
     elif answer["missing"]:
-        say(f"still missing: {', '.join(answer['missing'])}", "yellow")
+        say(f"still missing: {told(answer['missing'])}", "yellow")
 
 
 def _card(a: dict[str, Any]) -> None:
@@ -279,10 +280,12 @@ def _card(a: dict[str, Any]) -> None:
         *(card_rows(card) if card else ([f"  {name}", value] for name, value in call["arguments"].items())),
         *([f"  it says: {name}", value] for name, value in call.get("said", {}).items()),
         ["why it waits", "; ".join(call["why"])],
-        ["who may approve", ", ".join(a["roles"])],
-        ["said yes", ", ".join(f"{who} as {role}" for role, who in a["given"].items()) or "nobody yet"],
+        ["must say yes", told(a["roles"])],
+        ["said yes", ", ".join(f"{who} as {told([role])}" for role, who in a["given"].items()) or "nobody yet"],
     ]
     if card:
+        if card["denied"]:
+            say(f"a yes would change nothing: {card['denied']}", "red")
         who = card["asks"]
         rows[1:1] = [["owner", who["owner"] or "nobody known"], ["on behalf of", _behalf(who)]]
         rows += [["unlike usual", each["text"]] for each in card["unusual"]] or [["unlike usual", "nothing"]]

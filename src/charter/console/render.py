@@ -33,6 +33,7 @@ from charter.core.errors import AbsentError, CharterError, ConflictError, Denied
 from charter.core.values import parse_name
 from charter.identity.asking import Consents
 from charter.identity.single_signon import SingleSignOn
+from charter.registry.seat import told
 from charter.reports.call_story import argument_text
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -99,7 +100,14 @@ def templates() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    found.filters |= {"moment": moment, "pretty": pretty, "shortened": shortened, "named": is_name, "coded": coded}
+    found.filters |= {
+        "moment": moment,
+        "pretty": pretty,
+        "shortened": shortened,
+        "named": is_name,
+        "coded": coded,
+        "seats": told,
+    }
     paths = {"principal_path": principal_path, "story_path": story_path, "delegation_path": delegation_path}
     paths["composition_path"] = composition_path
     paths["behaviour_path"] = behaviour_path

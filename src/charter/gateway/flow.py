@@ -330,14 +330,13 @@ class Flows:
         vouched = (*watch.own, *watch.named.get(facts.record.name, ()))
         pointed = session.pointed if watch.pointed is Pointing.LEADS else Pointed()
         doubts = _traced(session.known, pointed, call, action, facts, vouched)
-        worn = (f"people were asked {watch.questions} times of this session within the hour",) if read.tired else ()
         return replace(
             read,
             untrusted=frozenset(doubts.untrusted),
             unseen=frozenset(doubts.unseen),
             carried=frozenset(doubts.carried),
             pointed=frozenset(doubts.pointed),
-            told=(*doubts.told[:MAX_TOLD], *worn),
+            told=tuple(doubts.told[:MAX_TOLD]),
         )
 
 

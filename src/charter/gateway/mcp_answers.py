@@ -31,7 +31,7 @@ from charter.core.errors import (
 from charter.gateway.mcp_protocol import REFUSAL_KEY, SERVER_INFO_KEY, VERDICT_KEY, RpcCode
 from charter.gateway.pins import UpstreamError
 from charter.policy.verdict import Deny, Escalate, Reason
-from charter.registry.seat import role_of, told
+from charter.registry.seat import told
 
 Message = dict[str, Any]
 RequestId = str | int
@@ -185,9 +185,9 @@ def _denied_text(reason: Reason) -> str:
 
 
 def _held_text(roles: tuple[str, ...], reason: Reason, how: str | None) -> str:
-    is_one = len({role_of(role) for role in roles}) == len(roles)  # of each role: then words need no number
-    who = f"Someone with the role {told(roles)}" if is_one else f"People can approve it together ({told(roles)})"
-    ask = f"{who}{' can approve it' if is_one else ''}: {how}." if how else _sentence(reason.mend)
+    is_one, who = len(roles) == 1, told(roles)
+    asked = f"Someone with the role {who} can approve it" if is_one else f"People can approve it together ({who})"
+    ask = f"{asked}: {how}." if how else _sentence(reason.mend)
     again = "Then call again with exactly the same arguments."
     return f"Charter holds this call until a person approves it: {_sentence(reason.text)} {ask} {again}"
 

@@ -79,7 +79,7 @@ def _suffices(repeat: Repeat, live: LiveEstate, bearer: Bearer, call: Call, fact
         and set(verdict.approvers) == {repeat.seat}
         and not live.directory.has_left(repeat.person)
         and repeat.fits((call.system, call.tool), bearer.delegation, call.arguments)
-        and not repeat.touches(flow.untrusted | flow.unseen | flow.carried | flow.pointed)
+        and not repeat.touches(flow.doubted)
     )
 
 

@@ -304,6 +304,8 @@ def _ask(tx: GatewayWork, bearer: Bearer, call: Call, facts: Facts, verdict: Esc
         "call_digest": approval.call_digest,
         "verdict_id": ticket.verdict_id,
         "expires_at": rfc3339(approval.expires_at),
+        "delegation": bearer.delegation,  # with the run: which session, whose questions are counted after a restart too
+        "run": call.run,
     }
     tx.record(Draft(EntryKind.APPROVAL_ASKED, facts.principal.id, facts.principal.id, body))
     key = (approval.principal_id, approval.call_digest)
@@ -332,6 +334,7 @@ def _approval(tx: GatewayWork, bearer: Bearer, call: Call, facts: Facts, verdict
             "restrained": [each.id for each in facts.chain.principals if each.standing is Standing.RESTRAINED],
             "why": [reason.text for reason in verdict.reasons],
         }
+        | ({"doubted": sorted(facts.request.flow.doubted)} if facts.request.flow.doubted else {})
         | dict(ticket.told),
         roles=verdict.approvers,
         given={},

@@ -69,8 +69,8 @@ class Past:
     approved: Sequence[Approval] = ()  # the same principal's, spent; newest first
 
 
-def card_of(approval: Approval, principal: Principal | None, past: Past) -> dict[str, Any]:
-    """Return the card of `approval`, which `principal` asks for."""
+def card_of(approval: Approval, principal: Principal | None, past: Past, denied: str | None = None) -> dict[str, Any]:
+    """Return the card of `approval`, which `principal` asks for. `denied` is why a yes would change nothing by now."""
     call, asked = approval.call, approval.call.get("arguments") or {}
     chain = call.get("chain") or {}
     told_chain = [str(each.get("name")) for each in chain.get("parties", ())]
@@ -85,6 +85,7 @@ def card_of(approval: Approval, principal: Principal | None, past: Past) -> dict
         },
         "does": {name: visible(str(call.get(name, ""))) for name in ("action", "system", "object", "effect", "tool")},
         "arguments": [argument_line(name, value, past.amounts) for name, value in asked.items()],
+        "denied": visible(denied) if denied is not None else None,
         "held": [visible(str(each)) for each in call.get("why", ())],
         "needs": told(approval.missing()) if approval.missing() else "",
         "unusual": unusual(approval, past)[:MAX_SIGNS],
@@ -239,7 +240,8 @@ def _within(past: Past) -> str:
 def plain_card(card: Mapping[str, Any]) -> str:
     """Return a card as plain text, where no value can pose as a line of the card: its own lines are set in."""
     asks, does = card["asks"], card["does"]
-    lines = [
+    lines = [f"A yes would change nothing: {_inline(card['denied'])}"] if card["denied"] else []
+    lines += [
         f"Who asks:    {_inline(asks['principal'])}" + (f", owned by {asks['owner']}" if asks["owner"] else ""),
         f"On behalf:   {_inline(asks['chain'])}" + (f", for {_inline(asks['purpose'])}" if asks["purpose"] else ""),
         f"Would do:    {_inline(does['action'])} on {_inline(does['system'])} ({_inline(does['effect'])})",

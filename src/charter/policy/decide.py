@@ -115,7 +115,7 @@ class _Case(msgspec.Struct, frozen=True):
         lifted = self._ask(given | roles)
         if not self._permits(lifted):
             held = [rule for rule in answer.rules if rule not in lifted.rules]
-            return Deny(self._why_denied(lifted, [*lifted.rules, *held]))
+            return Deny(self._why_denied(lifted, [*lifted.rules, *held], lifted.rules))
         return self._escalate(answer, given | roles, lifted)
 
     def _ask(self, approvals: frozenset[str]) -> Answer:
@@ -200,10 +200,10 @@ class _Case(msgspec.Struct, frozen=True):
         found = smallest(roles, suffices, least=least)
         return found, answers[found]
 
-    def _why_denied(self, answer: Answer, rules: Iterable[str]) -> tuple[Reason, ...]:
+    def _why_denied(self, answer: Answer, rules: Iterable[str], unmoved: Sequence[str] = ()) -> tuple[Reason, ...]:
         if answer.allowed:
             return (explain.only_others(self.bound, answer.rules),)
-        return explain.denied(self.bound, self.request, self.question, tuple(rules))
+        return explain.denied(self.bound, self.request, self.question, tuple(rules), unmoved)
 
 
 def smallest(roles: frozenset[str], suffices: Callable[[frozenset[str]], bool], *, least: int) -> frozenset[str]:

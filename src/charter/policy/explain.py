@@ -6,7 +6,9 @@ the fewest conditions that the call does not satisfy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+
+from msgspec.structs import replace
 
 from charter.policy.builtin import DATA, ENVIRONMENT, RESTRAINED, RESTRAINED_ROLE
 from charter.policy.condition import ArgumentRule, Condition, SumRule
@@ -14,7 +16,7 @@ from charter.policy.grant import SCALE, ApprovalNeed, GrantRule
 from charter.policy.guardrail import UNREADABLE
 from charter.policy.own import OwnPermit
 from charter.policy.phrase import amount_text, asked, given, phrase_of, widened, words
-from charter.policy.request import Request
+from charter.policy.request import DOUBTS, Request
 from charter.policy.slice import Slice
 from charter.policy.verdict import Layer, LimitDue, Reason
 from charter.policy.vocabulary import Question
@@ -110,11 +112,12 @@ def denied(
     request: Request,
     question: Question,
     rules: Sequence[str],
+    unmoved: Collection[str] = (),
 ) -> tuple[Reason, ...]:
     """Return why the call is denied, the firmest reason first.
 
     That is: the rules that forbid it and that nothing lifts, then what the nearest grant lacks if none would allow it,
-    then the rules that a person's yes would lift.
+    then the rules that a person's yes would lift. `unmoved`: rules that forbid this call whatever people say.
     """
     fired = [rule for rule in rules if not bound.may_allow(rule)]
     told = [rule for rule in fired if not (rule.endswith(UNREADABLE) and rule.removesuffix(UNREADABLE) in fired)]
@@ -122,7 +125,10 @@ def denied(
     liftable = [rule for rule in told if rule not in firm]
     reasons = [_forbidden(bound, request, rule) for rule in sorted(firm, key=_rank)]
     reasons += _lacking(bound, request, question, is_forbidden=bool(fired))
-    reasons += [_forbidden(bound, request, rule) for rule in sorted(liftable, key=_rank)]
+    reasons += [
+        _unasked(bound, request, rule) if rule in unmoved else _forbidden(bound, request, rule)
+        for rule in sorted(liftable, key=_rank)
+    ]
     if not reasons:
         return (policy_error(bound, "?", "it denied the call by no rule that is known"),)
     return tuple(reasons)
@@ -187,10 +193,24 @@ def _guarded(bound: Slice, request: Request, rule: str) -> Reason:
         text = f"`{guardrail.id}` reads {names}, and this call gives it in a form that cannot be compared"
         mend = f"send {names} as plain text, a number with at most 4 decimals, true or false"
         return Reason(_layer(rule), rule, text, mend, bound.principal, guardrail.source)
-    text = guardrail.reason
-    if request.flow.told and "context.flow" in guardrail.text:
-        text = f"{text}: {'; '.join(request.flow.told)}"
+    reads = [name for name in ("tired", *DOUBTS) if f"context.flow.{name}" in guardrail.text]
+    told = [*(request.flow.told if set(reads).intersection(DOUBTS) else ())]
+    told += (
+        ["people were asked as often as they may be within the hour"] if request.flow.tired and "tired" in reads else []
+    )
+    text = f"{guardrail.reason}: {'; '.join(told)}" if told else guardrail.reason
     return Reason(_layer(rule), rule, text, guardrail.mend, bound.principal, guardrail.source)
+
+
+def _unasked(bound: Slice, request: Request, rule: str) -> Reason:
+    """Tell of a rule that asks people in other cases, and of what would mend the call while it asks nobody."""
+    told, guardrail = _forbidden(bound, request, rule), bound.guardrail(rule)
+    if guardrail is None or "context.flow" not in guardrail.text:
+        return told
+    other = "leave the data out" if "context.flow.data" in guardrail.text else "let the person's own request name it"
+    is_worn = request.flow.tired and "context.flow.tired" in guardrail.text
+    when = "until some of the questions are an hour old" if is_worn else "about such a call"
+    return replace(told, mend=f"{other}: nobody is asked {when} (docs/data-flow.md)")
 
 
 def _layer(rule: str) -> Layer:

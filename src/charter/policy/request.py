@@ -64,10 +64,16 @@ class FlowFacts(msgspec.Struct, frozen=True):
     pointed: frozenset[str] = frozenset()  # arguments that lead, with the only such value of what the request points at
     told: tuple[str, ...] = ()  # for people: where each doubtful value came from
 
+    @property
+    def doubted(self) -> frozenset[str]:
+        """The arguments with values that nobody vouches for."""
+        return self.untrusted | self.unseen | self.carried | self.pointed
+
 
 NO_FLOW = FlowFacts()
 FLOW_FLAGS = ("exposed", "known", "spoken", "tired")
-FLOW_NAMES = ("data", "untrusted", "unseen", "carried", "pointed")
+DOUBTS = ("untrusted", "unseen", "carried", "pointed")
+FLOW_NAMES = ("data", *DOUBTS)
 
 
 def flow_json(flow: FlowFacts) -> dict[str, Any]:

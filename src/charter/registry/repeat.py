@@ -52,6 +52,11 @@ class Terms:
             if name not in arguments:
                 known = ", ".join(f"`{each}`" for each in sorted(arguments)[:20]) or "none"
                 raise _bad(f"the call has no argument `{name[:80]}`", f"it has {known}")
+            if name in approval.call.get("doubted", ()):
+                text = (
+                    f"nobody vouches for `{name[:80]}` of this call, so each call with another is asked about by itself"
+                )
+                raise _bad(text, "leave it out: with the same value, the next calls are like this one")
             if number_of(arguments[name]) is not None:
                 raise _bad(f"`{name[:80]}` is a number, which may be smaller and nothing else", "leave it out")
 
