@@ -430,6 +430,18 @@ def test_no_page_scrolls_sideways_even_with_hostile_text(site: Site, chromium: B
     context.close()
 
 
+@pytest.mark.parametrize(("width", "most"), [(1280, 55), (390, 90)])
+def test_the_menu_keeps_its_height_and_shows_where_one_is(site: Site, chromium: Browser, width: int, most: int) -> None:
+    context = chromium.new_context(viewport={"width": width, "height": 844}, has_touch=width < 500)
+    page = site.visit(context)
+
+    for path in ("/", "/verdicts", "/approvals", "/review", "/evidence", "/findings"):
+        page.goto(site.origin + path)
+        assert page.locator(".top").bounding_box()["height"] < most, path  # type: ignore[index]
+        expect(page.locator(".top nav [aria-current]")).to_be_in_viewport(ratio=0.9)
+    context.close()
+
+
 def test_each_page_has_one_heading_landmarks_and_labels(site: Site, context: BrowserContext) -> None:
     page = site.visit(context)
 

@@ -159,7 +159,7 @@ def _denials(call: Call, own: Baseline, peers: Peers) -> Iterator[Contribution]:
     if call.verdict != "deny" or run < LEAST_RUN:
         return
     share = (own.denials.denied + WEIGHT * peers.refused()) / (own.denials.calls + WEIGHT)
-    text = f"it was refused {run} times in a row; usual is {100 * share:.0f} of 100"
+    text = f"it was refused {run} times in a row; of its calls, {100 * share:.0f} in 100 are refused"
     # the refusal that began the run is told by itself, where it is told
     yield Contribution(Feature.DENIALS, call.system[:MAX_KEY], min(30.0, (run - 1) * bits(share)), text)
 

@@ -1,5 +1,11 @@
-// What htmx does not do: pausing the live page, keeping it short, saying when the connection is lost.
-// Every form and link works without this file.
+// What htmx does not do: pausing the live page, keeping it short, saying when the connection is lost; and showing where
+// one is in a menu that is wider than the screen. Every form and link works without this file.
+(function () {
+  "use strict";
+  var here = document.querySelector(".top nav [aria-current]");
+  if (here) here.scrollIntoView({ block: "nearest", inline: "center" });
+})();
+
 (function () {
   "use strict";
   var MAX_ROWS = 500;
