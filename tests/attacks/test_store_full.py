@@ -17,7 +17,9 @@ from typing import Any
 
 import aiohttp
 import pytest
+import sqlalchemy as sa
 
+from charter.adapters.engine import open_engines, sqlite_url
 from served import Served, served
 from terminal import Server, Terminal
 
@@ -104,7 +106,9 @@ def test_with_no_space_left_nothing_is_allowed_and_with_space_it_goes_on(scene: 
         assert scene.asked("GET", "/v1/principals/charge-reader")["standing"] == "active"
         assert scene.asked("POST", "/v1/evidence/verify")["ok"]
         assert server.stop() == 0
-    assert "Traceback" not in server.log.read_text(encoding="utf-8")
+    told = server.log.read_text(encoding="utf-8")
+    assert "Traceback" not in told
+    assert told.count("usable again") == 1
 
 
 def test_a_first_start_on_a_disk_full_at_any_byte_says_so_and_leaves_nothing_in_the_way(tmp_path: Path) -> None:
@@ -174,3 +178,17 @@ def test_a_read_only_disk_is_said_by_each_command_that_writes(small_disk: Path) 
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     for words in (["up"], ["apply", "--yes"], ["scan", "."]):
         assert "read-only" in refused(terminal, *words), words
+
+
+def test_the_write_ahead_log_gives_its_room_back_on_a_small_disk(small_disk: Path) -> None:
+    """A row that is written again and again needs the room of one, however long the log of it would become."""
+    writer, reader = open_engines(sqlite_url(small_disk / "charter.db"))
+    with writer.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE kept (body BLOB)"))
+        connection.execute(sa.text("INSERT INTO kept VALUES (:body)"), {"body": bytes(8_000)})
+    for turn in range(1_000):
+        with writer.begin() as connection:
+            connection.execute(sa.text("UPDATE kept SET body = :body"), {"body": bytes([turn % 256]) * 8_000})
+    assert (small_disk / "charter.db-wal").stat().st_size < 2_000_000
+    writer.dispose()
+    reader.dispose()

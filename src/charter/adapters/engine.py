@@ -7,6 +7,7 @@ of Charter's family in `store_failure`; nothing above the adapters sees SQLAlche
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,16 @@ from charter.core.errors import CharterError, ConflictError, ErrorCode, Malforme
 
 BUSY_MILLISECONDS = 5_000
 WAL_PAGES = 16_384  # 64 MiB of log before it is copied into the database: rarer pauses for a larger file
+# With less room than this the log is kept small, lest it fill the disk itself, and what it took is given back.
+LITTLE_ROOM_BYTES = 512 * 1024 * 1024
+_LITTLE_ROOM = ("PRAGMA wal_autocheckpoint=256", "PRAGMA journal_size_limit=1048576")
+_ENOUGH_ROOM = (f"PRAGMA wal_autocheckpoint={WAL_PAGES}", "PRAGMA journal_size_limit=-1")
 _SQLITE = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
     f"PRAGMA busy_timeout={BUSY_MILLISECONDS}",
-    f"PRAGMA wal_autocheckpoint={WAL_PAGES}",
+    *_ENOUGH_ROOM,
     "PRAGMA temp_store=MEMORY",
     "PRAGMA secure_delete=ON",  # what is erased is overwritten, not only unlinked
 )
@@ -83,11 +88,26 @@ def _sqlite_engine(url: sa.URL, begin: str) -> sa.Engine:
     def _begin(connection: sa.Connection) -> None:
         raw: Any = connection.connection.driver_connection  # past SQLAlchemy: this is run for each group of works
         try:
+            if begin != "BEGIN":
+                _fit_to_disk(connection, raw, Path(str(url.database)).parent)
             raw.execute(begin)
         except sqlite3.Error as err:
             raise exc.DBAPIError(begin, None, err) from err
 
     return engine
+
+
+def _fit_to_disk(connection: sa.Connection, raw: sqlite3.Connection, folder: Path) -> None:
+    """Let SQLite's write-ahead log grow as far as there is room for."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return  # what is wrong there, the transaction will tell
+    has_little = disk.f_bavail * disk.f_frsize < LITTLE_ROOM_BYTES
+    if connection.info.get("has_little_room", False) != has_little:
+        for pragma in _LITTLE_ROOM if has_little else _ENOUGH_ROOM:
+            raw.execute(pragma)
+        connection.info["has_little_room"] = has_little
 
 
 def store_failure(err: exc.SQLAlchemyError | OSError) -> UnavailableError:

@@ -31,7 +31,7 @@ from charter.adapters.engine import store_failure, work_failure
 from charter.adapters.log_writer import Head, LogWriter
 from charter.adapters.transaction import Frame, SqlTransaction
 from charter.core.clock import Clock
-from charter.core.errors import ConflictError, ErrorCode, IntegrityError
+from charter.core.errors import ConflictError, ErrorCode, IntegrityError, UnavailableError
 from charter.evidence.entry import Entry
 
 Tx = TypeVar("Tx", bound=SqlTransaction)
@@ -72,6 +72,7 @@ class Sequencer(Generic[Tx]):
         self._connection: sa.Connection | None = None
         self._head: Head | None = None
         self._doubt: tuple[Head, list[Callable[[], None]]] | None = None  # a commit that broke off
+        self._outage: tuple[str, int] | None = None  # why the database refuses, and how many works it has
         self.halted: str | None = None  # why nothing more is written
         self.listeners: list[Callable[[], None]] = []  # told, on the writer's thread, whenever the feed has grown
         self.readers: list[Callable[[Sequence[Entry]], None]] = []  # given, on the writer's thread, what is durable
@@ -95,7 +96,7 @@ class Sequencer(Generic[Tx]):
     def run(self, works: Sequence[Callable[[Tx], Any]]) -> list[Answer]:
         """Carry out the first of `works`, at least one; return as many answers."""
         try:
-            return self._run(works)
+            return self._told(self._run(works))
         except IntegrityError as err:
             self.halted = err.detail
             _log.critical("evidence: %s", err.detail)
@@ -103,7 +104,7 @@ class Sequencer(Generic[Tx]):
         except exc.SQLAlchemyError as err:
             self._let_go()
             failure = store_failure(err)
-            _log.error("database: %s", failure.detail)
+            self._tell_of(failure, len(works))
             return [Answer(error=failure)] * len(works)
         except ConflictError as err:
             return [Answer(error=err)] * len(works)
@@ -119,6 +120,20 @@ class Sequencer(Generic[Tx]):
             f"this node stopped writing: {self.halted}",
             help="run `charter evidence verify`, then restart the node",
         )
+
+    def _told(self, answers: list[Answer]) -> list[Answer]:
+        """Return `answers`; log that the database can be used, if it could not be."""
+        if self._outage is not None:
+            _log.warning("database: usable again; %d works were refused meanwhile", self._outage[1])
+            self._outage = None
+        return answers
+
+    def _tell_of(self, failure: UnavailableError, refused: int) -> None:
+        """Log a failure of the database: once, not for each work that it refuses."""
+        before, count = self._outage or ("", 0)
+        if failure.detail != before:
+            _log.error("database: %s → %s", failure.detail, failure.help)
+        self._outage = (failure.detail, count + refused)
 
     def close(self) -> None:
         """Let the database go."""

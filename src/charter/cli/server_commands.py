@@ -68,9 +68,11 @@ def up(
 
     With --json: url, console, workload_api, pid. Printed once it is up.
     """
+    from charter.cli.log_lines import log_to_standard_error
     from charter.config import read_settings
     from charter.server.app import new_event_loop, serve
 
+    log_to_standard_error()
     here = context_of(context)
     settings = read_settings(
         estate=Path(here.estate) if here.estate else None,

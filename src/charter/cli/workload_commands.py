@@ -190,8 +190,10 @@ def agent(
 
     With --json: workload_api. Printed once it is up.
     """
+    from charter.cli.log_lines import log_to_standard_error
     from charter.cli.node_agent import serve_node
 
+    log_to_standard_error()
     address = f"unix://{socket.absolute()}"
 
     def up() -> None:
