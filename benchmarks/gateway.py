@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,13 @@ from _contextforge import VERSION as FORGE_VERSION
 from _served import CALL, VERSION, connect, fetch, processes, request, serve, start, thin_upstream
 
 CALLERS = (1, 16, 64)
+PACE = 250  # calls a second of 64 callers together, who do not wait for each other: most fleets are like that
 ROUNDS = 3
 HERE = Path(__file__).resolve().parent
 PEERS = HERE.parent / ".venv-peers" / "bin" / "python"
-PEER_NAME, ALL_NAME, FORGE_NAME = "fastmcp proxy", "governed, bearer, all systems", "ContextForge"
+DIRECT, PEER_NAME, FORGE_NAME = "direct", "fastmcp proxy", "ContextForge"
+ONE_NAME, ALL_NAME = "governed, bearer", "governed, bearer, all systems"
+STEADY = (DIRECT, ONE_NAME, ALL_NAME)  # what can keep PACE
 Turn = tuple[float, float, float, float]  # p50 and p99 in seconds, calls a second, seconds of a processor per call
 STEPS = ("authenticate", "resolve", "decide", "settle and record", "forward", "outcome")
 PEER = """
@@ -64,8 +68,12 @@ class Contender:
         return (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def turn(contender: Contender, callers: int, seconds: float, most: int) -> list[float]:
-    """Return the seconds each call took, in one turn of at most `seconds` and `most` calls."""
+async def turn(contender: Contender, callers: int, seconds: float, most: int, pace: float = 0.0) -> list[float]:
+    """Return the seconds each call took, in one turn of at most `seconds` and `most` calls.
+
+    Each caller makes its next call when it has its answer; at a `pace`, in calls a second of all of them together, when
+    it is due, and a call that is made late counts from when it was due.
+    """
     headers = await asyncio.to_thread(contender.headers, most)  # it may run a loop of its own
     body = CALL.replace(b'"act"', json.dumps(contender.tool).encode())
     requests = iter(
@@ -74,10 +82,11 @@ async def turn(contender: Contender, callers: int, seconds: float, most: int) ->
     took: list[float] = []
     ends = time.perf_counter() + seconds
 
-    async def work() -> None:
+    async def work(number: int) -> None:
         caller = await connect(contender.url)
+        dues = count(time.perf_counter() + number / pace, callers / pace) if pace else None
         try:
-            while (started := time.perf_counter()) < ends and (sent := next(requests, None)) is not None:
+            while (started := await due(dues)) < ends and (sent := next(requests, None)) is not None:
                 answer = await caller.call(sent)
                 took.append(time.perf_counter() - started)
                 result = json.loads(answer).get("result", {})
@@ -86,8 +95,17 @@ async def turn(contender: Contender, callers: int, seconds: float, most: int) ->
         finally:
             caller.close()
 
-    await asyncio.gather(*(work() for _ in range(callers)))
+    await asyncio.gather(*(work(number) for number in range(callers)))
     return took
+
+
+async def due(dues: Iterator[float] | None) -> float:
+    """Return when the next call is due, once it is: now, or the next of `dues`."""
+    if dues is None:
+        return time.perf_counter()
+    at = next(dues)
+    await asyncio.sleep(at - time.perf_counter())
+    return at
 
 
 def run(seconds: float) -> dict[str, Any]:
@@ -95,6 +113,7 @@ def run(seconds: float) -> dict[str, Any]:
     notes = [
         "p50 and p99 in microseconds, medians of the turns; added = p50 over the direct call's",
         "processor: microseconds of one core that the server spends on a call",
+        f"{PACE}/s: callers who call when they are due, together so often, and not as soon as they have an answer",
     ]
     with tempfile.TemporaryDirectory() as folder, standing(Path(folder), notes) as contenders:
         turn_seconds = max(0.2, seconds / (len(CALLERS) * ROUNDS * len(contenders)))
@@ -102,23 +121,31 @@ def run(seconds: float) -> dict[str, Any]:
             asyncio.run(turn(contender, 4, 0.5, 400))  # warm
         rows: list[list[Any]] = []
         for callers in CALLERS:
-            turns: dict[str, list[Turn]] = {each.name: [] for each in contenders}
-            for _ in range(ROUNDS):
-                for contender in contenders:
-                    started, before = time.perf_counter(), contender.used()
-                    took = sorted(asyncio.run(turn(contender, callers, turn_seconds, 20_000)))
-                    rate = len(took) / (time.perf_counter() - started)
-                    cost = (contender.used() - before) / len(took)
-                    turns[contender.name].append((took[len(took) // 2], took[int(len(took) * 0.99)], rate, cost))
-            rows += [row(name, callers, found, turns[contenders[0].name]) for name, found in turns.items()]
+            turns = by_turns(contenders, callers, turn_seconds)
+            rows += [row(name, callers, found, turns[DIRECT]) for name, found in turns.items()]
             notes += ratios(callers, turns)
+        steady = by_turns([each for each in contenders if each.name in STEADY], CALLERS[-1], turn_seconds, PACE)
+        rows += [row(name, f"{CALLERS[-1]}, {PACE}/s", found, steady[DIRECT]) for name, found in steady.items()]
         direct = rows[0][2]
     columns = ["contender", "callers", "p50", "p99", "lowest - highest", "calls/s", "added", "of direct", "processor"]
     found = {"title": "One governed MCP call over a direct one", "columns": columns, "rows": rows, "notes": notes}
     return found | {"and": [split(max(1.0, seconds / 6), direct)]}
 
 
-def row(name: str, callers: int, turns: list[Turn], direct: list[Turn]) -> list[Any]:
+def by_turns(contenders: list[Contender], callers: int, seconds: float, pace: float = 0.0) -> dict[str, list[Turn]]:
+    """Let contenders take turns; return each one's."""
+    turns: dict[str, list[Turn]] = {each.name: [] for each in contenders}
+    for _ in range(ROUNDS):
+        for contender in contenders:
+            started, before = time.perf_counter(), contender.used()
+            took = sorted(asyncio.run(turn(contender, callers, seconds, 20_000, pace)))
+            rate = len(took) / (time.perf_counter() - started)
+            cost = (contender.used() - before) / len(took)
+            turns[contender.name].append((took[len(took) // 2], took[int(len(took) * 0.99)], rate, cost))
+    return turns
+
+
+def row(name: str, callers: int | str, turns: list[Turn], direct: list[Turn]) -> list[Any]:
     p50, p99, rate, cost = (statistics.median(column) for column in zip(*turns, strict=True))
     floor = statistics.median(each[0] for each in direct)
     added = "" if turns is direct else round((p50 - floor) * 1e6)
@@ -130,7 +157,7 @@ def row(name: str, callers: int, turns: list[Turn], direct: list[Turn]) -> list[
 
 def ratios(callers: int, turns: dict[str, list[Turn]]) -> list[str]:
     """Return how the peer compares with our endpoint of the same kind, turn by turn: medians, and the spread."""
-    floor = statistics.median(each[0] for each in turns["direct"])
+    floor = statistics.median(each[0] for each in turns[DIRECT])
     found = []
     for name in (each for each in (PEER_NAME, FORGE_NAME) if each in turns):
         pairs = list(zip(turns[name], turns[ALL_NAME], strict=True))
@@ -195,7 +222,7 @@ def standing(folder: Path, notes: list[str]) -> Iterator[list[Contender]]:
     """Give the contenders, all of them up."""
     with processes() as started:
         upstream = thin_upstream(started)
-        contenders = [Contender("direct", upstream, lambda count: ["X-Nothing: 1"] * count)]
+        contenders = [Contender(DIRECT, upstream, lambda count: ["X-Nothing: 1"] * count)]
         contenders += governed(started, folder / "estate", upstream)
         if PEERS.exists():
             port = start(started, [str(PEERS), "-c", PEER, upstream])
@@ -230,7 +257,7 @@ def governed(started: list[subprocess.Popen[bytes]], folder: Path, upstream: str
         return [f"Authorization: Bearer {fetch(tokens, served.all_url)}"] * count
 
     return [
-        Contender("governed, bearer", served.url, plain, server=server),
+        Contender(ONE_NAME, served.url, plain, server=server),
         Contender("governed, DPoP", served.url, bound, server=server),
         Contender(ALL_NAME, served.all_url, of_all, tool="bench__act", server=server),
     ]
