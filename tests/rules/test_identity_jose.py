@@ -162,6 +162,17 @@ def changed_jwk(**members: Any) -> dict[str, Any]:
     return {k: v for k, v in (PRIVATE.as_dict(private=False) | members).items() if v is not None}
 
 
+def test_a_key_seen_before_is_the_same_and_nobody_elses_to_change() -> None:
+    jwk = ECKey.generate_key("P-256").as_dict(private=False)
+    first = parse_public_jwk(jwk)
+    first.jwk["x"] = "changed"
+    assert parse_public_jwk(jwk).jwk["x"] == jwk["x"]
+    assert parse_public_jwk(jwk).thumbprint == first.thumbprint
+    other = jwk | {"y": ECKey.generate_key("P-256").as_dict(private=False)["y"]}
+    with pytest.raises(MalformedError):
+        parse_public_jwk(other)
+
+
 @pytest.mark.parametrize(
     ("jwk", "said"),
     [

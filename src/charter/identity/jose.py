@@ -16,6 +16,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from joserfc.jwk import ECKey, OKPKey
@@ -29,6 +30,7 @@ MAX_MEMBERS = 64
 _MAX_DIGITS = 20
 _ES256 = JWSRegistry.algorithms["ES256"]
 _EDDSA = JWSRegistry.algorithms["EdDSA"]
+_KEYS_KEPT = 4_096  # public keys seen lately, of some kilobytes each
 _COORDINATE_CHARACTERS = 43  # 32 bytes in base64url
 _TO_URL = bytes.maketrans(b"+/", b"-_")
 _FROM_URL = bytes.maketrans(b"-_+/=", b"+/***")  # what has no place in base64url becomes what has none in base64
@@ -90,10 +92,14 @@ def parse_public_jwk(jwk: object) -> PublicKey:
     if jwk.get("use", "sig") != "sig" or jwk.get("alg", _ALGORITHMS[kind][0]) not in _ALGORITHMS[kind]:
         _refuse_key("is meant for another use or algorithm")
     members = {name: _text_member(jwk, name) for name in _REQUIRED[kind]}
-    return _public_key(kind, members)
+    thumbprint, key = _point(kind, tuple(members.items()))
+    return PublicKey(thumbprint, members, _ALGORITHMS[kind], key)
 
 
-def _public_key(kind: str, members: dict[str, str]) -> PublicKey:
+@lru_cache(maxsize=_KEYS_KEPT)
+def _point(kind: str, told: tuple[tuple[str, str], ...]) -> tuple[str, ECKey | OKPKey]:
+    """Return a key with its thumbprint. To build it anew for each proof that shows it would cost half as much again."""
+    members = dict(told)
     for name in ("x", "y"):
         if name in members and len(members[name]) != _COORDINATE_CHARACTERS:
             _refuse_key(f"has a coordinate `{name}` that is not 32 bytes")
@@ -106,7 +112,7 @@ def _public_key(kind: str, members: dict[str, str]) -> PublicKey:
         raise _bad_key("is no point on its curve") from err
     if kind == "OKP" and not is_sound_ed25519(decode_base64url(members["x"])):
         _refuse_key("is no point on its curve, or one that anybody can sign for")
-    return PublicKey(thumbprint_of(members), members, _ALGORITHMS[kind], key)
+    return thumbprint_of(members), key
 
 
 def parse_compact(text: str, what: str, *, members: frozenset[str], limit: int = MAX_COMPACT) -> Compact:
