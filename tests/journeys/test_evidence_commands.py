@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -130,3 +131,12 @@ def test_a_log_changed_behind_the_back_stops_the_node_and_is_named(estate: Termi
         error = estate.refused(*words, expect=7)
         assert error["error"] == "evidence_broken"
         assert f"entry {index} is not what was recorded" in error["detail"]
+
+
+def test_each_fault_of_the_log_is_a_sentence(estate: Terminal) -> None:
+    with sqlite3.connect(estate.folder / ".charter" / "charter.db") as database:
+        database.execute("UPDATE evidence_entry SET principal_id = NULL WHERE kind = ?", ("charter.applied",))
+    database.close()
+
+    for said in estate.charter("evidence", "verify", expect=1).out.splitlines():
+        assert re.fullmatch(r"entry \d+ is filed under another index, time, kind or principal than it says", said)

@@ -207,5 +207,7 @@ def opened_body(writer: LogWriter) -> dict[str, str]:
 
 def _broken(detail: str) -> IntegrityError:
     return IntegrityError(
-        ErrorCode.EVIDENCE_BROKEN, detail, help="run `charter evidence verify`; restore the newest backup if it fails"
+        ErrorCode.EVIDENCE_BROKEN,
+        detail,
+        help="copy the data folder; restore the newest backup if `charter evidence verify` ends so too",
     )

@@ -82,7 +82,7 @@ class Payloads:
             raise IntegrityError(
                 ErrorCode.EVIDENCE_BROKEN,
                 f"the payload of entry {index} does not open: it was altered, or belongs to another entry",
-                help="run `charter evidence verify`; restore the newest backup if it fails",
+                help="copy the data folder; restore the newest backup if `charter evidence verify` ends so too",
             ) from err
 
     def _cipher(self, key_id: int, node: str, index: int, salt: bytes) -> AESGCM:

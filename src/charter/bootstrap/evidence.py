@@ -144,7 +144,7 @@ async def verify(house: House) -> dict[str, Any]:
         "root": base64.b64encode(checkpoint.root).decode() if checkpoint else None,
         "payloads": report.payloads,
         "erased": report.erased,
-        "problems": [str(fault) for fault in report.faults],
+        "problems": [fault.text for fault in report.faults],
     }
 
 
