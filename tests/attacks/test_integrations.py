@@ -27,7 +27,7 @@ from charter.evidence.ocsf import event_of
 from charter.evidence.sink import Form
 from charter.evidence.spans import observation_of, read_spans
 from charter.evidence.syslog import framed, message_of
-from charter.evidence.vendor_logs import READERS, read_observation, split_lines
+from charter.evidence.vendor_logs import READERS, read_observations, split_lines
 from fuzz_stage import fuzzed
 from hostile import JSON, TEXT, spelt
 from houses import Stage, a_house
@@ -147,10 +147,11 @@ def test_a_record_is_read_or_refused_whatever_stands_in_it(kind: str) -> None:
             holder, key = places[number % len(places)]
             holder[key] = value
         try:
-            found = read_observation(spelt(changed), kind)
+            told = read_observations(spelt(changed), kind)
         except MalformedError:
             return
-        _check(found)
+        for found in told:
+            _check(found)
 
     attempt()
 

@@ -24,7 +24,7 @@ from charter.core.errors import AbsentError, CharterError, ErrorCode, MalformedE
 from charter.evidence.checkpoint import parse_checkpoint
 from charter.evidence.entry import Draft, EntryKind
 from charter.evidence.observation import MAX_TEXT, Observation
-from charter.evidence.vendor_logs import READERS, read_observation
+from charter.evidence.vendor_logs import READERS, read_observations
 from charter.registry.declared import FEDERATED, SPIFFE
 from charter.registry.issuer import Platform
 from charter.registry.principal import ClientKey
@@ -82,7 +82,7 @@ async def ingest(house: House, kind: str, lines: Sequence[str], *, first: int, f
     told, taken = [], Taken()
     for number, line in enumerate(lines, first):
         try:
-            told.append(Told(number, read_observation(line.encode(), kind)))
+            told += [Told(number, each) for each in read_observations(line.encode(), kind)]
         except UnicodeEncodeError:
             taken.aside.append((number, "it is no text"))
         except CharterError as err:

@@ -22,6 +22,7 @@ from charter.core.errors import ErrorCode, MalformedError
 from charter.evidence.observation import Observation, Used, Who, count_of, digest_of_record, text_of, time_of
 
 MAX_LINE = 1024 * 1024  # bytes
+MAX_EVENTS = 100  # of one record
 MAX_FILE = 1024 * 1024 * 1024  # bytes, unpacked
 _GZIP = b"\x1f\x8b"
 Record = Mapping[str, Any]
@@ -36,8 +37,8 @@ class Line:
     data: bytes
 
 
-def read_observation(data: bytes, kind: str) -> Observation:
-    """Return what one record of a log of that kind tells of.
+def read_observations(data: bytes, kind: str) -> tuple[Observation, ...]:
+    """Return what one record of a log of that kind tells of: one event; of Google's, as many as it holds.
 
     Raises:
         MalformedError: it is no record of such a log.
@@ -54,13 +55,24 @@ def read_observation(data: bytes, kind: str) -> Observation:
         raise MalformedError(ErrorCode.BAD_VALUE, "it is no JSON") from err
     if not isinstance(record, dict):
         raise MalformedError(ErrorCode.BAD_VALUE, "it is no JSON object")
-    found = reader(record)
-    if not found.who.name:
-        raise MalformedError(ErrorCode.BAD_VALUE, "it names no actor")
-    if not found.action:
-        raise MalformedError(ErrorCode.BAD_VALUE, "it names no action")
-    digest = digest_of_record(record)
-    return replace(found, source=kind, digest=digest, event=found.event or digest)
+    digest, told = digest_of_record(record), []
+    for number, each in enumerate(_single(record) if kind == "google-workspace" else (record,)):
+        found = reader(each)
+        if not found.who.name:
+            raise MalformedError(ErrorCode.BAD_VALUE, "it names no actor")
+        if not found.action:
+            raise MalformedError(ErrorCode.BAD_VALUE, "it names no action")
+        event = (found.event or digest) + (f"/{number}" if number else "")
+        told.append(replace(found, source=kind, digest=digest, event=event))
+    return tuple(told)
+
+
+def _single(activity: Record) -> tuple[Record, ...]:
+    """Return an activity of Google's once for each of its events, of which the second may be the one that matters."""
+    events = _list_at(activity, "events")
+    if len(events) > MAX_EVENTS:
+        raise MalformedError(ErrorCode.TOO_MANY, f"it tells of more than {MAX_EVENTS} events")
+    return tuple({**activity, "events": [each]} for each in events) or (activity,)
 
 
 def split_lines(data: bytes) -> Iterator[Line]:
@@ -150,18 +162,19 @@ def _more(record: object, **paths: str) -> dict[str, str]:
 
 
 def _effect_of(action: str) -> str:
-    """Return what an action does, as far as its name tells."""
-    word = action.rsplit(".", 1)[-1].rsplit(":", 1)[-1].lower()
-    for effect, beginnings in _EFFECTS.items():
-        if word.startswith(beginnings):
-            return effect
+    """Return what an action does, as far as its name tells: `repo.create`, `iam:CreateUser`, `claude_file_viewed`."""
+    name = action.rsplit(".", 1)[-1].rsplit(":", 1)[-1].lower()
+    for word in (name, name.rpartition("_")[2]):
+        for effect, beginnings in _EFFECTS.items():
+            if word.startswith(beginnings):
+                return effect
     return "other"
 
 
 _EFFECTS = {
     "create": ("create", "add", "put", "run", "invoke", "insert", "post", "register", "upload"),
     "read": ("get", "list", "describe", "read", "head", "watch", "query", "search", "view", "download", "access"),
-    "update": ("update", "patch", "modify", "set", "change", "edit", "rename", "attach"),
+    "update": ("update", "patch", "modify", "set", "change", "edit", "rename", "attach", "assign", "archive"),
     "delete": ("delete", "remove", "destroy", "terminate", "revoke", "disable", "detach"),
 }
 
@@ -169,6 +182,14 @@ _EFFECTS = {
 def _seen(event: str, at: object, who: Who, action: str, **more: Any) -> Observation:  # noqa: ANN401
     found = {"effect": _effect_of(action)} | more
     return Observation("", event, "", time_of(at), who, action, **found)
+
+
+_FAILED = re.compile(r"(?:^|[._])fail(?:ed|ure)(?:$|[._])")
+
+
+def _ended_as_named(action: str) -> str:
+    """Return how it ended, in logs that tell a failure by its name alone: `login.failed`, `user.failed_login`."""
+    return _ended(not _FAILED.search(action))
 
 
 def _ended(is_ok: bool | None) -> str:
@@ -179,6 +200,11 @@ def _ended(is_ok: bool | None) -> str:
 
 _AWS_KINDS = {"IAMUser": "person", "Root": "person", "AssumedRole": "service", "AWSService": "service"}
 _AWS_AI = ("bedrock", "sagemaker", "qbusiness", "q.", "qapps", "codewhisperer")
+
+_AWS_OBJECTS = (  # of calls that name no resource, which most are
+    *("agentId", "knowledgeBaseId", "bucketName", "secretId", "keyId", "functionName", "tableName", "instanceId"),
+    *("roleArn", "roleName", "policyArn", "userName", "groupName", "queueUrl", "topicArn", "stackName", "logGroupName"),
+)
 
 
 def _cloudtrail(record: Record) -> Observation:
@@ -196,14 +222,14 @@ def _cloudtrail(record: Record) -> Observation:
         marks=_marks_of(arn),
     )
     model = _text(record, "requestParameters.modelId")
-    error = _text(record, "errorCode")
+    error = _text(record, "errorCode", "errorMessage")  # a sign-in that failed has no code
     return _seen(
         _text(record, "eventID"),
         _at(record, "eventTime"),
         who,
         action,
         service=service,
-        object=model or _text(record, "resources.ARN"),
+        object=model or _text(record, "resources.ARN", *(f"requestParameters.{name}" for name in _AWS_OBJECTS)),
         outcome=_ended(not error),
         error=error,
         address=_text(record, "sourceIPAddress"),
@@ -343,15 +369,15 @@ def _github(record: Record) -> Observation:
         action,
         service="github",
         object=_text(record, "repo", "org", "business"),
-        outcome="success",
+        outcome=_ended_as_named(action),
         address=_text(record, "actor_ip"),
         uses_ai=is_agent or action.startswith("copilot"),
-        more=_more(record, access="programmatic_access_type", organisation="org"),
+        more=_more(record, access="programmatic_access_type", organisation="org", to="user", permission="permission"),
     )
 
 
 def _google_workspace(record: Record) -> Observation:
-    """Google Workspace's activities (Admin SDK, Reports)."""
+    """Google Workspace's activities (Admin SDK, Reports), each with one event."""
     application, event = _text(record, "id.applicationName"), _text(record, "events.name")
     number, time = _text(record, "id.uniqueQualifier"), _text(record, "id.time")
     return _seen(
@@ -364,12 +390,23 @@ def _google_workspace(record: Record) -> Observation:
         ),
         event,
         service=f"google.{application}" if application else "google",
-        object=_text(record, "events.parameters.value", "resourceDetails.title"),
-        outcome="unknown",
+        object=_google_object(record),
+        outcome="failure" if _FAILED.search(event) else "success" if event.endswith("_success") else "unknown",
         address=_text(record, "ipAddress"),
         uses_ai=application.startswith("gemini"),
         more=_more(record, type="events.type"),
     )
+
+
+_GOOGLE_OBJECTS = ("doc_id", "client_id", "app_name", "user_email", "group_email", "target_user", "calendar_id")
+
+
+def _google_object(record: Record) -> str:
+    events = _list_at(record, "events")
+    parameters = _list_at(events[0], "parameters") if events and isinstance(events[0], dict) else []
+    values = {_text(each, "name").lower(): found for each in parameters if (found := _text(each, "value"))}
+    named = next((values[name] for name in _GOOGLE_OBJECTS if name in values), "")
+    return named or _text(record, "resourceDetails.id", "resourceDetails.title") or next(iter(values.values()), "")
 
 
 def _openai(record: Record) -> Observation:
@@ -377,6 +414,8 @@ def _openai(record: Record) -> Observation:
     key = _text(record, "actor.api_key.id")
     account = _text(record, "actor.api_key.service_account.id")
     person = _text(record, "actor.session.user.email", "actor.api_key.user.email")
+    action = _text(record, "type")
+    about = record.get(action)  # what the event itself says: the member that bears its name
     return _seen(
         _text(record, "id"),
         _at(record, "effective_at"),
@@ -386,19 +425,27 @@ def _openai(record: Record) -> Observation:
             kind="service" if account else "person" if person else "unknown",
             credential=key,
         ),
-        _text(record, "type"),
+        action,
         service="openai",
-        object=_text(record, "project.name", "project.id"),
-        outcome="success",
+        object=_text(about, "id") or _text(record, "project.name", "project.id"),
+        outcome=_ended_as_named(action),
+        error=_text(about, "error_code"),
         address=_text(record, "actor.session.ip_address"),
-        uses_ai=True,
+        uses_ai=not action.startswith(("login.", "logout.")),
         more=_more(record, project="project.id"),
     )
+
+
+_ANTHROPIC_OBJECTS = (
+    *("claude_chat_id", "claude_file_id", "claude_artifact_id", "claude_project_id"),
+    *("api_key_id", "workspace_id", "organization_id"),
+)
 
 
 def _anthropic(record: Record) -> Observation:
     """Anthropic's activity of an organisation (Compliance API)."""
     person, key = _text(record, "actor.email_address"), _text(record, "actor.api_key_id", "actor.admin_api_key_id")
+    action = _text(record, "type")
     return _seen(
         _text(record, "id"),
         _at(record, "created_at"),
@@ -408,13 +455,18 @@ def _anthropic(record: Record) -> Observation:
             kind="person" if person else "service" if key else "unknown",
             credential=key,
         ),
-        _text(record, "type"),
+        action,
         service="anthropic",
-        object=_text(record, "claude_project_id", "workspace_id", "organization_id"),
-        outcome="success",
+        object=_text(record, *_ANTHROPIC_OBJECTS),
+        outcome=_ended_as_named(action),
         address=_text(record, "actor.ip_address"),
-        uses_ai=True,
-        more=_more(record, workspace="workspace_id"),
+        uses_ai=bool(person or key),  # and not who only tried to sign in, or a directory that brings its people
+        more=_more(
+            record,
+            workspace="workspace_id",
+            claimed="actor.unauthenticated_email_address",  # by whom, is proven by nothing
+            directory="actor.directory_id",
+        ),
     )
 
 
@@ -444,7 +496,7 @@ def _kubernetes(record: Record) -> Observation:
         address=_text(record, "sourceIPs") or text_of(next(iter(_list_at(record, "sourceIPs")), "")),
         effect=_effect_of(verb),
         uses_ai=".kserve." in _text(record, "objectRef.apiGroup"),
-        more=_more(record, agent="userAgent"),
+        more=_more(record, agent="userAgent", impersonates="impersonatedUser.username"),
     )
 
 
