@@ -119,17 +119,19 @@ def test_whoever_left_is_not_stood_in_for(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("person", "by", "days"),
+    ("person", "by", "days", "said"),
     [
-        (LENA, LENA, 3),
-        (LENA, "stranger@example.com", 3),
-        ("stranger@example.com", LENA, 3),
-        (LENA, NED, -2),
-        (LENA, NED, 91),
+        (LENA, LENA, 3, "for themselves"),
+        (LENA, "stranger@example.com", 3, "teams.yaml"),
+        ("stranger@example.com", LENA, 3, "teams.yaml"),
+        (LENA, NED, -2, "day is over"),
+        (LENA, NED, 91, "at most 90 days"),
     ],
 )
-def test_what_is_no_stand_in_is_refused_and_changes_nothing(stage: Stage, person: str, by: str, days: int) -> None:
-    with pytest.raises(MalformedError):
+def test_what_is_no_stand_in_is_refused_and_changes_nothing(
+    stage: Stage, person: str, by: str, days: int, said: str
+) -> None:
+    with pytest.raises(MalformedError, match=said):
         lend(stage, person, by, days)
     assert stand_ins.listing(stage.house)["stand_ins"] == []
     assert stage.entries("stand-in.changed") == []

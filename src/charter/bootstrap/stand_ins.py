@@ -38,7 +38,7 @@ async def name(house: House, *, person: str, by: str, until: dt.date, reason: st
         tx.record(Draft(EntryKind.STAND_IN_CHANGED, person, None, _told(found)))
         return found
 
-    return _told(await house.database.awrite(work))
+    return _shown(await house.database.awrite(work))
 
 
 async def end(house: House, *, person: str, reason: str) -> dict[str, Any]:
@@ -51,7 +51,9 @@ async def end(house: House, *, person: str, reason: str) -> dict[str, Any]:
 
     def work(tx: HouseTransaction) -> None:
         if not tx.stand_ins.end(person):
-            raise AbsentError(ErrorCode.UNKNOWN_APPROVAL, f"nobody stands in for `{person}`")
+            raise AbsentError(
+                ErrorCode.UNKNOWN_APPROVAL, f"nobody stands in for `{person}`", help="charter approvals stand-ins"
+            )
         body = {"person": person, "by": None, "reason": reason}
         tx.record(Draft(EntryKind.STAND_IN_CHANGED, person, None, body))
 
@@ -62,11 +64,11 @@ async def end(house: House, *, person: str, reason: str) -> dict[str, Any]:
 def listing(house: House) -> dict[str, Any]:
     """Return who stands in for whom now."""
     found = house.database.read(lambda tx: tx.stand_ins.current(house.clock.now()))
-    return {"stand_ins": [_told(each) | {"last_day": _last_day(each)} for each in found]}
+    return {"stand_ins": [_shown(each) for each in found]}
 
 
-def _last_day(found: StandIn) -> str:
-    return (found.until - dt.timedelta(seconds=1)).date().isoformat()
+def _shown(found: StandIn) -> dict[str, Any]:
+    return _told(found) | {"last_day": (found.until - dt.timedelta(seconds=1)).date().isoformat()}
 
 
 def _told(found: StandIn) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def name_stand_in(
 
     Example: charter approvals stand-in lena@example.com --until 2026-12-05 --reason "on leave"
 
-    With --json: person, by, until, reason.
+    With --json: person, by, until, last_day, reason.
     """
     found = context_of(context)
     body = {"person": person or found.operator, "by": by, "until": f"{until:%Y-%m-%d}", "reason": reason}
@@ -79,7 +79,7 @@ def name_stand_in(
     if as_json:
         print_json(answer)
     else:
-        say(f"{answer['by']} answers in the roles of {answer['person']} until {answer['until'][:10]}", "green")
+        say(f"{answer['by']} answers in the roles of {answer['person']} until the end of {answer['last_day']}", "green")
 
 
 def list_stand_ins(context: typer.Context, as_json: Json = False) -> None:
@@ -93,8 +93,8 @@ def list_stand_ins(context: typer.Context, as_json: Json = False) -> None:
     if as_json:
         print_json(answer)
         return
-    rows: list[list[object]] = [[s["person"], s["by"], s["until"][:10], s["reason"]] for s in answer["stand_ins"]]
-    table(["away", "answers in their roles", "until", "reason"], rows)
+    rows: list[list[object]] = [[s["person"], s["by"], s["last_day"], s["reason"]] for s in answer["stand_ins"]]
+    table(["away", "answers in their roles", "until the end of", "reason"], rows)
 
 
 def end_stand_in(context: typer.Context, reason: Why, person: As = None, as_json: Json = False) -> None:

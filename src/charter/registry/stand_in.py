@@ -28,7 +28,9 @@ class StandIn:
     def __post_init__(self) -> None:
         if self.person == self.by:
             raise MalformedError(ErrorCode.BAD_VALUE, "nobody stands in for themselves", help="name somebody else")
-        if not self.made_at < self.until <= self.made_at + LONGEST:
+        if self.until <= self.made_at:
+            raise MalformedError(ErrorCode.BAD_VALUE, "that day is over", help="name a day to come")
+        if self.until > self.made_at + LONGEST:
             text = f"a stand-in is named for at most {LONGEST.days} days from now on"
             raise MalformedError(ErrorCode.BAD_VALUE, text, help="name an earlier day, or renew it later")
 
