@@ -32,7 +32,7 @@ from msgspec.structs import replace
 from charter.gateway.call import Bearer, Call
 from charter.gateway.facts import Facts
 from charter.gateway.pointing import Pointed
-from charter.gateway.provenance import Found, Known, Use, leaves
+from charter.gateway.provenance import QUOTED, Found, Known, Texts, Use, leaves
 from charter.policy.request import NO_FLOW, FlowFacts
 from charter.registry.charter import Effect
 from charter.registry.flow import Origin, Pointing
@@ -46,6 +46,7 @@ MAX_SESSIONS = 4096
 MAX_OF_ONE = 1024  # sessions of one principal
 MAX_MARKS = 4096  # of one principal's sessions whose texts were let go of
 MAX_HEARD = 32_768  # characters of one thing a person said
+MAX_SAID = 4096  # things that a person said; what is more is kept, but said again it counts twice
 MAX_TOLD = 8
 _DOUBTFUL = (Found.UNTRUSTED, Found.NOWHERE)
 _SAYS_NOTHING = frozenset({"get", "the", "to", "from", "by", "for", "in", "of", "and", "all", "do", "run", "call"})
@@ -89,7 +90,8 @@ class FlowSession:
     pointed: Pointed = field(default_factory=Pointed)
     exposed: bool = False
     told_at: dt.datetime | None = None  # when evidence last said what it has read
-    heard: str | None = None  # what the person said last; None: their own request is not known
+    heard: set[int] = field(default_factory=set)  # hashes of what the person said; none: their request is not known
+    written: Texts = field(default_factory=Texts)  # what models wrote into calls: a task for another model, too
     data: set[str] = field(default_factory=set)
     stems: set[str] = field(default_factory=set)  # of the words of the person's request
     asked: deque[tuple[dt.datetime, str]] = field(
@@ -97,10 +99,13 @@ class FlowSession:
     )  # when people were, by which question; a call that was refused and is asked about again is another
 
     def hear(self, text: str) -> None:
-        """Keep what the person said; what strangers wrote is not theirs for standing in their place."""
-        if text == self.heard or self.known.untrusted.holds_part_of(text):
+        """Keep what the person said; what strangers, or models, wrote is not theirs for standing in their place."""
+        if hash(text) in self.heard:
             return  # programs say it again with each call
-        self.heard = text
+        if self.known.untrusted.holds_part_of(text) or self.written.holds_part_of(text):
+            return
+        if len(self.heard) < MAX_SAID:
+            self.heard.add(hash(text))
         self.known.request.add(text[:MAX_HEARD])
         self.pointed.hear(text[:MAX_HEARD])
         self.stems |= stems_of(text[:MAX_HEARD])
@@ -161,6 +166,13 @@ class Flows:
     def hear(self, key: SessionKey, text: str, at: dt.datetime) -> None:
         """Keep what a person said to the principal in a session."""
         self._session(key, at).hear(text)
+
+    def written(self, key: SessionKey, values: Iterable[Any], at: dt.datetime) -> None:
+        """Keep what a model wrote into the calls that it proposes."""
+        session = self._session(key, at)
+        for _, value in (leaf for each in values for leaf in leaves(each)):
+            if isinstance(value, str) and len(value) >= QUOTED:
+                session.written.add(value)
 
     def vouch(self, key: SessionKey, call: Call, at: dt.datetime) -> None:
         """Take the values of a call that a person approved as the person's own words."""
@@ -320,7 +332,7 @@ class Flows:
         action, watch = facts.record.system.actions[facts.action], facts.slice.authority.watch
         read = FlowFacts(
             exposed=session.exposed,
-            known=session.heard is not None,
+            known=bool(session.heard),
             spoken=_is_spoken(session, facts.action, action, facts.request.chain.purpose),
             tired=facts.approval is None and session.questions(at - TIRING) >= watch.questions,
             data=frozenset(session.data),

@@ -33,12 +33,13 @@ from charter.gateway.look import Look
 from charter.gateway.mcp_logs import Hearing, text_of
 from charter.gateway.mcp_protocol import RpcCode
 from charter.gateway.mcp_questions import Question
+from charter.gateway.model_answer import ProposedCall
 from charter.gateway.model_use import other_model
 from charter.gateway.obligations import held_to_obligations
 from charter.gateway.outcome import Message, Outcome
 from charter.gateway.permit import Permit, PermitLedger
 from charter.gateway.pins import ToolDefinition, UpstreamError
-from charter.gateway.proposals import Proposals
+from charter.gateway.proposals import Answer, Proposals
 from charter.gateway.reserve import correct, give_back
 from charter.gateway.sequence import KnownBy, Parent, Sequences, Step
 from charter.gateway.settle import GatewayWork, Recorded, Ticket, ask_people, record_denial, settle_and_record
@@ -247,6 +248,12 @@ class Pipeline:
     def hear(self, bearer: Bearer, call: Call, text: str) -> None:
         """Keep what the caller's program says that a person asked for, in the session that `call` belongs to."""
         self.flows.hear(key_of(bearer, call), text, self.clock.now())
+
+    def proposed(self, bearer: Bearer, call: Call, calls: Sequence[ProposedCall], answer: Answer) -> None:
+        """Keep what a model that `call` asked proposes: those words are the model's, whoever says them."""
+        at = self.clock.now()
+        self.proposals.remember(bearer.principal_id, calls, answer, at)
+        self.flows.written(key_of(bearer, call), (each.arguments for each in calls), at)
 
     def would(self, bearer: Bearer, call: Call, at: dt.datetime) -> tuple[Facts | None, Verdict]:
         """Return what would be said of `call`, and what that rests on: nothing is recorded, counted or asked."""

@@ -32,12 +32,13 @@ class Operation:
     path: str
     is_anthropic: bool = False
     asks: bool = True  # whether it has a body that asks a model
+    says: bool = True  # whether somebody speaks in it: what is embedded can be anybody's text
 
 
 OPERATIONS: Final = {
     "chat.completions": Operation("/chat/completions"),
     "responses": Operation("/responses"),
-    "embeddings": Operation("/embeddings"),
+    "embeddings": Operation("/embeddings", says=False),
     "models": Operation("/models", asks=False),
     "messages": Operation("/messages", is_anthropic=True),
     "count_tokens": Operation("/messages/count_tokens", is_anthropic=True),

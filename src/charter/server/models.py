@@ -144,7 +144,8 @@ class ModelApp:
         body = await read_body(head, receive, MAX_BODY)
         wanted = parse_model_request(body)
         call = self._call(asked, wanted)
-        self._hear(asked.bearer, call, wanted)
+        if operation.says:
+            self._hear(asked.bearer, call, wanted)
         headers = {name: asked.head.headers[name] for name in PASSED_ON if name in asked.head.headers}
         await self._forward(asked, call, Outgoing(body, headers, wanted.stream), receive, send)
 
@@ -203,11 +204,11 @@ class ModelApp:
                 await send_json(send, status, told, verdict, *self.callers.nonce_for(asked.head))
                 return
             async with _while_there(receive):
-                await self._pass_on(asked, answer, send)
+                await self._pass_on(asked, call, answer, send)
         finally:
             self.apis.forget(request_id)
 
-    async def _pass_on(self, asked: Asked, admitted: Admitted, send: Send) -> None:
+    async def _pass_on(self, asked: Asked, call: Call, admitted: Admitted, send: Send) -> None:
         began = False
         async with contextlib.aclosing(admitted.messages) as messages:  # type: ignore[type-var]  # a generator is one
             async for message in messages:
@@ -220,7 +221,7 @@ class ModelApp:
                     case method if method == CHUNK:
                         await send({"type": "http.response.body", "body": message["params"]["data"], "more_body": True})
                     case method if method == PROPOSED:
-                        self._keep(asked, admitted, message["params"])
+                        self._keep(asked.bearer, call, admitted, message["params"])
                     case _:
                         await self._end(asked, message, send, began=began)
 
@@ -244,10 +245,10 @@ class ModelApp:
         await send({"type": "http.response.body", "body": event, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
-    def _keep(self, asked: Asked, admitted: Admitted, params: Mapping[str, Any]) -> None:
+    def _keep(self, bearer: Bearer, call: Call, admitted: Admitted, params: Mapping[str, Any]) -> None:
         """Remember which calls the model proposes, before the caller can act on them."""
         answer = Answer(params["response"], params["model"], admitted.verdict_id)
-        self.pipeline.proposals.remember(asked.bearer.principal_id, params["calls"], answer, self.clock.now())
+        self.pipeline.proposed(bearer, call, params["calls"], answer)
 
     async def _models(self, asked: Asked, send: Send) -> None:
         """Answer with the models that the caller could ask, of those that the provider lists."""
