@@ -166,8 +166,8 @@ def browser(*ports: int) -> dict[str, Any]:
 
 
 @contextmanager
-def a_proxy(folder: Path, **terms: Any) -> Iterator[Proxied]:
-    """Serve a house with its proxy, and the hosts outside."""
+def a_proxy(folder: Path, more: dict[str, str] | None = None, **terms: Any) -> Iterator[Proxied]:
+    """Serve a house with its proxy, and the hosts outside; `more` are files of its estate."""
     for name in ("secure", "clear", "house"):
         (folder / name).mkdir()
     web_root = WebAuthority.fresh()
@@ -176,6 +176,7 @@ def a_proxy(folder: Path, **terms: Any) -> Iterator[Proxied]:
             "systems/web.yaml": canonical(web(**terms)).decode(),
             f"principals/{AGENT}.yaml": canonical(browser(secure.port, clear.port)).decode(),
         }
+        files |= more or {}
         listener = uvicorn.Config("", port=0, log_level="error").bind_socket()
         port = listener.getsockname()[1]
         url = f"http://127.0.0.1:{port}"

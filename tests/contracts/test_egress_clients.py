@@ -19,7 +19,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from playwright.sync_api import sync_playwright
 
+from charter.core.canonical import canonical
+from charter.registry.starter import starter_files
 from egress_stage import Proxied, a_proxy
+from flow_stage import ROLES
 
 ENV = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": "/nonexistent", "GIT_TERMINAL_PROMPT": "0"}
 
@@ -151,3 +154,19 @@ def test_chromium_browses(proxied: Proxied, scheme: str) -> None:
             assert page.get_by_role("heading").inner_text() == "In the clear"
         finally:
             browser.close()
+
+
+def test_one_connection_after_another_goes_where_the_charter_says(tmp_path: Path) -> None:
+    """Also under the starter estate's rules on data flow: what came through a tunnel may have been anybody's."""
+    rules = {name: text for name, text in starter_files().items() if name in ("flow.yaml", "guardrails/flow.cedar")}
+    with a_proxy(tmp_path, rules | {"teams.yaml": canonical(ROLES).decode()}) as site:
+        (site.secure.folder / "page.html").write_text("<h1>Behind TLS</h1>", encoding="utf-8")
+        words = ("curl", "-sS", "--noproxy", "", "-x", site.address(), "--cacert", str(site.secure.ca))
+        for _ in range(3):
+            answer = run(*words, f"{site.secure.url}/page.html")
+            assert answer.stdout == "<h1>Behind TLS</h1>", (answer.stderr, site.verdicts()[-1])
+
+
+def test_programs_that_show_a_status_alone_show_why(proxied: Proxied) -> None:
+    with pytest.raises(httpx.ProxyError, match="browser may do `tunnel` on `web` only for objects like"):
+        httpx.get("https://localhost:1/", proxy=proxied.address(), trust_env=False)

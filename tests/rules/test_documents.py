@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 import typer
+from ruamel.yaml import YAML
 
 from charter.cli.main import app
 from charter.cli.output import exit_code
 from charter.core.errors import CharterError, ErrorCode, UnauthenticatedError
 from charter.gateway.mcp_answers import error_of
+from charter.registry.charter import Grant
+from charter.registry.system import System
 from charter.server.problems import oauth_error, problem_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -168,3 +171,22 @@ def test_each_file_that_documents_or_code_name_is_there() -> None:
         if not (ROOT / name).exists()
     }
     assert missing == set()
+
+
+# --- what documents show of an estate ---
+
+
+def test_what_documents_show_of_charters_and_systems_is_taken() -> None:
+    """Whole files of systems, and all grants, wherever a document shows some."""
+    yaml, shown = YAML(typ="safe"), 0
+    for place in DOCS:
+        for block in re.findall(r"^```yaml\n(.*?)^```", place.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+            if "…" in block or not re.search(r"^(?:system|grants):", block, re.MULTILINE):
+                continue
+            read = yaml.load(block)
+            shown += 1
+            if "system" in read:
+                System.model_validate(read)
+            for grant in read.get("grants", ()):
+                Grant.model_validate(grant)
+    assert shown >= 4  # else they are not found

@@ -342,6 +342,8 @@ class Flows:
         vouched = (*watch.own, *watch.named.get(facts.record.name, ()))
         pointed = session.pointed if watch.pointed is Pointing.LEADS else Pointed()
         doubts = _traced(session.known, pointed, call, action, facts, vouched)
+        if facts.record.system.kind is SystemKind.EGRESS:  # people speak of where to go, and never of tunnels
+            read = replace(read, spoken=read.spoken or not (doubts.untrusted or doubts.unseen))
         return replace(
             read,
             untrusted=frozenset(doubts.untrusted),
@@ -378,8 +380,9 @@ class _Doubts:
 
 def _traced(known: Known, pointed: Pointed, call: Call, action: Action, facts: Facts, own: Iterable[str]) -> _Doubts:
     doubts, effect, system = _Doubts(), facts.request.effect, facts.record.name
+    plain = (*call.choices, "port") if facts.record.system.kind is SystemKind.EGRESS else call.choices  # a host leads
     for name, given in call.arguments.items():
-        if name in call.choices:
+        if name in plain:
             continue
         is_carried = name in (action.carries or ())
         use = Use(name, reads=effect is Effect.READ, final=effect is Effect.IRREVERSIBLE)

@@ -14,6 +14,7 @@ flow.yaml
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -26,6 +27,7 @@ from charter.registry.field import Model, Text
 
 FLOW = "flow.yaml"
 MAX_FIELDS = 200
+_HOST = re.compile(r"\[?([^/*\[\]]+)\]?:(?:[0-9]{1,5}|\*)")  # in an object of the kind egress: `host:port`
 FieldName = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=128)]
 Word = Annotated[str, StringConstraints(strict=True, pattern=r"^[^\s]{2,40}$")]
 OwnPattern = Annotated[
@@ -142,6 +144,7 @@ def _named(charter: HasFlow) -> dict[str, frozenset[str]]:
     for grant in charter.grants:
         places = (*grant.objects, *(grant.under or ()))
         named = {part for place in places if "*" not in place for part in (place, *place.split("/"))}
+        named |= {host[1] for place in places if (host := _HOST.fullmatch(place))}
         for condition in (grant.when.arguments if grant.when else {}).values():
             named |= {str(each) for each in (condition.equals, *(condition.one_of or ()), *(condition.each_of or ()))}
         found.setdefault(grant.system, set()).update(named - {"None", ""})

@@ -18,6 +18,7 @@ from charter.gateway.egress import Destination
 
 BUFFER = 64 * 1024
 MAX_HEAD = 32 * 1024
+MAX_REASON = 300  # characters of the words beside a status
 HEAD_SECONDS = 15.0
 IDLE_SECONDS = 300.0
 Headers = list[tuple[bytes, bytes]]
@@ -56,12 +57,14 @@ class Client:
         return event if isinstance(event, h11.Request) else None
 
     async def answer(self, status: int, body: dict[str, Any], headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
-        """Answer with JSON, and let nothing follow."""
+        """Answer with JSON, and let nothing follow. The status says why too: many programs show that line alone."""
         data = json.dumps(body, ensure_ascii=False).encode()
         more: Headers = [(b"content-type", b"application/json"), (b"content-length", str(len(data)).encode())]
         if self.http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return  # too late: something was answered already
-        await self.send(h11.Response(status_code=status, headers=[*headers, *more, (b"connection", b"close")]))
+        why = "".join(ch for ch in str(body.get("detail", "")) if " " <= ch <= "~")[:MAX_REASON].strip().encode()
+        head = h11.Response(status_code=status, headers=[*headers, *more, (b"connection", b"close")], reason=why)
+        await self.send(head)
         await self.send(h11.Data(data=data))
         await self.send(h11.EndOfMessage())
 
