@@ -6,6 +6,7 @@ import asyncio
 import base64
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Iterator
 
@@ -281,6 +282,44 @@ def test_nothing_sent_to_the_proxy_of_charter_run_breaks_it(proxied: Proxied) ->
                 head = f"{line}\r\n{own}\r\n\r\n".encode("latin-1")
                 assert await _asked(port, head) in (b"400", b"502", b"503")
             assert await _asked(port, b"A" * 100_000) in (b"", b"400")
+
+    asyncio.run(go())
+
+
+ASKS = """
+import socket, sys
+with socket.create_connection(("127.0.0.1", int(sys.argv[1])), 20) as asked:
+    asked.sendall(b"CONNECT x:1 HTTP/1.1\\r\\n" + sys.argv[2].encode() + b"\\r\\n")
+    print(asked.makefile("rb").readline().split()[1].decode())
+"""
+
+
+def test_without_its_password_only_what_charter_run_started_uses_its_proxy(proxied: Proxied) -> None:
+    """Browsers leave the password out. Another program of the same user is told to give it, and so is a wrong one."""
+    child: list[asyncio.subprocess.Process] = []
+
+    async def nothing(_method: str, _resource: str, _url: str) -> dict[str, str]:
+        raise UnavailableError(ErrorCode.NOT_RUNNING, "no Charter answers", help="start it")
+
+    async def started(*words: str) -> tuple[str, bytes]:
+        process = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
+        child.append(process)
+        return words[0], (await process.communicate())[0].strip()
+
+    async def go() -> None:
+        relay = EgressRelay(
+            "http://127.0.0.1:9", proxied.url, proxied.resource, "secret", nothing, print, bool, "a-run"
+        )
+        relay.started = lambda: child[-1].pid if child else None
+        async with relay.serving() as address:
+            port = address.rpartition(":")[2]
+            asks = (sys.executable, "-c", ASKS, port)
+            assert (await started(*asks, ""))[1] == b"400"  # let in, and then there is no Charter to be asked
+            below = ("sh", "-c", '"$0" "$@"; true', *asks)
+            assert (await started(*below, ""))[1] == b"400"
+            assert (await started(*asks, "Proxy-Authorization: Basic x\r\n"))[1] == b"407"
+            relay.started = lambda: child[0].pid  # which ended: whoever asks now is another's
+            assert (await started(*asks, ""))[1] == b"407"
 
     asyncio.run(go())
 

@@ -76,7 +76,12 @@ def test_all_tools_are_listed_and_called_by_their_systems(tmp_path: Path) -> Non
                 assert doors.entries("verdict")[-1]["body"]["system"] == system
             refused = await ask(agent, "tools/call", name="ledger__create_refund", arguments={"charge_id": "c1"})
             assert refused.refusal["rule"] == "refund-agent/grants"
-            for name in ("ledger__nothing", "get_charge", "strange__get_charge", "", "__", "ledger__"):
+            made_up = {"ledger__nothing": "built-in/known-tools", "dead__get_charge": "refund-agent/grants"}
+            for name, rule in made_up.items():
+                refused = await ask(agent, "tools/call", name=name, arguments={"charge_id": "c1"})
+                assert refused.refusal["rule"] == rule
+                assert doors.entries("verdict")[-1]["body"]["system"] == name.partition("__")[0]
+            for name in ("get_charge", "strange__get_charge", "", "__", "ledger__"):
                 assert (await ask(agent, "tools/call", name=name, arguments={})).json["error"]["code"] == -32602
 
     run(go())
@@ -143,7 +148,7 @@ def test_a_system_switched_off_between_list_and_call_is_refused(tmp_path: Path) 
             charter = json.loads(doors.files["principals/refund-agent.yaml"])
             await doors.apply(doors.files | {"principals/refund-agent.yaml": json.dumps(charter)})
             answer = await ask(agent, "tools/call", name="ledger__get_charge", arguments={"charge_id": "c1"})
-            assert answer.json["error"]["code"] == -32602
+            assert answer.refusal["rule"] == "built-in/standing"
             assert [tool["name"] for tool in (await ask(agent, "tools/list")).result["tools"]] == TOOLS[1:]
 
     run(go())

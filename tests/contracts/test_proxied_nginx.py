@@ -23,6 +23,7 @@ import uvicorn
 from builders import REFUND_CHARTER
 from charter.bootstrap import authority
 from charter.cli.agent_keys import AgentTokens, agent_key
+from charter.cli.relay import Relay, relaying
 from charter.console.signin import SignIn
 from charter.core.canonical import canonical
 from charter.core.clock import SystemClock
@@ -210,7 +211,7 @@ def test_what_the_charter_grants_reaches_the_api_without_the_token(site: Site) -
         ("GET", "/records/x-1", "objects"),
         ("POST", "/records/r-1", "write"),
         ("GET", "/records", "no action"),
-        ("GET", "/records/r-1?all=yes", "no action"),
+        ("GET", "/records/r-1?all=yes", "no action `GET /records/r-1?all`"),
         ("PATCH", "/records/r-1", "no action"),
     ],
 )
@@ -219,6 +220,34 @@ def test_what_it_does_not_grant_is_refused_with_the_reason(site: Site, method: s
     assert answer.status_code == 403
     assert why in answer.headers["x-charter-reason"], answer.headers["x-charter-reason"]
     assert last_verdict(site)["verdict_id"] == answer.headers["x-charter-verdict"]
+
+
+def test_a_program_under_charter_run_calls_the_api_without_a_change(site: Site) -> None:
+    """The relay adds token and proof, keeps path and query as they came, and says nothing of the run to the API."""
+
+    async def go() -> None:
+        site.stage.clock.at = SystemClock().now()
+        places = {"records": f"{site.charter}/mcp/records"}
+        tokens = site.tokens
+        relay = Relay(
+            places,
+            "s3cret",
+            tokens.headers,
+            forget=tokens.forget,
+            learn=tokens.learn,
+            says={"charter-request": "aGVsbG8="},
+            apis={"records": site.api},
+        )
+        async with relaying(relay) as base, httpx.AsyncClient(timeout=30) as web:
+            own = f"{base}/s3cret/records"
+            read = await web.get(f"{own}/records/r-1?fields=name", headers={"Authorization": "Bearer x"})
+            assert (read.status_code, read.text) == (200, "GET /records/r-1?fields=name for keeper ")
+            other = await web.get(f"{own}/records/x-1")
+            assert (other.status_code, "objects" in other.headers["x-charter-reason"]) == (403, True)
+            for path in ("/records/%72-1%", "/records/r-1%2f..%2fx-1", "/records//r-1"):
+                assert (await web.get(own + path)).status_code in (400, 403)
+
+    asyncio.run(go())
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,13 @@ def test_a_command_goes_out_where_its_charter_lets_it(estate: Terminal, tmp_path
         with estate.up("--egress-port", "0"):
             assert estate.charter(*words, f"{site.url}/page.html").out == "hello from outside"
             assert estate.charter(*words, "-d", "x=1", f"{site.url}/form").out == "x=1"
+            browser = shutil.which("chromium")
+            assert browser, "Chromium is not installed: python3 tools/prepare.py test"
+            flags = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--proxy-bypass-list=<-loopback>")
+            profile = f"--user-data-dir={tmp_path / 'profile'}"  # it leaves out the password that stands in HTTP_PROXY
+            page = ("--dump-dom", f"{site.url}/page.html")
+            shown = estate.charter("run", "note-reader", "--", browser, *flags, profile, *page)
+            assert "hello from outside" in shown.out
             refused = estate.charter(*words, "http://localhost:1/").out
             assert "only for objects like" in refused
             told = estate.ask("evidence", "query", "--principal", "note-reader", "--verdict", "allow")["entries"]

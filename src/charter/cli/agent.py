@@ -63,7 +63,15 @@ class Ways:
     proxy: str | None
     all: bool  # whether it also gets the endpoint where all are together: what is lent is for one system each
     models: dict[str, str]  # model systems, each with its provider
+    apis: dict[str, str]  # APIs behind proxies that ask Charter about each request, each with its address
     says: dict[str, str]  # headers that tell which run it is, and what the person asked for
+
+
+@dataclass(slots=True)
+class Started:
+    """The command, once it runs."""
+
+    pid: int | None = None
 
 
 def obtain_token(
@@ -116,10 +124,11 @@ def run_agent(
     principal, tokens = _agent(context, name)
     _must_act(principal)
     reached = _on_behalf(context, principal, tokens, behalf)
-    apart = {*principal["leased"], *principal["outside"]}
-    systems = [system for system in reached if system not in apart]
+    known = {*principal["mcp"], *principal["models"], *principal["apis"]}
+    systems = [system for system in reached if system in known]
     outside = [system for system in reached if system in principal["outside"]] if principal["proxy"] else []
-    models = {system: known for system, known in principal["models"].items() if system in reached}
+    models = {system: provider for system, provider in principal["models"].items() if system in reached}
+    apis = {system: base for system, base in principal["apis"].items() if system in reached}
     ways = Ways(
         systems,
         list(dict.fromkeys(lease)),
@@ -127,6 +136,7 @@ def run_agent(
         principal["proxy"],
         behalf == Behalf(),
         models,
+        apis,
         _says(tokens, request),
     )
     return asyncio.run(_run(principal["name"], tokens, words, ways))
@@ -216,6 +226,8 @@ def _agent(context: Context, name: str) -> tuple[dict[str, Any], AgentTokens]:
     systems = control.get("/v1/systems")["systems"]
     principal["leased"] = [each["system"] for each in systems if "lease" in each]
     principal["outside"] = [each["system"] for each in systems if each["kind"] == "egress"]
+    principal["mcp"] = [each["system"] for each in systems if each["kind"] == "mcp"]
+    principal["apis"] = {each["system"]: proxy["base"] for each in systems if (proxy := _proxy_of(each))}
     principal["models"] = {each["system"]: each.get("provider", "") for each in systems if each["kind"] == "model"}
     status = control.get("/v1/status")
     principal["proxy"], issuer = status["egress"], status["issuer"]
@@ -294,7 +306,7 @@ async def _run(name: str, tokens: AgentTokens, command: list[str], ways: Ways) -
     endpoints |= {DECISIONS: decisions_of(tokens.issuer), SPANS: spans_of(tokens.issuer)}
     secret = tokens.entropy.token(24)
     async with relaying(_relay_of(endpoints, secret, tokens, ways)) as base:
-        urls = {system: f"{base}/{secret}/{system}" for system in ways.systems if system not in ways.models}
+        urls = {system: f"{base}/{secret}/{system}" for system in ways.systems if system not in ways.models | ways.apis}
         models = {system: f"{base}/{secret}/{system}" for system in ways.models}
         async with contextlib.AsyncExitStack() as undo:
             folder = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="charter-run-")))
@@ -304,24 +316,42 @@ async def _run(name: str, tokens: AgentTokens, command: list[str], ways: Ways) -
             environment["CHARTER_DECISIONS_URL"] = f"{base}/{secret}/{DECISIONS}"
             environment["CHARTER_SPANS_URL"] = f"{base}/{secret}/{SPANS}"
             environment["CHARTER_SPOOL"] = str(tokens.key.path.with_suffix(".spool"))
-            proxies = {each: await undo.enter_async_context(_relay(tokens, each, ways)) for each in ways.outside}
+            started = Started()
+            relays = {each: _relay(tokens, each, ways, started) for each in ways.outside}
+            proxies = {each: await undo.enter_async_context(relay) for each, relay in relays.items()}
             environment |= _proxied(proxies) | _modelled(models, ways.models)
+            environment |= {f"CHARTER_API_URL_{_variable(each)}": f"{base}/{secret}/{each}" for each in ways.apis}
             if ways.lease:
                 environment = await undo.enter_async_context(
                     leased(LeaseClient(tokens), ways.lease, folder, environment)
                 )
-            return await _child(command, environment)
+            return await _child(command, environment, started)
 
 
 def _relay_of(endpoints: dict[str, str], secret: str, tokens: AgentTokens, ways: Ways) -> Relay:
     models = {system: f"{tokens.issuer}/model/{system}" for system in ways.models}
     models |= {DECISIONS: decisions_of(tokens.issuer), SPANS: spans_of(tokens.issuer)}
     return Relay(
-        endpoints, secret, tokens.headers, forget=tokens.forget, learn=tokens.learn, says=ways.says, models=models
+        endpoints,
+        secret,
+        tokens.headers,
+        forget=tokens.forget,
+        learn=tokens.learn,
+        says=ways.says,
+        models=models,
+        apis=ways.apis,
     )
 
 
-def _relay(tokens: AgentTokens, system: str, ways: Ways) -> AbstractAsyncContextManager[str]:
+def _proxy_of(system: dict[str, Any]) -> dict[str, Any] | None:
+    return (system.get("enforcement") or {}).get("proxy")
+
+
+def _variable(system: str) -> str:
+    return system.upper().replace("-", "_")
+
+
+def _relay(tokens: AgentTokens, system: str, ways: Ways, started: Started) -> AbstractAsyncContextManager[str]:
     """Return the forward proxy on this machine that leads to one system."""
     return EgressRelay(
         proxy=str(ways.proxy),
@@ -332,12 +362,13 @@ def _relay(tokens: AgentTokens, system: str, ways: Ways) -> AbstractAsyncContext
         forget=tokens.forget,
         learn=tokens.learn,
         run=ways.says[RUN_HEADER],
+        started=lambda: started.pid,
     ).serving()
 
 
 def _modelled(urls: dict[str, str], providers: dict[str, str]) -> dict[str, str]:
     """Return the variables that models' clients find their addresses in; the usual ones where one system is meant."""
-    named = {f"CHARTER_MODEL_URL_{system.upper().replace('-', '_')}": url for system, url in urls.items()}
+    named = {f"CHARTER_MODEL_URL_{_variable(system)}": url for system, url in urls.items()}
     anthropic = [system for system in urls if providers[system] == "anthropic"]
     others = [system for system in urls if providers[system] != "anthropic"]
     key = "charter-run"  # clients want some key; the relay puts the token in its place
@@ -350,7 +381,7 @@ def _modelled(urls: dict[str, str], providers: dict[str, str]) -> dict[str, str]
 
 def _proxied(proxies: dict[str, str]) -> dict[str, str]:
     """Return the variables that programs find their proxy in: the usual ones where there is one system alone."""
-    named = {f"CHARTER_PROXY_{system.upper().replace('-', '_')}": url for system, url in proxies.items()}
+    named = {f"CHARTER_PROXY_{_variable(system)}": url for system, url in proxies.items()}
     if len(proxies) != 1:
         return named
     (url,) = proxies.values()
@@ -364,11 +395,11 @@ def _environment(name: str, urls: dict[str, str], folder: Path) -> dict[str, str
     servers = {system: {"type": "http", "url": url} for system, url in urls.items()}
     config.touch(mode=stat.S_IRUSR | stat.S_IWUSR)
     config.write_text(json.dumps({"mcpServers": servers}, indent=2), encoding="utf-8")
-    named = {f"CHARTER_MCP_URL_{system.upper().replace('-', '_')}": url for system, url in urls.items()}
+    named = {f"CHARTER_MCP_URL_{_variable(system)}": url for system, url in urls.items()}
     return child_environment(CHARTER_PRINCIPAL=name, CHARTER_MCP_CONFIG=str(config), **named)
 
 
-async def _child(command: list[str], environment: dict[str, str]) -> int:
+async def _child(command: list[str], environment: dict[str, str], started: Started) -> int:
     """Run the agent; signals that end this process end it too."""
     try:
         child = await asyncio.create_subprocess_exec(*command, env=environment)
@@ -376,6 +407,7 @@ async def _child(command: list[str], environment: dict[str, str]) -> int:
         raise MalformedError(
             ErrorCode.BAD_VALUE, f"cannot run `{command[0]}`: {os.strerror(err.errno or 0)}", help="check the command"
         ) from err
+    started.pid = child.pid
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _pass_on, child, number)

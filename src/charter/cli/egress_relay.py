@@ -1,7 +1,8 @@
 """The forward proxy of `charter run`: on this machine, adding the agent's token and proof to each connection.
 
 An agent then needs no change: HTTPS_PROXY and HTTP_PROXY name a loopback address with a password that only the started
-command is told. What goes through is not looked at here; Charter decides (docs/egress.md).
+command is told. Browsers leave the password out; so a connection of the started command, or of what it started, is also
+known by the kernel's word. What goes through is not looked at here; Charter decides (docs/egress.md).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from charter.adapters.socket_owner import is_from
 from charter.core.errors import CharterError
 from charter.gateway.egress import parse_absolute, parse_destination
 from charter.gateway.mcp import RUN_HEADER
@@ -41,6 +43,7 @@ class EgressRelay:
     forget: Callable[[str], None]  # the resource whose token was not taken
     learn: Callable[[str | None], bool]  # told of each nonce; whether it is a new one
     run: str  # which run the connections belong to
+    started: Callable[[], int | None] = lambda: None  # the process of the started command, once there is one
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     @asynccontextmanager
@@ -78,7 +81,7 @@ class EgressRelay:
         line, lines = _parts(head)
         given = next((value for name, value in lines if name.lower() == b"proxy-authorization"), b"")
         wanted = b"Basic " + base64.b64encode(f"{USER}:{self.password}".encode())
-        if not hmac.compare_digest(given, wanted):
+        if not hmac.compare_digest(given, wanted) and (given or not await self._is_ours(writer)):
             challenge = b'Proxy-Authenticate: Basic realm="charter run"\r\n'
             _refuse(writer, "407 Proxy Authentication Required", "the password is another", challenge)
             return
@@ -96,6 +99,13 @@ class EgressRelay:
             await asyncio.gather(_copy(reader, upstream[1]), _copy(upstream[0], writer))
         finally:
             upstream[1].close()
+
+    async def _is_ours(self, writer: asyncio.StreamWriter) -> bool:
+        """Whether a connection comes from the started command, or from what it started."""
+        pid, client, here = self.started(), *(writer.get_extra_info(each) for each in ("peername", "sockname"))
+        if pid is None or client is None or here is None:
+            return False
+        return await asyncio.to_thread(is_from, client, here, pid)
 
     async def _opened(self, head: bytes, method: str, url: str) -> tuple[bytes, Streams]:
         """Return the head of Charter's answer to a request with our proof, and the connection it came on.

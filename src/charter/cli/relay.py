@@ -1,4 +1,4 @@
-"""The relay of `charter run`: MCP endpoints on this machine that add a token to each request.
+"""The relay of `charter run`: MCP endpoints, and APIs, on this machine that add a token to each request.
 
 An agent then needs no change: it speaks plain MCP to a loopback address. The address holds a secret path segment that
 only the started command is told, so another program on the machine finds nothing there.
@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 from aiohttp import web
+from yarl import URL
 
 from charter.core.errors import CharterError
 from charter.gateway.mcp import RUN_HEADER
@@ -34,7 +35,7 @@ _SESSION = web.AppKey("session", aiohttp.ClientSession)
 
 
 class Relay:
-    """Forwards `/<secret>/<system>` to the gateway's endpoint of that system, and what is below it to a model's API."""
+    """Forwards `/<secret>/<system>` to the gateway's endpoint of that system, and what is below it to an API."""
 
     def __init__(  # noqa: PLR0913 - where, proved how, and what each request says besides
         self,
@@ -46,8 +47,11 @@ class Relay:
         learn: Callable[[str | None], bool],
         says: Mapping[str, str] | None = None,
         models: Mapping[str, str] | None = None,
+        apis: Mapping[str, str] | None = None,
     ) -> None:
-        """`says` are headers of every request: which run it belongs to, and what the person asked for.
+        """`says` are headers of every request to Charter: which run it belongs to, and what the person asked for.
+
+        `models` are where Charter's APIs of models stand, `apis` those of others that ask Charter about each request.
 
         `forget` is told of an endpoint that did not take what `credentials` gave, `learn` of each nonce it gave.
 
@@ -60,6 +64,7 @@ class Relay:
         self._credentials = credentials
         self._says = dict(says or {})
         self._models = dict(models or {})
+        self._apis = dict(apis or {})
 
     def app(self) -> web.Application:
         """Return the relay as an application."""
@@ -75,6 +80,8 @@ class Relay:
         base = self._models.get(system)
         resource = self._endpoints.get(system)
         target = resource if rest is None else f"{base}/{rest}" if base is not None else None
+        if system in self._apis:  # the path and the query as they came: its proxy reads them strictly
+            target = self._apis[system] + request.raw_path.removeprefix(f"/{request.match_info['secret']}/{system}")
         given = request.match_info["secret"].encode(errors="replace")
         if not hmac.compare_digest(given, self._secret.encode()) or target is None or resource is None:
             return web.json_response({"error": "not found"}, status=404)
@@ -99,11 +106,12 @@ class Relay:
         with what signed it.
         """
         resource, target = to
-        proof = await self._credentials(request.method, resource, target)
+        proof = await self._credentials(request.method, resource, target.partition("?")[0])
+        says = {} if request.match_info["system"] in self._apis else self._says
         ours = _NOT_FORWARDED | self._says.keys()
-        headers = {k: v for k, v in request.headers.items() if k.lower() not in ours} | dict(proof) | self._says
+        headers = {k: v for k, v in request.headers.items() if k.lower() not in ours} | dict(proof) | says
         async with request.app[_SESSION].request(
-            request.method, target, data=body or None, headers=headers, allow_redirects=False
+            request.method, URL(target, encoded=True), data=body or None, headers=headers, allow_redirects=False
         ) as upstream:
             is_new = self._learn(upstream.headers.get("DPoP-Nonce"))
             if upstream.status == web.HTTPUnauthorized.status_code:

@@ -207,9 +207,10 @@ def run(
 ) -> None:
     """Run a command as principal NAME: it gets NAME's identity and its MCP endpoints, without a change to its code.
 
-    The command finds in its environment CHARTER_MCP_URL_<SYSTEM> for each granted system, CHARTER_MCP_URL for all of
-    them at one address, and CHARTER_MCP_CONFIG, a file in the `mcpServers` form most MCP clients read. The endpoints
-    are on this machine, for this command alone, and add a fresh token to each request.
+    It finds in its environment CHARTER_MCP_URL_<SYSTEM> for each granted MCP system, CHARTER_MCP_URL for all of
+    them at one address, and CHARTER_MCP_CONFIG, a file in the `mcpServers` form most MCP clients read; OPENAI_BASE_URL
+    and ANTHROPIC_BASE_URL for models, HTTPS_PROXY for what goes outside, CHARTER_API_URL_<SYSTEM> for APIs behind nginx
+    or Envoy. The endpoints are on this machine, for this command alone, and add a fresh token to each request.
 
     With --on-behalf-of it acts for somebody: for a person, who lends it authority for --purpose and --for; under a
     delegation that is there (del_…); or for the principal whose token, made with --may-act, is in @FILE.

@@ -47,6 +47,12 @@ def tool_named(records: Iterable[SystemRecord], name: str) -> tuple[SystemRecord
     return None
 
 
+def tool_spelt(records: Iterable[SystemRecord], name: str) -> tuple[SystemRecord, str] | None:
+    """Return the system and the tool that a name would mean: a call to what is not there is denied, and recorded."""
+    system, between, tool = name.partition(BETWEEN)
+    return next(((record, tool) for record in records if between and tool and record.name == system), None)
+
+
 def uri_of(system: str, uri: str) -> str:
     """Return the URI that a system's resource has where all are together."""
     return f"{system}+{uri}"

@@ -100,7 +100,8 @@ def call_of(system: System, proxied: Proxied, method: str, target: Target) -> Ca
     """Return the call that a request is. One that no route takes is of a tool that the system does not have."""
     found = route_of(proxied, method, target)
     if found is None:
-        tool, arguments = f"{method} /{'/'.join(target.segments)}"[:256], {}
+        query = f"?{'&'.join(target.query)}" if target.query else ""
+        tool, arguments = f"{method} /{'/'.join(target.segments)}{query}"[:256], {}
     else:
         tool, arguments = system.actions[found[0].action].tool or found[0].action, found[1]
     named = {"system": system.system, "tool": tool, "arguments": arguments, "by": "proxy"}

@@ -39,6 +39,9 @@ def visible_tools(
         return shown, None
     if granted and not task.reaches(system):
         return [], f"the task is for `{purpose}`, which `{system}` is no part of"
+    if left and tools and pins.keys().isdisjoint(tool.name for tool in tools):  # none of them is held
+        under = f" in the task `{purpose}`" if purpose else ""
+        return [], f"`{principal.name}` may use nothing of what `{system}` lists here{under}"
     return [], _why_none(principal.name, system, left, last if chain.chain is not None else None)
 
 

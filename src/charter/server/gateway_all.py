@@ -15,7 +15,18 @@ from typing_extensions import override
 
 from charter.core.clock import Deadline
 from charter.core.errors import CharterError, UnavailableError
-from charter.gateway.mcp_all import mcp_systems, name_of, renamed, resource_of, tool_named, uri_of, with_uris
+from charter.gateway.call import Call
+from charter.gateway.mcp import ToolCall
+from charter.gateway.mcp_all import (
+    mcp_systems,
+    name_of,
+    renamed,
+    resource_of,
+    tool_named,
+    tool_spelt,
+    uri_of,
+    with_uris,
+)
 from charter.gateway.mcp_answers import WireError
 from charter.gateway.mcp_features import PROMPT, READ, listed_by
 from charter.gateway.mcp_protocol import NAME_HEADER, RpcCode
@@ -52,8 +63,8 @@ class AllMethods(FeatureMethods):
         params = asked.frame.params
         match asked.frame.method:
             case "tools/call":
-                found = tool_named(self._granted(asked), _text(params.get("name")))
-                key = "name"
+                name, key = _text(params.get("name")), "name"
+                found = tool_named(self._granted(asked), name) or tool_spelt(mcp_systems(self.live), name)
             case "prompts/get":
                 found = await self._prompt(asked, _text(params.get("name")))
                 key = "name"
@@ -122,6 +133,21 @@ class AllMethods(FeatureMethods):
             return [self._spelt(asked, renamed(record.name, tool)) for tool in tools], why
 
         return await self._together(asked, "tools", self._granted(asked), tools_of)
+
+    @override
+    async def _called_tool(self, asked: Asked, name: str, deadline: Deadline) -> ToolDefinition | None:
+        if asked.system not in self.pipeline.systems_of(asked.bearer):
+            return None  # the call will be denied: its server is not started for that
+        return await super()._called_tool(asked, name, deadline)
+
+    @override
+    def _made(self, asked: Asked, wanted: ToolCall, tool: ToolDefinition | None) -> Call:
+        call = super()._made(asked, wanted, tool)
+        record = self.live.systems.get(asked.system)
+        action = record.system.action_of_tool(wanted.tool) if record is not None else None
+        if record is None or action is None or asked.system in self.pipeline.systems_of(asked.bearer):
+            return call
+        return replace(call, tool_pin=record.system.actions[action].pin)  # nobody looked: it is taken for what it was
 
     def _spelt(self, asked: Asked, tool: ToolDefinition) -> dict[str, Any]:
         return tool.definition if asked.modern else before_2026(tool.definition)

@@ -275,6 +275,10 @@ class McpMethods:
             return None
         return next((tool for tool in await self._definitions(system, deadline) if tool.name == name), None)
 
+    async def _called_tool(self, asked: Asked, name: str, deadline: Deadline) -> ToolDefinition | None:
+        """Return the live definition of a tool that is called."""
+        return await self._live_tool(asked.system, name, deadline)
+
     async def _call(self, asked: Asked, reply: Reply) -> None:
         await self._submit(asked, reply, tool_call(asked.frame))
 
@@ -282,7 +286,7 @@ class McpMethods:
         """Have a call decided, and pass on its answer if it is allowed."""
         frame, deadline = asked.frame, self._deadline(asked)
         with Place(self._calls, asked.bearer, MAX_CALLS_PER_PRINCIPAL, "calls"):
-            tool = await self._live_tool(asked.system, wanted.tool, deadline)
+            tool = await self._called_tool(asked, wanted.tool, deadline)
             if tool is not None and asked.modern and tool.params:
                 check_params(frame, wanted, tool, asked.head.headers)
             call = self._made(asked, wanted, tool)
