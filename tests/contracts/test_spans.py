@@ -21,6 +21,7 @@ from charter.cli.agent_keys import AgentTokens, agent_key
 from charter.cli.relay import relaying
 from charter.core.clock import SystemClock
 from charter.core.entropy import SystemEntropy
+from charter.evidence.ocsf import event_of
 from charter.identity.issuance import spans_of
 from doors import Doors, open_doors, run
 
@@ -71,10 +72,14 @@ def observed(doors: Doors) -> list[dict[str, Any]]:
 @at_the_door
 async def test_an_application_with_a_key_tells_of_its_models(doors: Doors) -> None:
     made = await span_sources.add(doors.house, "chat", actor=OPERATOR)
-    await asyncio.to_thread(export, doors, made["key"])
+    asked = {"server.address": "api.openai.com", "client.address": "192.0.2.7"}
+    await asyncio.to_thread(export, doors, made["key"], **asked)
     (entry,) = observed(doors)
     body = entry["body"]
     assert body["source"]["sender"] == "chat"
+    (row,) = doors.house.database.read_log(lambda log: log.entries(entry["index"] - 1, 1))
+    event = event_of(row)
+    assert (event["src_endpoint"], event["dst_endpoint"]) == ({"ip": "192.0.2.7"}, {"name": "api.openai.com"})
     assert body["model"] == {"provider": "openai", "name": "gpt-5"}
     assert body["used"] == {"input_tokens": 12, "output_tokens": 3}
     assert (body["action"], body["outcome"], body["who"]["name"]) == ("chat", "failure", "chat-frontend")

@@ -9,6 +9,7 @@ import pytest
 
 from charter.core.errors import MalformedError
 from charter.evidence.observation import Observation
+from charter.evidence.payload import set_apart
 from charter.evidence.vendor_logs import MAX_EVENTS, read_observations
 
 AT = "2026-11-26T20:15:51.202Z"
@@ -120,8 +121,8 @@ def test_an_address_that_nobody_proved_names_no_actor() -> None:
     assert found.more["claimed"] == "jo@example.com"
 
 
-def test_a_person_who_impersonates_is_the_actor_and_whom_they_impersonate_is_told() -> None:
-    (found,) = told(
+def impersonation() -> tuple[Observation, ...]:
+    return told(
         "kubernetes",
         auditID="a",
         stage="ResponseComplete",
@@ -132,4 +133,24 @@ def test_a_person_who_impersonates_is_the_actor_and_whom_they_impersonate_is_tol
         responseStatus={"code": 201},
         stageTimestamp=AT,
     )
+
+
+def test_a_person_who_impersonates_is_the_actor_and_whom_they_impersonate_is_told() -> None:
+    (found,) = impersonation()
     assert (found.who.marks, found.more["impersonates"]) == (("jo@example.com",), "system:serviceaccount:prod:agent")
+
+
+@pytest.mark.parametrize(
+    ("found", "who"),
+    [
+        (anthropic("sso_login_failed", NOBODY), "jo@example.com"),
+        (github("org.add_member", user="newbie"), "newbie"),
+        (impersonation(), "serviceaccount:prod:agent"),
+    ],
+)
+def test_other_people_that_a_record_names_can_be_erased(found: tuple[Observation, ...], who: str) -> None:
+    body = found[0].draft(None, "", {}).body
+    apart = set_apart("observed", dict(body), bytes)
+    assert apart is not None
+    assert who in json.dumps(body)
+    assert who not in json.dumps(apart[0])

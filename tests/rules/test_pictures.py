@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from typer.testing import CliRunner
 
 from charter.adapters.png import png_of
+from charter.cli.main import app
 from charter.cli.plot import WIDTH, lines_of, with_terminal
 from charter.reports.picture import COLUMNS, Flow, Grid, Place, columns_of, flow_of, grid_of, read_picture
 from charter.reports.picture_svg import RULES, STYLE, bounds_of, legend_of, level_of, to_svg
@@ -126,6 +128,21 @@ def test_a_session_is_made_a_png_of_too() -> None:
     assert png_of(session_svg(graph_of(session))).startswith(b"\x89PNG")
 
 
+def test_a_png_of_the_longest_session_that_is_drawn_has_a_bounded_height() -> None:
+    entry = {"kind": "verdict", "time": "2026-11-24T09:00:00Z", "principal": "prn_1"}
+    body = {"verdict": "deny", "system": "mail", "tool": "send", "principal": "p"}
+    entries = [
+        entry | {"index": n, "body": body | {"verdict_id": f"vrd_{n}", "sequence": {"session": "ses_1", "step": n}}}
+        for n in range(1, 1000)
+    ]
+    session = read_session("ses_1", entries)
+    assert session is not None
+    data = png_of(session_svg(graph_of(session)))
+    wide, high = (int.from_bytes(data[at : at + 4]) for at in (16, 20))
+    assert high < 5_000
+    assert wide * high < 40_000_000
+
+
 def test_the_console_has_the_rules_of_the_drawing() -> None:
     css = (ROOT / "src/charter/console/static/console.css").read_text(encoding="utf-8")
     assert all(rule + "}" in css for rule in RULES.split("}") if rule)
@@ -149,6 +166,17 @@ def test_plot_stands_with_or_without_a_file() -> None:
     assert with_terminal(["--plot"]) == ["--plot=-"]
     assert with_terminal(["--plot", "refused"]) == ["--plot=-", "refused"]
     assert with_terminal(["refused", "--plot", "a.SVG", "--json"]) == ["refused", "--plot=a.SVG", "--json"]
+    assert with_terminal(["--plot", "to/x"]) == ["--plot=to/x"]
+    assert with_terminal(["--plot", "--since=1.5d"]) == ["--plot=-", "--since=1.5d"]
+
+
+@pytest.mark.parametrize("command", [["review", "refused"], ["graph", "ses_1"], ["sessions"]])
+def test_a_file_that_is_no_picture_is_refused_before_anything_is_asked(command: list[str]) -> None:
+    told = CliRunner().invoke(app, [*command, "--plot", "x.pdf"])
+    assert told.exit_code == 2
+    words = " ".join(told.output.split())
+    assert "`x.pdf` is neither .svg nor .png" in words
+    assert "FILE.svg" in words
 
 
 @pytest.mark.parametrize("picture", small(), ids=lambda each: each.name)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charter.reports.session import EdgeKind, Graph, graph_of, read_session, read_sessions
-from charter.reports.session_drawing import MAX_DRAWN, to_dot, to_mermaid, to_svg
+from charter.reports.session_drawing import MAX_DRAWN, MAX_ROWS, to_dot, to_mermaid, to_svg
 
 SESSION = "ses_" + "0" * 24
 AT = "2026-11-24T09:30:00.000000Z"
@@ -181,6 +181,27 @@ def test_a_very_long_session_is_drawn_as_far_as_there_is_room() -> None:
     assert session is not None
 
     assert "and 49 more" in to_svg(graph_of(session))
+
+
+def test_a_long_session_by_itself_has_columns_and_says_from_which_step_of_another_a_value_came() -> None:
+    steps = [entry for number in range(3, MAX_ROWS + 2) for entry in (verdict(number), outcome(number))]
+    first = [verdict(1), verdict(2), outcome(2, "untrusted")]
+    session = read_session(SESSION, [*first, *steps, verdict(MAX_ROWS + 2, "send", flow={"carried": ["to"]})])
+    assert session is not None
+    one, two = (ET.fromstring(to_svg(graph_of(session), alone=alone)) for alone in (False, True))  # noqa: S314 - our own
+
+    assert int(two.get("height", "")) < int(one.get("height", "")) / 1.8
+    assert "to ← step 2" in "".join(two.itertext())
+    assert "to ← step 2" not in "".join(one.itertext())  # there an arc shows it
+
+
+def test_what_has_no_room_beside_a_box_is_counted() -> None:
+    read = [entry for number in range(1, 7) for entry in (verdict(number), outcome(number, "untrusted"))]
+    session = read_session(SESSION, [*read, verdict(7, "send", flow={"carried": ["to"]})])
+    assert session is not None
+    drawn = "".join(ET.fromstring(to_svg(graph_of(session))).itertext())  # noqa: S314 - our own
+
+    assert "and 4 more" in drawn
 
 
 @pytest.mark.parametrize("alone", [True, False])

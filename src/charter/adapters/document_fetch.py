@@ -177,6 +177,6 @@ def _failed(url: str, why: str) -> FetchError:
     shown = url[:200] if url.isascii() and url.isprintable() else ascii(url[:80])
     return FetchError(
         ErrorCode.UPSTREAM_FAILED,
-        f"the document at `{shown}` {why}",
+        f"`{shown}` {why}",
         help="check the address, and that its server can be reached from here",
     )

@@ -12,26 +12,28 @@ from functools import lru_cache
 
 from charter.core.errors import ErrorCode, UnavailableError
 
-SCALE = 2  # pixels to a unit
-MAX_HEIGHT = 20_000  # units; a session of 300 calls fits
+SCALE = 2  # pixels to a unit, of drawings up to
+MAX_SHARP = 8_000_000  # square units; of larger ones, one: 4 bytes a pixel are held in memory
+MAX_AREA = 20_000_000  # square units; a session of 300 calls fits
 FAMILIES = ("DejaVu Sans", "Noto Sans", "Liberation Sans", "Segoe UI", "Helvetica", "Arial")
 _STYLE = "{http://www.w3.org/2000/svg}style"
 _VARIABLE = re.compile(r"--([a-z0-9-]+):([^;}]+)")
 
 
 def png_of(svg: str) -> bytes:
-    """Return a drawing of ours as PNG, light, two pixels to a unit.
+    """Return a drawing of ours as PNG, light, two pixels to a unit, of a large one one.
 
     Raises:
-        UnavailableError: this machine has no font to write with.
+        UnavailableError: this machine has no font to write with, or the drawing is too large.
     """
     ET.register_namespace("", "http://www.w3.org/2000/svg")
     root = ET.fromstring(svg)  # noqa: S314 - drawn by this package, with no entities
-    if int(root.get("height", "0")) > MAX_HEIGHT:
-        raise UnavailableError(ErrorCode.TOO_LARGE, "the drawing is too tall for a PNG", help="write .svg")
+    area = int(root.get("width", "0")) * int(root.get("height", "0"))
+    if area > MAX_AREA:
+        raise UnavailableError(ErrorCode.TOO_LARGE, "the drawing is too large for a PNG", help="write .svg")
     for style in root.iter(_STYLE):
         style.text = settled(style.text or "", _family())
-    return _rastered(ET.tostring(root, encoding="unicode"), _family(), SCALE)
+    return _rastered(ET.tostring(root, encoding="unicode"), _family(), SCALE if area <= MAX_SHARP else 1)
 
 
 def settled(style: str, family: str) -> str:

@@ -29,7 +29,13 @@ class Control:
         self.settings = settings
 
     def get(self, path: str, **query: object) -> Any:  # noqa: ANN401 - any JSON value
-        """Return the JSON answer of GET `path`; None values of `query` are left out."""
+        """Return the JSON answer of GET `path`; None values of `query` are left out.
+
+        Raises:
+            ValueError: a query is written into the path, where it would be lost without a word.
+        """
+        if "?" in path:
+            raise ValueError(f"the query of {path!r} belongs into keywords")
         return self._call("GET", path, params={k: str(v) for k, v in query.items() if v is not None})
 
     def post(self, path: str, body: object = None) -> Any:  # noqa: ANN401

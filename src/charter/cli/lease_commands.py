@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from charter.cli.context import Json, Reason, context_of
+from charter.cli.context import Json, Reason, context_of, segment
 from charter.cli.output import NO, counted, print_json, say, table, warn
 
 LeaseId = Annotated[str, typer.Argument(help="The lease, lea_….")]
@@ -71,7 +71,7 @@ def show(context: typer.Context, lease_id: LeaseId, as_json: Json = False) -> No
     With --json: id, principal, system, kind, state, rights, handle, expires_at, ends_at, renewals, why, attempts,
     next_try_at, error.
     """
-    lease = context_of(context).control.get(f"/v1/leases/{lease_id}")
+    lease = context_of(context).control.get(f"/v1/leases/{segment(lease_id)}")
     if as_json:
         print_json(lease)
         return
@@ -106,7 +106,7 @@ def renew(context: typer.Context, lease_id: LeaseId, as_json: Json = False) -> N
     With --json: as of show.
     """
     here = context_of(context)
-    lease = here.control.post(f"/v1/leases/{lease_id}/renew", {"actor": here.operator})
+    lease = here.control.post(f"/v1/leases/{segment(lease_id)}/renew", {"actor": here.operator})
     if as_json:
         print_json(lease)
         return
@@ -132,7 +132,7 @@ def revoke(
     """
     here = context_of(context)
     body = {"actor": here.operator, "reason": reason, "by_hand": by_hand}
-    lease = here.control.post(f"/v1/leases/{lease_id}/revoke", body)
+    lease = here.control.post(f"/v1/leases/{segment(lease_id)}/revoke", body)
     is_done = lease["state"] == "revoked"
     if as_json:
         print_json(lease)

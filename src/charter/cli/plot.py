@@ -42,8 +42,16 @@ class Plotting(TyperCommand):
 
     @override
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments, `--plot` alone as the terminal."""
-        return super().parse_args(ctx, with_terminal(args))
+        """Read the arguments, `--plot` alone as the terminal; refuse a file that is no picture."""
+        left = super().parse_args(ctx, with_terminal(args))
+        plot = ctx.params.get("plot")
+        if plot not in (None, TERMINAL) and not plot.lower().endswith(SUFFIXES):
+            what = f"`{clean(plot)}` is neither .svg nor .png, the two kinds of file there are"
+            mend = (
+                "write FILE.svg, which browsers print as PDF, or FILE.png; without a file it is drawn in the terminal"
+            )
+            raise typer.BadParameter(f"{what}: {mend}", param_hint="--plot")
+        return left
 
 
 def with_terminal(args: Sequence[str]) -> list[str]:
@@ -53,23 +61,25 @@ def with_terminal(args: Sequence[str]) -> list[str]:
     for at, each in rest:
         if each != "--plot":
             found.append(each)
-        elif at + 1 < len(args) and args[at + 1].lower().endswith(SUFFIXES):
+        elif at + 1 < len(args) and _is_file(args[at + 1]):
             found.append(f"--plot={next(rest)[1]}")
         else:
             found.append(f"--plot={TERMINAL}")
     return found
 
 
+def _is_file(word: str) -> bool:
+    """Return whether a word is a file's name: nothing else that these commands take has a dot or a slash."""
+    return not word.startswith("-") and any(each in word for each in "./\\")
+
+
 def write(svg: Callable[[], str], plot: str) -> None:
     """Write a drawing to a file, whole or not at all.
 
     Raises:
-        MalformedError: the file is named like neither SVG nor PNG.
         UnavailableError: it cannot be written, or there is no font.
     """
     target = Path(plot)
-    if target.suffix.lower() not in SUFFIXES:
-        raise MalformedError(ErrorCode.BAD_VALUE, "a picture is a file of .svg or .png", help="--plot activity.svg")
     if target.suffix.lower() == ".png":
         from charter.bootstrap.pictures import png
 

@@ -85,8 +85,6 @@ def review(
 def _plot(
     context: typer.Context, question: str | None, asked: dict[str, str | None], plot: str, *, as_json: bool
 ) -> None:
-    if question is not None and "." in question:
-        raise typer.BadParameter("a picture goes to FILE.svg or FILE.png", param_hint="--plot")
     if question is not None and question not in PICTURES:
         raise typer.BadParameter(f"pictures there are of {', '.join(PICTURES)}", param_hint="QUESTION")
     names = [PICTURES[question]] if question else list(PICTURES.values())

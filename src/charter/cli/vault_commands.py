@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from charter.cli.context import Context, Json, Reason, context_of
+from charter.cli.context import Context, Json, Reason, context_of, segment
 from charter.cli.output import print_json, say, table, warn
 from charter.core.errors import ErrorCode, MalformedError
 
@@ -100,7 +100,7 @@ def put_from_stdin(here: Context, name: str, systems: list[str], *, as_json: boo
             ErrorCode.BAD_VALUE, "there is no secret on standard input", help=f"charter vault set {name} < FILE"
         )
     body = {"value": base64.b64encode(secret).decode(), "systems": systems, "actor": here.operator}
-    answer = here.control.post(f"/v1/vault/secrets/{name}", body)
+    answer = here.control.post(f"/v1/vault/secrets/{segment(name)}", body)
     if as_json:
         print_json(answer)
         return
@@ -115,7 +115,7 @@ def bind(context: typer.Context, name: Name, systems: For, as_json: Json = False
     With --json: name, version, systems, changed_by.
     """
     here = context_of(context)
-    answer = here.control.post(f"/v1/vault/secrets/{name}/bind", {"systems": systems, "actor": here.operator})
+    answer = here.control.post(f"/v1/vault/secrets/{segment(name)}/bind", {"systems": systems, "actor": here.operator})
     if as_json:
         print_json(answer)
         return
@@ -130,7 +130,7 @@ def remove(context: typer.Context, name: Name, reason: Reason, as_json: Json = F
     With --json: name, version, systems, changed_by.
     """
     here = context_of(context)
-    answer = here.control.post(f"/v1/vault/secrets/{name}/remove", {"actor": here.operator, "reason": reason})
+    answer = here.control.post(f"/v1/vault/secrets/{segment(name)}/remove", {"actor": here.operator, "reason": reason})
     if as_json:
         print_json(answer)
         return
@@ -174,7 +174,9 @@ def disconnect(
     """
     here = context_of(context)
     who = person or here.operator
-    answer = here.control.post(f"/v1/vault/connections/{system}/{who}/end", {"actor": here.operator, "reason": reason})
+    answer = here.control.post(
+        f"/v1/vault/connections/{segment(system)}/{segment(who)}/end", {"actor": here.operator, "reason": reason}
+    )
     if as_json:
         print_json(answer)
         return

@@ -246,7 +246,7 @@ def _observed(_entry: Mapping[str, Any], body: Mapping[str, Any]) -> Event:
     word = str(body.get("outcome"))
     user = {"name": str(who["name"]) or "unknown"} | ({"uid": str(who["id"])} if who.get("id") else {})
     session = {"credential_uid": str(who["credential"])} if who.get("credential") else None
-    thing = body.get("object")
+    thing, server = body.get("object"), (body.get("more") or {}).get("server")
     return {
         "class": API,
         "activity_id": _BY_WORD.get(str(body.get("effect")), _OTHER),
@@ -259,6 +259,7 @@ def _observed(_entry: Mapping[str, Any], body: Mapping[str, Any]) -> Event:
         "actor": {"user": user} | ({"session": session} if session else {}),
         "api": {"operation": str(body["action"]), "service": {"name": str(body.get("service") or source["kind"])}},
         "src_endpoint": _endpoint(body.get("address"), "unknown"),
+        "dst_endpoint": _endpoint(server, "unknown") if server else None,
         "resources": [{"name": str(thing)}] if thing else None,
         "ai_model": _model(body),
     }

@@ -47,7 +47,10 @@ FIELDS: Mapping[str, tuple[tuple[str, ...], ...]] = {  # kind -> paths; `*` is e
         ("reasons", "*", "mend"),
     ),
     "outcome": (("result_digest",),),
-    "observed": (("who",), ("actor",), ("object",), ("error",), ("address",)),
+    "observed": (
+        *(("who",), ("actor",), ("object",), ("error",), ("address",)),
+        *(("more", "to"), ("more", "claimed"), ("more", "impersonates")),
+    ),
     "question.refused": (("subject",), ("resource",), ("reasons", "*", "text"), ("reasons", "*", "mend")),
     "approval.asked": (_DIGEST,),
     "approval.given": (_DIGEST, _REASON),

@@ -62,6 +62,7 @@ def observation_of(span: Span, sender: str, name: str) -> Observation:
         "parent": span.parent if _ID.fullmatch(span.parent) else "",
         "session": _said(said, "gen_ai.conversation.id", "session.id"),
         "application": service,
+        "server": _said(said, "server.address"),
         "step": text_of(span.name, 128),
         "duration_ms": str(max(0, span.end_ns - span.start_ns) // 1_000_000),
     }
@@ -81,7 +82,7 @@ def observation_of(span: Span, sender: str, name: str) -> Observation:
         object=tool or model,
         outcome="failure" if span.is_error or "error.type" in said else "success",
         error=_said(said, "error.type"),
-        address=_said(said, "server.address"),
+        address=_said(said, "client.address"),
         used=Used(
             provider,
             model,

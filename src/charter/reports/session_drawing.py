@@ -1,7 +1,8 @@
 """A session's graph as text for other tools (DOT, Mermaid) and as SVG, drawn here without a script or a program.
 
 The SVG has the calls in a column, in order, and what came from where as arcs at their right: no two arcs share a lane
-while they overlap, so nothing crosses a box. It is named and described for those who do not see it.
+while they overlap, so nothing crosses a box. By itself, a long session has several columns; what comes from another
+column is an arrow that says which step. It is named and described for those who do not see it.
 
 INVARIANT: names come from callers, tools and models; whatever they hold, a label stays a label in each of the forms.
 """
@@ -19,8 +20,11 @@ from charter.evidence.neutral import one_line
 from charter.reports.session import Edge, EdgeKind, Graph, Node
 
 MAX_DRAWN = 300  # nodes
+MAX_ROWS = 40  # of a column of a drawing by itself
 MAX_LABEL = 44  # characters
 LEFT, WIDTH, ROW, BOX, LANE, TOP = 10, 440, 62, 46, 22, 10
+LABELS = 190  # what stands at the right of a column's lanes
+ARROWS = 3  # into one box, that have a height and a label of their own
 GAP = 11  # between arcs that lead into one box
 MAX_LANES = 12
 _NO_XML = re.compile("[\ufffe\uffff]")  # characters that no XML may hold, beside those that no line does
@@ -111,6 +115,24 @@ class _Arc:
     number: int  # among those that lead into the same box
 
 
+@dataclass(frozen=True, slots=True)
+class _Column:
+    nodes: Sequence[Node]
+    arcs: Sequence[_Arc]
+    entering: Sequence[tuple[Edge, str, int, int]]  # from another column: its label, the row, the number as of an arc
+    into: Mapping[int, int]  # row -> how many lead into it
+
+    @property
+    def labels(self) -> int:
+        """Where the labels begin."""
+        return LEFT + WIDTH + 14 + (1 + max((arc.lane for arc in self.arcs), default=-1)) * LANE
+
+    @property
+    def width(self) -> int:
+        """How wide it is, with its labels."""
+        return self.labels - 14 + LABELS
+
+
 def to_svg(graph: Graph, *, links: Mapping[str, str] | None = None, alone: bool = True) -> str:
     """Return the graph as an SVG document, or without `alone` as an element of a page that has the styles.
 
@@ -120,10 +142,9 @@ def to_svg(graph: Graph, *, links: Mapping[str, str] | None = None, alone: bool 
         alone: whether it stands by itself, with its styles in it.
     """
     nodes = graph.nodes[:MAX_DRAWN]
-    rows = {node.id: row for row, node in enumerate(nodes)}
-    arcs = _arcs([each for each in _drawn(graph, rows) if each.kind is not EdgeKind.NEXT], rows)
-    lanes = 1 + max((arc.lane for arc in arcs), default=-1)
-    width, height = LEFT + WIDTH + lanes * LANE + 190, TOP + ROW * len(nodes) + 10
+    columns = _columns(graph, nodes, -(-len(nodes) // MAX_ROWS) if alone else 1)
+    width, tallest = sum(each.width for each in columns), max(len(each.nodes) for each in columns)
+    height = TOP + ROW * tallest + 10
     size = {"viewBox": f"0 0 {width} {height}", "width": str(width), "height": str(height)}
     named = {"role": "img", "aria-labelledby": "graph-title graph-text", "class": "graph"}
     root = ET.Element("svg", {"xmlns": "http://www.w3.org/2000/svg"} | size | named)
@@ -132,17 +153,57 @@ def to_svg(graph: Graph, *, links: Mapping[str, str] | None = None, alone: bool 
     if alone:
         _add(root, "style", {}, _STYLE)
         _add(root, "rect", {"class": "g-ground", "width": str(width), "height": str(height)})
-    for number, (one, other) in enumerate(itertools.pairwise(nodes)):
-        if one.step is not None and other.step is not None:
-            _line(root, number)
-    for arc in arcs:
-        _arc(root, arc, LEFT + WIDTH + 14 + lanes * LANE)
-    for row, node in enumerate(nodes):
-        _box(root, row, node, (links or {}).get(node.id))
+    left = 0
+    for column in columns:
+        _column(_add(root, "g", {"transform": f"translate({left} 0)"}), column, links or {})
+        left += column.width
     if len(graph.nodes) > len(nodes):
-        text = f"and {len(graph.nodes) - len(nodes)} more"
+        text = f"and {len(graph.nodes) - len(nodes)} more that are not drawn: charter graph, without --plot, tells all"
         _add(root, "text", {"class": "g-note", "x": str(LEFT), "y": str(height - 2)}, text)
     return ET.tostring(root, encoding="unicode")
+
+
+def _columns(graph: Graph, nodes: Sequence[Node], count: int) -> list[_Column]:
+    """Return the nodes in so many columns of about the same height, each with what leads into it."""
+    tall = -(-len(nodes) // max(count, 1))
+    place = {node.id: divmod(at, max(tall, 1)) for at, node in enumerate(nodes)}
+    by = {node.id: node for node in nodes}
+    edges = [each for each in _drawn(graph, place) if each.kind is not EdgeKind.NEXT]
+    columns = []
+    for number in range(max(count, 1)):
+        own = nodes[number * tall : (number + 1) * tall]
+        rows = {node.id: row for row, node in enumerate(own)}
+        arcs = _arcs([each for each in edges if each.source in rows and each.target in rows], rows)
+        into = Counter(rows[arc.edge.target] for arc in arcs)
+        entering = []
+        for edge in edges:
+            if edge.target in rows and edge.source not in rows:
+                row = rows[edge.target]
+                entering.append((edge, _entering(edge, by[edge.source]), row, into[row]))
+                into[row] += 1
+        columns.append(_Column(own, arcs, entering, into))
+    return columns
+
+
+def _entering(edge: Edge, source: Node) -> str:
+    step = source.step.number if source.step is not None else None
+    origin = f"step {step}" if step is not None else label_of(source.label, 14)
+    return f"{label_of(edge.label, 14)} ← {origin}".strip()
+
+
+def _column(parent: ET.Element, column: _Column, links: Mapping[str, str]) -> None:
+    for number, (one, other) in enumerate(itertools.pairwise(column.nodes)):
+        if one.step is not None and other.step is not None:
+            _line(parent, number)
+    for arc in column.arcs:
+        _arc(parent, arc)
+        _label(parent, column, arc.last, arc.number, label_of(arc.edge.label, 30))
+    for edge, label, row, number in column.entering:
+        end = _end(row, number)
+        _arrow(parent, f"M{column.labels - 4} {end}", end, edge.kind)
+        _label(parent, column, row, number, label)
+    for row, node in enumerate(column.nodes):
+        _box(parent, row, node, links.get(node.id))
 
 
 def _described(graph: Graph, nodes: Sequence[Node]) -> str:
@@ -187,15 +248,32 @@ def _line(root: ET.Element, row: int) -> None:
     _add(root, "path", {"class": "g-head", "d": f"M{x - 4} {end - 6}L{x} {end}L{x + 4} {end - 6}Z"})
 
 
-def _arc(root: ET.Element, arc: _Arc, labels: int) -> None:
-    x, lane = LEFT + WIDTH, LEFT + WIDTH + 14 + arc.lane * LANE
-    start, end = TOP + arc.first * ROW + BOX - 8, TOP + arc.last * ROW + 6 + GAP * min(arc.number, 2)
-    path = f"M{x} {start}H{lane}V{end}H{x + 6}"
-    _add(root, "path", {"class": f"g-edge g-{arc.edge.kind.value}", "d": path})
+def _end(row: int, number: int) -> int:
+    """Return at which height an arrow leads into a box, the one of a number among those that do."""
+    return TOP + row * ROW + 6 + GAP * min(number, ARROWS - 1)
+
+
+def _arc(root: ET.Element, arc: _Arc) -> None:
+    lane = LEFT + WIDTH + 14 + arc.lane * LANE
+    start, end = TOP + arc.first * ROW + BOX - 8, _end(arc.last, arc.number)
+    _arrow(root, f"M{LEFT + WIDTH} {start}H{lane}V{end}", end, arc.edge.kind)
+
+
+def _label(root: ET.Element, column: _Column, row: int, number: int, text: str) -> None:
+    """Write what leads into a box beside it; where that is more than has room, how many more there are."""
+    more = column.into[row] - ARROWS + 1
+    if number == ARROWS - 1 and more > 1:
+        text = f"and {more} more"
+    if text and number < ARROWS:
+        at = {"class": "g-note", "x": str(column.labels), "y": str(_end(row, number) + 4)}
+        _add(root, "text", at, text)
+
+
+def _arrow(root: ET.Element, way: str, end: int, kind: EdgeKind) -> None:
+    """Draw a way to the right edge of a box, at the height `end`, with its head."""
+    x = LEFT + WIDTH
+    _add(root, "path", {"class": f"g-edge g-{kind.value}", "d": f"{way}H{x + 6}"})
     _add(root, "path", {"class": "g-head", "d": f"M{x + 7} {end - 4}L{x + 1} {end}L{x + 7} {end + 4}Z"})
-    if arc.edge.label:
-        at = {"class": "g-note", "x": str(labels), "y": str(end + 4)}
-        _add(root, "text", at, label_of(arc.edge.label, 30))
 
 
 def _box(root: ET.Element, row: int, node: Node, link: str | None) -> None:
