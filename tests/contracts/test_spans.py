@@ -134,7 +134,7 @@ async def test_under_charter_run_a_principal_is_proved_by_its_key(doors: Doors) 
     await authority.register_key(doors.house, "refund-agent", key.jwk, actor=OPERATOR, reason="a test")
     client = doors.house.principal("refund-agent").id
     tokens = AgentTokens(key, doors.issuer, client, SystemClock(), SystemEntropy())
-    relay = _relay_of({SPANS: spans_of(doors.issuer)}, "s3cret", tokens, Ways([], [], [], "", False, {}, {}))
+    relay = _relay_of({SPANS: spans_of(doors.issuer)}, "s3cret", tokens, Ways([], [], [], "", False, {}, {}, {}))
     async with relaying(relay) as base:
         await asyncio.to_thread(export, doors, "", f"{base}/s3cret/{SPANS}")
     (entry,) = observed(doors)
