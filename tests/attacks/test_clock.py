@@ -211,6 +211,7 @@ def test_a_clock_that_runs_backwards_leaves_the_evidence_provable(tmp_path: Path
             stage.submit(bearer, made)
         report = asyncio.run(evidence.verify(stage.house))
         assert report["ok"], report
+        assert report["clock"]["set_back"] == 2, "by an hour, and by a day"
         verdicts = evidence.listing(stage.house, {}, after=-1, newest=None, limit=1000)["entries"]
         assert [each["index"] for each in verdicts] == list(range(report["size"]))
         assert evidence.proof(stage.house, report["size"] - 1)["proof"]

@@ -144,6 +144,7 @@ async def verify(house: House) -> dict[str, Any]:
         "root": base64.b64encode(checkpoint.root).decode() if checkpoint else None,
         "payloads": report.payloads,
         "erased": report.erased,
+        "clock": {"set_back": report.set_back, "first": report.first_set_back},
         "problems": [fault.text for fault in report.faults],
     }
 

@@ -70,7 +70,8 @@ def _check(log: LogReader, kept: Checkpoint, file: Path) -> None:
     raise IntegrityError(
         ErrorCode.EVIDENCE_BROKEN,
         text,
-        help="an older state was put back: restore the newest one, or begin with an empty data folder",
+        help="an older state was put back: restore the newest one, or begin with an empty data folder "
+        "(docs/operating.md, When something is wrong)",
     )
 
 

@@ -156,7 +156,8 @@ def check_seen(database: Database[HouseTransaction], public: bytes, settings: Se
             raise IntegrityError(
                 ErrorCode.EVIDENCE_BROKEN,
                 f"the log has {log.head().size} entries, but its witness `{place.witness.name}` saw another: {found}",
-                help="an older state was put back: restore the newest one, or begin with an empty data folder; "
+                help="an older state was put back: restore the newest one, or begin with an empty data folder "
+                "(docs/operating.md, When something is wrong); "
                 "only if you know that the witness is wrong, take it out of CHARTER_WITNESSES",
             )
         if isinstance(found, CharterError):

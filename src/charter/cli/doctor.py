@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from charter.cli.context import Context
-from charter.cli.output import counted
+from charter.cli.output import clock_told, counted
 from charter.core.errors import CharterError
 
 LEAST_FREE_BYTES = 200 * 1024 * 1024
@@ -232,5 +232,6 @@ def _store(context: Context) -> tuple[bool, str]:
 
 def _log(context: Context) -> tuple[bool, str]:
     found = context.control.post("/v1/evidence/verify")
-    first = found["problems"][0] if found["problems"] else ""
-    return bool(found["ok"]), f"{found['size']} entries verify" if found["ok"] else first
+    if not found["ok"]:
+        return False, found["problems"][0] if found["problems"] else ""
+    return True, "; ".join(filter(None, (f"{found['size']} entries verify", clock_told(found["clock"]))))

@@ -12,7 +12,7 @@ import typer
 
 from charter.cli import erasure_commands, integration_commands, witness_commands
 from charter.cli.context import Json, context_of
-from charter.cli.output import NO, counted, print_json, say, table
+from charter.cli.output import NO, clock_told, counted, print_json, say, table, warn
 from charter.cli.story_page import one_line
 from charter.core.errors import AbsentError, ErrorCode
 from charter.core.values import parse_name
@@ -191,7 +191,7 @@ def verify(context: typer.Context, as_json: Json = False) -> None:
 
     Example: charter evidence verify
 
-    With --json: ok, size, root, payloads, erased, problems.
+    With --json: ok, size, root, payloads, erased, clock (set_back, first), problems.
     """
     answer = context_of(context).control.post("/v1/evidence/verify")
     if as_json:
@@ -199,6 +199,8 @@ def verify(context: typer.Context, as_json: Json = False) -> None:
     elif answer["ok"]:
         say(f"the log verifies: {answer['size']} entries under root {answer['root']}", "green")
         say(f"{answer['payloads']} payloads are what their entries commit to, {answer['erased']} were erased", "dim")
+        if told := clock_told(answer["clock"]):
+            warn(f"{told}: no pack shows all of a period across that")
     else:
         for problem in answer["problems"]:
             say(problem, "red")

@@ -149,6 +149,12 @@ def misused(error: typer.TyperException, *, as_json: bool) -> NoReturn:
     raise SystemExit(WRONG_INPUT)
 
 
+def clock_told(clock: Any) -> str:  # noqa: ANN401 - what the API says of the log's clock
+    """Say how often the log's clock was set back; empty: never."""
+    times = clock["set_back"]
+    return f"the clock was set back {counted(times, 'time')}, first at entry {clock['first']}" if times else ""
+
+
 def counted(count: int, one: str, many: str | None = None) -> str:
     """Return `3 keys`, `1 key`; `many` where it is not `one` and an s."""
     return f"{count} {one if count == 1 else many or one + 's'}"

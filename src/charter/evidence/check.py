@@ -19,8 +19,9 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from charter.core.clock import parse_rfc3339
 from charter.core.errors import CharterError
-from charter.evidence.charter_verify import MAX_FAULTS, Comparison, Fault, Pairing, Payloads
+from charter.evidence.charter_verify import MAX_FAULTS, SKEW, Comparison, Fault, Pairing, Payloads
 from charter.evidence.checkpoint import Checkpoint, parse_checkpoint, verify_checkpoint
 from charter.evidence.key_change import PREFIX, KeyChange, KeyHistory, says_change, verify_change
 from charter.evidence.log import LogReader, Stored
@@ -41,6 +42,8 @@ class LogReport:
     faults: tuple[Fault, ...]
     payloads: int = 0  # that are what their entries commit to
     erased: int = 0
+    set_back: int = 0  # how often an entry bears a time more than `SKEW` before that of the one before it
+    first_set_back: int | None = None  # the index of the first such entry
 
     @property
     def is_verified(self) -> bool:
@@ -84,6 +87,8 @@ def check_log(
         tuple(check.faults[:MAX_FAULTS]),
         check.payloads.given,
         len(check.payloads.erased),
+        check.times.set_back,
+        check.times.first,
     )
 
 
@@ -122,6 +127,22 @@ def _stated(log: LogReader) -> Iterator[Checkpoint]:
 
 
 @dataclass(slots=True)
+class _Times:
+    """Where the clock was set back: no fault of the log, but no period across it can be shown to be whole."""
+
+    before: str = ""
+    set_back: int = 0
+    first: int | None = None
+
+    def add(self, row: Stored) -> None:
+        with contextlib.suppress(ValueError):  # not what was recorded, which is named elsewhere
+            if row.time < self.before and parse_rfc3339(self.before) - parse_rfc3339(row.time) > SKEW:
+                self.set_back += 1
+                self.first = row.index if self.first is None else self.first
+        self.before = row.time
+
+
+@dataclass(slots=True)
 class _Check:
     """One walk along the log."""
 
@@ -133,6 +154,7 @@ class _Check:
     comparison: Comparison = field(init=False)
     pairing: Pairing = field(default_factory=Pairing)
     payloads: Payloads = field(default_factory=Payloads)
+    times: _Times = field(default_factory=_Times)
     recorded: Frontier = field(default_factory=Frontier)  # over the leaf hashes in the tiles
     actual: Frontier | None = None  # over the entries, from the first that differs
     tiles: dict[int, bytes] = field(default_factory=dict)
@@ -226,6 +248,8 @@ class _Check:
         said = tuple(entry.get(name) for name in ("node", "index", "time", "kind", "principal"))
         if said != (row.node, row.index, row.time, row.kind, row.principal):
             self._fault(f"entry {row.index} is filed under another index, time, kind or principal than it says")
+        else:
+            self.times.add(row)
         self.payloads.add(entry, row.payload, row.opening)
         self.pairing.add(entry)
 
