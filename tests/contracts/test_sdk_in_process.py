@@ -21,6 +21,7 @@ import httpx
 import pytest
 
 from charter.bootstrap import authority
+from charter.bootstrap.carrying import Carrying
 from charter.cli.relay import Relay, relaying
 from charter.core.clock import SystemClock, parse_rfc3339, rfc3339
 from charter.core.entropy import SystemEntropy
@@ -365,6 +366,16 @@ def test_after_a_restart_present_policies_bear_out_what_was_decided_by_such_as_n
     assert of(sdk, made["id"])["in_process"]["borne_out_by"] == "now"
 
 
+def test_they_do_so_when_the_program_has_heard_of_the_same_policies_since(sdk: Sdk, tmp_path: Path) -> None:
+    before = rfc3339(SystemClock().now() - dt.timedelta(minutes=1))
+    made, house = a_decision(sdk, 1, at=before), sdk.stage.house
+    house.carrying = Carrying(house, SystemClock().now())
+    with sdk.client(in_process=tmp_path) as charter:
+        read(charter)
+    report(sdk, {"spool": SystemEntropy().identifier("spl"), "first": 1, "decisions": [made]})
+    assert of(sdk, made["id"])["in_process"]["borne_out_by"] == "now"
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -389,6 +400,7 @@ def test_what_a_program_let_itself_do_and_nothing_bears_out_is_a_finding(sdk: Sd
 def test_what_was_in_force_another_time_bears_out_nothing(sdk: Sdk, tmp_path: Path) -> None:
     with sdk.client(in_process=tmp_path) as charter:
         read(charter)  # so that these policies are remembered
+    sdk.stage.house.carrying.began -= dt.timedelta(days=1)
     ago = rfc3339(SystemClock().now() - dt.timedelta(hours=1))
     made = a_decision(sdk, 1, at=ago)
     report(sdk, {"spool": SystemEntropy().identifier("spl"), "first": 1, "decisions": [made]})

@@ -294,7 +294,7 @@ def _furnish(house: House) -> None:
     house.sharing = SharingWatch(house)
     house.sinks = SinkRoom.of(house)
     house.behaviour = BehaviourRoom(house)
-    house.carrying = Carrying(house)
+    house.carrying = Carrying(house, house.clock.now())
     house.heads = Heads(house)
     house.witnesses = Witnesses.of(house)
     house.sealing = Sealing(house)

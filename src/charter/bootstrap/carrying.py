@@ -70,6 +70,7 @@ class Carrying:
     """What each principal carries, and carried."""
 
     house: House
+    began: dt.datetime  # of what was decided before, this process cannot know by which policies
     cedar: CedarEngine = field(default_factory=CedarEngine)  # the reference judges what programs decided
     _made: dict[str, tuple[_Basis, Carried]] = field(default_factory=dict)  # by principal id
     _sent: OrderedDict[tuple[str, str], _Sent] = field(default_factory=OrderedDict)  # by principal id and digest
@@ -165,7 +166,8 @@ class Carrying:
             return Bears.THEN
         is_plain = isinstance(verdict, Allow) and not verdict.limits and not verdict.approvals_used
         is_free = facts is not None and facts.request.effect.value == "read"
-        return Bears.NOW if sent is None and is_plain and is_free else Bears.NOTHING
+        is_forgotten = sent is None or made.at < self.began
+        return Bears.NOW if is_forgotten and is_plain and is_free else Bears.NOTHING
 
     def _find(self, tx: HouseTransaction, bearer: Bearer, unborne: Sequence[Judged]) -> None:
         """Open the finding of a program that let itself do what its policies do not; one for each action."""
