@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -406,3 +407,71 @@ def test_a_kill_reaches_the_program_at_its_next_call(tmp_path: Path) -> None:
         asyncio.run(authority.move(sdk.stage.house, AGENT, Move.KILL, actor="op@example.com", reason="a test"))
         with pytest.raises(CharterUnavailable, match="401"):
             charter.check("tools", "read_record", "x")
+
+
+async def _by_langchain(charter: AsyncCharter, objects: Any, function: Any) -> object:
+    from charter.sdk.adapters.langchain import govern
+
+    (made,) = govern([tool(function)], charter, system="tools", objects=objects)
+    return await made.ainvoke({"id": "7"})
+
+
+async def _by_openais_agents(charter: AsyncCharter, objects: Any, function: Any) -> object:
+    from agents import function_tool
+    from agents.tool_context import ToolContext
+
+    from charter.sdk.adapters.openai_agents import govern
+
+    (made,) = govern([function_tool(function)], charter, system="tools", objects=objects)
+    context: Any = ToolContext(context=None, tool_name=made.name, tool_call_id="c", tool_arguments='{"id": "7"}')
+    return await made.on_invoke_tool(context, '{"id": "7"}')
+
+
+async def _by_pydantic_ai(charter: AsyncCharter, objects: Any, function: Any) -> object:
+    from pydantic_ai import Agent
+    from pydantic_ai.models.test import TestModel
+    from pydantic_ai.toolsets import FunctionToolset
+
+    from charter.sdk.adapters.pydantic_ai import govern
+
+    toolset = govern(FunctionToolset([function]), charter, system="tools", objects=objects)
+    return (await Agent(TestModel(), toolsets=[toolset]).run("go")).output  # this model says "a" for each text
+
+
+async def _by_claudes_hook(charter: AsyncCharter, objects: Any, _function: Any) -> object:
+    from charter.sdk.adapters.claude_agent import hooks
+
+    (matcher,) = hooks(charter, system="tools", objects=objects)["PreToolUse"]
+    use: Any = {"hook_event_name": "PreToolUse", "tool_name": "read_record", "tool_input": {"id": "7"}}
+    said: Any = await matcher.hooks[0](use, "u-1", {"signal": None})
+    return said["hookSpecificOutput"]["permissionDecision"]
+
+
+@pytest.mark.parametrize(
+    ("adapter", "about"),
+    [
+        (_by_langchain, "record/7"),
+        (_by_openais_agents, "record/7"),
+        (_by_pydantic_ai, "record/a"),
+        (_by_claudes_hook, "record/7"),
+    ],
+)
+def test_what_a_tools_call_is_about_is_the_programs_to_say(sdk: Sdk, adapter: Any, about: str) -> None:
+    ran: list[str] = []
+
+    def read_record(id: str) -> str:  # noqa: A002
+        """Read a record."""
+        ran.append(id)
+        return f"record {id}"
+
+    async def ask(objects: Any) -> object:
+        async with sdk.asynchronous() as charter:
+            return await adapter(charter, objects, read_record)
+
+    asyncio.run(ask({"read_record": lambda id: f"record/{id}"}))  # noqa: A006
+    asked, had = sdk.stage.entries("verdict"), list(ran)
+    assert asked[-1]["body"]["object"] == about
+    with contextlib.suppress(CharterUnavailable):
+        assert asyncio.run(ask({"read_record": lambda other: f"record/{other}"})) == "deny"
+    assert ran == had
+    assert sdk.stage.entries("verdict") == asked  # nobody could be asked

@@ -16,11 +16,12 @@ from uuid import UUID
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from charter.sdk.answer import Question
+from charter.sdk.answer import CharterUnavailable, Question
 from charter.sdk.client import AsyncCharter, Charter
 
 F = TypeVar("F", bound=Callable[..., Any])
 ObjectOf = str | Callable[..., str]
+Objects = Mapping[str, ObjectOf]  # of tools, by name
 MAX_DEPTH = 16  # deeper than policy reads
 
 
@@ -76,6 +77,19 @@ def governed(
         return cast("F", blocking)
 
     return decorate
+
+
+def object_of(objects: Objects | None, tool: str, arguments: Mapping[str, Any]) -> str:
+    """Return the path of what a call of a tool is about: as `objects` says, else the tool's name.
+
+    Raises:
+        CharterUnavailable: it cannot be told of these arguments, so nobody can be asked.
+    """
+    found = (objects or {}).get(tool, tool)
+    try:
+        return found(**arguments) if callable(found) else found
+    except Exception as err:
+        raise CharterUnavailable(f"what a call of `{tool}` is about cannot be told: {err!r}"[:300]) from err
 
 
 def _without_self(named: dict[str, Any]) -> dict[str, Any]:

@@ -16,23 +16,28 @@ from langchain_core.tools import BaseTool, StructuredTool, Tool
 
 from charter.sdk.answer import Allowed, Answer
 from charter.sdk.client import AsyncCharter, Charter
-from charter.sdk.decorator import plain
+from charter.sdk.decorator import Objects, object_of, plain
 
 
-def govern(tools: Sequence[BaseTool], charter: Charter | AsyncCharter, *, system: str) -> list[BaseTool]:
-    """Return the tools, governed: each call is the action of the tool's name on `system`, the object its name too."""
-    return [_governed(tool, charter, system) for tool in tools]
+def govern(
+    tools: Sequence[BaseTool], charter: Charter | AsyncCharter, *, system: str, objects: Objects | None = None
+) -> list[BaseTool]:
+    """Return the tools, governed: each call is the action of the tool's name on `system`.
+
+    The object is its name too, or what `objects` makes of the call's arguments, by the tool's name.
+    """
+    return [_governed(tool, charter, system, objects) for tool in tools]
 
 
-def _governed(tool: BaseTool, charter: Charter | AsyncCharter, system: str) -> BaseTool:
+def _governed(tool: BaseTool, charter: Charter | AsyncCharter, system: str, objects: Objects | None) -> BaseTool:
     """Return a copy of a tool whose function asks first; of a class of its own, a tool around it."""
     if isinstance(tool, StructuredTool | Tool):
-        run = _asking(tool, tool.func, charter, system) if tool.func is not None else None
-        arun = _asking_async(tool, tool.coroutine, charter, system) if tool.coroutine is not None else None
+        run = _asking(tool, tool.func, charter, system, objects) if tool.func is not None else None
+        arun = _asking_async(tool, tool.coroutine, charter, system, objects) if tool.coroutine is not None else None
         if arun is None and isinstance(charter, AsyncCharter) and tool.func is not None:
-            arun = _asking_async(tool, tool.func, charter, system)
+            arun = _asking_async(tool, tool.func, charter, system, objects)
         return tool.model_copy(update={"func": run, "coroutine": arun})
-    return _governed(_function_of(tool), charter, system)
+    return _governed(_function_of(tool), charter, system, objects)
 
 
 def _function_of(tool: BaseTool) -> StructuredTool:
@@ -66,28 +71,38 @@ def _refusal(tool: BaseTool, answer: Answer) -> tuple[Any, ...]:
 
 
 def _asking(
-    tool: BaseTool, function: Callable[..., Any], charter: Charter | AsyncCharter, system: str
+    tool: BaseTool,
+    function: Callable[..., Any],
+    charter: Charter | AsyncCharter,
+    system: str,
+    objects: Objects | None,
 ) -> Callable[..., Any]:
     @functools.wraps(function)
     def run(*args: Any, **given: Any) -> Any:  # noqa: ANN401 - the tool's own
         if isinstance(charter, AsyncCharter):
             raise TypeError(f"`{tool.name}` is called in a way that blocks: give `govern` a Charter")
-        refused = _refusal(tool, charter.check(system, tool.name, tool.name, _told(tool, args, given)))
+        told = _told(tool, args, given)
+        refused = _refusal(tool, charter.check(system, tool.name, object_of(objects, tool.name, told), told))
         return refused[0] if refused else function(*args, **given)
 
     return run
 
 
 def _asking_async(
-    tool: BaseTool, function: Callable[..., Any], charter: Charter | AsyncCharter, system: str
+    tool: BaseTool,
+    function: Callable[..., Any],
+    charter: Charter | AsyncCharter,
+    system: str,
+    objects: Objects | None,
 ) -> Callable[..., Any]:
     @functools.wraps(function)
     async def arun(*args: Any, **given: Any) -> Any:  # noqa: ANN401 - the tool's own
         told = _told(tool, args, given)
+        path = object_of(objects, tool.name, told)
         if isinstance(charter, AsyncCharter):
-            answer = await charter.check(system, tool.name, tool.name, told)
+            answer = await charter.check(system, tool.name, path, told)
         else:
-            answer = await asyncio.to_thread(charter.check, system, tool.name, tool.name, told)
+            answer = await asyncio.to_thread(charter.check, system, tool.name, path, told)
         refused = _refusal(tool, answer)
         if refused:
             return refused[0]
