@@ -126,6 +126,18 @@ def test_a_restrained_principal_reads_and_asks_before_it_changes_anything(tmp_pa
         assert isinstance(changing.verdict, Escalate)
 
 
+def test_what_is_allowed_without_a_yes_rests_on_no_approval_that_waits_for_the_same_call(tmp_path: Path) -> None:
+    with a_house(tmp_path) as stage:
+        bearer, call = stage.bearer(), stage.make("create_refund", refund(10))
+        for to in (Move.RESTRAIN, Move.RESUME):
+            asyncio.run(authority.move(stage.house, "refund-agent", to, actor="a@example.com", reason="odd"))
+            stage.submit(bearer, call)
+        held, allowed = (entry["body"] for entry in stage.entries("verdict"))
+        assert (held["verdict"], allowed["verdict"]) == ("escalate", "allow")
+        assert held["approval"] is not None
+        assert allowed["approval"] is None
+
+
 def test_a_kill_ends_the_open_call_and_leaves_the_other_principal_alone(tmp_path: Path) -> None:
     with a_house(tmp_path) as stage:
         killed, other = stage.bearer(), stage.bearer("charge-reader")

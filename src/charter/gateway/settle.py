@@ -124,6 +124,8 @@ def settle_and_record(
             reserved = outcome
             if verdict.approvals_used and facts.approval:
                 _spend(tx, facts.approval, ticket)
+            else:
+                approval_id = None  # one may wait for just this call from when rules were others: it rests on none
     elif isinstance(verdict, Escalate) and ticket.asks:
         given = standing_yes(tx.live, bearer, call, facts, verdict)
         if given is not None:
