@@ -32,6 +32,14 @@ def test_looking_changes_nothing_and_signs_nobody_in(caller: Caller) -> None:
     assert caller.get("/").status_code == 303
 
 
+def test_a_program_that_scans_mail_may_ask_for_the_head_alone(caller: Caller) -> None:
+    seen = caller.send("HEAD", LINK)
+    assert (seen.status_code, seen.content) == (200, b"")
+    assert caller.send("HEAD", "/approve/none").status_code == 404
+    assert caller.send("HEAD", "/").status_code == 405
+    assert state(caller) == "waiting"
+
+
 def test_one_answer_spends_it(caller: Caller) -> None:
     assert "approved" in caller.post(LINK, **YES).text
     (approval,) = caller.desk.waiting.values()

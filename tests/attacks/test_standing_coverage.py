@@ -130,6 +130,7 @@ _ADMIN = "changes what is Charter's own, and gives no principal anything"
 # What gives nothing to any principal, and why.
 GIVES_NOTHING: dict[str, str] = {
     "asks gateway/pipeline.py _forward": "finds a permit gone, and asks why",
+    "asks gateway/denied_now.py denied_now": "tells people on a card that no yes would help; each call asks for itself",
     "oauth GET /oauth/jwks": _TELLS,
     "oauth GET /oauth/status": _TELLS,
     "oauth GET /oauth/status/": _TELLS,

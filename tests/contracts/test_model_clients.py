@@ -139,6 +139,13 @@ def test_tokens_are_reserved_and_settled_to_what_was_used(tmp_path: Path) -> Non
         client.chat.completions.create(model="small-1", messages=ask, max_tokens=200)
 
 
+def test_a_limit_on_cost_needs_a_price(tmp_path: Path) -> None:
+    limit = [{"sum": "cost", "max": "1 USD", "per": "day"}]
+    why = pytest.raises(openai.PermissionDeniedError, match="give the model a price in `prices`")
+    with a_gateway(tmp_path, [GRANTS[0] | {"objects": ["model/*"], "limit": limit}]) as gateway, why:
+        gateway.openai().chat.completions.create(model="big-1", messages=ASK)
+
+
 def test_an_approval_is_for_exactly_that_request(tmp_path: Path) -> None:
     grant = GRANTS[0] | {"approval": {"when": {"max_tokens": {"over": 100}}, "by": "payments-lead"}}
     with a_gateway(tmp_path, [grant]) as gateway:

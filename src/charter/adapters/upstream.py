@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from charter.adapters.upstream_address import AddressRule, usual_addresses
-from charter.adapters.upstream_child import ChildLimits, Program
+from charter.adapters.upstream_child import ENDED, ChildLimits, Program
 from charter.adapters.upstream_http import HttpServer
 from charter.adapters.upstream_rpc import Listed, Message, too_slow, tool_named
 from charter.adapters.upstream_secrets import PlainProof, Proof
@@ -280,9 +280,9 @@ class McpUpstreams:
         return reached.server.call(call, tool, deadline, whose)
 
     def logs(self, system: str) -> tuple[str, ...]:
-        """Return the last lines a system's server logged. For the operator alone: they may hold anything."""
-        reached = self._reached.get(system)
-        return reached.server.log if reached is not None else ()
+        """Return the last lines a system's servers wrote to their error streams: they may hold anything."""
+        keys = (key for key in self._reached if key.partition("/")[0] == system)
+        return tuple(line for key in keys for line in self._reached[key].server.log)
 
     async def aclose(self) -> None:
         """End all servers; calls under way fail."""
@@ -377,7 +377,8 @@ async def read_tools(config: Config, settings: UpstreamSettings, deadline: Deadl
         return (await server.list_tools(deadline)).list
     except UpstreamError as err:
         await server.aclose()  # now all it said has been read
-        words = f"its last words were: {server.log[-1]!a}" if server.log else err.help
+        said = [line for line in server.log if not line.startswith(ENDED)]
+        words = f"its last words were: {said[-1]!a}" if said else err.help
         raise UpstreamError(err.code, err.detail, sent=False, help=words) from err
     finally:
         await server.aclose()

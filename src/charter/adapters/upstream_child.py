@@ -30,6 +30,7 @@ MAX_NOTES = 256  # notifications that wait for one slow caller; further ones are
 MAX_NOISE = 64  # lines that are no messages, before the first answer: many servers greet on the wrong stream
 MAX_UNWRITTEN = 8 * 1024 * 1024  # bytes a child may leave unread before it counts as stuck
 LOG_LINES, LOG_LINE = 200, 500
+ENDED = "(charter: "  # how a line begins that says how a child ended
 GRACE_SECONDS = 2.0
 LAST_WORDS_SECONDS = 0.5  # to read what it said to standard error, once it is gone
 
@@ -143,13 +144,15 @@ class Child(asyncio.SubprocessProtocol):
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         if fd == 2:  # noqa: PLR2004 - standard error
             self._silent.set()
-        if fd == 1:
-            self.fail(UpstreamError(ErrorCode.UPSTREAM_FAILED, "the upstream closed its output", sent=True))
+        if fd == 1:  # most often it has ended, and says how in a moment
+            closed = UpstreamError(ErrorCode.UPSTREAM_FAILED, "the upstream closed its output", sent=True)
+            asyncio.get_running_loop().call_later(LAST_WORDS_SECONDS, self.fail, closed)
 
     @override
     def process_exited(self) -> None:
         code = self._process.get_returncode() if self._process else None
-        self.fail(UpstreamError(ErrorCode.UPSTREAM_FAILED, f"the upstream ended with code {code}", sent=True))
+        how = f"ended with code {code}" if code is None or code >= 0 else f"was ended by signal {-code}"
+        self.fail(UpstreamError(ErrorCode.UPSTREAM_FAILED, f"the upstream {how}", sent=True))
         self.signal(signal.SIGKILL)  # whatever it left behind in its group
         self.exited.set()
 
@@ -201,6 +204,7 @@ class Child(asyncio.SubprocessProtocol):
 
     def _end_all(self, fault: UpstreamError) -> None:
         self.fault, self.failed_at = fault, asyncio.get_running_loop().time()
+        self._log.append(f"{ENDED}{fault.detail})")
         for box in self._boxes.values():
             box.put(fault)
 

@@ -35,6 +35,7 @@ from charter.gateway.pins import ToolDefinition
 from charter.registry.destination import needs_broker
 from charter.registry.estate import Estate
 from charter.registry.manifest import load_estate
+from charter.registry.principal import SystemRecord
 from charter.registry.problem import suggestion
 from charter.registry.system import System
 
@@ -148,6 +149,23 @@ def known_choices(root: Path) -> dict[tuple[str, str], frozenset[str]]:
     return found
 
 
+def said(house: House, name: str) -> list[str]:
+    """Return what the servers of a system that Charter started wrote last to their error streams; it may be anything.
+
+    Raises:
+        AbsentError: there is no such system.
+    """
+    return list(house.upstreams.logs(_registered(house, name).name))
+
+
+def _registered(house: House, name: str) -> SystemRecord:
+    record = house.live.systems.get(name)
+    if record is None:
+        mend = suggestion(name[:80], house.live.systems)
+        raise AbsentError(ErrorCode.UNKNOWN_SYSTEM, f"there is no system {name[:80]!a}", help=mend)
+    return record
+
+
 async def definitions(house: House, name: str) -> list[dict[str, Any]]:
     """Return the definitions of the tools that a registered system has right now.
 
@@ -155,10 +173,7 @@ async def definitions(house: House, name: str) -> list[dict[str, Any]]:
         AbsentError: there is no such system.
         UpstreamError: it cannot be reached, or answers nonsense.
     """
-    record = house.live.systems.get(name)
-    if record is None:
-        mend = suggestion(name[:80], house.live.systems)
-        raise AbsentError(ErrorCode.UNKNOWN_SYSTEM, f"there is no system {name[:80]!a}", help=mend)
+    record = _registered(house, name)
     tools = await house.upstreams.tools(record, Deadline.after(house.clock, IMPORT_SECONDS))
     return [tool.definition for tool in worth_accepting(record.system, tools)]
 

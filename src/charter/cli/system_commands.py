@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from charter.cli.context import Json, context_of
+from charter.cli.context import Json, context_of, segment
 from charter.cli.output import counted, print_json, say, table
 from charter.core.errors import ErrorCode, MalformedError
 from charter.registry.charter import Environment
@@ -16,10 +16,10 @@ from charter.registry.charter import Environment
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    group = typer.Typer(
-        help="See systems; import an MCP server's tools, or draft a file for a list of tools.", no_args_is_help=True
-    )
+    told = "See systems, and what their servers say; import an MCP server's tools, or draft a file for a list of tools."
+    group = typer.Typer(help=told, no_args_is_help=True)
     group.command("ls")(list_systems)
+    group.command("log")(show_log)
     group.command("import")(import_system)
     group.command("draft")(draft_system)
     app.add_typer(group, name="systems")
@@ -41,6 +41,30 @@ def list_systems(context: typer.Context, as_json: Json = False) -> None:
         for s in answer["systems"]
     ]
     table(["system", "kind", "environment", "actions", "tools pinned", "standing"], rows)
+
+
+def show_log(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The system's name.")],
+    as_json: Json = False,
+) -> None:
+    """Show what the MCP server that Charter started for a system wrote last to standard error, and how it ended.
+
+    The last 200 lines since Charter was started. They are the server's own, and may hold anything.
+
+    Example: charter systems log git
+
+    With --json: lines.
+    """
+    context_of(context).control.must_run()
+    answer = context_of(context).control.get(f"/v1/logs/{segment(name)}")
+    if as_json:
+        print_json(answer)
+        return
+    for line in answer["lines"]:
+        say(line)
+    if not answer["lines"]:
+        say(f"no server that Charter started for `{name}` has said anything")
 
 
 def import_system(

@@ -44,7 +44,8 @@ MAX_COOKIES = 8192
 MAX_BODY = 16 * 1024
 BODY_SECONDS = 10
 FORM = "application/x-www-form-urlencoded"
-PUBLIC = ("/sign-in", "/sign-in/", "/approve/", "/static/")  # exact, or a beginning where it ends in a slash
+MAILED = "/approve/"  # where links in mail lead
+PUBLIC = ("/sign-in", "/sign-in/", MAILED, "/static/")  # exact, or a beginning where it ends in a slash
 LINKED = ("/oauth/authorize", "/device", "/terminal", "/approvals")  # where other programs send people
 _DEEDS = (  # what a POST takes, by the beginning of its path; approvals ask for a human role besides
     ("/approvals/", Access.VIEWER),
@@ -139,6 +140,8 @@ class Door:
         await self._serve(scope, receive, _with_headers(send))
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "HEAD" and scope["path"].startswith(MAILED):  # as programs ask that scan mail
+            scope, send = {**scope, "method": "GET"}, _without_body(send)
         headers = Headers(scope=scope)
         refusal = _oversized(scope, headers) or self._misdirected(headers)
         body = b""
@@ -294,6 +297,13 @@ async def _read(receive: Receive) -> tuple[bytes, Refusal | None]:
                     return body, None
     except TimeoutError:
         return b"", Refusal(408, "the form did not arrive in time", "send it again")
+
+
+def _without_body(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return sending
 
 
 def _with_headers(send: Send) -> Send:

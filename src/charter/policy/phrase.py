@@ -30,6 +30,7 @@ from charter.registry.unit import in_unit, told_in
 
 MAX_SHOWN = 8  # of a list
 MAX_OBJECT = 120  # characters of an object's path
+COST = "cost"  # the argument that the door for models makes of a price
 _ASKS: dict[Bound, str] = {"max": "up to", "min": "of at least", "over": "over", "under": "under"}
 _ENTRIES = {"length": "characters", "items": "entries"}
 _MENDS: dict[Bound, tuple[str, str]] = {
@@ -226,12 +227,10 @@ def _sum_phrase(rule: SumRule, argument: Argument | None) -> Phrase:
     got = (
         f"this call gives no `{rule.argument}`" if argument is None else _given_quantity(rule.argument, argument, None)
     )
-    return Phrase(
-        f"with `{rule.argument}`{unit}, not below zero, which its limit counts",
-        got,
-        f"send `{rule.argument}`{unit}, not below zero",
-        rule.source,
-    )
+    mend = f"send `{rule.argument}`{unit}, not below zero"
+    if rule.argument == COST and argument is None:  # of a model nobody sends it: it is made of the price
+        mend += ", or give the model a price in `prices` of the system's file"
+    return Phrase(f"with `{rule.argument}`{unit}, not below zero, which its limit counts", got, mend, rule.source)
 
 
 def _bare(value: Scalar) -> str:

@@ -296,6 +296,12 @@ async def list_rules(request: Request) -> dict[str, Any]:
     return {"rules": rules.listing(house_of(request))}
 
 
+@principals.get("/logs/{name}")
+async def read_log(request: Request, name: str) -> dict[str, Any]:
+    """What the servers that Charter started for a system wrote last to their error streams."""
+    return {"lines": tools.said(house_of(request), name)}
+
+
 @principals.get("/systems/{name}/tools")
 async def list_tools(request: Request, name: str) -> dict[str, Any]:
     """The definitions of the tools that a system has right now."""

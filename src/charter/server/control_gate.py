@@ -31,6 +31,7 @@ MAX_BODY = 32 * 1024 * 1024
 _LOCAL_ONLY = ("/v1/console/", "/v1/evidence/export", "/v1/evidence/sinks", "/v1/keys/rotate/master")
 _TAKES: tuple[tuple[str, str, Access], ...] = (  # method, beginning of the path, what it takes
     ("GET", "/v1/evidence/holds", Access.ADMIN),  # it names people whose payloads are held
+    ("GET", "/v1/logs/", Access.OPERATOR),  # they may hold anything
     ("GET", "/v1/", Access.VIEWER),
     ("POST", "/v1/plan", Access.VIEWER),  # and "/v1/plans/", which takes a seat whose yes the plan needs
     ("POST", "/v1/right-size", Access.OPERATOR),  # it reads much
