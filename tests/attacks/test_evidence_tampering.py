@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import re
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import sqlalchemy as sa
 
 from charter.adapters import tables as t
 from charter.adapters.engine import open_engines
+from charter.bootstrap import evidence
 from charter.core.canonical import canonical
 from charter.core.errors import IntegrityError
 from charter.core.keys import Ed25519Signer
@@ -25,6 +28,7 @@ from charter.evidence.entry import EntryKind
 from charter.evidence.tile import Edge
 from charter.evidence.tree import leaf_hash
 from databases import ORIGIN, SIGNER, a_database, a_draft
+from houses import a_house
 from packs import Auditor, a_pack
 
 SIZE = 601
@@ -133,6 +137,24 @@ def test_an_entry_filed_where_no_query_finds_it_is_named(filled: str, tmp_path: 
 
     said = "entry 9 is filed under another index, time, kind or principal than it says"
     assert faults_after(filled, tmp_path, hide) == [said]
+
+
+def test_an_index_by_which_queries_would_miss_entries_is_named(tmp_path: Path) -> None:
+    with a_house(tmp_path) as stage:
+        bearer = stage.bearer()
+        stage.submit(bearer, stage.make("get_charge", {"charge_id": "ch_1"}))
+        (file,) = tmp_path.rglob("charter.db")
+        with sqlite3.connect(file, isolation_level=None) as raw:
+            names = ("ix_evidence_entry_time", "ix_evidence_entry_kind")
+            roots = dict(raw.execute("SELECT name, rootpage FROM sqlite_master WHERE name IN (?, ?)", names))
+            raw.execute("PRAGMA writable_schema=ON")
+            for name, other in (names, names[::-1]):
+                raw.execute("UPDATE sqlite_master SET rootpage = ? WHERE name = ?", (roots[other], name))
+            (version,) = raw.execute("PRAGMA schema_version").fetchone()
+            raw.execute(f"PRAGMA schema_version={version + 1}")
+        report = asyncio.run(evidence.verify(stage.house))
+    assert not report["ok"]
+    assert "queries may miss entries" in report["problems"][-1]
 
 
 def test_changed_hashes_do_not_make_sound_entries_suspect(filled: str, tmp_path: Path) -> None:

@@ -204,6 +204,19 @@ class Database(Generic[Tx]):
         """
         return self.read(lambda tx: reading(SqlLog(tx.connection, self.node, self.origin, self.payloads)))
 
+    def damage(self) -> str | None:
+        """Return the first thing that SQLite finds wrong with its file; None if nothing is, and for PostgreSQL.
+
+        An index that does not agree with its table is among it: whoever asks by it would miss what is there.
+
+        Raises:
+            UnavailableError: the database cannot be read.
+        """
+        if self._engine.dialect.name != "sqlite":
+            return None
+        found = self.read(lambda tx: tx.connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar_one())
+        return None if found == "ok" else str(found)
+
     def settle_erasure(self) -> None:
         """Copy SQLite's write-ahead log into the file and empty it: what was erased stands in neither then.
 

@@ -138,14 +138,20 @@ async def verify(house: House) -> dict[str, Any]:
     """Check the whole log, away from the event loop, and say what is wrong with it."""
     report = await asyncio.to_thread(house.database.read, lambda tx: check_log(log_of(house, tx), house.evidence_key))
     checkpoint = report.checkpoint
+    problems = [fault.text for fault in report.faults]
+    if (damage := await asyncio.to_thread(house.database.damage)) is not None:
+        problems.append(
+            f"the database's file is damaged, and queries may miss entries: {damage}; stop Charter, copy the data "
+            "folder, and run `sqlite3 charter.db REINDEX`, or restore the newest backup"
+        )
     return {
-        "ok": report.is_verified,
+        "ok": not problems,
         "size": report.entries,
         "root": base64.b64encode(checkpoint.root).decode() if checkpoint else None,
         "payloads": report.payloads,
         "erased": report.erased,
         "clock": {"set_back": report.set_back, "first": report.first_set_back},
-        "problems": [fault.text for fault in report.faults],
+        "problems": problems,
     }
 
 
