@@ -205,7 +205,9 @@ def test_a_program_gets_of_a_files_lines_what_the_command_tells(estate: Path, tm
     file = tmp_path / "sessions.jsonl"
     file.write_bytes(b"\n".join(lines))
     told = CliRunner().invoke(app, ["-C", str(estate), "replay", str(file), "--json"])
-    assert [each.to_json() for each in replay_lines(estate, lines)] == json.loads(told.stdout)["calls"]
+    expected = json.loads(told.stdout)["calls"]
+    assert [each.to_json() for each in replay_lines(estate, lines)] == expected
+    assert [each.to_json() for each in replay_lines(estate, file.open())] == expected
 
 
 def test_a_replay_says_how_it_is_used(estate: Path) -> None:
@@ -214,6 +216,10 @@ def test_a_replay_says_how_it_is_used(estate: Path) -> None:
     with Replay(estate) as replay:
         with pytest.raises(AbsentError):
             replay.session("nobody")
+        for at in ("yesterday", dt.datetime(2026, 11, 24, 9, 30)):  # noqa: DTZ001 - without a time zone
+            with pytest.raises(MalformedError, match="is no moment"):
+                replay.session("invoice-workflow", at=at)
+        replay.session("invoice-workflow", at="2026-11-24T09:30:00Z")
         session = replay.session("invoice-workflow")
         with pytest.raises(MalformedError, match="either its `action` or its `tool`"):
             session.call("mail", action="message.read", tool="read_message")

@@ -101,8 +101,25 @@ def read_named(file: Path, most: int, told: str) -> bytes:
     """
     try:
         if file.stat().st_size > most:
-            raise MalformedError(ErrorCode.TOO_LARGE, f"`{file}` is larger than {told}", help="split it")
-        return file.read_bytes()
+            raise _too_large(str(file), told)
+        with file.open("rb") as source:
+            return read_most(source, str(file), most, told)
     except OSError as err:
         why = (err.strerror or str(err)).lower()
         raise MalformedError(ErrorCode.BAD_VALUE, f"`{file}` cannot be read: {why}", help="name a file") from err
+
+
+def read_most(source: BinaryIO, name: str, most: int, told: str) -> bytes:
+    """Return what there is to read, be it of a device or a pipe that says it has no size and never ends.
+
+    Raises:
+        MalformedError: it is more than `most` bytes.
+    """
+    data = source.read(most + 1)
+    if len(data) > most:
+        raise _too_large(name, told)
+    return data
+
+
+def _too_large(name: str, told: str) -> MalformedError:
+    return MalformedError(ErrorCode.TOO_LARGE, f"`{name}` is larger than {told}", help="split it")

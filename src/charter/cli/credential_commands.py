@@ -64,10 +64,11 @@ def add(
 
     With --json: principal, client_id, key, thumbprint.
     """
+    from charter.adapters.whole_file import read_named
     from charter.cli.key_files import MAX_FILE, key_in
 
     here = context_of(context)
-    body = key_in(file.read_bytes()[: MAX_FILE + 1]) | {"actor": here.operator, "reason": reason}
+    body = key_in(read_named(file, MAX_FILE, f"{MAX_FILE >> 10} KiB")) | {"actor": here.operator, "reason": reason}
     answer = here.control.post(f"/v1/principals/{segment(name)}/keys", body)
     if as_json:
         print_json(answer)

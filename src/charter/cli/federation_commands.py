@@ -133,10 +133,11 @@ def _state(federation: dict[str, Any]) -> str:
 
 
 def _read(file: Path) -> str:
+    from charter.adapters.whole_file import read_named
+
     try:
-        data = file.read_bytes()[: MAX_FILE + 1]
-        return data.decode()
-    except (OSError, UnicodeDecodeError) as err:
+        return read_named(file, MAX_FILE, f"{MAX_FILE >> 10} KiB").decode()
+    except UnicodeDecodeError as err:
         raise MalformedError(
             ErrorCode.BAD_VALUE, f"`{file}` cannot be read as text", help="charter workload bundle writes one there"
         ) from err

@@ -11,7 +11,7 @@ import typer
 from charter.adapters import whole_file
 from charter.cli.context import Json, Reason, context_of, segment
 from charter.cli.output import NO, counted, print_json, say, table
-from charter.core.errors import ErrorCode, MalformedError, UnavailableError
+from charter.core.errors import ErrorCode, UnavailableError
 
 if TYPE_CHECKING:
     from charter.evidence.vendor_logs import Line
@@ -118,10 +118,12 @@ def ingest(
     With --json: added, repeated, unknown, findings, disagreements, set_aside,
     aside_file.
     """
+    from charter.evidence.vendor_logs import MAX_FILE
+
     here = context_of(context)
     found: dict[str, Any] = dict.fromkeys(_COUNTS, 0) | {"set_aside": []}
     aside: list[dict[str, Any]] = []
-    for group in _groups(_read(file)):
+    for group in _groups(whole_file.read_named(file, MAX_FILE, "1 GiB")):
         texts, lost = _texts(group)
         answer: dict[str, Any] = {"set_aside": []}
         if texts:
@@ -154,19 +156,6 @@ def _tell(found: dict[str, Any], *, as_json: bool) -> None:
             say(f"{counted(len(found['set_aside']), 'line')} set aside in {found['aside_file']}", "yellow")
     if found["set_aside"]:
         raise typer.Exit(NO)
-
-
-def _read(file: Path) -> bytes:
-    from charter.evidence.vendor_logs import MAX_FILE
-
-    try:
-        if file.stat().st_size > MAX_FILE:
-            raise MalformedError(ErrorCode.TOO_LARGE, f"`{file}` is larger than {MAX_FILE} bytes", help="split it")
-        return file.read_bytes()
-    except OSError as err:
-        raise MalformedError(
-            ErrorCode.BAD_VALUE, f"cannot read `{file}`: {str(err.strerror).lower()}", help="name a log file"
-        ) from err
 
 
 def _groups(data: bytes) -> Iterator[list[Line]]:

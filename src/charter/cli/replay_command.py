@@ -89,7 +89,8 @@ def _show(call: dict[str, Any], *, is_expected: bool) -> None:
 
 
 def _lines(file: Path) -> list[bytes]:
-    from charter.adapters.whole_file import read_named
+    from charter.adapters.whole_file import read_most, read_named
 
-    data = sys.stdin.buffer.read(MAX_FILE) if str(file) == "-" else read_named(file, MAX_FILE, "1 GiB")
+    is_named, told = str(file) != "-", "1 GiB"
+    data = read_named(file, MAX_FILE, told) if is_named else read_most(sys.stdin.buffer, "-", MAX_FILE, told)
     return data.splitlines()

@@ -151,11 +151,12 @@ def _list(here: Context, *, as_json: bool) -> None:
 def _key(
     here: Context, name: str, body: dict[str, Any], of_key: tuple[str | None, Path | None], *, as_json: bool
 ) -> None:
+    from charter.adapters.whole_file import read_named
     from charter.cli.agent import own_key, rotate_own_key
     from charter.cli.key_files import MAX_FILE, key_in
 
     key_id, file = of_key
-    asked = body | {"key": key_id} | (key_in(file.read_bytes()[: MAX_FILE + 1]) if file else {})
+    asked = body | {"key": key_id} | (key_in(read_named(file, MAX_FILE, f"{MAX_FILE >> 10} KiB")) if file else {})
     held = own_key(here, name, key_id) if file is None else None
     if held is not None:
         answer = rotate_own_key(here, name, held, asked)

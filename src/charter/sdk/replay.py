@@ -24,6 +24,7 @@ from typing import Any, Self
 
 from charter.bootstrap.replays import Played, ReplayedCall, Stage, replay, staged
 from charter.bootstrap.tools import known_choices
+from charter.core.clock import parse_rfc3339
 from charter.core.errors import ErrorCode, MalformedError
 from charter.gateway.session_file import RecordedSession, RecordedStep, read_sessions
 from charter.registry.manifest import read_files
@@ -58,17 +59,29 @@ class Replay:
         self._open.__exit__(kind, error, trace)
 
     def session(
-        self, principal: str, request: str | None = None, *, run: str | None = None, at: dt.datetime | None = None
+        self, principal: str, request: str | None = None, *, run: str | None = None, at: dt.datetime | str | None = None
     ) -> Session:
-        """Begin a session of `principal`, with what the person asked it for, `at` a moment (now).
+        """Begin a session of `principal`, with what the person asked it for, `at` a moment (now; text as in RFC 3339).
 
         Raises:
             AbsentError: there is no such principal.
+            MalformedError: `at` is no moment, or does not say in which time zone it is.
         """
         if self._stage is None:
             raise RuntimeError("a replay is used within `with Replay(folder) as replay`")
-        recorded = RecordedSession(next(self._numbers), principal, request, run, at)
+        recorded = RecordedSession(next(self._numbers), principal, request, run, _moment(at))
         return Session(self._stage, self._stage.run(self._stage.replay.begin(recorded)))
+
+
+def _moment(at: dt.datetime | str | None) -> dt.datetime | None:
+    try:
+        found = parse_rfc3339(at) if isinstance(at, str) else at
+    except ValueError:
+        found = None
+    if at is not None and (found is None or found.tzinfo is None):
+        help = "say it as in 2026-11-24T09:30:00Z, or as a datetime with a time zone"
+        raise MalformedError(ErrorCode.BAD_VALUE, f"`at` is no moment: {str(at)[:80]!a}", help=help)
+    return found
 
 
 @dataclass(slots=True)
@@ -110,7 +123,7 @@ class Session:
         return self._stage.run(self._stage.replay.step(self._played, step))
 
 
-def replay_lines(folder: Path | str, lines: Iterable[bytes]) -> Iterator[ReplayedCall]:
+def replay_lines(folder: Path | str, lines: Iterable[bytes | str]) -> Iterator[ReplayedCall]:
     """Yield what becomes of each call of recorded sessions, as `charter replay` does of a file's lines.
 
     Raises:
@@ -119,4 +132,5 @@ def replay_lines(folder: Path | str, lines: Iterable[bytes]) -> Iterator[Replaye
         AbsentError: a session is of a principal that there is none of.
     """
     root = Path(folder)
-    return replay(read_files(root), read_sessions(lines), known_choices(root))
+    told = (line.encode() if isinstance(line, str) else line for line in lines)
+    return replay(read_files(root), read_sessions(told), known_choices(root))

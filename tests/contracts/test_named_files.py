@@ -1,0 +1,29 @@
+"""Files that people name are read as far as they may be long, whatever they say of their size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from charter.adapters.whole_file import read_named
+from charter.core.errors import MalformedError
+
+
+def test_a_file_is_read_whole_up_to_its_bound(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"12345678")
+    assert read_named(file, 8, "8 bytes") == b"12345678"
+    with pytest.raises(MalformedError, match="larger than 7 bytes"):
+        read_named(file, 7, "7 bytes")
+
+
+def test_a_device_without_an_end_is_read_no_further() -> None:
+    with pytest.raises(MalformedError, match="larger than 1 KiB"):
+        read_named(Path("/dev/zero"), 1024, "1 KiB")
+
+
+@pytest.mark.parametrize("name", ["absent", "."])
+def test_what_cannot_be_read_is_told(tmp_path: Path, name: str) -> None:
+    with pytest.raises(MalformedError, match="cannot be read"):
+        read_named(tmp_path / name, 8, "8 bytes")
