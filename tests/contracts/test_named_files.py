@@ -26,4 +26,4 @@ def test_a_device_without_an_end_is_read_no_further() -> None:
 @pytest.mark.parametrize("name", ["absent", "."])
 def test_what_cannot_be_read_is_told(tmp_path: Path, name: str) -> None:
     with pytest.raises(MalformedError, match="cannot be read"):
-        read_named(tmp_path / name, 8, "8 bytes")
+        read_named(tmp_path / name, 1 << 20, "1 MiB")

@@ -207,7 +207,7 @@ def test_a_program_gets_of_a_files_lines_what_the_command_tells(estate: Path, tm
     told = CliRunner().invoke(app, ["-C", str(estate), "replay", str(file), "--json"])
     expected = json.loads(told.stdout)["calls"]
     assert [each.to_json() for each in replay_lines(estate, lines)] == expected
-    assert [each.to_json() for each in replay_lines(estate, file.open())] == expected
+    assert [each.to_json() for each in replay_lines(estate, file.read_text().splitlines())] == expected
 
 
 def test_a_replay_says_how_it_is_used(estate: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import math
 from typing import TYPE_CHECKING, Any
@@ -130,8 +131,7 @@ async def accept(  # noqa: PLR0913 - what a person says, word by word
         now,
     )
 
-    def work(tx: HouseTransaction) -> tuple[list[str], list[KeptSignal]]:
-        known = tx.behaviour.signals(principal=principal.id, limit=MAX_SIGNALS)
+    def work(tx: HouseTransaction) -> list[str]:
         _keep(tx, principal, accepted)
         settled = []
         for each in tx.registry.findings.of_kinds((responses.BEHAVIOUR,)):
@@ -141,9 +141,12 @@ async def accept(  # noqa: PLR0913 - what a person says, word by word
                 _settle(house, tx, each, FindingState.ACCEPTED, actor=actor, reason=reason)
                 settled.append(each.id)
         tx.after_commit(house.behaviour.reread_soon)
-        return settled, known
+        return settled
 
-    settled, known = await house.database.awrite(work)
+    known = await asyncio.to_thread(
+        house.database.read, lambda tx: tx.behaviour.signals(principal=principal.id, limit=MAX_SIGNALS)
+    )
+    settled = await house.database.awrite(work)
     named = [_keys_of(each, accepted.feature) for each in known]
     count = sum(any(covers_key(key, each) for each in keys) for keys in named)
     return accepted.to_json() | {
