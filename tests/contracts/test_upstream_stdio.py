@@ -164,14 +164,29 @@ def test_a_call_that_hangs_ends_at_its_deadline_and_harms_no_other() -> None:
     asyncio.run(go())
 
 
-def test_a_child_that_answers_nothing_any_more_is_started_anew() -> None:
+@pytest.mark.parametrize("ahead", [0.01, -5.0])
+def test_a_child_that_answers_nothing_any_more_is_started_anew(ahead: float) -> None:
+    """Also if whoever waits for it, until the same moment, is a little ahead."""
+
     async def go() -> None:
         async with server(rogue("hang")) as made:
             first = (await made.ready(deadline()))[0]
             for _ in range(3):
-                with pytest.raises(UpstreamError):
-                    await answers(made, seconds=0.1)
+                with pytest.raises((UpstreamError, TimeoutError)):
+                    async with asyncio.timeout(0.2 - ahead):
+                        await answers(made, seconds=0.2)
             assert (await made.ready(deadline()))[0] is not first
+
+
+def test_callers_who_give_up_early_do_not_end_a_child() -> None:
+    async def go() -> None:
+        async with server(rogue("hang")) as made:
+            first = (await made.ready(deadline()))[0]
+            for _ in range(6):
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.05):
+                        await answers(made, seconds=10)
+            assert (await made.ready(deadline()))[0] is first
 
     asyncio.run(go())
 

@@ -38,7 +38,9 @@ from charter.core.errors import ErrorCode
 from charter.gateway.call import Call
 from charter.gateway.pins import ToolDefinition, UpstreamError
 
-SILENT_TIMEOUTS = 3  # calls in a row that ended without one line from the child, before it is started anew
+SILENT_WAITS = 3  # requests in a row that were given up without one line from the child, before it is started anew
+CLOCKS = 0.05  # seconds by which two that wait until the same moment may differ
+PATIENT = 20.0  # seconds after which a request that its caller gave up counts; one that met its deadline always does
 PAUSES = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before a start, by how often in a row it died
 
 
@@ -155,7 +157,7 @@ class StdioServer:
             request_id, box = child.expect(whose)
             told = telling(params, request_id) if call.wants_progress else params
             message = request(request_id, method, told, modern=peer.modern)
-            heard, is_answered = child.heard, False
+            heard, began, is_answered = child.heard, asyncio.get_running_loop().time(), False
             try:
                 child.write(asking.declare(message) if peer.modern else message)
                 while not is_answered:
@@ -167,11 +169,11 @@ class StdioServer:
                     elif not is_answered:
                         yield message
             except TimeoutError:
-                self._timed_out(child, heard)
                 raise too_slow(sent=True) from None
-            finally:
+            finally:  # whoever waits outside may give up first, at the same deadline or before
                 if not is_answered:
                     child.cancel(request_id)
+                    self._gave_up(child, heard, began, deadline.remaining())
                 child.forget(request_id)
             self._silent = self._deaths = 0
             asked = asking.required(message) if peer.modern else None
@@ -295,15 +297,20 @@ class StdioServer:
     async def _ask(self, child: Child, message: Message, seconds: float | None) -> Message:
         """Return the response to one request that is no call."""
         request_id, box = child.expect()
+        heard, began, is_answered = child.heard, asyncio.get_running_loop().time(), False
+        most = self.limits.start_seconds if seconds is None else seconds
         try:
             child.write(message | {"id": request_id})
             while True:
-                answer = await box.get(self.limits.start_seconds if seconds is None else seconds)
+                answer = await box.get(most)
                 if "method" not in answer:
+                    is_answered = True
                     return answer
         except TimeoutError:
             raise too_slow(sent=False) from None
         finally:
+            if not is_answered:
+                self._gave_up(child, heard, began, most - (asyncio.get_running_loop().time() - began))
             child.forget(request_id)
 
     def _listen(self, child: Child) -> None:
@@ -316,8 +323,12 @@ class StdioServer:
             child.cancel(self._listener)
         self._listener = request_id
 
-    def _timed_out(self, child: Child, heard: int) -> None:
-        self._silent = self._silent + 1 if child.heard == heard else 0
-        if self._silent >= SILENT_TIMEOUTS:
+    def _gave_up(self, child: Child, heard: int, began: float, left: float) -> None:
+        """Count a request that nobody waits for any more, if it had its time; `left` are seconds of it."""
+        if child.heard != heard:
+            self._silent = 0
+        elif left <= CLOCKS or asyncio.get_running_loop().time() - began >= PATIENT:
+            self._silent += 1
+        if self._silent >= SILENT_WAITS:
             self._silent = 0
             child.fail(UpstreamError(ErrorCode.UPSTREAM_FAILED, "the upstream answers nothing any more", sent=True))
