@@ -117,6 +117,19 @@ def test_a_person_may_decline() -> None:
 
 
 @pytest.mark.parametrize("mode", ERAS)
+def test_a_server_of_both_eras_is_spoken_to_by_the_handshake_where_its_file_says_so(mode: str) -> None:
+    """For tools that ask over an open connection, which there is none of in 2026-07-28."""
+
+    async def go() -> None:
+        command = (sys.executable, str(SERVERS / "asker.py"))
+        old = a_record(stdio(*command, asks=["elicitation"], handshake=True), ("confirm",), "asker")
+        async with stage(old) as behind, client_of(behind, mode, **Person().can) as client:
+            assert (await client.call_tool("confirm", {})).content[0].text == "accept eu"
+
+    run(go())
+
+
+@pytest.mark.parametrize("mode", ERAS)
 def test_a_question_of_an_older_server_is_put_in_its_call(mode: str) -> None:
     async def go() -> None:
         for kind, asks, answer in (("once", "elicitation", "accept"), ("thinks", "sampling", "Paris")):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.resolve import Elicit, ListRoots, Resolve, Sample
 from mcp_types import CreateMessageResult, ListRootsResult, SamplingMessage, TextContent
 from pydantic import BaseModel
@@ -48,6 +48,13 @@ async def answer(thought: Annotated[CreateMessageResult, Resolve(think)]) -> str
 async def look(found: Annotated[ListRootsResult, Resolve(roots)], to: Annotated[Where, Resolve(where)]) -> str:
     """Look at the client's folders, and ask."""
     return f"roots: {', '.join(str(each.uri) for each in found.roots)} in {to.region}"
+
+
+@server.tool(structured_output=False)
+async def confirm(ctx: Context) -> str:
+    """Ask by a request of its own, which 2026-07-28 has no way for."""
+    told = await ctx.elicit("Where to?", Where)
+    return f"{told.action} {told.data.region if told.action == 'accept' else ''}"
 
 
 if __name__ == "__main__":

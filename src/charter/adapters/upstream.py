@@ -336,12 +336,12 @@ def connect(
     heard: Callable[[str | None], None] = lambda _: None,
 ) -> Server:
     """Return the server that `config` describes. Nothing is started yet."""
-    proof, asks = proof or PlainProof(config, settings.variable), config.asks or ()
+    proof, asks, is_old = proof or PlainProof(config, settings.variable), config.asks or (), bool(config.handshake)
     if isinstance(config, StdioUpstream):
         stdio, proved = config, proof
-        return StdioServer(lambda: program_of(stdio, settings, proved), changed, settings.child, asks, heard)
+        return StdioServer(lambda: program_of(stdio, settings, proved), changed, settings.child, asks, heard, is_old)
     wire = HttpWire(config.url, proof.headers, proof.refused, settings.http, settings.rule)
-    return HttpServer(wire, changed, asks, heard)
+    return HttpServer(wire, changed, asks, heard, is_old)
 
 
 def tells_people_apart(config: Config) -> bool:

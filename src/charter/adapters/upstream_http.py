@@ -91,6 +91,7 @@ class HttpServer:
     changed: Callable[[], None]  # called when the server says that its tools changed, or is met anew
     asks: tuple[str, ...] = ()  # what it may ask, of whom it is called for
     heard: Callable[[str | None], None] = lambda _: None  # called with a resource that changed; None: any may have
+    is_old: bool = False  # to be spoken to by the handshake, whatever else it knows
     busy: int = 0
     _peer: Peer | None = None
     _session: str | None = None
@@ -258,7 +259,7 @@ class HttpServer:
 
     async def _meet(self) -> Peer:
         """Find out what the server speaks: the current version if it knows it, else the handshake."""
-        answer = await self._meet_with("server/discover", {}, modern=True)
+        answer = None if self.is_old else await self._meet_with("server/discover", {}, modern=True)
         peer = peer_from_discover(answer) if answer is not None else None
         if peer is not None:
             return peer

@@ -53,6 +53,7 @@ class StdioServer:
     limits: ChildLimits = field(default_factory=ChildLimits)
     asks: tuple[str, ...] = ()  # what it may ask, of whom it is called for
     heard: Callable[[str | None], None] = lambda _: None  # called with a resource that changed; None: any may have
+    is_old: bool = False  # to be spoken to by the handshake, whatever else it knows
     _log: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     _child: Child | None = None
     _peer: Peer | None = None
@@ -276,14 +277,15 @@ class StdioServer:
     async def _negotiate(self, child: Child) -> Peer:
         """Find out what the child speaks: the current version if it knows it, else the handshake."""
         late: Mailbox | None = None
-        probe_id, probe = child.expect()
-        child.write(request(probe_id, "server/discover", {}, modern=True))
-        try:
-            peer = peer_from_discover(await probe.get(self.limits.probe_seconds))
-        except TimeoutError:
-            peer, late = None, probe  # some servers never answer what comes before the handshake; some start slowly
-        if peer is not None:
-            return peer
+        if not self.is_old:
+            probe_id, probe = child.expect()
+            child.write(request(probe_id, "server/discover", {}, modern=True))
+            try:
+                peer = peer_from_discover(await probe.get(self.limits.probe_seconds))
+            except TimeoutError:
+                peer, late = None, probe  # some servers never answer what comes before the handshake; some start slowly
+            if peer is not None:
+                return peer
         params = initialize_params(capabilities_of(self.asks))
         answer = await self._ask(child, request(0, "initialize", params, modern=False), None)
         if late is not None and "error" in answer:

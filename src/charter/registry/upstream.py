@@ -43,6 +43,7 @@ class StdioUpstream(Model):
     pass_env: tuple[str, ...] = ()
     secrets: Annotated[dict[VariableName, SecretRef], Field(max_length=32)] | None = None
     asks: Asks | None = None  # what it may ask of the person or model behind a call; None: nothing
+    handshake: Literal[True] | None = None  # speak to it as before 2026-07-28, though it knows that version too
 
     @model_validator(mode="after")
     def _one_source(self) -> StdioUpstream:
@@ -71,6 +72,7 @@ class HttpUpstream(Model):
     token_env: str | None = None
     credential: UpstreamCredential | None = None
     asks: Asks | None = None  # what it may ask of the person or model behind a call; None: nothing
+    handshake: Literal[True] | None = None  # speak to it as before 2026-07-28, though it knows that version too
 
     @model_validator(mode="after")
     def _without_secrets(self) -> HttpUpstream:
