@@ -9,7 +9,7 @@ import datetime as dt
 import errno
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from charter.adapters.evidence_store import SqlLog, nodes_of
 from charter.core.clock import parse_rfc3339, rfc3339
 from charter.core.errors import AbsentError, ConflictError, ErrorCode, MalformedError, UnavailableError
 from charter.evidence.charter_verify import SKEW
-from charter.evidence.check import check_log
+from charter.evidence.check import LogReport, check_log, check_newest
 from charter.evidence.checkpoint import Checkpoint
 from charter.evidence.entry import Draft, EntryKind
 from charter.evidence.export import VERIFIER, PackSummary, export_pack, verifier_source
@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 _FIRST = ("name", "principal", "use", "change", "reason")  # what a person wants to know of an entry before the rest
 _AGO = re.compile(r"[0-9]{1,6}[smhdw]")
 _FIRST_YEAR = 1970
+Tell = Callable[[int, int], None]  # told how many of how many entries are done
+
+
+def untold(_done: int, _of: int) -> None:
+    """Tell nobody."""
 
 
 def parse_moment(text: str, now: dt.datetime) -> dt.datetime:
@@ -134,19 +139,27 @@ def proof(house: House, index: int) -> dict[str, Any]:
     }
 
 
-async def verify(house: House) -> dict[str, Any]:
-    """Check the whole log, away from the event loop, and say what is wrong with it."""
-    report = await asyncio.to_thread(house.database.read, lambda tx: check_log(log_of(house, tx), house.evidence_key))
+async def verify(house: House, tell: Tell = untold, *, newest: int | None = None) -> dict[str, Any]:
+    """Check the whole log, or its newest entries, away from the event loop, and say what is wrong with it."""
+
+    def read(tx: HouseTransaction) -> LogReport:
+        log = log_of(house, tx)
+        if newest is not None:
+            return check_newest(log, house.evidence_key, newest)
+        return check_log(log, house.evidence_key, progress=tell)
+
+    report = await asyncio.to_thread(house.database.read, read)
     checkpoint = report.checkpoint
     problems = [fault.text for fault in report.faults]
-    if (damage := await asyncio.to_thread(house.database.damage)) is not None:
+    if newest is None and (damage := await asyncio.to_thread(house.database.damage)) is not None:
         problems.append(
             f"the database's file is damaged, and queries may miss entries: {damage}; stop Charter, copy the data "
             "folder, and run `sqlite3 charter.db REINDEX`, or restore the newest backup"
         )
     return {
         "ok": not problems,
-        "size": report.entries,
+        "size": checkpoint.size if newest is not None and checkpoint else report.entries,
+        "checked": report.entries,
         "root": base64.b64encode(checkpoint.root).decode() if checkpoint else None,
         "payloads": report.payloads,
         "erased": report.erased,
@@ -188,7 +201,13 @@ def _period(since: str | None, until: str | None, now: dt.datetime) -> _Period |
 
 
 async def export(
-    house: House, target: Path, since: str | None = None, until: str | None = None, *, actor: str = "charter"
+    house: House,
+    target: Path,
+    since: str | None = None,
+    until: str | None = None,
+    *,
+    actor: str = "charter",
+    tell: Tell = untold,
 ) -> dict[str, Any]:
     """Write the whole log, or what shows all of a period, to `target`, and the stand-alone verifier beside it.
 
@@ -206,16 +225,18 @@ async def export(
         draft = Draft(EntryKind.EVIDENCE_EXPORTED, actor, None, period.to_json())
         await house.database.awrite(lambda tx: tx.record(draft))
     await house.witnesses.ask(at_once=True)
-    told = await asyncio.to_thread(_export, house, target, period, house.witnesses.settled)
+    told = await asyncio.to_thread(_export, house, target, period, house.witnesses.settled, tell)
     return told | (period.to_json() if period else {"since": None, "until": None})
 
 
-def _export(house: House, target: Path, period: _Period | None, cosigned: Checkpoint | None) -> dict[str, Any]:
+def _export(
+    house: House, target: Path, period: _Period | None, cosigned: Checkpoint | None, tell: Tell
+) -> dict[str, Any]:
     def write(out: BinaryIO, tx: HouseTransaction) -> PackSummary:
         log = log_of(house, tx)
         start, end = period.range_in(log) if period else (0, None)
         head = cosigned if cosigned is not None and cosigned.size >= (end or 0) else None
-        return export_pack(log, house.evidence_key, out, start=start, end=end, cosigned=head)
+        return export_pack(log, house.evidence_key, out, start=start, end=end, cosigned=head, progress=tell)
 
     try:
         if target.exists():

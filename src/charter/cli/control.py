@@ -119,7 +119,9 @@ class Control:
                     ErrorCode.NOT_RUNNING, "the server does not answer", help="check --server"
                 ) from error
             except httpx.TimeoutException as error:
-                raise UnavailableError(ErrorCode.STORE_FAILED, "the server did not answer in time") from error
+                text = f"the server did not answer within {TIMEOUT_SECONDS:.0f} seconds"
+                help = "it may be at it still: look at charter doctor before you ask again"
+                raise UnavailableError(ErrorCode.STORE_FAILED, text, help=help) from error
         if answer.headers.get("content-type", "").startswith("application/json") and answer.is_success:
             return answer.json()
         if answer.is_success:

@@ -158,3 +158,16 @@ def clock_told(clock: Any) -> str:  # noqa: ANN401 - what the API says of the lo
 def counted(count: int, one: str, many: str | None = None) -> str:
     """Return `3 keys`, `1 key`; `many` where it is not `one` and an s."""
     return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def show_progress(*, as_json: bool) -> Callable[[dict[str, Any]], None]:
+    """Return what shows how far a long answer is, where a person looks at it."""
+    is_shown = sys.stderr.isatty() and not as_json
+
+    def step(line: dict[str, Any]) -> None:
+        told = line.get("progress")
+        if is_shown and told:
+            changes = f", {told['changes']} changes" if "changes" in told else ""
+            err.print(f"{told['entries']:,} of {told['of']:,} entries{changes}", end="\r")
+
+    return step

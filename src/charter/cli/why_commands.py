@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from charter.cli.context import Context, Json, context_of, segment
-from charter.cli.output import NO, clean, counted, err, print_json, say, table
+from charter.cli.output import NO, clean, counted, print_json, say, show_progress, table
 from charter.core.errors import ErrorCode, MalformedError
 
 Words = Annotated[
@@ -107,7 +107,7 @@ def what_if(
     here = context_of(context)
     wanted = _fail_on(fail_on)
     body = {"files": _files(here), "since": since, "until": until, "principal": principal, "system": system}
-    told = here.control.stream("/v1/what-if", body, _progress(as_json=as_json))
+    told = here.control.stream("/v1/what-if", body, show_progress(as_json=as_json))
     if as_json:
         print_json(told)
     else:
@@ -228,17 +228,6 @@ def _show_record(told: dict[str, Any]) -> None:
         say("decided again by what held then: the same, by the same rules", "green")
     elif told["difference"]:
         say(f"decided again, it differs: {told['difference']}", "red")
-
-
-def _progress(*, as_json: bool) -> Any:  # noqa: ANN401 - what is told of each step
-    is_shown = sys.stderr.isatty() and not as_json
-
-    def step(line: dict[str, Any]) -> None:
-        told = line.get("progress")
-        if is_shown and told:
-            err.print(f"{told['entries']:,} of {told['of']:,} entries, {told['changes']} changes", end="\r")
-
-    return step
 
 
 def _show_changes(told: dict[str, Any]) -> None:

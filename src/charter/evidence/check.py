@@ -18,11 +18,22 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from io import BytesIO
 
 from charter.core.clock import parse_rfc3339
 from charter.core.errors import CharterError
-from charter.evidence.charter_verify import MAX_FAULTS, SKEW, Comparison, Fault, Pairing, Payloads
+from charter.evidence.charter_verify import (
+    MAX_FAULTS,
+    SKEW,
+    Comparison,
+    Fault,
+    Pairing,
+    Payloads,
+    UnreadableError,
+    verify_pack,
+)
 from charter.evidence.checkpoint import Checkpoint, parse_checkpoint, verify_checkpoint
+from charter.evidence.export import export_pack
 from charter.evidence.key_change import PREFIX, KeyChange, KeyHistory, says_change, verify_change
 from charter.evidence.log import LogReader, Stored
 from charter.evidence.tile import HEIGHT, WIDTH
@@ -92,8 +103,25 @@ def check_log(
     )
 
 
-def _rows(log: LogReader) -> Iterator[Stored]:
-    after: int | None = None
+def check_newest(log: LogReader, public: bytes, newest: int) -> LogReport:
+    """Return what is wrong with the newest entries of `log`, as whoever is given a pack of them would find it."""
+    pack, times = BytesIO(), _Times()
+    try:
+        checkpoint = parse_checkpoint(log.checkpoint())
+        start = max(0, checkpoint.size - newest)
+        export_pack(log, public, pack, start=start)
+        pack.seek(0)
+        found = verify_pack(pack, public)
+        for row in _rows(log, start - 1):
+            times.add(row)
+    except (CharterError, UnreadableError) as err:
+        return LogReport(log.node, log.origin, 0, None, (Fault(f"the newest entries: {err}"),))
+    faults, payloads = tuple(found.faults), found.payloads
+    counts = (payloads.given, len(payloads.erased), times.set_back, times.first)
+    return LogReport(log.node, log.origin, found.end - found.start, checkpoint, faults, *counts)
+
+
+def _rows(log: LogReader, after: int | None = None) -> Iterator[Stored]:
     while rows := log.entries(after, BATCH):
         yield from rows
         after = rows[-1].index

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from typing import BinaryIO
@@ -45,7 +45,7 @@ class PackSummary:
     size: int
 
 
-def export_pack(
+def export_pack(  # noqa: PLR0913 - which entries, under which head, and who is told
     log: LogReader,
     public: bytes,
     out: BinaryIO,
@@ -53,10 +53,12 @@ def export_pack(
     start: int = 0,
     end: int | None = None,
     cosigned: Checkpoint | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> PackSummary:
     """Write the entries from `start` to before `end` (None: to the newest) as a pack to `out`.
 
-    With `cosigned`, a head that witnesses signed too, the pack ends and is signed with that one.
+    With `cosigned`, a head that witnesses signed too, the pack ends and is signed with that one. `progress` is told how
+    many of how many entries are written.
 
     Raises:
         MalformedError: the log has no such range.
@@ -88,7 +90,7 @@ def export_pack(
         header["key_changes"] = changes
     out.write(canonical(header) + b"\n")
     _write_hashes(log, out, start, end)
-    needed = _write_entries(log, out, start, end)
+    needed = _write_entries(log, out, start, end, progress)
     _write_elsewhere(log, out, needed, checkpoint.size)
     return PackSummary(log.origin, start, end, checkpoint.size)
 
@@ -125,10 +127,13 @@ def _write_hashes(log: LogReader, out: BinaryIO, start: int, end: int) -> None:
         tree = Tree(log.tile) if first % (64 * WIDTH) < WIDTH else tree  # forget what lies behind
 
 
-def _write_entries(log: LogReader, out: BinaryIO, start: int, end: int) -> list[int]:
+def _write_entries(
+    log: LogReader, out: BinaryIO, start: int, end: int, progress: Callable[[int, int], None]
+) -> list[int]:
     """Write the entries; return the indices of those outside of the range that are needed to judge them."""
     expected, pairing, erasures = start, Pairing(), set[int]()
     while expected < end:
+        progress(expected - start, end - start)
         rows = log.entries(expected - 1, min(BATCH, end - expected))
         for row in rows:
             if row.index != expected:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,6 +28,7 @@ from charter.console.signin import SignIn
 from charter.core.errors import CharterError, ErrorCode, MalformedError, UnavailableError
 from charter.registry.repeat import MAX_VARYING, MOST, Terms
 from charter.registry.standing import Move
+from charter.server import long_answer
 from charter.server.control_behaviour import behaviour
 from charter.server.control_compositions import compositions
 from charter.server.control_delegations import delegations
@@ -145,6 +147,12 @@ class RotateMaster(RotateData):
     """Wrap the data keys under another master key: at `to`, or a new one in the same place."""
 
     to: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+
+
+class VerifyNewest(Command):
+    """How many of the newest entries to check; None: all there are."""
+
+    newest: Annotated[int, Field(ge=1, le=50_000)] | None = None
 
 
 class ExportTo(Command):
@@ -451,15 +459,19 @@ def receipt(request: Request, which: str) -> dict[str, Any]:
 
 
 @evidence.post("/evidence/verify")
-async def verify(request: Request) -> dict[str, Any]:
-    """Check the whole log."""
-    return await log.verify(house_of(request))
+async def verify(request: Request, body: VerifyNewest | None = None) -> Response:
+    """Check the whole log, or the newest entries alone: JSON, or lines that tell how far it is, the answer the last."""
+    newest = body.newest if body is not None else None
+    return await long_answer.answer(partial(log.verify, house_of(request), newest=newest))
 
 
 @evidence.post("/evidence/export")
-async def export(request: Request, body: ExportTo) -> dict[str, Any]:
-    """Write the log, or what shows all of a period, to a pack."""
-    return await log.export(house_of(request), Path(body.path), body.since, body.until, actor=body.actor)
+async def export(request: Request, body: ExportTo) -> Response:
+    """Write the log, or what shows all of a period, to a pack: JSON, or lines that tell how far it is first."""
+    house, target = house_of(request), Path(body.path)
+    return await long_answer.answer(
+        lambda tell: log.export(house, target, body.since, body.until, actor=body.actor, tell=tell)
+    )
 
 
 @evidence.get("/verdicts/{verdict_id}")

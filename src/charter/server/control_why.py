@@ -16,11 +16,11 @@ from charter.gateway.trial import supposed_of
 from charter.registry.trial import SupposedCall
 from charter.reports.session_drawing import DRAWINGS
 from charter.server.control_shape import Command, house_of
+from charter.server.long_answer import NDJSON
 from charter.server.problems import problem_of
 
 decisions = APIRouter()
 MAX_FILES = 20_000
-NDJSON = "application/x-ndjson"
 Moment = Annotated[str, Field(min_length=1, max_length=40)]
 Files = Annotated[dict[str, str], Field(max_length=MAX_FILES)]
 
