@@ -16,6 +16,7 @@ With SECONDS, a sample is taken, the same each time; 0 takes all, which is some 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import subprocess
@@ -28,9 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from charter.bootstrap import build, replays
-from charter.bootstrap import estate as estates
-from charter.config import Settings
+from charter.bootstrap import replays
 from charter.core.clock import Deadline
 from charter.gateway.call import Call
 from charter.gateway.permit import Permit, PermitLedger
@@ -174,15 +173,10 @@ async def measure(seconds: float, only: str | None) -> dict[str, Any]:
     ends = time.monotonic() + seconds if seconds else float("inf")
     kinds: dict[str, Count] = {}
     not_blocked: list[str] = []
-    with tempfile.TemporaryDirectory() as folder:
-        clock = replays.RecordedClock()
-        house = build(Settings(estate=Path(folder)), operator=replays.ACTOR, clock=clock)
-        try:
-            await estates.apply(house, files(), plan_digest=None, actor=replays.ACTOR, reason="a benchmark")
-            replays.accept_all(house)
-            upstream = WorldUpstream(house.pipeline.permits, world)
-            house.pipeline.upstream = upstream
-            stage = replays.Replay(house, clock, upstream)
+    with tempfile.TemporaryDirectory() as folder, contextlib.closing(world):
+        async with replays.opened(Path(folder), files()) as stage:
+            upstream = WorldUpstream(stage.house.pipeline.permits, world)
+            stage.answered_by(upstream)
             for number, case in enumerate(cases, start=1):
                 if time.monotonic() > ends:
                     break
@@ -190,10 +184,6 @@ async def measure(seconds: float, only: str | None) -> dict[str, Any]:
                 keep(kinds, case, found)
                 if found is not None and found["hit"]:
                     not_blocked.append(f"{case.suite} {case.task} {case.attack} {case.planted}")
-            await house.pipeline.settled()
-        finally:
-            await house.aclose()
-            world.close()
     return report(kinds, told, not_blocked)
 
 

@@ -18,6 +18,7 @@ With SECONDS, attacks are sampled, the same each time; 0 takes all.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import json
 import random
@@ -36,10 +37,8 @@ from charter.behaviour.act import Act, Answer, Call, act_of
 from charter.behaviour.baseline import Baseline, baseline_from
 from charter.behaviour.peers import Peers
 from charter.behaviour.watch import Thresholds, learn, weigh
-from charter.bootstrap import build, replays
-from charter.bootstrap import estate as estates
+from charter.bootstrap import replays
 from charter.bootstrap.house import House
-from charter.config import Settings
 from charter.core.canonical import canonical
 from charter.gateway.session_file import RecordedSession, RecordedStep
 from charter.registry.manifest import read_files
@@ -103,24 +102,16 @@ async def record(seconds: float) -> list[Recording]:
     random.Random(7).shuffle(attacks)
     ends = time.monotonic() + seconds if seconds else float("inf")
     found: list[Recording] = []
-    with tempfile.TemporaryDirectory() as folder:
-        clock = replays.RecordedClock()
-        house = build(Settings(estate=Path(folder)), operator=replays.ACTOR, clock=clock)
-        try:
-            await estates.apply(house, files(), plan_digest=None, actor=replays.ACTOR, reason="a benchmark")
-            replays.accept_all(house)
-            upstream = WorldUpstream(house.pipeline.permits, world)
-            house.pipeline.upstream = upstream
-            stage = replays.Replay(house, clock, upstream)
+    with tempfile.TemporaryDirectory() as folder, contextlib.closing(world):
+        async with replays.opened(Path(folder), files()) as stage:
+            upstream = WorldUpstream(stage.house.pipeline.permits, world)
+            stage.answered_by(upstream)
             for number, case in enumerate([*plain, *attacks], start=1):
                 if number > len(plain) and time.monotonic() > ends:
                     break
-                one = await run(house, stage, upstream, case, number)
+                one = await run(stage.house, stage, upstream, case, number)
                 if one is not None:
                     found.append(one)
-        finally:
-            await house.aclose()
-            world.close()
     return found
 
 
@@ -252,13 +243,8 @@ async def lag(calls: int, *, flood: bool) -> tuple[float, float, float]:
     from charter.gateway.call import Call as Asked
 
     with tempfile.TemporaryDirectory() as folder:
-        house = build(Settings(estate=Path(folder)), operator=replays.ACTOR)
-        stage = replays.Replay(house, replays.RecordedClock(), replays.RecordedUpstream(house.pipeline.permits))
-        house.pipeline.upstream = replays.RecordedUpstream(house.pipeline.permits)
-        stop = asyncio.Event()
-        try:
-            await estates.apply(house, files(), plan_digest=None, actor=replays.ACTOR, reason="a benchmark")
-            replays.accept_all(house)
+        async with replays.opened(Path(folder), files()) as stage:
+            house, stop = stage.house, asyncio.Event()
             watch = asyncio.create_task(house.behaviour.keep(stop))
             one, other = await stage._bearer("slack-agent"), await stage._bearer("banking-agent")  # noqa: SLF001
             made = 0
@@ -294,9 +280,6 @@ async def lag(calls: int, *, flood: bool) -> tuple[float, float, float]:
                 await floods
             await watch
             lags = sorted(house.behaviour.lags)
-        finally:
-            await house.pipeline.settled()
-            await house.aclose()
     return (lags[len(lags) // 2], lags[-1], rate) if lags else (float("nan"), float("nan"), rate)
 
 

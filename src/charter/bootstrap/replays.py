@@ -11,7 +11,7 @@ import asyncio
 import datetime as dt
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -28,7 +28,7 @@ from charter.gateway.call import Bearer, Call
 from charter.gateway.flow import SessionKey
 from charter.gateway.permit import Permit, PermitLedger
 from charter.gateway.pins import ToolDefinition
-from charter.gateway.pipeline import Admitted, Refused
+from charter.gateway.pipeline import Admitted, Refused, Upstream
 from charter.gateway.session_file import RecordedSession, RecordedStep, Said
 from charter.identity.bearer import Binding, Confirmation
 from charter.identity.keys import p256_jwk
@@ -61,7 +61,7 @@ class RecordedClock:
         return self.real.monotonic()
 
 
-class Answering(Protocol):
+class Answering(Upstream, Protocol):
     """An upstream that is told what the next call answers: a JSON value, or what gives one if the call is made."""
 
     answer: Any
@@ -158,6 +158,10 @@ class Replay:
     upstream: Answering
     choices: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)  # by system and tool
     _bearers: dict[str, Bearer] = field(default_factory=dict)
+
+    def answered_by(self, upstream: Answering) -> None:
+        """Let `upstream` answer the calls that are made."""
+        self.upstream = self.house.pipeline.upstream = upstream
 
     async def session(self, recorded: RecordedSession) -> AsyncIterator[ReplayedCall]:
         """Yield what becomes of each call of a session."""
@@ -310,6 +314,28 @@ def replay(
             yield from stage.run(_all(stage.replay, each))
 
 
+@asynccontextmanager
+async def opened(
+    folder: Path, files: Mapping[str, str], *, clock: RecordedClock | None = None, operator: str = ACTOR
+) -> AsyncIterator[Replay]:
+    """Give a house in `folder` of the estate that `files` are, for sessions to be put to.
+
+    Raises:
+        EstateError: the files are not valid.
+    """
+    clock = clock or RecordedClock()
+    house = build(Settings(estate=folder), operator=operator, clock=clock)
+    try:
+        await estates.apply(house, files, plan_digest=None, actor=operator, reason="a replay")
+        _accept_all(house)
+        replay = Replay(house, clock, RecordedUpstream(house.pipeline.permits))
+        replay.answered_by(replay.upstream)
+        yield replay
+        await house.pipeline.settled()
+    finally:
+        await house.aclose()
+
+
 @contextmanager
 def staged(
     files: Mapping[str, str], choices: Mapping[tuple[str, str], frozenset[str]] | None = None
@@ -320,15 +346,11 @@ def staged(
         EstateError: the files are not valid.
     """
     with tempfile.TemporaryDirectory(prefix="charter-replay-") as folder, asyncio.Runner() as runner:
-        clock = RecordedClock()
-        house = build(Settings(estate=Path(folder)), operator=ACTOR, clock=clock)
+        house = AsyncExitStack()
         try:
-            runner.run(estates.apply(house, files, plan_digest=None, actor=ACTOR, reason="a replay"))
-            accept_all(house)
-            upstream = RecordedUpstream(house.pipeline.permits)
-            house.pipeline.upstream = upstream
-            yield Stage(Replay(house, clock, upstream, choices or {}), runner)
-            runner.run(house.pipeline.settled())
+            replay = runner.run(house.enter_async_context(opened(Path(folder), files)))
+            replay.choices = choices or {}
+            yield Stage(replay, runner)
         finally:
             runner.run(house.aclose())
 
@@ -337,7 +359,7 @@ async def _all(replay: Replay, session: RecordedSession) -> list[ReplayedCall]:
     return [each async for each in replay.session(session)]
 
 
-def accept_all(house: House) -> None:
+def _accept_all(house: House) -> None:
     """Let every tool of the house count as accepted: there is no server to ask for its definition."""
     for name, record in tuple(house.live.systems.items()):
         actions = {
@@ -347,4 +369,4 @@ def accept_all(house: House) -> None:
         house.live.systems[name] = replace(record, system=system)
 
 
-__all__ = ["Played", "Replay", "ReplayedCall", "Stage", "accept_all", "as_result", "replay", "staged"]
+__all__ = ["Played", "Replay", "ReplayedCall", "Stage", "as_result", "opened", "replay", "staged"]

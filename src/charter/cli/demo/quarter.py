@@ -12,10 +12,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from charter.bootstrap import build, replays
-from charter.bootstrap import estate as estates
+from charter.bootstrap import replays
 from charter.cli.demo.teller import Teller
-from charter.config import Settings
 from charter.core.clock import SystemClock
 from charter.gateway.session_file import RecordedSession, RecordedStep, Said
 from charter.registry.manifest import read_files
@@ -45,24 +43,12 @@ def right_size(teller: Teller) -> None:
 
 async def _lived(folder: Path) -> int:
     """Let a quarter pass in an estate; return how many calls were made."""
-    clock = replays.RecordedClock()
-    now = SystemClock().now()
-    clock.offset = -MADE
-    house = build(Settings(estate=folder), operator=OWNER, clock=clock)
-    try:
-        files = read_files(folder)
-        await estates.apply(house, files, plan_digest=None, actor=OWNER, reason="as asked for")
-        replays.accept_all(house)
-        upstream = replays.RecordedUpstream(house.pipeline.permits)
-        house.pipeline.upstream = upstream
-        stage, made = replays.Replay(house, clock, upstream), 0
+    now, made, clock = SystemClock().now(), 0, replays.RecordedClock(offset=-MADE)
+    async with replays.opened(folder, read_files(folder), clock=clock, operator=OWNER) as stage:
         for session in _sessions(now):
             async for each in stage.session(session):
                 made += each.passed
-        await house.pipeline.settled()
-        return made
-    finally:
-        await house.aclose()
+    return made
 
 
 def _sessions(now: dt.datetime) -> Iterator[RecordedSession]:
