@@ -199,7 +199,7 @@ def verify(
 
     Example: charter evidence verify
 
-    With --json: ok, size, checked, root, payloads, erased, clock (set_back, first), problems.
+    With --json: ok, size, checked, root, payloads, erased, clock, problems.
     """
     control, body = context_of(context).control, {"newest": newest}
     answer = control.stream("/v1/evidence/verify", body, show_progress(as_json=as_json))
