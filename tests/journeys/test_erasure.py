@@ -31,8 +31,9 @@ def test_a_person_is_erased_and_the_log_verifies(running: Terminal, tmp_path: Pa
     held = running.ask("evidence", "hold", "add", "--person", LENA, "--reason", "case 12")["id"]
     looked = running.ask("evidence", "erase", "--person", LENA, "--reason", "request 4711")
     assert (looked["done"], looked["found"], looked["held"]) == (False, 0, 1)
-    said = running.say("evidence", "erase", "--person", LENA, "--reason", "request 4711", "--yes")
+    said = running.say("evidence", "erase", "--person", LENA, "--reason", "request 4711", "--yes", expect=1)
     assert "1 payload held: charter evidence hold ls" in said
+    assert "nothing was erased" in said
     assert running.ask("evidence", "query", "--text", LENA)["entries"]
 
     running.charter("evidence", "hold", "release", held, "--reason", "case 12 is closed")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from charter.cli.context import Json, context_of
-from charter.cli.output import counted, print_json, say, table
+from charter.cli.output import NO, counted, print_json, say, table
 
 Reason = Annotated[str, typer.Option(help="Why; it stays in the log, so do not name the person.")]
 About = Annotated[str | None, typer.Option("--person", help="What names this mail address.")]
@@ -52,6 +52,8 @@ def erase(
 
     In logs of other nodes (`elsewhere`) it is done by these, when they next run.
 
+    Exit 1: it was to be done, and nothing was erased.
+
     With --json: found, held, erased, done, entries, elsewhere.
     """
     here = context_of(context)
@@ -59,7 +61,13 @@ def erase(
     told = here.control.post("/v1/evidence/erase", body | ({"entry": entry} if entry is not None else {}))
     if as_json:
         print_json(told)
-        return
+    else:
+        _tell_erased(told)
+    if told["done"] and not told["erased"] and not told["elsewhere"]:
+        raise typer.Exit(NO)
+
+
+def _tell_erased(told: dict[str, Any]) -> None:
     if told["entries"]:
         where = bool(told["elsewhere"])
         rows = [
@@ -69,7 +77,10 @@ def erase(
     if told["held"]:
         say(f"{counted(told['held'], 'payload')} held: charter evidence hold ls", "yellow")
     if told["done"]:
-        say(f"erased {counted(told['erased'], 'payload')}; the log tells of it", "green")
+        if told["erased"]:
+            say(f"erased {counted(told['erased'], 'payload')}; the log tells of it", "green")
+        else:
+            say("nothing was erased in this log", "yellow")
         for each in told["elsewhere"]:
             say(f"{counted(each['found'], 'payload')} in the log {each['log']} go when its node next runs", "yellow")
     else:

@@ -50,7 +50,8 @@ async def erase(request: Request) -> Response:
     done = await desk.erase(wanted, actor=person, reason=reason, really=True)
     waiting = sum(each["found"] for each in done["elsewhere"])
     more = f"; {waiting} in logs of other nodes go when these next run" if waiting else ""
-    return await _page(request, done=f"{done['erased']} erased; the log tells of it{more}")
+    told = f"{done['erased']} erased; the log tells of it" if done["erased"] else "Nothing was erased in this log"
+    return await _page(request, done=f"{told}{more}")
 
 
 @router.post("/evidence/holds")
