@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +15,7 @@ from charter.cli.output import NO, clock_told, counted, print_json, say, show_pr
 from charter.cli.story_page import one_line
 from charter.core.errors import AbsentError, ErrorCode
 from charter.core.values import parse_name
+from charter.evidence.neutral import readable_json
 
 FOLLOW_SECONDS = 0.5
 AT_ONCE = 200  # decisions of one request
@@ -325,7 +325,7 @@ def _print(entries: list[dict[str, Any]], *, as_json: bool) -> None:
 
 def _print_line(entry: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(entry, ensure_ascii=False))
+        typer.echo(readable_json(entry))
     else:
         style = {"deny": "red", "escalate": "yellow"}.get(entry.get("verdict") or "", "")
         say(f"{entry['index']:>7}  {entry['time'][:23]}  {entry['kind']:<22} {entry['line']}", style)

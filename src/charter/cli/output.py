@@ -13,8 +13,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -37,11 +35,11 @@ from charter.core.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
+from charter.evidence.neutral import lines, readable_json
 from charter.registry.problem import EstateError
 
 NO, WRONG_INPUT, NOT_ALLOWED, ABSENT, CONFLICT, UNAVAILABLE, BROKEN = 1, 2, 3, 4, 5, 6, 7
 INTERRUPTED = 130
-_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 MAX_PROBLEMS = 200  # shown; --json has them all
 PIPED_WIDTH = 160  # columns of a table that no terminal shows
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPED_WIDTH)
@@ -69,7 +67,7 @@ def exit_code(error: CharterError) -> int:  # noqa: PLR0911 - a table, one row a
 
 def clean(value: object) -> str:
     """Return `value` as text that cannot steer a terminal: control and direction-changing characters made visible."""
-    return _UNSAFE.sub(lambda match: f"\\x{ord(match[0]):02x}", str(value))
+    return lines(str(value))
 
 
 def say(text: str, style: str | None = None) -> None:
@@ -84,7 +82,7 @@ def warn(text: str) -> None:
 
 def print_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
     """Print `value` for programs: one document, nothing else on standard output; at once."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(readable_json(value, indent=2) + "\n")
     sys.stdout.flush()
 
 

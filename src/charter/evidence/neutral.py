@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
+from collections.abc import Callable
 from typing import Any
 
-_UNSAFE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\ufff9-\ufffb]"
-)
+_LAST_OF_PLANE_0 = 0xFFFF
 _FORMULA = re.compile(r"^[\s]*[=+\-@\t\r|%\uff1d\uff0b\uff0d\uff20]")
 
 
@@ -21,9 +21,40 @@ def ascii_json(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
     return json.dumps(value, ensure_ascii=True, separators=(",", ":")).replace("\x7f", "\\u007f").encode("ascii")
 
 
+def readable_json(value: Any, indent: int | None = None) -> str:  # noqa: ANN401 - any JSON value
+    """Return JSON for programs and people: only what cannot be seen, or moves what can, is escaped."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return _each(text, _json_escape, kept="\n")  # others than line breaks stand within strings alone
+
+
 def one_line(text: str, longest: int = 1024) -> str:
     """Return `text` in one line, what could steer a reader made visible."""
-    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text[:longest])
+    return _each(text[:longest], _visible_escape)
+
+
+def lines(text: str) -> str:
+    """Return `text` with its line breaks and tabs, all else that could steer a reader made visible."""
+    return _each(text, _visible_escape, kept="\n\t")
+
+
+def _each(text: str, escape: Callable[[str], str], kept: str = "") -> str:
+    if text.isprintable():
+        return text
+    return "".join(each if _can_be_seen(each) or each in kept else escape(each) for each in text)
+
+
+def _can_be_seen(character: str) -> bool:
+    """Return whether a character stands for itself: none of control, format, direction, tag, or half a pair."""
+    return character.isprintable() or unicodedata.category(character) == "Zs"
+
+
+def _visible_escape(character: str) -> str:
+    code = ord(character)
+    return f"\\u{code:04x}" if code <= _LAST_OF_PLANE_0 else f"\\U{code:08x}"
+
+
+def _json_escape(character: str) -> str:
+    return json.dumps(character)[1:-1] if character != "\x7f" else "\\u007f"
 
 
 def cell(text: str) -> str:
