@@ -24,13 +24,13 @@ def faults(terminal: Terminal) -> dict[str, str]:
 
 def test_a_healthy_house_is_healthy_with_and_without_a_server(estate: Terminal) -> None:
     alone = estate.ask("doctor")
-    with estate.up():
+    with estate.up() as server:
         served = estate.ask("doctor")
 
     assert alone["ok"]
     assert served["ok"]
     assert [c["found"] for c in alone["checks"] if c["name"] == "server"] == ["does not run"]
-    assert [c["found"] for c in served["checks"] if c["name"] == "server"] == ["answers"]
+    assert [c["found"] for c in served["checks"] if c["name"] == "server"] == [f"answers as {server.url}"]
     assert len(served["checks"]) >= 8
 
 

@@ -39,7 +39,7 @@ def examine(context: Context) -> list[Check]:
 
 def _checks(context: Context) -> Iterator[Check]:
     settings = context.settings
-    yield Check("settings", ok=True, found=f"issuer {settings.issuer}, estate {settings.estate.resolve()}")
+    yield Check("settings", ok=True, found=f"estate {settings.estate.resolve()}")
     yield _attempt("estate", "mend the files, then charter validate", lambda: _estate(context))
     yield _folder(context)
     yield _space(context)
@@ -223,7 +223,9 @@ def _sinks(context: Context) -> tuple[bool, str]:
 
 
 def _server(context: Context) -> tuple[bool, str]:
-    return True, "answers" if context.control.server_runs else "does not run"
+    if not context.control.server_runs:
+        return True, "does not run"
+    return True, f"answers as {context.control.get('/v1/status')['issuer']}"  # its own setting, not this command's
 
 
 def _store(context: Context) -> tuple[bool, str]:
