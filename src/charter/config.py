@@ -32,7 +32,7 @@ _GIVEN_TO_AGENTS = frozenset(
     {"CHARTER_PRINCIPAL", "CHARTER_MCP_CONFIG", "CHARTER_MCP_URL", "CHARTER_TOKEN_FILE"}
     | {"CHARTER_DECISIONS_URL", "CHARTER_SPANS_URL", "CHARTER_SPOOL"}
 )
-_GIVEN_PREFIX = ("CHARTER_MCP_URL_", "CHARTER_MODEL_URL_", "CHARTER_LEASE_", "CHARTER_PROXY_")
+_GIVEN_PREFIX = ("CHARTER_API_URL_", "CHARTER_MCP_URL_", "CHARTER_MODEL_URL_", "CHARTER_LEASE_", "CHARTER_PROXY_")
 # Secrets of Charter's own: no settings, since those are shown; read once by whoever opens the master key, and handed to
 # nobody. INVARIANT: no child process gets a variable that begins like this, whatever asks for it.
 _SECRET_PREFIXES = ("CHARTER_MASTER_", "CHARTER_OIDC_SECRET", "CHARTER_MAIL_PASSWORD", "CHARTER_CHAT_WEBHOOK")
