@@ -86,7 +86,7 @@ async def turn(contender: Contender, callers: int, seconds: float, most: int, pa
         caller = await connect(contender.url)
         dues = count(time.perf_counter() + number / pace, callers / pace) if pace else None
         try:
-            while (started := await due(dues)) < ends and (sent := next(requests, None)) is not None:
+            while (started := await due(dues, ends)) < ends and (sent := next(requests, None)) is not None:
                 answer = await caller.call(sent)
                 took.append(time.perf_counter() - started)
                 result = json.loads(answer).get("result", {})
@@ -99,12 +99,12 @@ async def turn(contender: Contender, callers: int, seconds: float, most: int, pa
     return took
 
 
-async def due(dues: Iterator[float] | None) -> float:
-    """Return when the next call is due, once it is: now, or the next of `dues`."""
+async def due(dues: Iterator[float] | None, ends: float) -> float:
+    """Return when the next call is due, once it is or nothing is to be called any more: now, or the next of `dues`."""
     if dues is None:
         return time.perf_counter()
     at = next(dues)
-    await asyncio.sleep(at - time.perf_counter())
+    await asyncio.sleep(min(at, ends) - time.perf_counter())
     return at
 
 
@@ -124,7 +124,7 @@ def run(seconds: float) -> dict[str, Any]:
             turns = by_turns(contenders, callers, turn_seconds)
             rows += [row(name, callers, found, turns[DIRECT]) for name, found in turns.items()]
             notes += ratios(callers, turns)
-        steady = by_turns([each for each in contenders if each.name in STEADY], CALLERS[-1], turn_seconds, PACE)
+        steady = by_turns([each for each in contenders if each.name in STEADY], CALLERS[-1], 4 * turn_seconds, PACE)
         rows += [row(name, f"{CALLERS[-1]}, {PACE}/s", found, steady[DIRECT]) for name, found in steady.items()]
         direct = rows[0][2]
     columns = ["contender", "callers", "p50", "p99", "lowest - highest", "calls/s", "added", "of direct", "processor"]
