@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import httpx
@@ -53,7 +53,7 @@ class Control:
     async def _astream(self, path: str, body: object, step: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         last: dict[str, Any] = {}
         async with self._client() as client:
-            try:
+            with _told_of_the_way():
                 async with client.stream("POST", path, json=body) as answer:
                     if not answer.is_success:
                         await answer.aread()
@@ -62,10 +62,6 @@ class Control:
                         if last:
                             step(last)
                         last = json.loads(line)
-            except httpx.TransportError as error:
-                raise UnavailableError(
-                    ErrorCode.NOT_RUNNING, "the server broke off", help="look at its log, and ask again"
-                ) from error
         if "problem" in last:
             from charter.server.problems import error_from_problem
 
@@ -112,16 +108,8 @@ class Control:
 
     async def _acall(self, method: str, path: str, **options: Any) -> Any:  # noqa: ANN401
         async with self._client() as client:
-            try:
+            with _told_of_the_way():
                 answer = await client.request(method, path, **options)
-            except httpx.ConnectError as error:
-                raise UnavailableError(
-                    ErrorCode.NOT_RUNNING, "the server does not answer", help="check --server"
-                ) from error
-            except httpx.TimeoutException as error:
-                text = f"the server did not answer within {TIMEOUT_SECONDS:.0f} seconds"
-                help = "it may be at it still: look at charter doctor before you ask again"
-                raise UnavailableError(ErrorCode.STORE_FAILED, text, help=help) from error
         if answer.headers.get("content-type", "").startswith("application/json") and answer.is_success:
             return answer.json()
         if answer.is_success:
@@ -159,6 +147,23 @@ class Control:
                 yield client
         finally:
             await house.aclose()
+
+
+@contextmanager
+def _told_of_the_way() -> Iterator[None]:
+    """Raise what befalls the way to the server as an error that says what to do."""
+    try:
+        yield
+    except httpx.ConnectError as error:
+        raise UnavailableError(ErrorCode.NOT_RUNNING, "the server does not answer", help="check --server") from error
+    except httpx.TimeoutException as error:
+        text = f"the server did not answer within {TIMEOUT_SECONDS:.0f} seconds"
+        help = "it may be at it still: look at charter doctor before you ask again"
+        raise UnavailableError(ErrorCode.STORE_FAILED, text, help=help) from error
+    except httpx.TransportError as error:
+        raise UnavailableError(
+            ErrorCode.NOT_RUNNING, "the server broke off", help="look at its log, and ask again"
+        ) from error
 
 
 def _must_be_begun(settings: Settings) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -16,8 +15,7 @@ from charter.gateway.trial import supposed_of
 from charter.registry.trial import SupposedCall
 from charter.reports.session_drawing import DRAWINGS
 from charter.server.control_shape import Command, house_of
-from charter.server.long_answer import NDJSON
-from charter.server.problems import problem_of
+from charter.server.long_answer import NDJSON, line_of, problem_line
 
 decisions = APIRouter()
 MAX_FILES = 20_000
@@ -95,6 +93,6 @@ def _lines(steps: Iterator[dict[str, Any]]) -> Iterator[str]:
     """Yield each step as a line; what goes wrong on the way is the last one, as a problem document."""
     try:
         for step in steps:
-            yield json.dumps(step) + "\n"
+            yield line_of(step)
     except CharterError as error:
-        yield json.dumps({"problem": problem_of(error)[1]}) + "\n"
+        yield problem_line(error)

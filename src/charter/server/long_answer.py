@@ -60,16 +60,22 @@ async def answer(work: Callable[[Tell], Awaitable[dict[str, Any]]]) -> Response:
 async def _lines(task: asyncio.Future[dict[str, Any]], reached: _Reached) -> AsyncIterator[str]:
     try:
         while not task.done():
-            yield _line({"progress": {"entries": reached.entries, "of": reached.of}})
+            yield line_of({"progress": {"entries": reached.entries, "of": reached.of}})
             await asyncio.wait({task}, timeout=EVERY_SECONDS)
         try:
-            yield _line(task.result())
+            yield line_of(task.result())
         except CharterError as error:
-            yield _line({"problem": problem_of(error)[1]})
+            yield problem_line(error)
     finally:
         reached.is_wanted = False
         task.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, so that nobody complains
 
 
-def _line(told: dict[str, Any]) -> str:
+def line_of(told: dict[str, Any]) -> str:
+    """Return one line of an answer in lines."""
     return json.dumps(told) + "\n"
+
+
+def problem_line(error: CharterError) -> str:
+    """Return the last line of an answer that went wrong on the way: a problem document."""
+    return line_of({"problem": problem_of(error)[1]})
