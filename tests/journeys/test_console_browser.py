@@ -479,6 +479,13 @@ def test_pictures_are_narrowed_scrolled_and_read_as_tables_by_keyboard(site: Sit
     table = page.get_by_role("region", name="Activity: calls of each principal by day: the numbers")
     expect(table.get_by_role("rowheader", name="refund-agent")).to_be_visible()
 
+    wide = page.get_by_role("img", name="Activity: calls of each principal by day").bounding_box()
+    page.set_viewport_size({"width": 390, "height": 844})
+    narrow = page.get_by_role("img", name="Activity: calls of each principal by day").bounding_box()
+    assert wide is not None
+    assert narrow is not None
+    assert (wide["width"], narrow["x"] + narrow["width"] <= 390) == (860, True)
+
 
 # --- attacks a browser takes part in ---------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from charter.adapters.png import png_of
 from charter.cli.main import app
 from charter.cli.plot import WIDTH, lines_of, with_terminal
 from charter.reports.picture import COLUMNS, Flow, Grid, Place, columns_of, flow_of, grid_of, read_picture
-from charter.reports.picture_svg import RULES, STYLE, bounds_of, legend_of, level_of, to_svg
+from charter.reports.picture_svg import NARROW, RULES, STYLE, WIDE, Sheet, bounds_of, legend_of, level_of, to_svg
 from charter.reports.session import graph_of, read_session
 from charter.reports.session_drawing import to_svg as session_svg
 from hostile import NASTY
@@ -111,6 +111,21 @@ def test_a_hostile_name_is_text_in_every_drawing(text: str) -> None:
         for line in lines_of(picture):
             assert not re.search(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", line.plain)
             assert cell_len(line.plain) <= WIDTH
+
+
+@pytest.mark.parametrize("sheet", [WIDE, NARROW])
+@pytest.mark.parametrize("name", ["p", "a-name-of-sixty-three-characters-that-is-as-long-as-names-may-be"])
+def test_a_drawing_stays_on_its_sheet(sheet: Sheet, name: str) -> None:
+    for picture in small(name, name, name):
+        root = ET.fromstring(to_svg(picture, sheet=sheet))  # noqa: S314 - our own
+        width = int(root.attrib["width"])
+        assert width == WIDE.width if isinstance(picture.shape, Flow) else sheet.width
+        boxes = [each.attrib for each in root.iter() if each.tag.endswith("rect")]
+        assert all(float(box.get("x", 0)) + float(box["width"]) <= width for box in boxes)
+        assert all(float(box.get("y", 0)) + float(box["height"]) <= int(root.attrib["height"]) for box in boxes)
+        for text in (each for each in root.iter() if each.tag.endswith("}text") and each.text):
+            end = 0 if text.attrib.get("text-anchor") == "end" else len(text.text or "") * 6
+            assert float(text.attrib["x"]) + end <= width, text.text
 
 
 def test_a_png_is_made_of_the_same_svg() -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from charter.bootstrap.transaction import HouseTransaction
 
 _FIRST = ("name", "principal", "use", "change", "reason")  # what a person wants to know of an entry before the rest
+_LONGEST = 200  # characters of an entry's facts in its line
 _AGO = re.compile(r"[0-9]{1,6}[smhdw]")
 _FIRST_YEAR = 1970
 Tell = Callable[[int, int], None]  # told how many of how many entries are done
@@ -337,8 +338,8 @@ def line_of(entry: dict[str, Any]) -> str:
             return f"{body['principal']}: {changed}; {deed}"
         case _:
             telling = {key: body[key] for key in _FIRST if key in body} | body
-            words = [f"{k}={v}" for k, v in telling.items() if isinstance(v, str | int) and k != "digest"]
-            return f"by {entry['actor']}: {', '.join(words)[:200]}"
+            words = ", ".join(f"{k}={v}" for k, v in telling.items() if isinstance(v, str | int) and k != "digest")
+            return f"by {entry['actor']}: {words if len(words) <= _LONGEST else f'{words[: _LONGEST - 1]}…'}"
 
 
 def _changed_part(part: dict[str, Any]) -> str:

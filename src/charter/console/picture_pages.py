@@ -12,7 +12,8 @@ from charter.console.evidence_pages import REVIEW_FILTERS as FILTERS
 from charter.console.render import console_of
 from charter.core.values import parse_name
 from charter.registry.charter import Kind
-from charter.reports.picture_svg import to_svg
+from charter.reports.picture import Flow, Picture
+from charter.reports.picture_svg import NARROW, WIDE, Sheet, to_svg
 
 router = APIRouter()
 
@@ -25,10 +26,17 @@ async def pictures(request: Request) -> Response:
     if filters["principal"]:
         parse_name(filters["principal"])
     found = await console_of(request).desk.pictures({name: value for name, value in filters.items() if value})
-    drawn = [(each, _drawn(to_svg(each, alone=False)), each.shape.table()) for each in found]
+    drawn = [(each, _drawn(each), each.shape.table()) for each in found]
     kinds = [kind.value for kind in Kind]
     return await console_of(request).page(request, "pictures.html", drawn=drawn, filters=filters, kinds=kinds)
 
 
-def _drawn(svg: str) -> Markup:
-    return Markup(svg)  # noqa: S704 - made by an XML writer, which escapes all of it
+def _drawn(picture: Picture) -> list[tuple[str, Markup]]:
+    """Return the drawings of a picture, each with the class of its box: styles show the one that fits the screen."""
+    if isinstance(picture.shape, Flow):
+        return [("", _on(WIDE, picture))]
+    return [("for-wide", _on(WIDE, picture)), ("for-narrow", _on(NARROW, picture))]
+
+
+def _on(sheet: Sheet, picture: Picture) -> Markup:
+    return Markup(to_svg(picture, alone=False, sheet=sheet))  # noqa: S704 - made by an XML writer, which escapes it all

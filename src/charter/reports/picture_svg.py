@@ -13,17 +13,47 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from typing import assert_never
 
+import msgspec
+
 from charter.reports.picture import Bars, Flow, Grid, Picture, Place, Timeline
 from charter.reports.session_drawing import label_of
 
-WIDTH = 860
-LEFT, RIGHT, TOP = 12, 12, 64
-NAMES = 210  # for names at the left
+LEFT, RIGHT = 12, 12
+LETTER = 7  # the width of one, about
 LEVELS = 5  # of heat, beside none
 CELL, GAP = 20, 2
 PLOT = 220  # height of a timeline
 TOOL = 20  # characters of a tool
 HEIGHT = 360  # of all sessions in a flow
+
+
+class Sheet(msgspec.Struct, frozen=True):
+    """What a picture is drawn on. All in pixels; without `names` beside them, rows have their names above them."""
+
+    name: str
+    width: int
+    names: int
+    top: int  # where the shape begins, below the title
+    is_titled: bool
+
+    @property
+    def left(self) -> int:
+        """Where rows begin."""
+        return LEFT + self.names
+
+    @property
+    def right(self) -> int:
+        """Where they end."""
+        return self.width - RIGHT
+
+    @property
+    def above(self) -> int:
+        """What a row's name takes above it."""
+        return 0 if self.names else 18
+
+
+WIDE = Sheet("picture", 860, names=210, top=64, is_titled=True)
+NARROW = Sheet("picture-narrow", 332, names=0, top=36, is_titled=False)  # a phone's page, which says the title itself
 STYLE = (
     "svg{font:13px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif;--surface:#fff;--text:#1b2024;"
     "--faint:#535c64;--strong-line:#7c868d;--sunken:#eceeef;--accent:#0b5566;--s0:#0072b2;--s1:#c44601;--s2:#5b4b8a;"
@@ -63,9 +93,14 @@ def legend_of(most: int) -> list[tuple[int, str]]:
     return found
 
 
-def to_svg(picture: Picture, *, alone: bool = True) -> str:
-    """Return a picture as an SVG document, or without `alone` as an element of a page that has the styles."""
-    name = f"picture-{picture.name}"
+def to_svg(picture: Picture, *, alone: bool = True, sheet: Sheet = WIDE) -> str:
+    """Return a picture as an SVG document, or without `alone` as an element of a page that has the styles.
+
+    Flows have one width, that of WIDE.
+    """
+    if isinstance(picture.shape, Flow):
+        sheet = WIDE
+    name = f"{sheet.name}-{picture.name}"
     root = ET.Element(
         "svg",
         {"xmlns": "http://www.w3.org/2000/svg", "role": "img", "class": "picture"}
@@ -75,33 +110,35 @@ def to_svg(picture: Picture, *, alone: bool = True) -> str:
     _add(root, "desc", {"id": f"{name}-text"}, label_of(picture.sentence, 600))
     if alone:
         _add(root, "style", {}, STYLE + RULES)
-    ground = _add(root, "rect", {"class": "p-ground", "width": str(WIDTH)})
-    _text(root, LEFT, 24, label_of(picture.title, 90), "p-title")
-    _text(root, LEFT, 44, label_of(f"{picture.since[:10]} to {picture.until[:10]} UTC{_narrowed(picture)}", 130))
-    height = _nothing(root, picture.sentence) if picture.is_empty else _shape(root, picture)
+    ground = _add(root, "rect", {"class": "p-ground", "width": str(sheet.width)})
+    if sheet.is_titled:
+        _text(root, LEFT, 24, label_of(picture.title, 90), "p-title")
+    period = f"{picture.since[:10]} to {picture.until[:10]} UTC{_narrowed(picture)}"
+    _text(root, LEFT, sheet.top - 20, label_of(period, (sheet.width - LEFT) * 10 // 65))
+    height = _nothing(root, picture.sentence, sheet) if picture.is_empty else _shape(root, picture, sheet)
     ground.set("height", str(height))
-    for key, value in {"width": WIDTH, "height": height, "viewBox": f"0 0 {WIDTH} {height}"}.items():
+    for key, value in {"width": sheet.width, "height": height, "viewBox": f"0 0 {sheet.width} {height}"}.items():
         root.set(key, str(value))
     return ET.tostring(root, encoding="unicode")
 
 
-def _shape(root: ET.Element, picture: Picture) -> int:
+def _shape(root: ET.Element, picture: Picture, sheet: Sheet) -> int:
     match picture.shape:
         case Grid() as grid:
-            return _grid(root, grid)
+            return _grid(root, grid, sheet)
         case Flow() as flow:
-            return _flow(root, flow)
+            return _flow(root, flow, sheet)
         case Timeline() as timeline:
-            return _timeline(root, timeline)
+            return _timeline(root, timeline, sheet)
         case Bars() as bars:
-            return _bars(root, bars)
+            return _bars(root, bars, sheet)
         case _:
             assert_never(picture.shape)
 
 
-def _nothing(root: ET.Element, sentence: str) -> int:
-    _text(root, LEFT, TOP + 20, label_of(sentence, 110), "p-text")
-    return TOP + 40
+def _nothing(root: ET.Element, sentence: str, sheet: Sheet) -> int:
+    _text(root, LEFT, sheet.top + 20, label_of(sentence, (sheet.width - LEFT) // LETTER), "p-text")
+    return sheet.top + 40
 
 
 def _narrowed(picture: Picture) -> str:
@@ -111,37 +148,39 @@ def _narrowed(picture: Picture) -> str:
 # --- shapes: each returns the height it took --------------------------------------------------------------------------
 
 
-def _grid(root: ET.Element, grid: Grid) -> int:
+def _grid(root: ET.Element, grid: Grid, sheet: Sheet) -> int:
     most = max(max(line) for line in grid.cells)
-    left = LEFT + NAMES
-    step = (WIDTH - left - RIGHT - 50) // len(grid.columns)
+    left, top = sheet.left, sheet.top
+    step = (sheet.right - left - (50 if sheet.names else 0)) // len(grid.columns)
     for at, column in enumerate(grid.columns):
         if at % max(1, -(-46 // step)) == 0:
-            _text(root, left + at * step, TOP + 12, column[5:] or column)
+            _column(root, left + at * step, top + 12, column[5:] or column, sheet)
     for number, (place, line) in enumerate(zip(grid.rows, grid.cells, strict=True)):
-        y = TOP + 20 + number * (CELL + GAP)
-        _name(root, place, y + 14)
+        y = top + 20 + number * (CELL + GAP + sheet.above) + sheet.above
+        _name(root, place, y, sheet)
         for at, count in enumerate(line):
             cell = {"class": f"p-heat-{level_of(count, most)}", "x": str(left + at * step), "y": str(y)}
             box = _add(root, "rect", cell | {"width": str(step - GAP), "height": str(CELL), "rx": "2"})
             _add(box, "title", {}, label_of(f"{place.label}, {grid.columns[at]}: {count}", 120))
-        _text(root, WIDTH - RIGHT, y + 14, _number(sum(line)), anchor="end")
-    y = TOP + 20 + len(grid.rows) * (CELL + GAP) + 12
+        _text(root, sheet.right, y + (-4 if sheet.above else 14), _number(sum(line)), anchor="end")
+    y = top + 20 + len(grid.rows) * (CELL + GAP + sheet.above) + 12
     x = left
     for level, meaning in [(0, "none"), *legend_of(most)]:
+        if x > left and x + 20 + LETTER * len(meaning) > sheet.right:
+            x, y = left, y + 20
         _box(root, f"p-heat-{level}", x, y, 14, 14)
         _text(root, x + 20, y + 11, meaning)
-        x += 34 + 7 * len(meaning)
+        x += 34 + LETTER * len(meaning)
     return y + 30
 
 
-def _timeline(root: ET.Element, timeline: Timeline) -> int:
+def _timeline(root: ET.Element, timeline: Timeline, sheet: Sheet) -> int:
     most = max(sum(each.counts[at] for each in timeline.series) for at in range(len(timeline.columns)))
-    left, bottom = LEFT + 60, TOP + 12 + PLOT
-    step = (WIDTH - left - RIGHT) // len(timeline.columns)
+    left, bottom = LEFT + (60 if sheet.names else 10 + LETTER * len(_number(most))), sheet.top + 12 + PLOT
+    step = (sheet.right - left) // len(timeline.columns)
     for share in (0, 1, 2):
         y = bottom - PLOT * share // 2
-        _add(root, "path", {"class": "p-axis", "d": f"M{left} {y}H{WIDTH - RIGHT}", "stroke-opacity": "0.5"})
+        _add(root, "path", {"class": "p-axis", "d": f"M{left} {y}H{sheet.right}", "stroke-opacity": "0.5"})
         if share * most % 2 == 0:
             _text(root, left - 6, y + 4, _number(most * share // 2), anchor="end")
     for at, column in enumerate(timeline.columns):
@@ -154,43 +193,45 @@ def _timeline(root: ET.Element, timeline: Timeline) -> int:
                 _add(box, "title", {}, label_of(f"{column}, {each.place.label}: {count}", 120))
                 done += count
         if at % max(1, -(-46 // step)) == 0:
-            _text(root, left + at * step, bottom + 16, column[5:])
+            _column(root, left + at * step, bottom + 16, column[5:], sheet)
     y = bottom + 30
     for number, each in enumerate(timeline.series):
         _box(root, f"p-series-{number}", left, y, 12, 12)
-        text = f"{label_of(each.place.label, 80)}: {_number(sum(each.counts))}"
-        _text(root, left + 20, y + 11, text, "p-text")
+        total = f": {_number(sum(each.counts))}"
+        room = min(80, (sheet.right - left - 20) // LETTER - len(total))
+        _text(root, left + 20, y + 11, f"{label_of(each.place.label, room)}{total}", "p-text")
         y += 20
     _text(root, left, y + 11, f"{_number(timeline.denied)} denied, {_number(timeline.escalated)} sent to a person")
     return y + 24
 
 
-def _bars(root: ET.Element, bars: Bars) -> int:
+def _bars(root: ET.Element, bars: Bars, sheet: Sheet) -> int:
     most = max(bar.granted for bar in bars.bars)
-    left = LEFT + NAMES
-    room = WIDTH - left - RIGHT - 150
+    left = sheet.left
+    room = sheet.right - left - (150 if sheet.names else 110)
     for number, bar in enumerate(bars.bars):
-        y = TOP + 4 + number * 24
-        _name(root, bar.place, y + 13)
+        y = sheet.top + 4 + number * (24 + sheet.above) + sheet.above
+        _name(root, bar.place, y - 1, sheet)
         _box(root, "p-granted", left, y, max(1, room * bar.granted / most), 16)
         if bar.used:
             _box(root, "p-used", left, y + 4, max(1, room * bar.used / most), 8)
         said = f"{_number(bar.used)} of {_number(bar.granted)} used"
         _text(root, left + max(1, room * bar.granted / most) + 8, y + 12, said)
-    y = TOP + 4 + len(bars.bars) * 24 + 10
+    y = sheet.top + 4 + len(bars.bars) * (24 + sheet.above) + 10
     for place, (drawn, what) in enumerate((("p-granted", "granted"), ("p-used", "used"))):
         _box(root, drawn, left + place * 90, y, 14, 12)
         _text(root, left + place * 90 + 20, y + 11, what)
     return y + 26
 
 
-def _flow(root: ET.Element, flow: Flow) -> int:
-    wide, bar = (WIDTH - LEFT - RIGHT) // len(flow.steps), 12
+def _flow(root: ET.Element, flow: Flow, sheet: Sheet) -> int:
+    top = sheet.top
+    wide, bar = (sheet.right - LEFT) // len(flow.steps), 12
     heights = [[max(1.0, HEIGHT * stop.sessions / flow.total) for stop in stops] for stops in flow.steps]
     tops: list[list[float]] = []
     lowest = 0.0
     for line in heights:
-        y, own = float(TOP + 26), []
+        y, own = float(top + 26), []
         for height in line:
             own.append(y)
             y += max(height, 30) + 8
@@ -214,7 +255,7 @@ def _flow(root: ET.Element, flow: Flow) -> int:
         _add(path, "title", {}, f"{label_of(one.label, 60)} → {label_of(other.label, 60)}: {link.sessions}")
     for at, stops in enumerate(flow.steps):
         x = LEFT + at * wide
-        _text(root, x, TOP + 12, f"call {at + 1}")
+        _text(root, x, top + 12, f"call {at + 1}")
         for place, stop in enumerate(stops):
             y = tops[at][place]
             _box(root, f"p-series-{5 if stop.place.others else 0}", x, y, bar, heights[at][place])
@@ -239,8 +280,18 @@ def _number(count: int) -> str:
     return f"{count:,}".replace(",", " ")  # a thin gap, no sign that means another thing elsewhere
 
 
-def _name(root: ET.Element, place: Place, y: float) -> None:
-    _text(root, LEFT, y, label_of(place.label, 30), "p-note" if place.others else "p-text")
+def _name(root: ET.Element, place: Place, y: float, sheet: Sheet) -> None:
+    """Write a row's name beside or above it; `y` is where the row begins."""
+    room = (sheet.names or sheet.right - LEFT - 50) // LETTER
+    _text(
+        root, LEFT, y + (-4 if sheet.above else 14), label_of(place.label, room), "p-note" if place.others else "p-text"
+    )
+
+
+def _column(root: ET.Element, x: float, y: float, name: str, sheet: Sheet) -> None:
+    """Write a column's name where the column begins, or as far right as there is room."""
+    is_last = x + LETTER * len(name) > sheet.right
+    _text(root, sheet.right if is_last else x, y, name, anchor="end" if is_last else "start")
 
 
 def _text(root: ET.Element, x: float, y: float, text: str, drawn: str = "p-note", *, anchor: str = "start") -> None:
