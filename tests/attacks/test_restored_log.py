@@ -77,6 +77,42 @@ def test_a_log_that_was_put_back_and_went_on_elsewhere_does_not_start(kept: Path
         pass
 
 
+def test_a_head_that_could_not_be_read_at_the_start_stops_the_node_later_and_is_not_overwritten(kept: Path) -> None:
+    """As where the folder is mounted a minute late: it is the proof, and a newer head of the old state is none."""
+    estate, away = kept.parent / "estate", kept.parent / "away"
+    shutil.rmtree(estate / ".charter")
+    shutil.copytree(kept.parent / "backup", estate / ".charter")
+    kept.rename(away)
+    with a_house(estate, apply=False, checkpoints=(kept,)) as stage:
+        call(stage)
+        away.rename(kept)
+        before = size_in(kept)
+        stage.house.heads.keep_once()
+        assert size_in(kept) == before
+        assert "whose signed head" in (stage.house.database.halted or "")
+        assert "whose signed head" in stage.house.heads.listing()[0]["error"]
+        with pytest.raises(IntegrityError, match="stopped writing"):
+            call(stage)
+
+
+def test_a_log_that_was_put_back_from_before_its_key_changed_does_not_start(tmp_path: Path) -> None:
+    """The old state does not know that its key changed, but has the new one already, as its next."""
+    kept, estate, backup = tmp_path / "kept", tmp_path / "estate", tmp_path / "backup"
+    kept.mkdir()
+    estate.mkdir()
+    with a_house(estate):
+        pass
+    shutil.copytree(estate / ".charter", backup)
+    with a_house(estate, apply=False, checkpoints=(kept,)) as stage:
+        stage.house.database.write(lambda tx: stage.house.ring.rotate(tx, "evidence", actor="a@x", reason="due"))
+        call(stage)
+        stage.house.heads.keep_once()
+    shutil.rmtree(estate / ".charter")
+    shutil.copytree(backup, estate / ".charter")
+    with pytest.raises(IntegrityError, match="holds its own signed head of"):
+        start(estate, kept)
+
+
 @pytest.mark.parametrize("data", [b"", b"nonsense", b"\xff\xfe", b"a" * 70_000])
 def test_what_nobody_signed_proves_nothing_and_is_warned_of(
     kept: Path, data: bytes, caplog: pytest.LogCaptureFixture

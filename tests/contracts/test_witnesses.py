@@ -9,13 +9,17 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 import pytest
 
+from charter.adapters.witness_http import Answered
 from charter.bootstrap import evidence, verdicts, witnessing
-from charter.bootstrap.witnesses import LogSource
+from charter.bootstrap.witnesses import LogSource, State, parse_places
+from charter.cli import doctor
+from charter.cli.context import Context
 from charter.core.errors import CharterError, IntegrityError
 from charter.core.keys import Ed25519Signer
 from charter.evidence import charter_verify
@@ -71,7 +75,7 @@ def post(url: str, body: bytes, **headers: str) -> httpx.Response:
 
 
 def source(stage: Stage) -> LogSource:
-    return LogSource(stage.house.database, stage.house.evidence_key)
+    return LogSource(stage.house.database, (stage.house.evidence_key,))
 
 
 def test_a_witness_cosigns_each_newer_head_and_the_node_keeps_what_it_signed(tmp_path: Path) -> None:
@@ -119,8 +123,81 @@ def test_a_data_folder_that_was_put_back_does_not_start_while_its_witness_answer
             grow(log)
     with a_node(tmp_path / "eye") as (_, moved, _keys):  # it went on from the old state: others than were cosigned
         witnesses = (f"{keys['witness_key']} {moved}",)
-        with pytest.raises(IntegrityError, match="not what this log began with"):
+        with pytest.raises(IntegrityError, match="own key signed"):
             start(tmp_path / "log", witnesses)
+
+
+@pytest.mark.parametrize("entries", [0, 4, 9])
+def test_a_node_that_was_put_back_while_nobody_answered_stops_once_its_witness_does(
+    tmp_path: Path, entries: int
+) -> None:
+    """Whatever it wrote meanwhile, fewer entries than were cosigned or more."""
+    with a_node(tmp_path / "eye") as (eye, url, keys):
+        witnesses = (f"{keys['witness_key']} {url}",)
+        with a_node(tmp_path / "log", witnesses=witnesses) as (log, _, own):
+            watch(eye, own["log_key"])
+        shutil.copytree(tmp_path / "log" / ".charter", tmp_path / "backup")
+        with a_house(tmp_path / "log", apply=False, witnesses=witnesses) as log:
+            for _ in range(4):
+                grow(log)
+            ask(log)
+        shutil.rmtree(tmp_path / "log" / ".charter")
+        shutil.copytree(tmp_path / "backup", tmp_path / "log" / ".charter")
+        with a_house(tmp_path / "log", apply=False) as log:  # whose witness is not asked
+            for _ in range(entries):
+                grow(log)
+            log.house.witnesses.places = parse_places(witnesses)
+            log.house.witnesses.states = {keys["witness_key"]: State()}
+            ask(log)
+            asyncio.run(log.house.witnesses._tell())
+            assert len(findings(log, "contradicted-log")) == 1
+            assert "own key signed" in (log.house.database.halted or "")
+            told = log.house.witnesses.listing()
+            assert (told["settled"], told["witnesses"][0]["contradicted"]) == (False, True)
+            for _ in range(2):  # the reason does not grow with each work that is refused
+                with pytest.raises(IntegrityError, match=r"^this node stopped writing: its log was put back"):
+                    grow(log)
+
+
+def test_the_bare_word_of_a_witness_stops_no_node_that_runs(tmp_path: Path) -> None:
+    class Liar:
+        async def ask(self, _prefix: str, request: Request) -> Answered:
+            other = sign_checkpoint(request.checkpoint.origin, 99, b"9" * 32, Ed25519Signer.from_seed(b"9" * 32))
+            return Answered(409, "99\n", other)
+
+    eye = str(witnessing.Witness("example.com/witness/1", b"k" * 32))
+    with a_house(tmp_path, apply=False, witnesses=(f"{eye} http://127.0.0.1:9/w",)) as log:
+        log.house.witnesses.client = Liar()  # type: ignore[assignment]  # it asks nobody
+        ask(log)
+        asyncio.run(log.house.witnesses._tell())
+        assert [each["told"] for each in findings(log, "contradicted-log")] == [
+            "it says that it cosigned a head of 99 entries"
+        ]
+        grow(log)
+        assert log.house.database.halted is None
+
+
+def test_a_log_without_its_quorum_is_not_settled_however_many_cosigned_it_before(tmp_path: Path) -> None:
+    with a_node(tmp_path / "eye") as (eye, url, keys):
+        witnesses = (f"{keys['witness_key']} {url}",)
+        with a_node(tmp_path / "log", witnesses=witnesses) as (log, _, own):
+            watch(eye, own["log_key"])
+            ask(log)
+            assert log.house.witnesses.listing()["settled"]
+    with a_house(tmp_path / "log", apply=False, witnesses=witnesses, witness_seconds=60) as log:
+        grow(log)
+        ask(log)
+        for _ in range(3):  # told or not: it lacks its quorum all the while
+            log.clock.advance(seconds=61)
+            asyncio.run(log.house.witnesses._tell())
+            found = log.house.witnesses.listing()
+            assert (found["cosigned_by"], found["quorum"], found["settled"]) == (1, 1, False)
+            answer = found | {"watched": []}
+            asked = SimpleNamespace(control=SimpleNamespace(get=lambda _path, told=answer: told))
+            is_well, told = doctor._witnesses(cast("Context", asked))
+            assert not is_well
+            assert "could not be reached" in told
+        assert found["missed_seconds"] == 183
 
 
 def test_a_fork_is_refused_and_is_one_finding_with_both_heads(tmp_path: Path) -> None:

@@ -124,7 +124,12 @@ class Database(Generic[Tx]):
     @property
     def healthy(self) -> bool:
         """Whether the last group of works became durable and the log may be written to."""
-        return self._is_healthy and not self._is_closed and self._sequencer.halted is None
+        return self._is_healthy and not self._is_closed and self.halted is None
+
+    @property
+    def halted(self) -> str | None:
+        """Why this process writes nothing more; None: it does."""
+        return self._sequencer.halted
 
     def write(self, work: Callable[[Tx], T]) -> T:
         """Return what `work` returns, once it is durable. Blocks.
@@ -233,6 +238,10 @@ class Database(Generic[Tx]):
                 raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except exc.SQLAlchemyError as err:
             raise store_failure(err) from err
+
+    def halt(self, why: str) -> None:
+        """Write nothing more, so that nothing more is allowed: it was shown that the log was put back."""
+        self._sequencer.halt(why)
 
     def close(self) -> None:
         """Carry out what waits, then let the database go. Later works are refused."""

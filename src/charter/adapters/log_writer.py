@@ -21,11 +21,12 @@ from charter.adapters.evidence_store import SqlLog, octets
 from charter.adapters.payloads import Payloads
 from charter.adapters.upsert import insertion
 from charter.core.clock import rfc3339
-from charter.core.errors import ErrorCode, IntegrityError, MalformedError
+from charter.core.errors import MalformedError
 from charter.core.keys import Signer
 from charter.evidence.checkpoint import parse_checkpoint, sign_checkpoint, verify_checkpoint
 from charter.evidence.entry import Entry
 from charter.evidence.key_change import line_of
+from charter.evidence.log import broken
 from charter.evidence.tile import WIDTH, Edge, Tile, load_edge
 from charter.evidence.tree import HASH_BYTES, leaf_hash
 
@@ -70,24 +71,24 @@ class LogWriter:
         """
         row = connection.execute(sa.select(t.evidence_head).where(_head.node == self.node)).first()
         if row is None:
-            raise _broken("the log has no head")
+            raise broken("the log has no head")
         try:
             checkpoint = parse_checkpoint(row.checkpoint)
         except MalformedError as err:
-            raise _broken(f"the log's head: {err.detail}") from err
+            raise broken(f"the log's head: {err.detail}") from err
         verify_checkpoint(checkpoint, self.origin, self.signer.public)
         kept = SqlLog(connection, self.node, self.origin)
         newest = connection.execute(sa.select(sa.func.max(_entry.index)).where(_entry.node == self.node)).scalar()
         if newest != (row.size - 1 if row.size else None):
-            raise _broken(f"the log's head counts {row.size} entries, but the newest is {newest}")
+            raise broken(f"the log's head counts {row.size} entries, but the newest is {newest}")
         latest = connection.execute(sa.select(sa.func.max(_kept.size)).where(_kept.node == self.node)).scalar()
         if latest is not None and latest > row.size:
-            raise _broken(f"the log was cut: its head counts {row.size} entries, but a checkpoint of {latest} is kept")
+            raise broken(f"the log was cut: its head counts {row.size} entries, but a checkpoint of {latest} is kept")
         edge = load_edge(row.size, kept.tile)
         if b"".join(edge.frontier.roots) != row.frontier:
-            raise _broken("the log's head and the newest entries do not agree")
+            raise broken("the log's head and the newest entries do not agree")
         if (checkpoint.size, checkpoint.root) != (edge.size, edge.frontier.root):
-            raise _broken(f"the signed checkpoint is of {checkpoint.size} other entries than the log's {edge.size}")
+            raise broken(f"the signed checkpoint is of {checkpoint.size} other entries than the log's {edge.size}")
         self._verify_newest(connection, edge)
         return Head(edge, row.checkpoint)
 
@@ -107,9 +108,9 @@ class LogWriter:
         try:
             written = self._write(connection, head, new, (entries, tiles), is_kept=is_kept)
         except exc.IntegrityError as err:
-            raise _broken(_ANOTHER) from err
+            raise broken(_ANOTHER) from err
         if written != 1:
-            raise _broken(_ANOTHER)
+            raise broken(_ANOTHER)
         return new
 
     def _write(
@@ -142,9 +143,9 @@ class LogWriter:
         for expected, (index, data) in enumerate(connection.execute(query.order_by(_entry.index)), first):
             start = (expected - first) * HASH_BYTES
             if index != expected:
-                raise _broken(f"entry {expected} is missing")
+                raise broken(f"entry {expected} is missing")
             if leaf_hash(octets(data)) != edge.partial[0][start : start + HASH_BYTES]:
-                raise _broken(f"entry {index} is not what was recorded")
+                raise broken(f"entry {index} is not what was recorded")
 
     def _sign(self, edge: Edge, successor: Signer | None = None) -> str:
         at, signer = (self.origin, edge.size, edge.frontier.root), self.signer
@@ -203,11 +204,3 @@ def opened_body(writer: LogWriter) -> dict[str, str]:
     """Return what the first entry of a log says: its name, and the key its checkpoints are signed with."""
     public = base64.b64encode(writer.signer.public).decode()
     return {"origin": writer.origin, "key_id": writer.signer.key_id, "public_key": public}
-
-
-def _broken(detail: str) -> IntegrityError:
-    return IntegrityError(
-        ErrorCode.EVIDENCE_BROKEN,
-        detail,
-        help="copy the data folder; restore the newest backup if `charter evidence verify` ends so too",
-    )

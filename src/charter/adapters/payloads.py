@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from charter.adapters import tables as t
 from charter.core.clock import rfc3339
 from charter.core.entropy import Entropy
-from charter.core.errors import ErrorCode, IntegrityError
 from charter.core.values import Secret
+from charter.evidence.log import broken
 from charter.evidence.payload import Apart
 from charter.identity.sealing import KEY_BYTES, Sealer
 
@@ -79,10 +79,8 @@ class Payloads:
         try:
             return self._cipher(key_id, node, index, salt).decrypt(_NONCE, payload, None)
         except (InvalidTag, KeyError) as err:
-            raise IntegrityError(
-                ErrorCode.EVIDENCE_BROKEN,
-                f"the payload of entry {index} does not open: it was altered, or belongs to another entry",
-                help="copy the data folder; restore the newest backup if `charter evidence verify` ends so too",
+            raise broken(
+                f"the payload of entry {index} does not open: it was altered, or belongs to another entry"
             ) from err
 
     def _cipher(self, key_id: int, node: str, index: int, salt: bytes) -> AESGCM:

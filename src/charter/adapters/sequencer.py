@@ -98,8 +98,7 @@ class Sequencer(Generic[Tx]):
         try:
             return self._told(self._run(works))
         except IntegrityError as err:
-            self.halted = err.detail
-            _log.critical("evidence: %s", err.detail)
+            self.halt(err.detail)
             return [Answer(error=self.refusal())] * len(works)
         except exc.SQLAlchemyError as err:
             self._let_go()
@@ -112,6 +111,12 @@ class Sequencer(Generic[Tx]):
             self.halted = f"an unexpected {type(err).__name__}"
             _log.critical("the writer failed", exc_info=err)
             return [Answer(error=self.refusal())] * len(works)
+
+    def halt(self, why: str) -> None:
+        """Write nothing more: the log or memory cannot be trusted. Any thread may say so; the first reason stays."""
+        if self.halted is None:
+            self.halted = why
+            _log.critical("evidence: %s", why)
 
     def refusal(self) -> IntegrityError:
         """Return the error of every work after the node has stopped writing."""

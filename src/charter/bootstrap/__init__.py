@@ -140,11 +140,11 @@ def build(
 
 def _check_heads(settings: Settings, database: Database[HouseTransaction], keys: Keys) -> None:
     """Check that the log continues what is kept of it elsewhere."""
+    publics = keys.ring.head_publics(database.origin)
     if settings.checkpoints:
-        public = keys.ring.evidence_public(database.origin)
-        database.read_log(lambda log: check_kept(log, settings.checkpoints, public))
+        database.read_log(lambda log: check_kept(log, settings.checkpoints, publics))
     if settings.witnesses:
-        check_seen(database, keys.ring.evidence_public(database.origin), settings.witnesses)
+        check_seen(database, publics, settings.witnesses)
 
 
 def _database(

@@ -3,8 +3,9 @@
 A log that was put back from a backup is whole and signed, and says nothing of what it lost. A head that was kept
 elsewhere does: it is of more entries, or of others.
 
-INVARIANT: a node whose log does not continue a head of its own that is kept elsewhere does not start: what it would
-write could contradict what it signed before.
+INVARIANT: a node whose log does not continue a head of its own that is kept elsewhere does not start, or stops where it
+comes to be known later: what it would write could contradict what it signed before.
+INVARIANT: no such head is overwritten: it is the proof.
 """
 
 from __future__ import annotations
@@ -20,10 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from charter.adapters.head_places import HeadFolder
 from charter.core.errors import CharterError, ErrorCode, IntegrityError
-from charter.evidence.checkpoint import Checkpoint, parse_checkpoint, verify_checkpoint
-from charter.evidence.log import LogReader
-from charter.evidence.tile import Tree
-from charter.evidence.tree import root_of
+from charter.evidence.checkpoint import Checkpoint, is_signed_by, parse_checkpoint
+from charter.evidence.log import LogReader, continues
 
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
@@ -33,39 +32,39 @@ GIT_EVERY_SECONDS = 60.0
 _log = logging.getLogger("charter.heads")
 
 
-def check_kept(log: LogReader, folders: Sequence[Path], public: bytes) -> None:
+def check_kept(log: LogReader, folders: Sequence[Path], publics: Sequence[bytes]) -> None:
     """Check that a log continues its heads that are kept elsewhere, before anything is written to it.
 
-    A folder that cannot be read, or holds what this log's key did not sign, is warned of and proves nothing.
+    A folder that cannot be read, or holds what this log's keys did not sign, is warned of and proves nothing.
 
     Raises:
         IntegrityError: it does not continue one of them.
     """
     for path in folders:
-        kept = _kept(path, log.origin, public)
-        if kept is not None:
+        try:
+            kept = _kept(path, log.origin, publics)
+        except (OSError, ValueError, CharterError) as err:
+            _log.warning("no head of this log can be read in %s, which then shows nothing: %s", path, err)
+        else:
             _check(log, kept, HeadFolder(path).file_of(log.origin))
 
 
-def _kept(path: Path, origin: str, public: bytes) -> Checkpoint | None:
-    try:
-        note = HeadFolder(path).read(origin)
-        if note is None:
-            return None
-        found = parse_checkpoint(note)
-        verify_checkpoint(found, origin, public)
-    except (OSError, ValueError, CharterError) as err:
-        _log.warning("no head of this log can be read in %s, which then shows nothing: %s", path, err)
+def _kept(path: Path, origin: str, publics: Sequence[bytes]) -> Checkpoint | None:
+    note = HeadFolder(path).read(origin)
+    if note is None:
         return None
+    found = parse_checkpoint(note)
+    if not is_signed_by(found, origin, publics):
+        raise ValueError("it is not signed by this log's key")
     return found
 
 
-def _check(log: LogReader, kept: Checkpoint, file: Path) -> None:
+def _check(log: LogReader, kept: Checkpoint | None, file: Path) -> None:
+    if kept is None or continues(log, kept):
+        return
     size = parse_checkpoint(log.checkpoint()).size
     text = f"the log has {size} entries, and `{file}` holds its own signed head of {kept.size}"
     if kept.size <= size:
-        if not kept.size or root_of(0, kept.size, Tree(log.tile).node) == kept.root:
-            return
         text = f"the log's first {kept.size} entries are others than those whose signed head `{file}` holds"
     raise IntegrityError(
         ErrorCode.EVIDENCE_BROKEN,
@@ -103,7 +102,7 @@ class Heads:
         note = cosigned.to_note() if cosigned is not None and is_newest else head.note
         folders = self.house.settings.checkpoints
         for path in folders:
-            if self._kept.get(path) != note and self._tried(path, partial(HeadFolder(path).keep, origin, note)):
+            if self._kept.get(path) != note and self._tried(path, partial(self._keep_in, path, note)):
                 self._kept[path] = note
         for path in folders:
             committed, at = self._committed.get(path, ("", -GIT_EVERY_SECONDS))
@@ -111,6 +110,19 @@ class Heads:
                 continue
             done = self._tried(path, partial(HeadFolder(path).commit, origin, size))
             self._committed[path] = (note if done else committed, now)
+
+    def _keep_in(self, path: Path, note: str) -> None:
+        """Keep a head in a folder, unless that has one of this log which the log does not continue."""
+        origin, kept = self.house.database.origin, None
+        with contextlib.suppress(OSError, ValueError, CharterError):  # whatever it is proves nothing, and is replaced
+            kept = _kept(path, origin, self.house.ring.head_publics(origin))
+        file = HeadFolder(path).file_of(origin)
+        try:
+            self.house.database.read_log(lambda log: _check(log, kept, file))
+        except IntegrityError as err:
+            self.house.database.halt(err.detail)
+            raise OSError(err.detail) from err
+        HeadFolder(path).keep(origin, note)
 
     def _tried(self, path: Path, do: Callable[[], None]) -> bool:
         try:

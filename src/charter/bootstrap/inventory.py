@@ -365,6 +365,7 @@ def status(house: House) -> dict[str, Any]:
         "principals": len(house.live.principals),
         "systems": len(house.live.systems),
         "healthy": house.database.healthy,
+        "halted": house.database.halted,
         "leases": house.leasing.book.counts(),
         "compositions": composition.counts(house),
         "log_size": parse_checkpoint(checkpoint).size,

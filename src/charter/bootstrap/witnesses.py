@@ -2,7 +2,8 @@
 
 INVARIANT: no call waits for a witness. Witnesses that cannot be reached are asked again, later and later; when the
 quorum has not been had for longer than the settings let pass, that is a finding, and doctor shows it.
-INVARIANT: a node whose log does not continue what a witness saw of it does not start.
+INVARIANT: a node whose log does not continue what a witness saw of it does not start. One that runs stops where the
+witness shows a head that the log's own key signed; its mere word is a finding, since it may lie.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from charter.adapters.witness_http import Answered, WitnessClient
 from charter.bootstrap.noticed import open_finding
 from charter.core.clock import rfc3339
 from charter.core.errors import CharterError, ErrorCode, IntegrityError
-from charter.evidence.checkpoint import Checkpoint, parse_checkpoint, verify_checkpoint
+from charter.evidence.checkpoint import Checkpoint, is_signed_by, parse_checkpoint
 from charter.evidence.cosignature import Witness, cosigners, parse_witness, with_cosignatures
 from charter.evidence.export import key_changes
-from charter.evidence.log import prove_consistency
+from charter.evidence.log import continues, prove_consistency
 from charter.evidence.witness import Request, parse_lines
 
 if TYPE_CHECKING:
@@ -50,6 +51,11 @@ class Place:
 class ContradictedError(Exception):
     """A witness saw of this log what the log does not continue; the text says what."""
 
+    def __init__(self, text: str, *, is_proven: bool = False) -> None:
+        """`is_proven`: the log's own key signed it."""
+        super().__init__(text)
+        self.is_proven = is_proven
+
 
 def parse_places(values: Iterable[str]) -> tuple[Place, ...]:
     """Return the witnesses that `<key> <url>` texts name; they were checked with the settings."""
@@ -74,27 +80,31 @@ async def cosigned_by(client: WitnessClient, place: Place, log: LogSource, head:
                 answer = await client.ask(place.url, log.request(change.size, head))
     if answer.status == _OTHER_SIZE:
         size = _size(answer)
-        _must_continue(log, head, answer, size)
+        _must_not_be_ahead(log, head, answer, size)
         answer = await client.ask(place.url, log.request(size, head))
         if answer.status == _OTHER_SIZE and _size(answer) == head.size:
-            raise ContradictedError(f"it cosigned another head of {head.size} entries")
+            raise _contradicted(log, answer, f"it cosigned another head of {head.size} entries")
     if answer.status == _OK:
         lines = parse_lines(answer.text, head).signatures
         return with_cosignatures(head, lines, place.witness)
     if answer.status == _UNPROVEN:
-        raise ContradictedError("what it cosigned of this log earlier is not what this log began with")
+        raise _contradicted(log, answer, "what it cosigned of this log earlier is not what this log began with")
     if answer.status == _FORBIDDEN:
         raise ContradictedError("it knows this log under another key, which this log does not have (any more)")
     raise IntegrityError(ErrorCode.UPSTREAM_FAILED, f"the witness answered with status {answer.status}")
 
 
-def _must_continue(log: LogSource, head: Checkpoint, answer: Answered, size: int) -> None:
-    """Check that what a witness cosigned last is not ahead of the log, nor another head of its size."""
-    if size <= head.size:  # of the same size it may be this very head: asked once more, it says
-        return
-    if answer.seen is not None and log.is_signed(answer.seen) and answer.seen.size >= head.size:
-        raise ContradictedError(f"it shows a head of {answer.seen.size} entries that this log's own key signed")
-    raise ContradictedError(f"it says that it cosigned a head of {size} entries")
+def _must_not_be_ahead(log: LogSource, head: Checkpoint, answer: Answered, size: int) -> None:
+    if size > head.size:  # of the same size it may be this very head: asked once more, it says
+        raise _contradicted(log, answer, f"it says that it cosigned a head of {size} entries")
+
+
+def _contradicted(log: LogSource, answer: Answered, told: str) -> ContradictedError:
+    """Return what a witness's answer says of the log: proven where it shows a head of the log's own, else as `told`."""
+    if answer.seen is None or not log.lacks(answer.seen):
+        return ContradictedError(told)
+    text = f"it shows a head of {answer.seen.size} entries that this log's own key signed and that it does not continue"
+    return ContradictedError(text, is_proven=True)
 
 
 def _size(answer: Answered) -> int:
@@ -109,7 +119,7 @@ class LogSource:
     """This node's log, as what is asked of witnesses is made from it."""
 
     database: Database[HouseTransaction]
-    public: bytes
+    publics: Sequence[bytes]  # the keys that its heads may bear
 
     def head(self) -> Checkpoint:
         """Return the newest head."""
@@ -125,16 +135,14 @@ class LogSource:
         notes = self.database.read_log(key_changes)
         return [each for each in map(parse_checkpoint, notes) if each.size <= size][-MAX_CHANGES:]
 
-    def is_signed(self, head: Checkpoint) -> bool:
-        """Return whether the log's key signed `head`."""
-        try:
-            verify_checkpoint(head, self.database.origin, self.public)
-        except CharterError:
+    def lacks(self, head: Checkpoint) -> bool:
+        """Return whether the log's key signed `head`, and the log does not continue it."""
+        if not is_signed_by(head, self.database.origin, self.publics):
             return False
-        return True
+        return not self.database.read_log(lambda log: continues(log, head))
 
 
-def check_seen(database: Database[HouseTransaction], public: bytes, settings: Sequence[str]) -> None:
+def check_seen(database: Database[HouseTransaction], publics: Sequence[bytes], settings: Sequence[str]) -> None:
     """Ask the witnesses what they saw of this log, before anything more is written to it. Blocks, some seconds at most.
 
     One that cannot be reached is warned of and shows nothing.
@@ -142,7 +150,7 @@ def check_seen(database: Database[HouseTransaction], public: bytes, settings: Se
     Raises:
         IntegrityError: the log does not continue what one of them saw.
     """
-    places, log, client = parse_places(settings), LogSource(database, public), WitnessClient()
+    places, log, client = parse_places(settings), LogSource(database, publics), WitnessClient()
 
     async def all_of_them() -> list[object]:
         head = log.head()
@@ -174,7 +182,7 @@ class State:
     at: dt.datetime | None = None
     failures: int = 0
     error: str = ""
-    is_contradicted: bool = False  # it saw what this log does not continue
+    contradicted: ContradictedError | None = None  # it saw what this log does not continue
     next: float = 0.0  # when to ask again (monotonic)
 
 
@@ -188,6 +196,7 @@ class Witnesses:
     states: dict[str, State] = field(default_factory=dict)  # by the witness's key
     cosigned: Checkpoint | None = None  # the newest head that witnesses cosigned: as many as the quorum, if ever
     missed_since: float | None = None  # since when newer heads lack the quorum (monotonic)
+    told_at: float | None = None  # when it was last told that they do
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @classmethod
@@ -235,7 +244,8 @@ class Witnesses:
             UnavailableError: what they signed cannot be made durable.
         """
         async with self._asking:
-            log = LogSource(self.house.database, self.house.evidence_key)
+            database = self.house.database
+            log = LogSource(database, self.house.ring.head_publics(database.origin))
             head = log.head()
             if self.cosigned is not None and (self.cosigned.size, self.cosigned.root) == (head.size, head.root):
                 head = self.cosigned
@@ -262,11 +272,11 @@ class Witnesses:
             if state.error != told:
                 _log.warning("the witness `%s` did not cosign: %s", place.witness.name, told)
             state.failures, state.error = state.failures + 1, told[:300]
-            state.is_contradicted = isinstance(err, ContradictedError)
+            state.contradicted = err if isinstance(err, ContradictedError) else None
             state.next = clock.monotonic() + min(LONGEST_PAUSE, EVERY_SECONDS * 2 ** min(state.failures - 1, 8))
             return None
         state.size, state.at, state.failures, state.error, state.next = head.size, clock.now(), 0, "", 0.0
-        state.is_contradicted = False
+        state.contradicted = None
         return found
 
     async def _keep(self, head: Checkpoint) -> None:
@@ -274,6 +284,7 @@ class Witnesses:
         count, before = len(self.signers_of(head)), self.cosigned
         is_whole = count >= self.quorum
         self.missed_since = None if is_whole else (self.missed_since or self.house.clock.monotonic())
+        self.told_at = None if is_whole else self.told_at
         if not count or before == head:
             return
         if not is_whole and before is not None and len(self.signers_of(before)) >= self.quorum:
@@ -285,17 +296,23 @@ class Witnesses:
     async def _tell(self) -> None:
         """Open the findings: a witness saw another log than this; the log has gone without its quorum for too long."""
         for place in self.places:
-            state, name = self.states[str(place.witness)], place.witness.name
-            if state.is_contradicted:
-                title = f"the witness `{name}` saw of this node's log what it does not continue"
-                await self._open(CONTRADICTED, title, {"witness": name, "told": state.error}, {"witness": name})
-        since, bound = self.missed_since, self.house.settings.witness_seconds
-        if since is None or self.house.clock.monotonic() - since < bound:
+            found, name = self.states[str(place.witness)].contradicted, place.witness.name
+            if found is None:
+                continue
+            title = f"the witness `{name}` saw of this node's log what it does not continue"
+            try:
+                await self._open(CONTRADICTED, title, {"witness": name, "told": str(found)[:300]}, {"witness": name})
+            finally:
+                if found.is_proven:
+                    self.house.database.halt(f"its log was put back to an older state: the witness `{name}`: {found}")
+        since = self.missed_since if self.told_at is None else self.told_at
+        now, bound = self.house.clock.monotonic(), self.house.settings.witness_seconds
+        if self.missed_since is None or since is None or now - since < bound:
             return
         told = {each.witness.name: self.states[str(each.witness)].error for each in self.places}
         title = f"fewer than {self.quorum} of {len(self.places)} witnesses cosign this node's log"
         await self._open(UNWITNESSED, title, {"quorum": self.quorum, "witnesses": told}, {})
-        self.missed_since = self.house.clock.monotonic()  # told; looked at anew after the same while
+        self.told_at = now  # looked at anew after the same while
 
     async def _open(self, kind: str, title: str, body: dict[str, Any], same: dict[str, Any]) -> None:
         house, own = self.house, {"origin": self.house.database.origin}
@@ -316,6 +333,7 @@ class Witnesses:
             "checkpoint": cosigned.to_note() if cosigned else None,
             "cosigned_by": len(signed),
             "backlog": size - (cosigned.size if cosigned and len(signed) >= self.quorum else 0) if self.places else 0,
+            "settled": self.settled is not None,
             "missed_seconds": int(self.house.clock.monotonic() - self.missed_since) if self.missed_since else 0,
             "witnesses": [self._told(each, signed) for each in self.places],
             "kept": self.house.heads.listing(),
@@ -331,5 +349,6 @@ class Witnesses:
             "at": rfc3339(state.at) if state.at else None,
             "failures": state.failures,
             "error": state.error,
+            "contradicted": state.contradicted is not None,
             "cosigned": place.witness.public in signed,
         }

@@ -196,7 +196,7 @@ def _witnesses(context: Context) -> tuple[bool, str]:
     found = context.control.get("/v1/evidence/witnesses")
     told = f"{counted(len(found['witnesses']), 'witness', 'witnesses')}, {found['cosigned']} entries cosigned"
     for each in found["witnesses"]:
-        if each["error"] and found["cosigned_by"] < found["quorum"]:
+        if each["contradicted"] or (each["error"] and not found["settled"]):
             return False, f"{told}; `{each['name']}`: {each['error']}"
     return True, f"{told}, {found['backlog']} waiting; {counted(len(found['watched']), 'log')} witnessed"
 
@@ -230,6 +230,8 @@ def _server(context: Context) -> tuple[bool, str]:
 
 def _store(context: Context) -> tuple[bool, str]:
     status = context.control.get("/v1/status")
+    if status["halted"]:
+        return False, f"this node stopped writing: {status['halted']}"
     return bool(status["healthy"]), f"{status['principals']} principals registered, node {status['node']}"
 
 

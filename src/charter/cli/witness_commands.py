@@ -34,14 +34,14 @@ def witnesses(
 
     Example: charter evidence witnesses --ask
 
-    With --json: size, quorum, cosigned, checkpoint, cosigned_by, backlog, missed_seconds, witnesses, kept, watched,
-    log_key, witness_key.
+    With --json: size, quorum, cosigned, checkpoint, cosigned_by, backlog, settled, missed_seconds, witnesses, kept,
+    watched, log_key, witness_key.
     """
     control = context_of(context).control
     if ask:
         control.post("/v1/evidence/witnesses/ask")
     found = control.get("/v1/evidence/witnesses")
-    is_missing = bool(found["witnesses"]) and found["cosigned_by"] < found["quorum"]
+    is_missing = bool(found["witnesses"]) and not found["settled"]
     is_lost = any(each["error"] for each in found["kept"])
     if as_json:
         print_json(found)

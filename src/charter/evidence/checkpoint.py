@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from charter.core.errors import ErrorCode, IntegrityError, MalformedError
@@ -124,6 +126,15 @@ def verify_checkpoint(checkpoint: Checkpoint, origin: str, public: bytes) -> Non
             ErrorCode.BAD_SIGNATURE, f"the checkpoint bears {len(own)} signatures of the log's key, not one"
         )
     verify_ed25519(public, checkpoint.body, own[0].signature, "the checkpoint")
+
+
+def is_signed_by(checkpoint: Checkpoint, origin: str, publics: Iterable[bytes]) -> bool:
+    """Return whether `checkpoint` is of the log `origin` and bears the signature of one of its keys."""
+    for public in publics:
+        with contextlib.suppress(IntegrityError):
+            verify_checkpoint(checkpoint, origin, public)
+            return True
+    return False
 
 
 def parse_checkpoint(note: str) -> Checkpoint:

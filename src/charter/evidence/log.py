@@ -16,12 +16,12 @@ import msgspec
 
 from charter.core.canonical import canonical
 from charter.core.clock import rfc3339
-from charter.core.errors import AbsentError, ErrorCode, MalformedError
+from charter.core.errors import AbsentError, ErrorCode, IntegrityError, MalformedError
 from charter.evidence.checkpoint import Checkpoint, parse_checkpoint, verify_checkpoint
 from charter.evidence.entry import EntryKind
 from charter.evidence.payload import told, whole
 from charter.evidence.tile import Tree
-from charter.evidence.tree import consistency_path, inclusion_path, leaf_hash, verify_inclusion
+from charter.evidence.tree import consistency_path, inclusion_path, leaf_hash, root_of, verify_inclusion
 
 MAX_PAGE = 1_000
 MAX_TEXT = 256
@@ -131,6 +131,15 @@ class LogReader(Protocol):
         ...
 
 
+def broken(detail: str) -> IntegrityError:
+    """Return the error of a log that is not what was recorded."""
+    return IntegrityError(
+        ErrorCode.EVIDENCE_BROKEN,
+        detail,
+        help="copy the data folder, then `charter evidence verify`; docs/operating.md, When something is wrong",
+    )
+
+
 def query(log: LogReader, wanted: Query) -> Page:
     """Return a page of the entries that `wanted` describes, newest first.
 
@@ -201,6 +210,13 @@ def prove_consistency(log: LogReader, first: int, second: int) -> tuple[bytes, .
     if second > size:
         raise MalformedError(ErrorCode.UNKNOWN_ENTRY, f"the log has {size} entries, not {second}")
     return consistency_path(first, second, Tree(log.tile).node)
+
+
+def continues(log: LogReader, head: Checkpoint) -> bool:
+    """Return whether `log` has at least the entries of `head`, and the same."""
+    if head.size > parse_checkpoint(log.checkpoint()).size:
+        return False
+    return not head.size or root_of(0, head.size, Tree(log.tile).node) == head.root
 
 
 def verify_proof(text: str, data: bytes, origin: str, public: bytes) -> Checkpoint:

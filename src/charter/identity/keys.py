@@ -226,6 +226,15 @@ class KeyRing:
         chosen = (k for k in self._now.keys.values() if k.use is KeyUse(use) and k.origin == origin)
         return {key.id: decode_base64url(key.public["x"]) for key in chosen if key.state is not KeyState.NEXT}
 
+    def head_publics(self, origin: str) -> tuple[bytes, ...]:
+        """Return the public keys that prove a head to be of the log `origin`: the one that signs, and the next.
+
+        A log that was put back from before its key changed has the key of its lost heads already, as its next.
+        """
+        upcoming = (k for k in self._now.keys.values() if (k.use, k.origin) == (KeyUse.EVIDENCE, origin))
+        waiting = (decode_base64url(key.public["x"]) for key in upcoming if key.state is KeyState.NEXT)
+        return self.evidence_public(origin), *waiting
+
     def evidence_public(self, origin: str) -> bytes:
         """Return the public key of the log `origin`, 32 raw bytes.
 
