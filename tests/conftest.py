@@ -2,13 +2,25 @@
 
 from hypothesis import HealthCheck, settings
 
+from databases import share_statements
 from masters import aws_url, token
-from postgres import database_url, postgres_server, postgres_url
+from postgres import database_url, empty_url, postgres_server, postgres_tables, postgres_template, postgres_url
 
-__all__ = ["aws_url", "database_url", "postgres_server", "postgres_url", "token"]
+__all__ = [
+    "aws_url",
+    "database_url",
+    "empty_url",
+    "postgres_server",
+    "postgres_tables",
+    "postgres_template",
+    "postgres_url",
+    "token",
+]
 
 # How fast a machine is decides nothing; and what a property shares between its examples is shared on purpose.
 _EASY = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture)
 settings.register_profile("quick", max_examples=50, deadline=None, suppress_health_check=_EASY)
 settings.register_profile("thorough", max_examples=300, deadline=None, suppress_health_check=_EASY)
 settings.load_profile("quick")  # make test-all asks for the other
+
+share_statements()

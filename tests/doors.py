@@ -30,7 +30,7 @@ from charter.core.clock import Clock
 from charter.gateway.pins import parse_tool
 from charter.server.app import public_app
 from charter.server.oauth import ASSERTION_TYPE
-from houses import estate_files
+from houses import estate_files, put_tables_of
 from identity_stage import ClientKeyPair
 from mcp_stage import serving
 from servers.rogue_http import RogueHttp
@@ -202,6 +202,7 @@ async def open_doors(
 
     def app(url: str) -> Any:
         told = Settings(estate=folder, port=int(url.rpartition(":")[2]), **settings)
+        put_tables_of(told)
         house = build(told, operator="test@example.com", clock=clock)
         signin = SignIn(house.clock, house.entropy, "test@example.com", issuer=told.issuer)
         made.append((house, signin))

@@ -29,6 +29,7 @@ from charter.gateway.pipeline import Admitted, Refused
 from charter.identity.bearer import Binding, Confirmation
 from charter.identity.keys import p256_jwk
 from charter.registry.principal import SystemRecord
+from databases import put_tables
 from fakes import FixedClock
 
 BEARING = {"type": "private-key-jwt", "bearer": "allowed"}
@@ -147,6 +148,7 @@ def a_house(
     """Build a house, apply an estate, give it the instant upstream; close it at the end."""
     clock = clock or FixedClock()
     told = Settings(estate=folder, **settings)
+    put_tables_of(told)
     house = build(told, operator="test@example.com", clock=clock, entropy=SystemEntropy())
     upstream = InstantUpstream(house.pipeline.permits)
     house.pipeline.upstream = upstream
@@ -157,3 +159,10 @@ def a_house(
         yield stage
     finally:
         asyncio.run(house.aclose())
+
+
+def put_tables_of(told: Settings) -> None:
+    """Put the database of a house, where it is SQLite, into its data folder: with its tables, before it is built."""
+    if told.database is None:
+        told.data_folder.mkdir(mode=0o700, exist_ok=True)
+        put_tables(told.data_folder / "charter.db")

@@ -29,7 +29,7 @@ from charter.core.clock import SystemClock
 from charter.registry.standing import Move
 from charter.server.workload_door import workload_door
 from charter.server.workload_rpc import WorkloadServer
-from houses import TEAMS
+from houses import TEAMS, put_tables_of
 from workloads import an_open_folder
 
 T = TypeVar("T")
@@ -140,6 +140,7 @@ def a_workload_stage(
     with an_open_folder() as folder, _a_loop() as loop:
         path = folder / "workload.sock"
         settings = Settings(estate=folder, workload_socket=path, trust_domain=trust_domain, port=port)
+        put_tables_of(settings)
         house = build(settings, operator="test@example.com", clock=clock)
         door = workload_door(Workloads(house), settings.workload_path)
         server = asyncio.run_coroutine_threadsafe(door.__aenter__(), loop).result(30)

@@ -22,8 +22,8 @@ VERSIONS = sorted(path.name[:4] for path in (Path(migrations.__file__).parent / 
 
 
 @pytest.fixture
-def engine(database_url: str) -> sa.Engine:
-    writer, _ = open_engines(database_url)
+def engine(empty_url: str) -> sa.Engine:
+    writer, _ = open_engines(empty_url)
     return writer
 
 
