@@ -6,13 +6,16 @@ The system `web` reaches `localhost` alone, at the ports of the two sites; what 
 from __future__ import annotations
 
 import asyncio
+import base64
 import datetime as dt
 import http.server
+import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +33,7 @@ from charter.core.canonical import canonical
 from charter.core.clock import SystemClock
 from charter.core.entropy import SystemEntropy
 from charter.server.app import public_app
-from charter.server.egress import EgressDoor
+from charter.server.egress import IDLE_SECONDS, EgressDoor
 from charter.server.oauth import ASSERTION_TYPE
 from charter.server.shown_tls import ShownTls
 from houses import BEARING, Stage, a_house, estate_files
@@ -166,7 +169,9 @@ def browser(*ports: int) -> dict[str, Any]:
 
 
 @contextmanager
-def a_proxy(folder: Path, more: dict[str, str] | None = None, **terms: Any) -> Iterator[Proxied]:
+def a_proxy(
+    folder: Path, more: dict[str, str] | None = None, *, idle: float = IDLE_SECONDS, **terms: Any
+) -> Iterator[Proxied]:
     """Serve a house with its proxy, and the hosts outside; `more` are files of its estate."""
     for name in ("secure", "clear", "house"):
         (folder / name).mkdir()
@@ -189,12 +194,12 @@ def a_proxy(folder: Path, more: dict[str, str] | None = None, **terms: Any) -> I
             asyncio.run(asked)
             tokens = AgentTokens(key, url, stage.house.principal(AGENT).id, SystemClock(), SystemEntropy())
             pem, ca = folder / "secure.pem", folder / "ca.pem"
-            with listening(public_app(stage.house, signin), listener), proxying(stage, pem) as (door, tls_door):
+            with listening(public_app(stage.house, signin), listener), proxying(stage, pem, idle) as (door, tls_door):
                 yield Proxied(stage, url, door, secure, clear, tokens, tls_door, ca)
 
 
 @contextmanager
-def proxying(stage: Stage, pem: Path) -> Iterator[tuple[int, int]]:
+def proxying(stage: Stage, pem: Path, idle: float) -> Iterator[tuple[int, int]]:
     """Serve the proxy on a loop of its own, in the clear and over TLS with a certificate for localhost."""
     listener, tls_listener = (uvicorn.Config("", port=0, log_level="error").bind_socket() for _ in range(2))
     runner = asyncio.Runner()  # which ends what is under way when it closes, as the server's does
@@ -203,7 +208,7 @@ def proxying(stage: Stage, pem: Path) -> Iterator[tuple[int, int]]:
     up = threading.Event()
 
     async def serve() -> None:
-        door, tls = EgressDoor.of(stage.house), ShownTls(pem, pem).context()
+        door, tls = replace(EgressDoor.of(stage.house), idle=idle), ShownTls(pem, pem).context()
         async with door.serving(listener), door.serving(tls_listener, tls):
             up.set()
             await stop.wait()
@@ -226,3 +231,29 @@ def proxying(stage: Stage, pem: Path) -> Iterator[tuple[int, int]]:
 def through(proxy: str, *, verify: ssl.SSLContext | bool = True) -> httpx.Client:
     """Return a client that goes through the proxy."""
     return httpx.Client(proxy=proxy, verify=verify, timeout=20, trust_env=False)
+
+
+def credentials(token: str) -> str:
+    return f"Proxy-Authorization: Basic {base64.b64encode(f'charter:{token}'.encode()).decode()}\r\n"
+
+
+def said(connection: socket.socket) -> bytes:
+    """Return all that comes until the other side closes."""
+    found = b""
+    try:
+        while data := connection.recv(65_536):
+            found += data
+    except ConnectionError:
+        pass
+    return found
+
+
+def outcome(proxied: Proxied) -> dict[str, object]:
+    """Return the newest outcome, once everything under way is recorded."""
+    ends = time.monotonic() + 10
+    while time.monotonic() < ends:
+        found = proxied.stage.entries("outcome")
+        if len(found) >= sum(body["verdict"] == "allow" for body in proxied.verdicts()):
+            break
+        time.sleep(0.05)
+    return dict(found[-1]["body"])

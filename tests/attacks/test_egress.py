@@ -19,7 +19,7 @@ from charter.bootstrap.tending import MISHOSTED, MISNAMED
 from charter.cli.egress_relay import EgressRelay
 from charter.core.errors import ErrorCode, UnavailableError
 from charter.registry.standing import Move
-from egress_stage import AGENT, Proxied, a_proxy
+from egress_stage import AGENT, Proxied, a_proxy, credentials, outcome, said
 
 
 @pytest.fixture(scope="module")
@@ -30,21 +30,6 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
 
 def dial(proxied: Proxied) -> socket.socket:
     return socket.create_connection(("127.0.0.1", proxied.port), timeout=20)
-
-
-def credentials(token: str) -> str:
-    return f"Proxy-Authorization: Basic {base64.b64encode(f'charter:{token}'.encode()).decode()}\r\n"
-
-
-def said(connection: socket.socket) -> bytes:
-    """Return all that comes until the other side closes."""
-    found = b""
-    try:
-        while data := connection.recv(65_536):
-            found += data
-    except ConnectionError:
-        pass
-    return found
 
 
 def ask(proxied: Proxied, text: str, *, token: str | None = None) -> bytes:
@@ -63,17 +48,6 @@ def tunnel(proxied: Proxied, target: str) -> socket.socket:
     answer = connection.recv(4096)
     assert answer.startswith(b"HTTP/1.1 200"), answer
     return connection
-
-
-def outcome(proxied: Proxied) -> dict[str, object]:
-    """Return the newest outcome, once everything under way is recorded."""
-    ends = time.monotonic() + 10
-    while time.monotonic() < ends:
-        found = proxied.stage.entries("outcome")
-        if len(found) >= sum(body["verdict"] == "allow" for body in proxied.verdicts()):
-            break
-        time.sleep(0.05)
-    return dict(found[-1]["body"])
 
 
 # --- under another name ---

@@ -311,9 +311,13 @@ def test_which_addresses_upstreams_may_have() -> None:
     assert may(usual_addresses, "10.0.0.1")
     assert not may(usual_addresses, "169.254.169.254")
     assert not may(usual_addresses, "::ffff:169.254.169.254")
-    assert may(public_addresses, "93.184.216.34")
+    assert not may(usual_addresses, "64:ff9b::a9fe:a9fe")  # as NAT64 would send it to 169.254.169.254
+    for public in ("93.184.216.34", "2606:4700::1111", "64:ff9b::5db8:d822", "2002:5db8:d822::1"):
+        assert may(public_addresses, public)
     for private in ("127.0.0.1", "10.0.0.1", "192.168.1.1", "::1", "fd00::1", "100.64.0.1", "::ffff:10.0.0.1"):
         assert not may(public_addresses, private)
+    for translated in ("64:ff9b::a00:1", "2002:a00:1::", "::10.0.0.1", "::ffff:0:10.0.0.1", "64:ff9b:1::1", "fec0::1"):
+        assert not may(public_addresses, translated)
 
 
 class _NoTransport(asyncio.Transport):

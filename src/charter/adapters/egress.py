@@ -3,7 +3,7 @@
 INVARIANT: a name is looked up once, and the connection is made to an address of that very answer that the rule lets
 through: one that everyone reaches, or one in a private network that the system's file names.
 INVARIANT: a connection belongs to the one request that the door announced, by an id that nobody else can know, and ends
-with the call: when its authority is withdrawn, the socket is closed.
+with the call: when its authority is withdrawn, the socket is closed, also while the other side takes nothing.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from charter.adapters.upstream_address import Address, public_addresses, resolve
+from charter.adapters.upstream_address import Address, plain_address, public_addresses, resolve
 from charter.core.errors import ErrorCode
 from charter.gateway.call import Call
+from charter.gateway.egress import Destination
 from charter.gateway.pins import UpstreamError
 from charter.registry.egress import EgressTerms
 from charter.registry.system import System
@@ -38,6 +39,35 @@ class Wire:
     received: int = 0
     ended: asyncio.Event = field(default_factory=asyncio.Event)  # set by the door when it is done
     why: str = "closed"
+
+    @property
+    def passed(self) -> int:
+        """Bytes, both ways together."""
+        return self.sent + self.received
+
+    @property
+    def is_full(self) -> bool:
+        """Whether more went through than may."""
+        return self.passed > self.terms.megabytes * 1_000_000
+
+
+def hold_nothing(writer: asyncio.StreamWriter) -> None:
+    """Have `drain` wait until all is sent, so that nothing is left to be sent at the end of a connection.
+
+    Not over TLS, where asyncio has no such bound.
+    """
+    if writer.can_write_eof():
+        writer.transport.set_write_buffer_limits(high=0)
+
+
+def shut(writer: asyncio.StreamWriter) -> None:
+    """Close a connection: what its other side did not take is dropped, or it could keep the socket for ever.
+
+    Over TLS it has until `ssl_shutdown_timeout`.
+    """
+    if writer.can_write_eof() and writer.transport.get_write_buffer_size():
+        writer.transport.abort()
+    writer.close()
 
 
 class Egress:
@@ -85,26 +115,30 @@ class Egress:
             told = {"sent": wire.sent, "received": wire.received, "ended": wire.why}
             yield {"result": {"content": [], "structuredContent": told}}
         finally:
-            writer.close()
+            shut(writer)
 
     async def _connect(
         self, host: str, port: int, terms: EgressTerms
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         def rule(address: Address) -> bool:
-            mapped = getattr(address, "ipv4_mapped", None) or address
-            return self._rule(address) or terms.reaches(mapped)
+            return self._rule(address) or any(terms.reaches(each) for each in (address, plain_address(address)))
 
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 for address in await _resolved(host, port, rule):
                     try:
-                        return await asyncio.open_connection(address, port, limit=BUFFER)
+                        reader, writer = await asyncio.open_connection(address, port, limit=BUFFER)
                     except OSError:
                         continue
+                    hold_nothing(writer)
+                    return reader, writer
         except TimeoutError:
             pass
         raise UpstreamError(
-            ErrorCode.UPSTREAM_FAILED, f"`{host}:{port}` cannot be reached", sent=False, help="check that it is up"
+            ErrorCode.UPSTREAM_FAILED,
+            f"`{Destination(host, port).authority}` cannot be reached",
+            sent=False,
+            help="check that it is up",
         )
 
 

@@ -18,15 +18,28 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 AddressRule = Callable[[Address], bool]
 
 
+# IPv6 addresses that stand for IPv4 ones, and where in them: mapped, compatible, translated (RFC 2765), of NAT64 (RFC
+# 6052) and of 6to4. What such an address may reach is what the one within it is, as translators send it there.
+_CARRYING = (
+    (ipaddress.IPv6Network("::ffff:0:0/96"), 12),
+    (ipaddress.IPv6Network("::/96"), 12),
+    (ipaddress.IPv6Network("::ffff:0:0:0/96"), 12),
+    (ipaddress.IPv6Network("64:ff9b::/96"), 12),
+    (ipaddress.IPv6Network("2002::/16"), 2),
+)
+_NOT_PUBLIC = (ipaddress.IPv6Network("64:ff9b:1::/48"), ipaddress.IPv6Network("fec0::/10"))  # as Python does not know
+
+
 def usual_addresses(address: Address) -> bool:
     """Return whether an upstream may have `address`: not if it is link-local (metadata services), multicast or none."""
-    plain = _plain(address)
+    plain = plain_address(address)
     return not (plain.is_link_local or plain.is_multicast or plain.is_unspecified)
 
 
 def public_addresses(address: Address) -> bool:
     """Return whether `address` is reachable by everyone: the rule where upstreams are never local."""
-    return usual_addresses(address) and _plain(address).is_global
+    plain = plain_address(address)
+    return usual_addresses(address) and plain.is_global and not any(plain in each for each in _NOT_PUBLIC)
 
 
 async def resolve(host: str, port: int, rule: AddressRule) -> list[str]:
@@ -65,6 +78,9 @@ def _is_literal(host: str) -> bool:
     return True
 
 
-def _plain(address: Address) -> Address:
+def plain_address(address: Address) -> Address:
     """Return the IPv4 address that an IPv6 one stands for, if it does."""
-    return address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped else address
+    if isinstance(address, ipaddress.IPv4Address) or address == ipaddress.IPv6Address("::1"):
+        return address
+    at = next((at for network, at in _CARRYING if address in network), None)
+    return address if at is None else ipaddress.IPv4Address(address.packed[at : at + 4])

@@ -162,8 +162,12 @@ def _refuse(writer: asyncio.StreamWriter, status: str, why: str, more: bytes = b
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Copy one direction until its end, which the other side is told of: over TLS, by the end of both directions."""
     while data := await reader.read(BUFFER):
         writer.write(data)
         await writer.drain()
+    if not writer.can_write_eof():
+        writer.close()
+        return
     with contextlib.suppress(OSError, RuntimeError):
         writer.write_eof()

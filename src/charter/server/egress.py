@@ -6,7 +6,7 @@ token as the password, which every program can do; by Bearer; or by DPoP, with a
 
 INVARIANT: nothing leaves before the verdict is durable, and a tunnel to a port that is not `plain` carries TLS for the
 host that was decided on, or nothing.
-INVARIANT: a connection ends with its authority: a kill closes both of its sockets.
+INVARIANT: a connection ends with its authority: a kill closes both of its sockets, whether or not anybody reads them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Self
 import h11
 from msgspec import structs
 
-from charter.adapters.egress import OPENED, Egress, Wire
+from charter.adapters.egress import OPENED, Egress, Wire, shut
 from charter.bootstrap.tending import hear_host, hear_name
 from charter.core.clock import Clock, Deadline
 from charter.core.entropy import Entropy
@@ -50,7 +50,7 @@ from charter.identity.nonce import Nonces
 from charter.identity.tokens import AccessTokens
 from charter.registry.principal import LiveEstate
 from charter.registry.system import SystemKind
-from charter.server.egress_http import BUFFER, IDLE_SECONDS, Client, Exchange
+from charter.server.egress_http import BUFFER, Client, Exchange
 from charter.server.problems import problem_of
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 EGRESS_PATH = "/egress/"  # below the issuer: what proofs for the proxy are made out to
 MAX_CONNECTIONS, MAX_OF_ONE = 2000, 256
 HELLO_SECONDS = 10.0
+IDLE_SECONDS = 300.0  # in which nothing went through, either way
 SOURCE = "egress"
 _CHALLENGE = ((b"proxy-authenticate", b'Basic realm="Charter: your access token is the password", charset="UTF-8"'),)
 _log = logging.getLogger("charter.egress")
@@ -106,6 +107,7 @@ class EgressDoor:
     seconds: float
     misnamed: Callable[[str, str, str, str], None]  # told of a handshake for another host: who, system, asked, named
     mishosted: Callable[[str, str, str, str], None]  # told of a `Host` for another: the same
+    idle: float = IDLE_SECONDS
     _open: Counter[str] = field(default_factory=Counter)  # connections under way, by principal
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -132,9 +134,14 @@ class EgressDoor:
     @contextlib.asynccontextmanager
     async def serving(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> AsyncIterator[None]:
         """Serve on a listening socket, over TLS if there is a context, as long as this one lasts; then end all."""
-        handshake = HELLO_SECONDS if tls is not None else None
+        seconds = HELLO_SECONDS if tls is not None else None
         server = await asyncio.start_server(
-            self._connected, sock=listener, limit=BUFFER, ssl=tls, ssl_handshake_timeout=handshake
+            self._connected,
+            sock=listener,
+            limit=BUFFER,
+            ssl=tls,
+            ssl_handshake_timeout=seconds,
+            ssl_shutdown_timeout=seconds,
         )
         try:
             yield
@@ -166,7 +173,7 @@ class EgressDoor:
             _log.exception("a connection of the forward proxy failed")
         finally:
             self._tasks.discard(task)
-            writer.close()
+            shut(writer)
 
     async def _serve(self, client: Client) -> None:
         request = await client.request()
@@ -266,26 +273,23 @@ class EgressDoor:
             await client.answer(403, {"detail": first.get("error", {}).get("message", "refused"), "help": None})
             return
         wire = self.egress.wire(request_id)
-        work = self._tunnel(client, asked.to, wire, who) if asked.path is None else self._exchange(client, asked, wire)
+        work = self._tunnel(client, asked.to, wire, who) if asked.path is None else _exchange(client, asked, wire)
         passing = asyncio.create_task(work)
-        rest = asyncio.create_task(_to_the_end(messages))
+        watching = (asyncio.create_task(_to_the_end(messages)), asyncio.create_task(_idleness(wire, self.idle)))
         try:
             async with asyncio.timeout(wire.terms.seconds):
-                await asyncio.wait({passing, rest}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({passing, *watching}, return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:
             wire.why = "too long"
         finally:
+            if not passing.done():  # cut off: what either side has not taken yet, it does not get
+                client.writer.transport.abort()
+                wire.writer.transport.abort()
             passing.cancel()
-            await asyncio.gather(passing, return_exceptions=True)
+            watching[1].cancel()
+            await asyncio.gather(passing, watching[1], return_exceptions=True)
             wire.ended.set()
-            await rest
-
-    async def _exchange(self, client: Client, asked: Asked, wire: Wire) -> None:
-        exchange = Exchange(client, wire.reader, wire.writer, wire.terms.megabytes * 1_000_000)
-        try:
-            wire.why = await exchange.run(asked.request, asked.to, asked.path or "/")
-        finally:
-            wire.sent, wire.received = exchange.sent, exchange.received
+            await watching[0]
 
     async def _tunnel(self, client: Client, to: Destination, wire: Wire, who: tuple[str, str]) -> None:
         await client.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
@@ -303,11 +307,22 @@ class EgressDoor:
         if early:
             wire.sent += len(early)
             wire.writer.write(early)
-        most = wire.terms.megabytes * 1_000_000
-        await asyncio.gather(
-            _copy(client.reader, wire.writer, wire, most, up=True),
-            _copy(wire.reader, client.writer, wire, most, up=False),
-        )
+        async with asyncio.TaskGroup() as both:  # one that breaks off ends the other
+            both.create_task(_copy(client.reader, wire.writer, wire, up=True))
+            both.create_task(_copy(wire.reader, client.writer, wire, up=False))
+
+
+async def _exchange(client: Client, asked: Asked, wire: Wire) -> None:
+    wire.why = await Exchange(client, wire).run(asked.request, asked.to, asked.path or "/")
+
+
+async def _idleness(wire: Wire, seconds: float) -> None:
+    """Return once nothing went through for at least so long."""
+    before = -1
+    while before != wire.passed:
+        before = wire.passed
+        await asyncio.sleep(seconds)
+    wire.why = "idle"
 
 
 async def _to_the_end(messages: AsyncIterator[dict[str, Any]]) -> None:
@@ -345,24 +360,21 @@ class OtherNameError(Exception):
         self.detail, self.named = detail, named
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wire: Wire, most: int, *, up: bool) -> None:
-    """Copy one direction until its end, which the other side is told of."""
-    try:
-        while data := await asyncio.wait_for(reader.read(BUFFER), IDLE_SECONDS):
-            if up:
-                wire.sent += len(data)
-            else:
-                wire.received += len(data)
-            if wire.sent + wire.received > most:
-                wire.why = "too much"
-                raise ConnectionAbortedError
-            writer.write(data)
-            await asyncio.wait_for(writer.drain(), IDLE_SECONDS)
-        if writer.can_write_eof():
-            writer.write_eof()
-    except TimeoutError as err:
-        wire.why = "idle"
-        raise ConnectionAbortedError from err
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wire: Wire, *, up: bool) -> None:
+    """Copy one direction until its end, which the other side is told of: over TLS, by the end of both directions."""
+    while data := await reader.read(BUFFER):
+        if up:
+            wire.sent += len(data)
+        else:
+            wire.received += len(data)
+        if wire.is_full:
+            wire.why = "too much"
+            raise ConnectionAbortedError
+        writer.write(data)
+        await writer.drain()
+    if not writer.can_write_eof():
+        raise ConnectionAbortedError
+    writer.write_eof()
 
 
 def _asked(request: h11.Request) -> Asked:

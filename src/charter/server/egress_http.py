@@ -13,6 +13,7 @@ from typing import Any
 
 import h11
 
+from charter.adapters.egress import Wire, hold_nothing
 from charter.core.errors import ErrorCode, MalformedError
 from charter.gateway.egress import Destination
 
@@ -20,7 +21,9 @@ BUFFER = 64 * 1024
 MAX_HEAD = 32 * 1024
 MAX_REASON = 300  # characters of the words beside a status
 HEAD_SECONDS = 15.0
-IDLE_SECONDS = 300.0
+BROKEN_OFF = "broken off by the host", "the host broke off, or what it answered is no answer to a request"
+TOO_MUCH = "too much", "this is more than one connection may take (`egress.megabytes` in the system's file)"
+ANSWER_SECONDS = 60.0  # for a client to take an answer of ours
 Headers = list[tuple[bytes, bytes]]
 # What speaks of one hop only (RFC 9110 section 7.6.1), or is for us.
 _HOP = frozenset(
@@ -28,6 +31,7 @@ _HOP = frozenset(
     | {b"proxy-authorization", b"proxy-connection", b"proxy-authenticate", b"proxy-authentication-info"}
     | {b"charter-session", b"charter-request"}
 )
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 
 @dataclass(slots=True)
@@ -41,6 +45,7 @@ class Client:
     @classmethod
     def of(cls, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Client:
         """Return the side of a new connection."""
+        hold_nothing(writer)
         return cls(reader, writer, h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD))
 
     async def request(self) -> h11.Request | None:
@@ -64,16 +69,16 @@ class Client:
             return  # too late: something was answered already
         why = "".join(ch for ch in str(body.get("detail", "")) if " " <= ch <= "~")[:MAX_REASON].strip().encode()
         head = h11.Response(status_code=status, headers=[*headers, *more, (b"connection", b"close")], reason=why)
-        await self.send(head)
-        await self.send(h11.Data(data=data))
-        await self.send(h11.EndOfMessage())
+        async with asyncio.timeout(ANSWER_SECONDS):
+            for event in (head, h11.Data(data=data), h11.EndOfMessage()):
+                await self.send(event)
 
     async def send(self, event: h11.Event) -> None:
         """Send a part of the answer."""
         data = self.http.send(event)
         if data:
             self.writer.write(data)
-            await asyncio.wait_for(self.writer.drain(), IDLE_SECONDS)
+            await self.writer.drain()
 
 
 async def next_event(http: h11.Connection, reader: asyncio.StreamReader) -> Any:  # noqa: ANN401 - h11's events
@@ -86,18 +91,16 @@ async def next_event(http: h11.Connection, reader: asyncio.StreamReader) -> Any:
         event = http.next_event()
         if event is not h11.NEED_DATA:
             return event
-        http.receive_data(await asyncio.wait_for(reader.read(BUFFER), IDLE_SECONDS))
+        http.receive_data(await reader.read(BUFFER))
 
 
 class Exchange:
-    """One request in the clear passed on to its host, and the answer back; counted, and bounded by `most` bytes."""
+    """One request in the clear passed on to its host, and the answer back; counted, and bounded, by the wire."""
 
-    def __init__(self, client: Client, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, most: int) -> None:
+    def __init__(self, client: Client, wire: Wire) -> None:
         self._client = client
-        self._reader, self._writer = reader, writer
-        self._most = most
+        self._wire = wire
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
-        self.sent = self.received = 0
 
     async def run(self, request: h11.Request, to: Destination, path: str) -> str:
         """Pass `request` on; return how it ended."""
@@ -113,18 +116,23 @@ class Exchange:
             await self._client.send(h11.InformationalResponse(status_code=100, headers=[]))
         sending = asyncio.create_task(self._body())
         try:
-            return await self._answer()
+            is_whole = await self._answer()
         finally:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
+        if is_whole:
+            return "closed"
+        ended, detail = TOO_MUCH if self._wire.is_full else BROKEN_OFF
+        await self._client.answer(502, {"detail": detail, "help": None})
+        return ended
 
     async def _body(self) -> None:
         while True:
             event = await next_event(self._client.http, self._client.reader)
             if isinstance(event, h11.Data):
-                self.sent += len(event.data)
-                if self.sent + self.received > self._most:
-                    self._writer.close()
+                self._wire.sent += len(event.data)
+                if self._wire.is_full:
+                    self._wire.writer.close()
                     return
                 await self._send(h11.Data(data=bytes(event.data)))
             elif isinstance(event, h11.EndOfMessage):
@@ -133,34 +141,37 @@ class Exchange:
             else:
                 return
 
-    async def _answer(self) -> str:
+    async def _answer(self) -> bool:
+        """Return whether the answer was passed on to its end."""
         while True:
             try:
-                event = await next_event(self._http, self._reader)
-            except (h11.RemoteProtocolError, OSError, TimeoutError):
-                return "broken off by the host"
+                event = await next_event(self._http, self._wire.reader)
+            except (h11.RemoteProtocolError, OSError):
+                return False
             if isinstance(event, h11.Response):
+                if event.status_code == 407:  # noqa: PLR2004 - a proxy's word: who hears it would ask us again
+                    return False
                 headers = passed_on(event.headers)
                 told = h11.Response(
                     status_code=event.status_code, headers=[*headers, (b"connection", b"close")], reason=event.reason
                 )
                 await self._client.send(told)
             elif isinstance(event, h11.Data):
-                self.received += len(event.data)
-                if self.sent + self.received > self._most:
-                    return "too much"
+                self._wire.received += len(event.data)
+                if self._wire.is_full:
+                    return False
                 await self._client.send(h11.Data(data=bytes(event.data)))
             elif isinstance(event, h11.EndOfMessage):
                 await self._client.send(h11.EndOfMessage())
-                return "closed"
+                return True
             elif not isinstance(event, h11.InformationalResponse):
-                return "broken off by the host"
+                return False
 
     async def _send(self, event: h11.Event) -> None:
         data = self._http.send(event)
         if data:
-            self._writer.write(data)
-            await asyncio.wait_for(self._writer.drain(), IDLE_SECONDS)
+            self._wire.writer.write(data)
+            await self._wire.writer.drain()
 
 
 def passed_on(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
@@ -168,5 +179,5 @@ def passed_on(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     found = [(bytes(name), bytes(value)) for name, value in headers]
     named = {part.strip().lower() for name, value in found if name == b"connection" for part in value.split(b",")}
     is_chunked = any(name == b"transfer-encoding" for name, _ in found)
-    left_out = _HOP | named | ({b"content-length"} if is_chunked else set())
+    left_out = _HOP | (named - _FRAMING) | ({b"content-length"} if is_chunked else set())
     return [(name, value) for name, value in found if name not in left_out]
