@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 
 from charter.adapters.evidence_store import entries_of
-from charter.bootstrap import call_story, erasing, evidence, review, verdicts
+from charter.behaviour.signal import Contribution, Feature
+from charter.bootstrap import call_story, erasing, evidence, observing, review, verdicts
 from charter.core.clock import rfc3339
 from charter.core.errors import AbsentError, MalformedError
 from charter.evidence.charter_verify import parse_receipt
@@ -19,6 +21,9 @@ from charter.evidence.log import entry_at, tail
 from charter.evidence.ocsf import event_of
 from charter.evidence.tree import leaf_hash
 from charter.gateway.pipeline import Admitted
+from charter.identity.noting import note
+from charter.identity.use import Deed, Use
+from charter.registry.record import Finding
 from erasing_stage import ANN, put, verified
 from houses import Stage, a_house
 
@@ -140,6 +145,32 @@ def test_what_people_typed_of_keys_plans_and_findings_can_be_erased(stage: Stage
     for gone in (b"ann lost", b"ann says", b"ann left", b"203.0.113.7"):
         assert gone not in hashed
     assert stage.entries("finding.opened")[-1]["body"]["title"] == "<erased>"
+
+
+def test_whom_a_finding_is_about_can_be_erased_from_the_log(stage: Stage) -> None:
+    line = {"time": "2026-11-24T09:00:00Z", "actor": ANN, "action": "InvokeModel", "model": "claude-sonnet-4"}
+    taken = observing.ingest(stage.house, "jsonl", [json.dumps(line)], first=1, file="x", actor="a@example.com")
+    assert asyncio.run(taken)["findings"] == 1
+    use = Use("prn_1", "thumb", Deed.CALL, stage.clock.now(), source="203.0.113.7")
+    why = Contribution(Feature.COUNTERPARTY, f"person: {ANN}", 9.0, f"it never worked for {ANN}")
+    bodies: list[dict[str, Any]] = [
+        {"uses": [use.to_json()]},
+        {"contributions": [why.to_json()], "key": why.key},
+        {"owner": ANN, "offered_by": ANN},
+    ]
+    findings = [
+        Finding.noticed(f"fnd_{number}", "k", f"f{number}", title="", body=body, at=stage.clock.now())
+        for number, body in enumerate(bodies)
+    ]
+    stage.house.database.write(lambda tx: [note(tx, each, actor="charter") for each in findings])
+    assert ANN in str(stage.entries("finding.opened"))
+    hashed = [each.data for each in stage.house.database.read_log(lambda log: log.entries(None, 1000))]
+    found = b"".join(each for each in hashed if b'"finding.opened"' in each)
+    assert b"fnd_0" in found
+    assert ANN.encode() not in found
+    assert b"203.0.113.7" not in found
+    assert erased(stage, person=ANN)["erased"] >= 2
+    assert verified(stage).is_verified
 
 
 def test_a_person_is_found_as_a_whole_address_alone(stage: Stage) -> None:

@@ -148,16 +148,14 @@ def _noted(  # noqa: PLR0913, PLR0917 - what one look at a card found
     body = {"card": card.digest, "outcome": proof.outcome.value, "faults": list(proof.faults), "where": where[:300]}
     if holder is not None:
         body["principal"] = holder.name
-    finding = Finding(
-        id=house.entropy.identifier("fnd"),
-        kind=UNPROVEN,
-        fingerprint=fingerprint,
-        state=FindingState.OPEN,
+    finding = Finding.noticed(
+        house.entropy.identifier("fnd"),
+        UNPROVEN,
+        fingerprint,
         title=title,
         body=body,
+        at=tx.at,
         principal_id=holder.id if holder else None,
-        opened_at=tx.at,
-        changed_at=tx.at,
     )
     kept, is_new = tx.registry.findings.open(finding)
     if is_new or kept.state is FindingState.RESOLVED:

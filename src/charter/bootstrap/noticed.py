@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from charter.core.canonical import digest_of
-from charter.evidence.entry import Draft, EntryKind
-from charter.registry.record import Finding, FindingState
+from charter.identity.noting import note
+from charter.registry.record import Finding
 
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
@@ -28,18 +28,8 @@ def open_finding(  # noqa: PLR0913 - what a finding is made of
 
     `same_as` is what makes it the same finding when it is noticed again, besides its kind and the principal.
     """
-    finding = Finding(
-        id=house.entropy.identifier("fnd"),
-        kind=kind,
-        fingerprint=digest_of({"kind": kind, "principal": principal_id, **same_as}),
-        state=FindingState.OPEN,
-        title=title,
-        body=body,
-        principal_id=principal_id,
-        opened_at=tx.at,
-        changed_at=tx.at,
+    fingerprint = digest_of({"kind": kind, "principal": principal_id, **same_as})
+    finding = Finding.noticed(
+        house.entropy.identifier("fnd"), kind, fingerprint, title=title, body=body, at=tx.at, principal_id=principal_id
     )
-    kept, is_new = tx.registry.findings.open(finding)
-    if is_new:
-        entry = dict(body) | {"finding": kept.id, "kind": kind, "title": title}
-        tx.record(Draft(EntryKind.FINDING_OPENED, "charter", principal_id, entry))
+    note(tx, finding, actor="charter")

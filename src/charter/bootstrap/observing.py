@@ -25,6 +25,7 @@ from charter.evidence.checkpoint import parse_checkpoint
 from charter.evidence.entry import Draft, EntryKind
 from charter.evidence.observation import MAX_TEXT, Observation
 from charter.evidence.vendor_logs import READERS, read_observations
+from charter.identity.noting import note
 from charter.registry.declared import FEDERATED, SPIFFE
 from charter.registry.issuer import Platform
 from charter.registry.principal import ClientKey
@@ -160,28 +161,15 @@ def _open_finding(house: House, tx: HouseTransaction, event: Observation, index:
         "certainty": "stated" if event.source in ("otlp", "jsonl") else "proved",  # by the platform's own log
         "entries": [index],
     }
-    finding = Finding(
-        id=house.entropy.identifier("fnd"),
-        kind=SHADOW_AI,
-        fingerprint=digest_of({"kind": SHADOW_AI, "source": event.source, "actor": event.actor}),
-        state=FindingState.OPEN,
+    finding = Finding.noticed(
+        house.entropy.identifier("fnd"),
+        SHADOW_AI,
+        digest_of({"kind": SHADOW_AI, "source": event.source, "actor": event.actor}),
         title=f"{event.actor[:120]!a} uses AI, as {event.source} tells ({event.action[:80]}), and is no principal",
         body=body,
-        principal_id=None,
-        opened_at=tx.at,
-        changed_at=tx.at,
+        at=tx.at,
     )
-    kept, is_new = tx.registry.findings.open(finding)
-    if is_new:
-        said = {
-            "finding": kept.id,
-            "kind": SHADOW_AI,
-            "title": finding.title,
-            "source": event.source,
-            "actor": event.actor,
-        }
-        tx.record(Draft(EntryKind.FINDING_OPENED, "charter", None, said))
-    return is_new
+    return note(tx, finding, actor="charter")[1]
 
 
 # --- who an actor is --------------------------------------------------------------------------------------------------

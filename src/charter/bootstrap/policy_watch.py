@@ -7,8 +7,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from charter.core.canonical import digest_of
-from charter.evidence.entry import Draft, EntryKind
-from charter.registry.record import Finding, FindingState
+from charter.identity.noting import note
+from charter.registry.record import Finding
 
 if TYPE_CHECKING:
     from charter.bootstrap.house import House
@@ -36,19 +36,16 @@ def hear_disagreement(house: House, found: Disagreement) -> None:
     _log.error("compiled policies are out of use: they and Cedar do not agree: %s", body)
 
     def work(tx: HouseTransaction) -> None:
-        finding = Finding(
-            id=house.entropy.identifier("fnd"),
-            kind=POLICY_DISAGREEMENT,
-            fingerprint=digest_of(body),
-            state=FindingState.OPEN,
+        finding = Finding.noticed(
+            house.entropy.identifier("fnd"),
+            POLICY_DISAGREEMENT,
+            digest_of(body),
             title=f"the compiled policies of `{found.principal}` and Cedar do not agree, so none is used any more",
             body=body,
+            at=tx.at,
             principal_id=principal.id if principal else None,
-            opened_at=tx.at,
-            changed_at=tx.at,
         )
-        kept, _ = tx.registry.findings.open(finding)
-        tx.record(Draft(EntryKind.FINDING_OPENED, "charter", finding.principal_id, body | {"finding": kept.id}))
+        note(tx, finding, actor="charter")
 
     try:
         asyncio.get_running_loop()

@@ -365,16 +365,14 @@ def _open(house: House, wrong: Wrong, tx: HouseTransaction) -> int:
         "last_entry": wrong.seen[-1],
         "last_at": rfc3339(tx.at),
     }
-    finding = Finding(
-        id=house.entropy.identifier("fnd"),
-        kind=DISAGREEMENT,
-        fingerprint=wrong.fingerprint,
-        state=FindingState.OPEN,
+    finding = Finding.noticed(
+        house.entropy.identifier("fnd"),
+        DISAGREEMENT,
+        wrong.fingerprint,
         title=title[:MAX_TITLE],
         body=body,
+        at=tx.at,
         principal_id=wrong.principal_id,
-        opened_at=tx.at,
-        changed_at=tx.at,
     )
     kept, is_first = tx.registry.findings.open(finding)
     if not is_first:

@@ -187,11 +187,10 @@ def _too_many(tx: HouseTransaction, principal: Principal, kept: Finding) -> bool
 
 def _fresh(house: House, at: dt.datetime, principal: Principal, signal: Signal, count: int) -> Finding:
     title = f"`{principal.name}` behaves unlike itself: {signal.sentence}"[:MAX_TITLE]
-    return Finding(
-        id=house.entropy.identifier("fnd"),
-        kind=BEHAVIOUR,
-        fingerprint=signal.fingerprint,
-        state=FindingState.OPEN,
+    return Finding.noticed(
+        house.entropy.identifier("fnd"),
+        BEHAVIOUR,
+        signal.fingerprint,
         title=title,
         body=signal.to_json()
         | {
@@ -203,7 +202,6 @@ def _fresh(house: House, at: dt.datetime, principal: Principal, signal: Signal, 
             "last_at": rfc3339(at),
             "lag_ms": round((at - signal.at).total_seconds() * 1000),
         },
+        at=at,
         principal_id=principal.id,
-        opened_at=at,
-        changed_at=at,
     )

@@ -204,17 +204,8 @@ def hear_tools(house: House, record: SystemRecord, found: ToolList) -> None:
         for name, digest in changed.items():
             body = {"system": record.name, "tool": name, "accepted": pins[name], "found": digest}
             title = f"the definition of `{name}` on `{record.name}` is not the accepted one, so it is held"
-            finding = Finding(
-                id=house.entropy.identifier("fnd"),
-                kind=HELD_TOOL,
-                fingerprint=digest_of(body),
-                state=FindingState.OPEN,
-                title=title,
-                body=body,
-                principal_id=None,
-                opened_at=tx.at,
-                changed_at=tx.at,
-            )
+            finding_id = house.entropy.identifier("fnd")
+            finding = Finding.noticed(finding_id, HELD_TOOL, digest_of(body), title=title, body=body, at=tx.at)
             kept, is_new = tx.registry.findings.open(finding)
             if is_new:
                 tx.record(Draft(EntryKind.TOOL_HELD, "charter", None, body | {"finding": kept.id}))

@@ -135,17 +135,8 @@ def _agrees(finding: ScanFinding, charter: Charter) -> bool:
 
 def record_of(finding: ScanFinding, finding_id: str, at: dt.datetime) -> Finding:
     """Return the record of a finding that is seen for the first time."""
-    return Finding(
-        id=finding_id,
-        kind=f"{RECORD_KIND}.{finding.kind.value}",
-        fingerprint=finding.fingerprint,
-        state=FindingState.OPEN,
-        title=finding.title,
-        body=finding.to_json(),
-        principal_id=None,
-        opened_at=at,
-        changed_at=at,
-    )
+    kind = f"{RECORD_KIND}.{finding.kind.value}"
+    return Finding.noticed(finding_id, kind, finding.fingerprint, title=finding.title, body=finding.to_json(), at=at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,11 @@ _REASONED = (  # kinds of which no more stands apart than why a person did it
     *("plan.proposed", "plan.approved", "plan.refused", "right-size.accepted", "right-size.kept"),
     *("credential.registered", "credential.revoked", "credential.rotated", "credential.retired", "key.rotated"),
     *("lease.recorded", "lease.ending", "lease.revoked", "repeat.ended", "stand-in.changed", "composition.reviewed"),
-    *("behaviour.accepted", "delegation.withdrawn", "delegation.switched"),
+    *("delegation.withdrawn", "delegation.switched"),
+)
+_FOUND = (  # whom a finding is about, from where they came, and what behaviour is told by: objects and people
+    *(("title",), _REASON, ("actor",), ("owner",), ("offered_by",), ("source",), ("key",)),
+    *(("uses", "*", "source"), ("contributions", "*", "key"), ("contributions", "*", "sentence")),
 )
 FIELDS: Mapping[str, tuple[tuple[str, ...], ...]] = {  # kind -> paths; `*` is each of a list
     "verdict": (
@@ -62,8 +66,10 @@ FIELDS: Mapping[str, tuple[tuple[str, ...], ...]] = {  # kind -> paths; `*` is e
     "operator.signed-in": (("source",),),
     "delegation.made": (("initiator",), ("lender_name",), _REASON),
     "authentication": (("source",),),
-    "finding.opened": (("title",), _REASON),
-    "finding.changed": (("title",), _REASON),
+    "finding.opened": _FOUND,
+    "finding.changed": _FOUND,
+    "behaviour.accepted": (("key",), _REASON),
+    "actor.identified": (("name",), _REASON),
 } | dict.fromkeys(_REASONED, (_REASON,))
 
 

@@ -19,10 +19,11 @@ from charter.evidence.entry import Draft, EntryKind
 from charter.identity.authority import refusal
 from charter.identity.certificate import read_certificate, thumbprint_of_certificate
 from charter.identity.jose import PublicKey, parse_public_jwk
+from charter.identity.noting import note
 from charter.identity.work import IdentityWork
 from charter.registry.charter import CredentialType
 from charter.registry.principal import ClientKey, LiveEstate, Principal
-from charter.registry.record import Finding, FindingState
+from charter.registry.record import Finding
 from charter.registry.sharing import Certainty
 from charter.registry.standing import Standing
 
@@ -190,22 +191,16 @@ def _shared(
         "offered_by": actor,
         "principals": both,
     }
-    finding = Finding(
-        id=entropy.identifier("fnd"),
-        kind=SHARED,
-        fingerprint=digest_of({"kind": SHARED, "thumbprint": thumbprint, "principals": both}),
-        state=FindingState.OPEN,
+    finding = Finding.noticed(
+        entropy.identifier("fnd"),
+        SHARED,
+        digest_of({"kind": SHARED, "thumbprint": thumbprint, "principals": both}),
         title=f"the key of {holder.name} was offered for {principal.name} too",
         body=body,
+        at=tx.at,
         principal_id=holder.id,
-        opened_at=tx.at,
-        changed_at=tx.at,
     )
-    kept, is_new = tx.registry.findings.open(finding)
-    if is_new:
-        said = {"finding": kept.id, "kind": SHARED, "title": kept.title, "fingerprint": kept.fingerprint}
-        tx.record(Draft(EntryKind.FINDING_OPENED, actor, holder.id, said | body))
-        tx.changed("finding", kept.id, actor=actor, reason=kept.title)
+    kept, _ = note(tx, finding, actor=actor)
     return SharedKey(thumbprint, principal.name, holder.name, kept.id)
 
 

@@ -36,8 +36,9 @@ from charter.core.values import parse_name
 from charter.evidence.entry import Draft, EntryKind
 from charter.identity.attestation import Process
 from charter.identity.jose import Compact, PublicKey, parse_compact, parse_public_jwk, verify_compact
+from charter.identity.noting import note
 from charter.identity.work import IdentityWork
-from charter.registry.record import Finding, FindingState
+from charter.registry.record import Finding
 from charter.registry.standing import Standing
 from charter.registry.workload import MAX_ID, MAX_PATH
 
@@ -332,22 +333,15 @@ def _request(
 def _found_reused(tx: NodeWork, token: JoinToken, asked: NodeRequest, source: str, entropy: Entropy) -> None:
     """Keep the finding that a join token was shown again: whoever has it now had no right to it, or had it first."""
     body = {"node": token.node, "token": token.digest, "key": asked.key.thumbprint, "source": source}
-    finding = Finding(
-        id=entropy.identifier("fnd"),
-        kind=REUSED,
-        fingerprint=digest_of({"kind": REUSED, "token": token.digest}),
-        state=FindingState.OPEN,
+    finding = Finding.noticed(
+        entropy.identifier("fnd"),
+        REUSED,
+        digest_of({"kind": REUSED, "token": token.digest}),
         title=f"a join token of the node {token.node} was used before and was shown again",
         body=body,
-        principal_id=None,
-        opened_at=tx.at,
-        changed_at=tx.at,
+        at=tx.at,
     )
-    kept, is_new = tx.registry.findings.open(finding)
-    if is_new:
-        said = {"finding": kept.id, "kind": REUSED, "title": kept.title, "fingerprint": kept.fingerprint}
-        tx.record(Draft(EntryKind.FINDING_OPENED, "charter", None, said | body))
-        tx.changed("finding", kept.id, actor="charter", reason=kept.title)
+    note(tx, finding, actor="charter")
 
 
 def _bad_token(why: str) -> UnauthenticatedError:

@@ -22,9 +22,10 @@ from charter.core.errors import ConflictError, ErrorCode
 from charter.evidence.entry import Draft, EntryKind
 from charter.identity.credential import FEED_KIND, SharedKey, key_named, register_key
 from charter.identity.jose import parse_public_jwk
+from charter.identity.noting import note
 from charter.identity.work import IdentityWork
 from charter.registry.principal import ClientKey, LiveEstate, Principal
-from charter.registry.record import Finding, FindingState
+from charter.registry.record import Finding
 from charter.registry.rotation import grows_old
 from charter.registry.standing import Standing
 
@@ -90,22 +91,16 @@ def fork(tx: IdentityWork, principal: Principal, old: ClientKey, offered: str, e
     if old.replaced_by is None or old.replaced_by == offered:
         return None
     body = {"principal": principal.name, "key": old.id, "successor": old.replaced_by, "offered": offered}
-    finding = Finding(
-        id=entropy.identifier("fnd"),
-        kind=FORKED,
-        fingerprint=digest_of({"kind": FORKED, "key": old.thumbprint}),
-        state=FindingState.OPEN,
+    finding = Finding.noticed(
+        entropy.identifier("fnd"),
+        FORKED,
+        digest_of({"kind": FORKED, "key": old.thumbprint}),
         title=f"a key of {principal.name} that was replaced named another successor: two hold it",
         body=body,
+        at=tx.at,
         principal_id=principal.id,
-        opened_at=tx.at,
-        changed_at=tx.at,
     )
-    kept, is_new = tx.registry.findings.open(finding)
-    if is_new:
-        said = {"finding": kept.id, "kind": FORKED, "title": kept.title, "fingerprint": kept.fingerprint}
-        tx.record(Draft(EntryKind.FINDING_OPENED, principal.id, principal.id, said | body))
-        tx.changed("finding", kept.id, actor=principal.id, reason=kept.title)
+    kept, _ = note(tx, finding, actor=principal.id)
     return Forked(old.id, kept.id)
 
 

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from charter.core.canonical import digest_of
 from charter.core.entropy import Entropy
 from charter.evidence.entry import Draft, EntryKind
+from charter.identity.noting import note
 from charter.identity.work import IdentityWork
 from charter.registry.charter import CredentialType
 from charter.registry.principal import ClientKey, LiveEstate, Principal
@@ -80,20 +81,16 @@ def reconcile(tx: IdentityWork, principals: Iterable[Principal], *, entropy: Ent
 
 
 def _open(tx: IdentityWork, principal: Principal, kind: str, title: str, finding_id: str, actor: str) -> None:
-    finding = Finding(
-        id=finding_id,
-        kind=kind,
-        fingerprint=digest_of({"kind": kind, "principal": principal.id}),
-        state=FindingState.OPEN,
+    finding = Finding.noticed(
+        finding_id,
+        kind,
+        digest_of({"kind": kind, "principal": principal.id}),
         title=title,
         body={"principal": principal.name, "charter": {"version": principal.version, "digest": principal.digest}},
+        at=tx.at,
         principal_id=principal.id,
-        opened_at=tx.at,
-        changed_at=tx.at,
     )
-    kept, _ = tx.registry.findings.open(finding)
-    tx.record(Draft(EntryKind.FINDING_OPENED, actor, principal.id, kept.told()))
-    tx.changed("finding", kept.id, actor=actor, reason=kept.title)
+    note(tx, finding, actor=actor)
 
 
 def _move(tx: IdentityWork, kept: Finding, actor: str) -> None:

@@ -40,11 +40,10 @@ def found_of(tx: CompositionWork, principal: Principal, after: Composed, entropy
     """Return the finding of a change: one from the first of them until the review."""
     parts = list(after.changes)
     more = f" and {len(parts) - _NAMED} more" if len(parts) > _NAMED else ""
-    fresh = Finding(
-        id=entropy.identifier("fnd"),
-        kind=CHANGED,
-        fingerprint=digest_of({"kind": CHANGED, "principal": principal.id, "since": rfc3339(after.accepted_at)}),
-        state=FindingState.OPEN,
+    fresh = Finding.noticed(
+        entropy.identifier("fnd"),
+        CHANGED,
+        digest_of({"kind": CHANGED, "principal": principal.id, "since": rfc3339(after.accepted_at)}),
         title=f"{principal.name} is not made of what was accepted: {', '.join(parts[:_NAMED])}{more}",
         body={
             "principal": principal.name,
@@ -53,9 +52,8 @@ def found_of(tx: CompositionWork, principal: Principal, after: Composed, entropy
             "parts": told_changes(after)[:MAX_TOLD],
             "reviewer": after.reviewer,
         },
+        at=tx.at,
         principal_id=principal.id,
-        opened_at=tx.at,
-        changed_at=tx.at,
     )
     kept, is_new = tx.registry.findings.open(fresh)
     if not is_new:

@@ -20,11 +20,12 @@ from charter.core.errors import AbsentError, ConflictError, ErrorCode
 from charter.evidence.entry import Draft, EntryKind
 from charter.identity.connection import ConnectionWork
 from charter.identity.delegation import LendingWork, Wanted
+from charter.identity.noting import note
 from charter.identity.withdrawal import Ended, withdraw
 from charter.registry.directory import Directory, Group, Person, fold
 from charter.registry.principal import Principal
 from charter.registry.provisioner import PREFIX, Provisioner, token_digest
-from charter.registry.record import Finding, FindingState
+from charter.registry.record import Finding
 from charter.registry.standing import Standing
 
 OWNER_LEFT = "owner-left"
@@ -328,22 +329,16 @@ def _leave(tx: DirectoryWork, person: Person, hand: Hand) -> None:
 
 
 def _notice(tx: DirectoryWork, principal: Principal, email: str, hand: Hand) -> None:
-    finding = Finding(
-        id=hand.entropy.identifier("fnd"),
-        kind=OWNER_LEFT,
-        fingerprint=digest_of({"kind": OWNER_LEFT, "principal": principal.id, "owner": email}),
-        state=FindingState.OPEN,
+    finding = Finding.noticed(
+        hand.entropy.identifier("fnd"),
+        OWNER_LEFT,
+        digest_of({"kind": OWNER_LEFT, "principal": principal.id, "owner": email}),
         title=f"{principal.name} has no owner any more: {email} left",
         body={"principal": principal.name, "owner": email, "team": principal.owner_team},
+        at=tx.at,
         principal_id=principal.id,
-        opened_at=tx.at,
-        changed_at=tx.at,
     )
-    kept, is_new = tx.registry.findings.open(finding)
-    if is_new:
-        body = {"finding": kept.id, "kind": OWNER_LEFT, "title": kept.title, "fingerprint": kept.fingerprint}
-        tx.record(Draft(EntryKind.FINDING_OPENED, hand.actor, principal.id, body | dict(kept.body)))
-        tx.changed("finding", kept.id, actor=hand.actor, reason=kept.title)
+    note(tx, finding, actor=hand.actor)
 
 
 def _tell_person(tx: DirectoryWork, person: Person, hand: Hand, what: str) -> None:

@@ -102,16 +102,14 @@ def settle(tx: IdentityWork, finding: Finding, to: FindingState, *, actor: str, 
 
 
 def _finding(found: Contradiction, parties: list[Principal], finding_id: str, tx: IdentityWork) -> Finding:
-    return Finding(
-        id=finding_id,
-        kind=found.kind.value,
-        fingerprint=found.fingerprint,
-        state=FindingState.OPEN,
+    return Finding.noticed(
+        finding_id,
+        found.kind.value,
+        found.fingerprint,
         title=found.why,
         body={"certainty": found.certainty.value},
+        at=tx.at,
         principal_id=parties[0].id if parties else None,
-        opened_at=tx.at,
-        changed_at=tx.at,
     )
 
 

@@ -10,7 +10,7 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from pydantic import ValidationError
 from typing_extensions import override
@@ -209,6 +209,21 @@ class Finding:
     principal_id: str | None
     opened_at: dt.datetime
     changed_at: dt.datetime
+
+    @classmethod
+    def noticed(  # noqa: PLR0913 - what a finding is made of
+        cls,
+        finding_id: str,
+        kind: str,
+        fingerprint: str,
+        *,
+        title: str,
+        body: Mapping[str, Any],
+        at: dt.datetime,
+        principal_id: str | None = None,
+    ) -> Self:
+        """Return one that is open since it was noticed, just now."""
+        return cls(finding_id, kind, fingerprint, FindingState.OPEN, title, body, principal_id, at, at)
 
     @property
     def since(self) -> dt.datetime:
