@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 from _engines import CERBOS
 from _served import PRINCIPAL, TEAMS, charter, connect, fetch, processes, start, up
 
-from charter.bootstrap import authority, build, estate
+from charter.bootstrap import authority, estate
+from charter.bootstrap.building import build
 from charter.cli.agent_keys import agent_key
 from charter.config import Settings
 from charter.gateway.call import Bearer

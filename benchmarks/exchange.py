@@ -33,7 +33,8 @@ from joserfc.jwk import ECKey
 from memory import resident
 from tokens import ENDPOINT, ISSUER, RESOURCE, SYSTEM, Turn, repeated, rows_of
 
-from charter.bootstrap import authority, build, delegation, estate
+from charter.bootstrap import authority, delegation, estate
+from charter.bootstrap.building import build
 from charter.config import Settings
 from charter.core.entropy import SystemEntropy
 from charter.gateway.call import Bearer, Call

@@ -112,8 +112,8 @@ def plan_again(root: Path) -> float:
     """Return the milliseconds that a plan with one change takes in this process, which has planned nothing yet."""
     import asyncio
 
-    from charter.bootstrap import build
     from charter.bootstrap import estate as estates
+    from charter.bootstrap.building import build
     from charter.config import read_settings
 
     many = estate_of({str(p.relative_to(root)): p.read_text("utf-8") for p in files_in(root)}, PRINCIPALS, alike)
@@ -138,8 +138,8 @@ def big_plan(files: Mapping[str, str]) -> list[list[str]]:
     """Return what a plan takes in which one of many charters changed, through a whole house."""
     import asyncio
 
-    from charter.bootstrap import build
     from charter.bootstrap import estate as estates
+    from charter.bootstrap.building import build
     from charter.config import read_settings
 
     many = estate_of(files, PRINCIPALS, alike)

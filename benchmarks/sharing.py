@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from charter.bootstrap import build
+from charter.bootstrap.building import build
 from charter.bootstrap.house import House
 from charter.config import Settings
 from charter.core.clock import SystemClock

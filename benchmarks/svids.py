@@ -25,7 +25,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from charter.bootstrap import build, estate
+from charter.bootstrap import estate
+from charter.bootstrap.building import build
 from charter.bootstrap.workload import Workloads
 from charter.config import Settings
 from charter.identity.bearer import Attested

@@ -28,7 +28,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from joserfc import jwt as joserfc_jwt
 from joserfc.jwk import ECKey
 
-from charter.bootstrap import authority, build, estate
+from charter.bootstrap import authority, estate
+from charter.bootstrap.building import build
 from charter.config import Settings
 from charter.identity.dpop import read_proof
 from charter.identity.jose import sign_compact

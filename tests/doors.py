@@ -21,7 +21,8 @@ from typing import Any
 import aiohttp
 
 from builders import PAYMENTS_SYSTEM
-from charter.bootstrap import authority, build, estate
+from charter.bootstrap import authority, estate
+from charter.bootstrap.building import build
 from charter.bootstrap.house import House
 from charter.config import Settings
 from charter.console.signin import SignIn

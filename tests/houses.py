@@ -16,7 +16,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from builders import PAYMENTS_SYSTEM, REFUND_CHARTER
-from charter.bootstrap import authority, build, estate
+from charter.bootstrap import authority, estate
+from charter.bootstrap.building import build
 from charter.bootstrap.house import House
 from charter.config import Settings
 from charter.core.canonical import canonical, digest_of

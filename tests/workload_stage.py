@@ -20,7 +20,8 @@ from typing import Any, TypeVar
 from spiffe import WorkloadApiClient
 
 from builders import PAYMENTS_SYSTEM, REFUND_CHARTER
-from charter.bootstrap import authority, build, estate
+from charter.bootstrap import authority, estate
+from charter.bootstrap.building import build
 from charter.bootstrap.house import House
 from charter.bootstrap.workload import Workloads
 from charter.config import Settings

@@ -19,11 +19,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from charter.core.errors import CharterError, ErrorCode, MalformedError
 from charter.core.values import trusted_address
-from charter.evidence.cosignature import parse_witness
 from charter.gateway.access_profiles import Profile
-from charter.identity.period import USUAL, parse_periods
 from charter.registry.problem import suggestion
-from charter.registry.retention import parse_retention
 
 BUNDLE_PATH = "/.well-known/spiffe-bundle"  # of our trust bundle, at every door that serves it
 _PREFIX = "CHARTER_"
@@ -39,6 +36,25 @@ _SECRET_PREFIXES = ("CHARTER_MASTER_", "CHARTER_OIDC_SECRET", "CHARTER_MAIL_PASS
 _SECRETS = re.compile(
     r"CHARTER_MASTER_(?:KEY(?:_[A-Z0-9_]+)?|PIN)|CHARTER_OIDC_SECRET|CHARTER_MAIL_PASSWORD|CHARTER_CHAT_WEBHOOK"
 )
+
+
+def _rotated(value: object) -> object:
+    from charter.identity.period import parse_periods
+
+    return parse_periods(value)
+
+
+def _usual_rotation() -> Mapping[str, dt.timedelta]:
+    from charter.identity.period import USUAL
+
+    return USUAL
+
+
+def _retained(value: object) -> object:
+    from charter.registry.retention import parse_retention
+
+    return parse_retention(value)
+
 
 _SPARK = r"^(local(\[(\*|[0-9]{1,4})\])?|spark://\S{1,250}|k8s://\S{1,250}|yarn)$"
 
@@ -88,10 +104,10 @@ class Settings(BaseModel):
     chat_format: Literal["slack", "teams", "json"] = "slack"  # of what CHARTER_CHAT_WEBHOOK, a secret, is sent
     approval_links: bool = True  # whether mail about a waiting call holds a link that takes its reader's answer
     token_seconds: Annotated[int, Field(ge=30, le=900)] = 300  # how long access tokens live; a charter may say less
-    rotate: Annotated[Mapping[str, dt.timedelta], BeforeValidator(parse_periods)] = Field(  # token=7d,data=30d
-        default_factory=lambda: USUAL
+    rotate: Annotated[Mapping[str, dt.timedelta], BeforeValidator(_rotated)] = Field(  # token=7d,data=30d
+        default_factory=_usual_rotation
     )
-    retention: Annotated[Mapping[str, dt.timedelta], BeforeValidator(parse_retention)] = Field(  # default=400d,pii=90d
+    retention: Annotated[Mapping[str, dt.timedelta], BeforeValidator(_retained)] = Field(  # default=400d,pii=90d
         default_factory=dict
     )
     call_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
@@ -129,6 +145,8 @@ class Settings(BaseModel):
     @field_validator("witnesses")
     @classmethod
     def _are_witnesses(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        from charter.evidence.cosignature import parse_witness
+
         keys = set()
         for each in values:
             key, _, url = each.partition(" ")

@@ -18,7 +18,8 @@ import pytest
 import sqlalchemy as sa
 
 from charter.adapters.tables import limit_usage
-from charter.bootstrap import build, evidence
+from charter.bootstrap import evidence
+from charter.bootstrap.building import build
 from charter.bootstrap.house import House
 from charter.config import Settings
 from charter.core.canonical import digest_of

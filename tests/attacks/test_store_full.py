@@ -29,7 +29,7 @@ LEVELS = (0, 1, 10, 40, 64, 512, 4_096, 50_000, 200_000, 400_000)
 FIRST_STARTS = """
 import asyncio, json, resource, signal, sys
 from pathlib import Path
-from charter.bootstrap import build
+from charter.bootstrap.building import build
 from charter.config import Settings
 from charter.core.errors import CharterError
 

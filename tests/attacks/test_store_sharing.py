@@ -13,7 +13,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from charter.bootstrap import authority, build
+from charter.bootstrap import authority
+from charter.bootstrap.building import build
 from charter.bootstrap.house import House
 from charter.config import Settings, settings_from
 from charter.core.errors import CharterError, ConflictError, IntegrityError, MalformedError
@@ -44,9 +45,8 @@ def close(house: House) -> None:
 
 
 def test_a_second_process_on_one_data_folder_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
-    program = (
-        "import sys; from pathlib import Path; from charter.bootstrap import build; from charter.config import *\n"
-    )
+    program = "import sys; from pathlib import Path; from charter.config import *\n"
+    program += "from charter.bootstrap.building import build\n"
     program += "build(Settings(estate=Path(sys.argv[1])))"
     with a_house(tmp_path):
         second = subprocess.run(

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from charter.bootstrap import authority, build, evidence
+from charter.bootstrap import authority, evidence
+from charter.bootstrap.building import build
 from charter.bootstrap.house import House
 from charter.config import Settings
 from charter.core.entropy import SystemEntropy
@@ -108,7 +109,8 @@ def test_a_node_starts_again_whenever_it_stopped_after_its_key_changed(tmp_path:
 CHANGING = """
 import asyncio, sys
 from pathlib import Path
-from charter.bootstrap import authority, build
+from charter.bootstrap import authority
+from charter.bootstrap.building import build
 from charter.config import Settings
 house = build(Settings(estate=Path(sys.argv[1])))
 print("up", flush=True)

@@ -153,7 +153,7 @@ def test_a_domain_that_is_removed_is_gone_from_our_workloads_at_once(pair: Pair)
 
 
 def test_a_restart_goes_on_trusting_whom_it_federates_with(tmp_path: Path) -> None:
-    from charter.bootstrap import build
+    from charter.bootstrap.building import build
     from charter.config import Settings
     from trust_domains import ForeignDomain
 

@@ -323,7 +323,8 @@ def test_an_answer_that_is_none_is_refused_and_not_repeated(tmp_path: Path, stat
 @contextmanager
 def a_stage_in_loop(folder: Path, credential: dict[str, Any]) -> Iterator[Stage]:
     """A house whose making and closing are left to the running event loop."""
-    from charter.bootstrap import build, estate
+    from charter.bootstrap import estate
+    from charter.bootstrap.building import build
     from charter.config import Settings
     from fakes import FixedClock
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,18 @@ def test_a_command_shows_an_example_that_can_be_typed(
     for example in examples:
         parsed(shlex.split(re.split(" [<>|] ", example)[0]))
         assert re.match(rf"(-C \S+ )?{name}\b", example)
+
+
+@pytest.mark.parametrize("first", ["charter.cli.main", "charter.cli.main, charter.bootstrap.estate"])
+def test_commands_load_what_they_need_alone(first: str) -> None:
+    """Each command pays for what all of them load: to ask a server takes no estate, and to read an estate no house."""
+    loaded = subprocess.run(
+        [sys.executable, "-c", f"import sys, {first}; print(*sys.modules)"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    heavy = {"aiohttp", "charter.bootstrap.house", "fastapi", "z3"}
+    if first == "charter.cli.main":
+        heavy |= {"cedarpy", "charter.registry.field", "cryptography", "httpx", "ruamel.yaml", "sqlalchemy"}
+    assert heavy.isdisjoint(loaded), heavy.intersection(loaded)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

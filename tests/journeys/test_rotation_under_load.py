@@ -24,7 +24,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from charter.bootstrap import build, evidence
+from charter.bootstrap import evidence
+from charter.bootstrap.building import build
 from charter.cli.agent_keys import AgentTokens, agent_key
 from charter.cli.agent_rotation import replace_when_due
 from charter.config import Settings

@@ -351,7 +351,7 @@ def _without_finally(keys: Any, database: Any, to: str | None, **who: str) -> di
 ROTATING = """
 import sys
 from pathlib import Path
-from charter.bootstrap import build
+from charter.bootstrap.building import build
 from charter.config import Settings
 house = build(Settings(estate=Path(sys.argv[1])))
 keys = house.keys
@@ -365,7 +365,7 @@ while True:
 
 
 def test_kill_9_while_keys_rotate_loses_nothing(tmp_path: Path) -> None:
-    from charter.bootstrap import build
+    from charter.bootstrap.building import build
     from charter.config import Settings
 
     turns = 0

@@ -18,7 +18,7 @@ from charter.core.errors import ConflictError, ErrorCode, MalformedError
 from charter.evidence.entry import Draft, EntryKind
 from charter.lifecycle import responses as works
 from charter.lifecycle import sharing  # it settles findings of any kind
-from charter.registry.field import parse_duration
+from charter.registry.duration import parse_duration
 from charter.registry.principal import Principal
 from charter.registry.problem import nearest
 from charter.registry.record import Finding, FindingState

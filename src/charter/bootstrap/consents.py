@@ -13,7 +13,7 @@ from charter.identity.authority import refusal
 from charter.identity.consent import CODE_SECONDS, ConsentCode
 from charter.identity.delegation import Loan, lend
 from charter.identity.issuance import system_at
-from charter.registry.field import write_duration
+from charter.registry.duration import write_duration
 from charter.registry.lending import Side, longest
 from charter.registry.lent_scope import EVERYTHING
 

@@ -64,7 +64,7 @@ PREPARE_SECONDS = 5.0  # at most, of a start
 
 @dataclass(slots=True)
 class House:
-    """The parts. `bootstrap.build` makes it; nothing else does."""
+    """The parts. `building.build` makes it; nothing else does."""
 
     settings: Settings
     operator: str

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from charter.bootstrap import authority, build
+from charter.bootstrap import authority
 from charter.bootstrap import estate as estates
+from charter.bootstrap.building import build
 from charter.config import Settings
 from charter.core.canonical import digest_of
 from charter.core.clock import Clock, Deadline, SystemClock

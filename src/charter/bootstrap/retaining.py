@@ -27,7 +27,7 @@ from charter.core.clock import parse_rfc3339, rfc3339
 from charter.core.errors import CharterError, ConflictError, ErrorCode, MalformedError
 from charter.evidence.erasure import MAX_ERASED, Erasing, erase
 from charter.evidence.log import Stored
-from charter.registry.field import write_duration
+from charter.registry.duration import write_duration
 from charter.registry.retention import Periods, parse_retention, place_of, rules_for
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ import typer
 
 from charter.cli.context import Json, Reason, context_of, segment
 from charter.cli.output import counted, print_json, say, table
-from charter.registry.response import RESPONSES
 
 Name = Annotated[str, typer.Argument(help="The principal's name.")]
 Since = Annotated[str, typer.Option(help="From when on: 1d, 12h, 2026-11-24.")]
@@ -130,7 +129,7 @@ def preview(
     context: typer.Context,
     file: Annotated[
         Path | None,
-        typer.Option(help=f"A {RESPONSES} to try.", show_default="that of the estate's folder, else what is in force"),
+        typer.Option(help="A responses.yaml to try.", show_default="the estate's own, else what is in force"),
     ] = None,
     rule: Annotated[str | None, typer.Option(help="One rule alone, by its id.")] = None,
     since: Since = "1d",
@@ -145,6 +144,8 @@ def preview(
 
     With --json: since, in_force, signals, rules.
     """
+    from charter.registry.response import RESPONSES
+
     here = context_of(context)
     chosen = file
     if chosen is None and not in_force and not here.settings.server:

@@ -72,7 +72,7 @@ def new(
     pattern: patterns.
     """
     from charter.bootstrap.estate import render_pattern
-    from charter.registry.field import write_duration
+    from charter.registry.duration import write_duration
     from charter.registry.manifest import charter_in
 
     here = context_of(context)

@@ -20,8 +20,6 @@ from charter.adapters import whole_file
 from charter.cli.output import clean, out, say
 from charter.core.errors import ErrorCode, MalformedError, UnavailableError
 from charter.reports.picture import Bars, Flow, Grid, Picture, Place, Timeline
-from charter.reports.picture_svg import legend_of, level_of
-from charter.reports.session_drawing import label_of
 
 TERMINAL = "-"
 SUFFIXES = (".svg", ".png")
@@ -123,6 +121,8 @@ def lines_of(picture: Picture) -> Iterator[Text]:
 
 
 def _line(*parts: tuple[str, str]) -> Text:
+    from charter.reports.session_drawing import label_of
+
     text = Text()
     room = WIDTH
     for said, style in parts:
@@ -134,11 +134,15 @@ def _line(*parts: tuple[str, str]) -> Text:
 
 
 def _name(place: Place, width: int = NAMES) -> tuple[str, str]:
+    from charter.reports.session_drawing import label_of
+
     said = label_of(place.label, width)
     return set_cell_size(clean(said), width), "dim" if place.others else ""
 
 
 def _grid(grid: Grid) -> Iterator[Text]:
+    from charter.reports.picture_svg import legend_of, level_of
+
     most = max(map(max, grid.cells))
     every = [f"{column[-2:]} " for column in grid.columns[::MARKED]]
     yield _line((f"{'':{NAMES}} {''.join(every)}", "dim"))

@@ -12,8 +12,7 @@ from charter.cli.output import counted, print_json, say, table
 from charter.cli.plot import Plot, Plotting
 from charter.cli.session_commands import Format, draw_session
 from charter.cli.story_page import show_story
-from charter.registry import prose
-from charter.registry.charter import Environment, Kind
+from charter.registry.kind import Environment, Kind
 from charter.registry.standing import Move, Standing
 
 _MOVED = "name, before, after, steps, reason"
@@ -178,6 +177,8 @@ def show(
     if policy:
         say(answer["policy"])
         return
+    from charter.registry import prose
+
     _show_facts(answer)
     table(
         ["system", "actions", "objects", "conditions"],
@@ -214,6 +215,8 @@ def _show_policy_in_files(context: typer.Context, name: str, *, is_asked: bool, 
 
 
 def _show_facts(p: dict[str, Any]) -> None:
+    from charter.registry import prose
+
     rows = [
         ("standing", p["standing"]),
         ("identity", f"{p['id']}  {p['spiffe_id']}"),

@@ -10,7 +10,7 @@ import typer
 from charter.cli.context import Json, context_of
 from charter.cli.output import print_json, say
 from charter.cli.plot import Plot, Plotting, draw
-from charter.registry.charter import Kind
+from charter.registry.kind import Kind
 from charter.reports.answer import MAX_ROWS, NAMES
 from charter.reports.picture import read_picture
 from charter.reports.tables import csv_of

@@ -11,7 +11,6 @@ from charter.cli.context import Context, Json, context_of
 from charter.cli.output import NO, print_json, say
 from charter.core.errors import ConflictError, ErrorCode
 from charter.core.values import parse_name
-from charter.registry.manifest import read_files
 
 
 def register(app: typer.Typer) -> None:
@@ -50,6 +49,8 @@ def right_size(
     narrower, not_proven, replayed, changed, untold, left_out, untouched, safe, proposal, file, diff, text,
     comments_kept.
     """
+    from charter.registry.manifest import read_files
+
     here = context_of(context)
     name = parse_name(principal)
     asked: dict[str, Any] = {"principal": name, "since": since}

@@ -13,7 +13,7 @@ from charter.cli.context import Json, context_of, segment
 from charter.cli.output import clean, out, print_json, say, table
 from charter.cli.plot import TERMINAL, Plot, Plotting, draw, write
 from charter.cli.story_page import one_line
-from charter.registry.charter import Kind
+from charter.registry.kind import Kind
 from charter.reports.picture import read_picture
 
 _STYLES = {"allow": "green", "deny": "red", "escalate": "yellow"}

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from charter.cli.output import say, table
-from charter.reports.call_story import argument_text
 
 Json = Mapping[str, Any]
 _STYLES = {"allow": "green", "deny": "red", "escalate": "yellow"}
@@ -80,6 +79,8 @@ def _issued(credential: Json) -> str:
 
 
 def _asked(story: Json) -> Iterator[str]:
+    from charter.reports.call_story import argument_text
+
     asked, sequence = story["asked"], story["sequence"]
     yield f"{asked['action'] or asked['tool']} on {asked['system']} (tool {asked['tool']}), object {asked['object']}"
     yield f"effect {asked['effect']}; data: {', '.join(asked['data']) or 'none'}; through the door {asked['door']}"

@@ -11,7 +11,7 @@ import typer
 from charter.cli.context import Json, context_of, segment
 from charter.cli.output import counted, print_json, say, table
 from charter.core.errors import ErrorCode, MalformedError
-from charter.registry.charter import Environment
+from charter.registry.kind import Environment
 
 
 def register(app: typer.Typer) -> None:

@@ -9,7 +9,7 @@ import datetime as dt
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from charter.registry.field import parse_duration, write_duration
+from charter.registry.duration import parse_duration, write_duration
 
 _DAY = dt.timedelta(days=1)
 SHORTEST = dt.timedelta(minutes=1)

@@ -21,6 +21,7 @@ from charter.registry.certificate import CertificateName
 from charter.registry.client_address import client_address, redirect_address
 from charter.registry.composition import Pinned
 from charter.registry.data_class import DataFlow
+from charter.registry.duration import parse_duration, write_duration
 from charter.registry.field import (
     DAYS,
     EVERY_ACTION,
@@ -43,12 +44,11 @@ from charter.registry.field import (
     TeamName,
     Text,
     parse_day,
-    parse_duration,
     printable,
-    write_duration,
 )
 from charter.registry.flow import FlowTerms
 from charter.registry.grant import ApprovalRule, ArgumentCondition, Grant, Limit, Per, Scalar, When
+from charter.registry.kind import Environment, Kind
 from charter.registry.own_policy import MAX_POLICY, permitted
 from charter.registry.place import PlaceText
 from charter.registry.problem import PlacedError
@@ -96,26 +96,6 @@ __all__ = [
     "parse_duration",
     "write_duration",
 ]
-
-
-class Kind(StrEnum):
-    """The seven kinds of AI principal."""
-
-    COPILOT = "copilot"
-    DEVELOPER_ASSISTANT = "developer-assistant"
-    SAAS_FEATURE = "saas-feature"
-    WORKFLOW = "workflow"
-    AGENT = "agent"
-    MODEL_INTEGRATION = "model-integration"
-    BROWSER_AGENT = "browser-agent"
-
-
-class Environment(StrEnum):
-    """Where a principal runs and a system lives; the three are kept apart."""
-
-    SANDBOX = "sandbox"
-    STAGING = "staging"
-    PRODUCTION = "production"
 
 
 class Effect(StrEnum):

@@ -25,6 +25,7 @@ from typing_extensions import override
 from charter.core.clock import parse_rfc3339
 from charter.core.errors import MalformedError
 from charter.core.values import SpiffeId, parse_action, parse_name
+from charter.registry.duration import parse_duration, write_duration
 from charter.registry.problem import suggestion
 
 
@@ -93,33 +94,6 @@ Email = Annotated[
     AfterValidator(str.lower),  # one person, one spelling: nobody is two people by a capital letter
 ]
 Pattern = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=512), AfterValidator(printable)]
-
-_DURATION = re.compile(r"(\d{1,6})(s|m|h|d|w)")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-
-
-def parse_duration(value: object) -> dt.timedelta:
-    """Return the duration that `90d`, `1h`, `15m`, `30s` or `2w` names.
-
-    Raises:
-        ValueError: it names none, or zero.
-    """
-    if isinstance(value, dt.timedelta):
-        return value
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if not match or not int(match[1]):
-        raise ValueError(f"`{value}` is no duration; write a whole number and s, m, h, d or w, as in 90d")
-    return dt.timedelta(seconds=int(match[1]) * _UNITS[match[2]])
-
-
-def write_duration(value: dt.timedelta) -> str:
-    """Return the shortest text that `parse_duration` reads back as `value`."""
-    seconds = int(value.total_seconds())
-    for unit in ("w", "d", "h", "m"):
-        if seconds % _UNITS[unit] == 0 and not (unit == "w" and seconds // _UNITS["d"] % 7):
-            return f"{seconds // _UNITS[unit]}{unit}"
-    return f"{seconds}s"
-
 
 Duration = Annotated[
     dt.timedelta,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StrictInt, StringConstraints, model_serializer, model_validator
 
+from charter.registry.duration import write_duration
 from charter.registry.field import (
     EVERY_ACTION,
     Days,
@@ -21,7 +22,6 @@ from charter.registry.field import (
     Role,
     SystemName,
     Zone,
-    write_duration,
 )
 from charter.registry.problem import PlacedError
 from charter.registry.seat import MAX_SEATS

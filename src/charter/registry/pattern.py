@@ -28,8 +28,8 @@ from charter.core.errors import ErrorCode, MalformedError
 from charter.core.values import Source
 from charter.registry.charter import Charter, Model, Name, Text
 from charter.registry.document import Document, Path
+from charter.registry.duration import parse_duration
 from charter.registry.fault import problems_in, typed_problems_in
-from charter.registry.field import parse_duration
 from charter.registry.problem import PlacedError, Problem, suggestion
 
 _PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")

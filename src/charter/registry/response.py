@@ -32,7 +32,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StrictInt, model_validator
 
 from charter.registry.charter import Effect
-from charter.registry.field import Duration, Model, Name, Text, write_duration
+from charter.registry.duration import write_duration
+from charter.registry.field import Duration, Model, Name, Text
 from charter.registry.problem import PlacedError
 from charter.registry.scope import Scope
 from charter.registry.standing import Standing

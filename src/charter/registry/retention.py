@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from charter.evidence.entry import EntryKind
-from charter.registry.field import parse_duration, write_duration
+from charter.registry.duration import parse_duration, write_duration
 
 REST = "default"
 KIND = "kind:"

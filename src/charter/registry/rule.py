@@ -27,7 +27,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field, StrictInt, StringConstraints, model_validator
 
 from charter.registry.charter import Charter, CredentialType, Effect
-from charter.registry.field import DataClass, Duration, Model, Name, Role, SystemName, Text, write_duration
+from charter.registry.duration import write_duration
+from charter.registry.field import DataClass, Duration, Model, Name, Role, SystemName, Text
 from charter.registry.problem import PlacedError
 from charter.registry.reach import reached
 from charter.registry.risk import Risk

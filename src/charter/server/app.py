@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from typing_extensions import override
 
-from charter.bootstrap import House, build
+from charter.bootstrap.building import build
+from charter.bootstrap.house import House
 from charter.bootstrap.workload import Workloads
 from charter.config import BUNDLE_PATH, Settings
 from charter.console.signin import SignIn

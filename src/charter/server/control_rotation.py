@@ -15,7 +15,7 @@ from charter.bootstrap import credential_ages
 from charter.bootstrap import rotation as deeds
 from charter.bootstrap.rotation import Wish
 from charter.core.errors import ErrorCode, MalformedError
-from charter.registry.field import parse_duration, write_duration
+from charter.registry.duration import parse_duration, write_duration
 from charter.registry.rotation import LONGEST_OVERLAP
 from charter.server.control_shape import Command, Person, Reason, house_of
 

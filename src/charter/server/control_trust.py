@@ -11,7 +11,7 @@ from charter.bootstrap import federation, node, workload_listing
 from charter.core.values import parse_trust_domain
 from charter.identity.bundle import MAX_DOCUMENT
 from charter.identity.federation import MAX_NETWORKS, MAX_URL
-from charter.registry.field import parse_duration
+from charter.registry.duration import parse_duration
 from charter.server.control_shape import Command, Person, Reason, house_of
 
 trust = APIRouter()
