@@ -12,24 +12,30 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from charter.bootstrap import authority, evidence
 from charter.bootstrap.building import build
 from charter.bootstrap.house import House
+from charter.cli.context import Context
+from charter.cli.key_rotation import rotate_signing
 from charter.config import Settings
 from charter.core.entropy import SystemEntropy
-from charter.core.keys import Ed25519Signer
+from charter.core.keys import Ed25519Signer, Signer
 from charter.evidence.charter_verify import Checkpoint as HeldAlone
 from charter.evidence.charter_verify import parse_checkpoint as parse_alone
-from charter.evidence.charter_verify import verify_pack
+from charter.evidence.charter_verify import parse_receipt, verify_pack
 from charter.evidence.check import check_log
 from charter.evidence.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
 from charter.evidence.entry import Draft, EntryKind
 from charter.evidence.export import export_pack
 from charter.evidence.key_change import line_of
+from charter.evidence.log import entry_at
+from charter.evidence.receipt import sign_receipt
+from charter.identity.keys import KeyUse
 from houses import a_house
 from packs import Auditor
 
@@ -206,3 +212,38 @@ def test_a_change_that_was_taken_out_or_altered_is_named(tmp_path: Path) -> None
         wrong = change.replace(change.splitlines()[2], base64.b64encode(b"r" * 32).decode())
         told = found(changed_header(pack, key_changes=[wrong]), old)
         assert any("its origin, size or root were changed" in text for text in told)
+
+
+def test_a_key_that_was_replaced_promises_nothing_that_was_recorded_later(tmp_path: Path) -> None:
+    """Who stole it could accuse the log of having dropped what never stood there."""
+    with a_house(tmp_path) as stage:
+        house, origin, first = stage.house, stage.house.database.origin, stage.house.evidence_key
+        fill(house, 3)
+        stolen = house.ring.active_signer(KeyUse.EVIDENCE, origin)
+        rotate(house, at_once=True)
+        changed = house.database.head.size
+        fill(house, 3)
+
+        def shown(index: int, signer: Signer) -> list[str]:
+            entry = house.database.read(lambda tx: entry_at(evidence.log_of(house, tx), index))
+            receipt = parse_receipt(sign_receipt(origin, entry, signer))
+            report = verify_pack(io.BytesIO(a_pack(house)), first, receipts=(receipt,))
+            return [fault.text for fault in report.faults]
+
+        present = house.ring.active_signer(KeyUse.EVIDENCE, origin)
+        assert shown(changed - 1, stolen) == []
+        assert shown(changed - 1, present) == []
+        assert shown(changed, present) == []
+        (told,) = shown(changed, stolen)
+    assert "is not signed by this log's key, so it shows nothing" in told
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_whoever_replaces_the_logs_key_is_not_told_that_its_past_expires(
+    at_once: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = SimpleNamespace(operator="a@x", control=SimpleNamespace(post=lambda _path, _body: {"key_id": "k2"}))
+    rotate_signing(cast("Context", here), "evidence", ("due", at_once), as_json=False)
+    said = capsys.readouterr().out
+    assert "signs nothing any more, and what it signed stays valid" in said
+    assert "charter evidence log-key" in said

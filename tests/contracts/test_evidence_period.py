@@ -121,6 +121,7 @@ def test_what_a_pack_rests_on_cannot_be_left_out_or_made_up(
     code, said = verified(third, capsys)
     assert code == 1
     assert fault in said
+    assert (", 1 are missing" in said) == (wrong in ("no erasure", "a made-up erasure"))  # and not "erased"
 
 
 def test_what_a_clock_that_was_set_back_says_later_of_a_period_is_shown_and_not_hidden(

@@ -338,3 +338,17 @@ def test_a_node_that_did_not_grow_since_its_head_was_cosigned_is_not_contradicte
         assert found is not None
         assert found.size == head.size
         assert log.house.witnesses.listing()["witnesses"][0]["error"] == ""
+
+
+def test_a_pack_has_the_whole_log_where_there_are_no_witnesses_any_more(tmp_path: Path) -> None:
+    """An old head that they cosigned once would cut off what came since."""
+    with (
+        a_node(tmp_path / "eye") as (eye, url, keys),
+        a_node(tmp_path / "log", witnesses=(f"{keys['witness_key']} {url}",)) as (log, _, own),
+    ):
+        watch(eye, own["log_key"])
+        assert ask(log) is not None
+        grow(log)
+    with a_house(tmp_path / "log", apply=False) as log:
+        made = asyncio.run(evidence.export(log.house, tmp_path / "all.pack"))
+        assert made["entries"] == log.house.database.head.size

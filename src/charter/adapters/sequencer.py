@@ -123,7 +123,7 @@ class Sequencer(Generic[Tx]):
         return IntegrityError(
             ErrorCode.EVIDENCE_BROKEN,
             f"this node stopped writing: {self.halted}",
-            help="run `charter evidence verify`, then restart the node",
+            help="see docs/operating.md, When something is wrong",
         )
 
     def _told(self, answers: list[Answer]) -> list[Answer]:

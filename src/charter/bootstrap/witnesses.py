@@ -215,9 +215,9 @@ class Witnesses:
 
     @property
     def settled(self) -> Checkpoint | None:
-        """The newest head, if as many cosigned it as must; None: it lacks some of them by now."""
+        """The newest head, if as many cosigned it as must; None: it lacks some of them by now, or there are none."""
         head = self.cosigned
-        if head is None or self.missed_since is not None or len(self.signers_of(head)) < self.quorum:
+        if head is None or not self.places or self.missed_since is not None or len(self.signers_of(head)) < self.quorum:
             return None
         return head
 

@@ -17,7 +17,15 @@ def rotate_signing(here: Context, use: str, why: tuple[str, bool], *, as_json: b
         print_json(answer)
         return
     rest = "what the one before signed is worthless" if at_once else "what the one before signed holds until it expires"
+    if use in ("evidence", "charter", "witness"):
+        rest = "the one before signs nothing any more, and what it signed stays valid"
     say(f"new {use} key {answer['key_id']}; {rest}", "green")
+    if use == "evidence":
+        say(
+            "auditors may keep the key that they have, which leads to the new one; charter evidence log-key prints that"
+        )
+    if use == "witness":
+        say("whoever trusts this node as a witness needs its new key: charter evidence witness-key")
 
 
 def rotate_master(here: Context, to: str | None, reason: str, *, as_json: bool) -> None:

@@ -17,7 +17,7 @@ A pack is lines: a header in JSON, then the leaf hashes (base64, 256 a line), th
   (4) each outcome has an allowing verdict before it;
   (5) a held checkpoint is of a log that this one continues;
   (6) witnesses, as many as the quorum, cosigned what the pack holds;
-  (7) the entry of each receipt stands where the log promised it (`--receipt`);
+  (7) the entry of each receipt stands where the log promised it (`--receipt`), with a key that it had since then;
   (8) with `--from` and `--until`, the pack has every entry of that period: it reaches from the log's first entry, or
       one before the period, to one after it, or to a head that witnesses cosigned after it. Times may go back by at
       most SKEW: every neighbour is that far outside. Forwarded calls without an outcome are named.
@@ -139,6 +139,11 @@ class Payloads:
     def missing(self) -> int:
         """How many payloads are not there."""
         return len(self._missing)
+
+    @property
+    def untold(self) -> int:
+        """How many of those no entry tells of."""
+        return sum(index not in self.erased for index in self._missing)
 
     def note_erasure(self, entry: dict[str, Any]) -> None:
         """Take what an entry tells of an erasure, if it does."""
@@ -437,10 +442,9 @@ class Keys:
         if self._changes and key not in [each for _, *pair in self._changes for each in pair]:
             self._changes = []  # they lead nowhere from the given key: it alone counts
 
-    @property
-    def all(self) -> tuple[bytes, ...]:
-        """Every key that the log had."""
-        return (self._key, *(key for _, *pair in self._changes for key in pair))
+    def since(self, index: int) -> tuple[bytes, ...]:
+        """Return the keys that may have promised the entry at `index`: none that was replaced before it."""
+        return (*self.at(index + 1), *(after for changed, _, after in self._changes if changed > index))
 
     def at(self, size: int) -> tuple[bytes, ...]:
         """Return the keys that must have signed a checkpoint of `size` entries: two where it changed, else one."""
@@ -611,7 +615,9 @@ def _check_receipts(report: Report, header: _Header, leaves: bytes, receipts: tu
     for each in receipts:
         what = f"the receipt of entry {each.index} of {each.time[:40]!a}"
         at = (each.index - header.start) * HASH
-        if each.note.origin != header.checkpoint.origin or all(verify_signature(each.note, key) for key in keys.all):
+        if each.note.origin != header.checkpoint.origin or all(
+            verify_signature(each.note, key) for key in keys.since(each.index)
+        ):
             report.faults.append(Fault(f"{what} is not signed by this log's key, so it shows nothing"))
         elif each.index >= header.checkpoint.size:
             text = f"{what}: the log has {header.checkpoint.size} entries, so it was cut, or this head is older than it"
@@ -1062,7 +1068,9 @@ def _told_payloads(payloads: Payloads) -> list[str]:
     """Return what became of what stands apart of the entries."""
     if not payloads.given and not payloads.missing and not payloads.erasures:
         return []
-    lines = [f"payloads    {payloads.given} are what their entries commit to, {payloads.missing} were erased"]
+    erased, untold = payloads.missing - payloads.untold, payloads.untold
+    lines = [f"payloads    {payloads.given} are what their entries commit to, {erased} were erased"]
+    lines[0] += f", {untold} are missing" * (untold > 0)
     for each in payloads.erasures[:SHOWN_FAULTS]:
         who, why = str(each["actor"])[:254], str(each["reason"])[:500]
         when, rule = str(each["time"])[:40], str(each["rule"])[:80]
