@@ -455,6 +455,7 @@ def a_sink(name: str = "archive", **changed: Any) -> Json:
     """Return where evidence is sent to, in order."""
     told = {"name": name, "to": f"https://{name}.example/in", "form": "ocsf", "state": "ok", "backlog": 0, "sent": 9}
     told |= {"oldest": "2026-11-24T09:00:00.000000Z", "waited_seconds": 0, "failures": 0, "error": ""}
+    told |= {"warnings": []}
     return told | {"failed_at": "2026-11-24T09:29:00.000000Z" if "failures" in changed else None} | changed
 
 

@@ -23,6 +23,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from certificates import a_server_certificate, an_authority
+from charter.adapters import sinks as adapter
 from charter.adapters.sinks import Senders
 from charter.bootstrap import observing, sinks
 from charter.bootstrap.sinks import NewSink
@@ -167,6 +168,34 @@ def test_a_syslog_batch_that_broke_off_is_sent_again_whole(stage: Stage) -> None
         deliver(stage)
     assert len(syslog.messages) == len(entries(stage))
     assert syslog.connections == 2
+
+
+def test_a_receiver_that_takes_too_long_is_told_so(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapter, "SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as door:  # it never reads, and never closes
+        add(stage, f"syslog+tcp://127.0.0.1:{door.getsockname()[1]}")
+        with pytest.raises(CharterError, match="did not take a batch: it took longer than 0 seconds"):
+            deliver(stage)
+
+
+@pytest.mark.parametrize(
+    ("to", "secret_env", "said"),
+    [
+        ("syslog+udp://192.0.2.1:514", None, "goes in the clear"),
+        ("syslog+tcp://siem.example.com", None, "goes in the clear"),
+        ("syslog+tcp://127.0.0.1:601", None, None),
+        ("syslog+tls://siem.example.com", None, None),
+        ("https://siem.example.com/in", "A_SECRET_THAT_IS_NOT_SET", "`A_SECRET_THAT_IS_NOT_SET` is not set here"),
+        ("https://siem.example.com/in", "PATH", None),
+    ],
+)
+def test_what_was_hardly_meant_is_said_when_a_sink_is_added_and_ever_after(
+    stage: Stage, to: str, secret_env: str | None, said: str | None
+) -> None:
+    told = asyncio.run(sinks.add(stage.house, NewSink("siem", to, secret_env=secret_env), actor="test@example.com"))
+    assert told["warnings"] == shown(stage)["warnings"]
+    assert len(told["warnings"]) == (said is not None)
+    assert said is None or said in told["warnings"][0]
 
 
 def test_a_receiver_that_talks_without_end_took_nothing(stage: Stage) -> None:

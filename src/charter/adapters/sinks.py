@@ -324,7 +324,8 @@ def _named(columns: Sequence[Sequence[Any]]) -> zip[tuple[str, Sequence[Any]]]:
 
 
 def _failed(sink: Sink, err: Exception) -> CharterError:
-    words = getattr(err, "strerror", None) or type(err).__name__
+    slow = f"it took longer than {SECONDS:.0f} seconds" if isinstance(err, TimeoutError) else None
+    words = slow or getattr(err, "strerror", None) or type(err).__name__
     return SinkError(
         ErrorCode.UPSTREAM_FAILED,
         f"`{sink.target.address[:200]}` did not take a batch: {str(words).lower()}",

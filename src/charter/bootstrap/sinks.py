@@ -181,7 +181,8 @@ def listing(house: House) -> list[dict[str, Any]]:
             start = cursors.get(sink.name, 0)
             waiting = log.entries(start - 1, 1)
             oldest = waiting[0].time if waiting else None
-            shown.append(sink.to_json() | {"next": start, "backlog": size - start, "oldest": oldest})
+            row = sink.to_json() | {"next": start, "backlog": size - start, "oldest": oldest}
+            shown.append(row | {"warnings": _warnings(sink)})
         return shown
 
     return [each | _told_health(house, each) for each in house.database.read(read)]
@@ -247,7 +248,17 @@ async def add(house: House, wanted: NewSink, *, actor: str) -> dict[str, Any]:
         tx.after_commit(lambda: house.sinks.sinks.__setitem__(sink.name, sink))
 
     await house.database.awrite(work)
-    return sink.to_json()
+    return sink.to_json() | {"warnings": _warnings(sink)}
+
+
+def _warnings(sink: Sink) -> list[str]:
+    """Return what whoever added a sink may not have meant."""
+    found = []
+    if sink.target.is_clear:
+        found.append("goes in the clear: whoever is on the way can read and change it; with syslog+tls:// nobody can")
+    if sink.secret_env is not None and not variable(sink.secret_env):
+        found.append(f"`{sink.secret_env}` is not set here; nothing is sent until it is, where charter up runs")
+    return found
 
 
 async def remove(house: House, name: str, *, actor: str, reason: str) -> dict[str, Any]:

@@ -50,13 +50,17 @@ def list_sinks(context: typer.Context, as_json: Json = False) -> None:
         print_json(answer)
         return
     rows: list[list[object]] = [
-        [each["name"], _STATES[each["state"]], each["to"], each["form"], each["backlog"], each["error"]]
+        [each["name"], _STATES[each["state"]], each["to"], each["form"], each["backlog"], _said_of(each)]
         for each in answer["sinks"]
     ]
     if rows:
         table(["name", "state", "to", "as", "backlog", "error"], rows)
     else:
         say("evidence is sent nowhere: charter evidence sink NAME --to ADDRESS", "dim")
+
+
+def _said_of(sink: dict[str, Any]) -> str:
+    return sink["error"] or "; ".join(sink["warnings"])
 
 
 def add_sink(
@@ -76,7 +80,7 @@ def add_sink(
 
     Example: charter evidence sink siem --to syslog+tls://siem.example.com:6514
 
-    With --json: name, to, kind, form, secret_env, added_by, added_at.
+    With --json: name, to, kind, form, secret_env, added_by, added_at, warnings.
     """
     here = context_of(context)
     body = {"name": name, "to": to, "form": form, "secret_env": secret_env, "from_now": from_now}
@@ -85,6 +89,8 @@ def add_sink(
         print_json(answer)
         return
     say(f"evidence goes to {answer['to']} as {answer['form']} from now on; charter evidence sinks shows how", "green")
+    for each in answer["warnings"]:
+        say(f"warning: {each}", "yellow")
 
 
 def remove_sink(context: typer.Context, name: Name, reason: Reason, as_json: Json = False) -> None:

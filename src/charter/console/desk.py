@@ -165,7 +165,7 @@ class Desk(Protocol):
         """Return where evidence is sent to.
 
         Each: name, to, form, state (ok, behind, failing), backlog, oldest, waited_seconds, sent, failures, error,
-        failed_at.
+        failed_at, warnings [text].
         """
         ...
 

@@ -84,6 +84,11 @@ class Target:
         return self.parts.port or PORTS.get(self.kind, 443)
 
     @property
+    def is_clear(self) -> bool:
+        """Whether whoever is on the way can read and change what is sent."""
+        return self.kind in (SinkKind.SYSLOG_UDP, SinkKind.SYSLOG_TCP) and not is_loopback(self.host)
+
+    @property
     def folder(self) -> str:
         """The folder of a file sink."""
         return unquote(self.parts.path)
