@@ -164,13 +164,18 @@ def test_whom_a_finding_is_about_can_be_erased_from_the_log(stage: Stage) -> Non
     ]
     stage.house.database.write(lambda tx: [note(tx, each, actor="charter") for each in findings])
     assert ANN in str(stage.entries("finding.opened"))
-    hashed = [each.data for each in stage.house.database.read_log(lambda log: log.entries(None, 1000))]
-    found = b"".join(each for each in hashed if b'"finding.opened"' in each)
-    assert b"fnd_0" in found
-    assert ANN.encode() not in found
-    assert b"203.0.113.7" not in found
-    assert erased(stage, person=ANN)["erased"] >= 2
+    assert ANN in evidence.line_of(stage.entries("observed")[-1])
+    hashed = b"".join(each.data for each in stage.house.database.read_log(lambda log: log.entries(None, 1000)))
+    assert b'"finding.opened"' in hashed
+    assert ANN.encode() not in hashed
+    assert b"203.0.113.7" not in hashed
+    assert erased(stage, person=ANN)["erased"] >= 3
     assert verified(stage).is_verified
+    observed = stage.house.database.read_log(lambda log: tail(log, None, 100))
+    told = [event_of(each) for each in observed if each.kind in ("observed", "finding.opened")]
+    assert len(told) == 5
+    assert ANN not in str(told)
+    assert evidence.line_of(stage.entries("observed")[-1]) == "unknown  somebody: InvokeModel, as jsonl tells"
 
 
 def test_a_person_is_found_as_a_whole_address_alone(stage: Stage) -> None:

@@ -329,6 +329,9 @@ def line_of(entry: dict[str, Any]) -> str:
         case EntryKind.OUTCOME:
             call = f"{body['principal']} → {body['system']}/{body['tool']}"
             return f"{body['outcome']:<8} {call} in {body['duration_ms']} ms"
+        case EntryKind.OBSERVED:
+            who = body["who"].get("name") or body["who"].get("id") or "somebody"
+            return f"{body['outcome']:<8} {who}: {body['action']}, as {entry['actor']} tells"
         case EntryKind.STANDING_CHANGED:
             move = f"{body['principal']}: {body['before']} → {body['after']}"
             return f"{move} by {entry['actor']}: {body.get('reason')}"

@@ -88,7 +88,10 @@ class Observation:
         return identity_of(self.source, self.event)
 
     def draft(self, principal: tuple[str, str] | None, known_by: str, told: dict[str, str]) -> Draft:
-        """Return the entry of it. `principal` is the id and name of who it is known to be, `told` who brought it."""
+        """Return the entry of it. `principal` is the id and name of who it is known to be, `told` who brought it.
+
+        Its actor is the source that tells it: whom it names can be erased with the rest of `who`.
+        """
         who = {"name": self.who.name, "id": self.who.id, "kind": self.who.kind, "credential": self.who.credential}
         body: dict[str, Any] = {
             "source": {"kind": self.source, "event": self.event, "digest": f"sha256:{self.digest}", **told},
@@ -109,8 +112,7 @@ class Observation:
             body["used"] = {name: value for name, value in counts.items() if value is not None}
         if self.more:
             body["more"] = dict(self.more)
-        actor = f"{self.source}:{self.who.name}"[:254]
-        return Draft(EntryKind.OBSERVED, actor, principal[0] if principal else None, body)
+        return Draft(EntryKind.OBSERVED, self.source, principal[0] if principal else None, body)
 
 
 def identity_of(source: str, event: str) -> str:

@@ -244,7 +244,7 @@ def _outcome(entry: Mapping[str, Any], body: Mapping[str, Any]) -> Event:
 def _observed(_entry: Mapping[str, Any], body: Mapping[str, Any]) -> Event:
     source, who = body["source"], body["who"]
     word = str(body.get("outcome"))
-    user = {"name": str(who["name"]) or "unknown"} | ({"uid": str(who["id"])} if who.get("id") else {})
+    user = {"name": str(who.get("name") or "unknown")} | ({"uid": str(who["id"])} if who.get("id") else {})
     session = {"credential_uid": str(who["credential"])} if who.get("credential") else None
     thing, server = body.get("object"), (body.get("more") or {}).get("server")
     return {
