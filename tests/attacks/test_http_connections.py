@@ -173,7 +173,10 @@ def test_nobody_takes_every_connection(tmp_path: Path) -> None:
 
 
 def test_strangers_leave_descriptors_for_the_operator(tmp_path: Path) -> None:
-    """With few descriptors, strangers who take every connection there is do not keep a principal alive."""
+    """With few descriptors, strangers who take every connection there is do not keep a principal alive.
+
+    Nor does what they send fill the server's log: its lines stay those that are written at its start.
+    """
     with served(tmp_path / "estate") as scene, scene.terminal.but(before=("prlimit", "--nofile=160")).up() as server:
         _, _, port = server.url.rpartition(":")
         strangers = [socket.create_connection(("127.0.0.1", int(port)), 5) for _ in range(400)]
@@ -187,6 +190,12 @@ def test_strangers_leave_descriptors_for_the_operator(tmp_path: Path) -> None:
             for stranger in strangers:
                 stranger.close()
         assert httpx.get(f"{server.url}/oauth/jwks").status_code == 200
+        before = server.log.read_bytes()
+        for sent in (b"\x16\x03\x01\r\n\r\n", UPGRADE % (b"/", server.url.removeprefix("http://").encode())):
+            with socket.create_connection(("127.0.0.1", int(port)), 5) as stranger:
+                stranger.sendall(sent)
+                assert stranger.recv(4096).startswith(b"HTTP/1.1 ")
+        assert server.log.read_bytes() == before
 
 
 UPGRADE = (

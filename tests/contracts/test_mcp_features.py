@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,20 @@ from charter.server import gateway_mcp
 from doors import ACCEPT, META, open_doors, run
 from library_stage import GARDEN, GRANT, a_client, a_garden, a_library, an_agent
 from mcp_stage import a_record, deadline, http, serving, settings_of, stage
+from servers import library
 from servers.everything import app as everything
+from terminal import Terminal
+
+
+def test_an_import_counts_tools_as_tools_and_names_what_is_beside_them(tmp_path: Path) -> None:
+    estate = Terminal.at(tmp_path / "estate")
+    (estate.folder / "teams.yaml").write_text("{charter: v1, teams: {platform: {lead: sam@example.com}}, roles: {}}")
+    server = (sys.executable, str(Path(library.__file__)))
+    said = estate.say("systems", "import", "library", "--team", "platform", "--", *server)
+    assert "1 tool, resources/read, prompts/get, completion/complete pinned" in said
+    again = estate.ask("systems", "import", "library")
+    assert (again["tools"], len(again["features"])) == (1, 3)
+
 
 WAYS = [
     ("auto", "/mcp/library", "", ""),

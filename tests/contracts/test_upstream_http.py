@@ -314,6 +314,34 @@ def test_giving_up_a_call_closes_its_connection() -> None:
     run(on_call, check)
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("seconds", [0.5, 30])
+def test_a_legacy_server_is_told_that_a_call_was_given_up(*, streamed: bool, seconds: float) -> None:
+    """Whether the caller went away or time ran out: before 2026-07-28, a connection that ends is no cancellation."""
+
+    async def on_call(_: dict[str, Any], send: Send) -> None:
+        if streamed:
+            await stream(send)
+            await send({"type": "http.response.body", "body": b": wait\n\n", "more_body": True})
+        await asyncio.sleep(30)
+
+    async def check(rogue: RogueHttp, made: HttpServer) -> None:
+        call = asyncio.create_task(answers(made, seconds))
+        await until(rogue.calls)
+        if seconds > 1:
+            call.cancel()
+        with contextlib.suppress(asyncio.CancelledError, UpstreamError):
+            await call
+
+        def told() -> list[Any]:
+            return [m for _, _, m in rogue.seen if m and m.get("method") == "notifications/cancelled"]
+
+        await until(told)
+        assert [each["params"]["requestId"] for each in told()] == [rogue.calls()[0]["id"]]
+
+    run(on_call, check, modern=False)
+
+
 @pytest.mark.parametrize("modern", [True, False])
 def test_a_change_that_the_server_tells_of_is_heard(modern: bool) -> None:
     async def go() -> None:

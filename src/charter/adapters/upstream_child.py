@@ -19,7 +19,7 @@ from typing import cast
 
 from typing_extensions import override
 
-from charter.adapters.upstream_rpc import CHANGED, UPDATED, Message, encode, nonsense, read_message, uri_in
+from charter.adapters.upstream_rpc import CHANGED, UPDATED, Message, encode, given_up, nonsense, read_message, uri_in
 from charter.core.errors import ErrorCode
 from charter.gateway.mcp_logs import LOGGED, log_of
 from charter.gateway.mcp_protocol import RpcCode
@@ -193,8 +193,7 @@ class Child(asyncio.SubprocessProtocol):
     def cancel(self, request_id: int) -> None:
         """Tell the child that nobody waits for this answer any more."""
         with contextlib.suppress(UpstreamError):
-            params = {"requestId": request_id, "reason": "the caller went away or ran out of time"}
-            self.write({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})
+            self.write(given_up(request_id))
 
     def fail(self, fault: UpstreamError) -> None:
         """End all waiting with `fault`, and the process."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from charter.adapters.upstream_rpc import (
     Peer,
     encode,
     final,
+    given_up,
     initialize_params,
     is_quieter,
     list_all,
@@ -58,7 +59,7 @@ from charter.gateway.pins import ToolDefinition, UpstreamError
 _SESSION_ID = re.compile(r"[\x21-\x7e]{1,512}")
 _NO_LISTENING = frozenset({400, 404, 405, 501})
 _GONE = 404
-MAX_ANSWERING = 64  # questions of a server's that are being refused; further ones are dropped
+MAX_ANSWERING = 64  # of a server's questions that are being refused, and calls given up; further ones are dropped
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds between attempts to listen
 
 
@@ -166,6 +167,8 @@ class HttpServer:
                     await self.wire.drain(exchange.line)
                 finally:
                     self.wire.close(exchange.line)
+                    if exchange.answer is None:
+                        self._give_up(exchange.message)
                 if asked is None:
                     return
                 if asked:
@@ -314,16 +317,41 @@ class HttpServer:
         self, message: Message, headers: dict[str, str], seconds: float, asking: Asking | None = None
     ) -> Exchange:
         """POST one request; return its answer as far as it has come. Its line must be closed."""
-        line = await self.wire.open("POST", encode(message), headers, seconds)
+        line = None
         try:
+            line = await self.wire.open("POST", encode(message), headers, seconds)
             answer = await self._one_message(line, headers)
             response = None
             if answer is not None and "method" not in answer:
                 response = self._checked(answer, message, line)
             return Exchange(line, message, asking, response)
-        except BaseException:
-            self.wire.close(line)
+        except BaseException as err:
+            if line is not None:
+                self.wire.close(line)
+            if isinstance(err, asyncio.CancelledError) or getattr(err, "code", None) is ErrorCode.UPSTREAM_TIMEOUT:
+                self._give_up(message)
             raise
+
+    def _give_up(self, message: Message) -> None:
+        """Tell a legacy server that nobody waits for an answer any more: to it, a connection that ends says nothing."""
+        peer = self._peer
+        if peer is None or peer.modern:
+            return
+
+        async def tell() -> None:
+            with contextlib.suppress(UpstreamError):
+                await self._tell(peer, given_up(message["id"]))
+
+        self._beside(tell())
+
+    def _beside(self, told: Coroutine[Any, Any, None]) -> None:
+        """Tell the server something that no call waits for."""
+        if len(self._answering) >= MAX_ANSWERING:
+            told.close()
+            return
+        task = asyncio.create_task(told)
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
 
     async def _one_message(self, line: Line, headers: dict[str, str]) -> Message | None:
         """Return what an answer says if it is one message; None if it is a stream of them."""
@@ -374,12 +402,8 @@ class HttpServer:
     def _note(self, message: Message, request_id: int) -> Message | None:
         """Return a notification that is the caller's to see; answer what the server asks."""
         method, params = message["method"], message.get("params")
-        if "id" in message and len(self._answering) >= MAX_ANSWERING:
-            return None
         if "id" in message:
-            task = asyncio.create_task(self._answer(message))
-            self._answering.add(task)
-            task.add_done_callback(self._answering.discard)
+            self._beside(self._answer(message))
         elif method in CHANGED:
             self.changed()
         elif method == UPDATED:

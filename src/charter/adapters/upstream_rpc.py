@@ -77,6 +77,12 @@ def request(request_id: int, method: str, params: dict[str, Any], *, modern: boo
     return {"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}
 
 
+def given_up(request_id: int) -> Message:
+    """Return what tells a server that nobody waits for an answer of its any more."""
+    params = {"requestId": request_id, "reason": "the caller went away or ran out of time"}
+    return {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}
+
+
 def sent(call: Call) -> tuple[str, dict[str, Any]]:
     """Return the method and the parameters that a call is sent with."""
     asked = {"_meta": {LOG_LEVEL_KEY: call.logs}} if call.logs is not None else {}

@@ -31,8 +31,9 @@ from charter.gateway.mcp_import import (
     system_text,
     worth_accepting,
 )
-from charter.gateway.pins import ToolDefinition
+from charter.gateway.pins import FEATURES, ToolDefinition
 from charter.registry.destination import needs_broker
+from charter.registry.document import MAX_FILE_BYTES
 from charter.registry.estate import Estate
 from charter.registry.manifest import load_estate
 from charter.registry.principal import SystemRecord
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from charter.bootstrap.house import House
 
 IMPORT_SECONDS = 60.0
-MAX_LIST = 16 * 1024 * 1024  # bytes of a list of tools
+MAX_LIST = 16 * 1024 * 1024  # bytes of a list of tools, or of their definitions as they are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +84,29 @@ async def import_tools(
     if known is None:
         text, lines = system_text(head, describe_tools(tools)), [f"{tool.name} is new" for tool in tools]
     else:
-        accepted = load_definitions(kept.read_bytes()) if kept.is_file() else {}
+        accepted = _kept(kept) if kept.is_file() else {}
         found = changes(known.value, tools, accepted)
-        text = accept_tools(file.read_text(encoding="utf-8"), tools)
+        told = f"{MAX_FILE_BYTES >> 10} KiB"
+        text = accept_tools(whole_file.read_named(file, MAX_FILE_BYTES, told).decode(), tools)
         lines = [f"{change.tool}: {'; '.join(change.lines)}" for change in found]
     writes = known is None or (asked.accept and bool(lines))
     if writes:
         _write(file, text)
         _write(kept, dump_definitions(tools))
-    return {"system": name, "path": str(file), "tools": len(tools), "changes": lines, "written": writes}
+    beside = [tool.name for tool in tools if tool.name in FEATURES]
+    count = len(tools) - len(beside)
+    return {
+        "system": name,
+        "path": str(file),
+        "tools": count,
+        "features": beside,
+        "changes": lines,
+        "written": writes,
+    }
+
+
+def _kept(file: Path) -> dict[str, ToolDefinition]:
+    return load_definitions(whole_file.read_named(file, MAX_LIST, "16 MiB"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +159,7 @@ def known_choices(root: Path) -> dict[tuple[str, str], frozenset[str]]:
     """Return, by system and tool, the arguments that take one of a few values alone, as kept definitions list them."""
     found: dict[tuple[str, str], frozenset[str]] = {}
     for file in sorted((root / "pins").glob("*.json")):
-        for tool in load_definitions(file.read_bytes()).values():
+        for tool in _kept(file).values():
             found[file.stem, tool.name] = tool.choices
     return found
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from charter.adapters.whole_file import read_named
 from charter.cli.context import Json, Reason, context_of, segment
 from charter.cli.output import counted, print_json, say, table
 
@@ -144,14 +145,15 @@ def preview(
 
     With --json: since, in_force, signals, rules.
     """
+    from charter.registry.document import MAX_FILE_BYTES, read_text
     from charter.registry.response import RESPONSES
 
-    here = context_of(context)
+    here, told = context_of(context), f"{MAX_FILE_BYTES >> 10} KiB"
     chosen = file
     if chosen is None and not in_force and not here.settings.server:
         own = here.settings.estate / RESPONSES
         chosen = own if own.is_file() else None
-    text = chosen.read_text(encoding="utf-8") if chosen is not None else None
+    text = read_text(read_named(chosen, MAX_FILE_BYTES, told), str(chosen)) if chosen is not None else None
     answer = here.control.post("/v1/responses/preview", {"text": text, "since": since, "rule": rule})
     if as_json:
         print_json(answer)

@@ -86,7 +86,7 @@ def import_system(
 
     Example: charter systems import git -- uvx mcp-server-git --repository .
 
-    With --json: system, path, tools, changes, written.
+    With --json: system, path, tools, features, changes, written. Features are resources, prompts and completions.
     """
     from charter.bootstrap.tools import ImportAsked, import_tools
 
@@ -107,7 +107,8 @@ def import_system(
         say(line)
     if answer["written"]:
         path = Path(answer["path"])
-        say(f"wrote {path}: {counted(answer['tools'], 'tool')} pinned", "green")
+        pinned = ", ".join([counted(answer["tools"], "tool"), *answer["features"]])
+        say(f"wrote {path}: {pinned} pinned", "green")
         say("look through the effects it guessed, then: charter plan && charter apply")
     elif answer["changes"]:
         say("nothing was written; accept the new definitions with --accept", "yellow")

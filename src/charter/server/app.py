@@ -328,7 +328,8 @@ def _server(app: App, *, http: type[Connection] = Connection, **more: Any) -> uv
             app,
             http=http,
             ws="none",  # there are no websockets: who asks for one is answered as if they had not
-            log_level="warning",
+            log_config=None,  # its lines are written as all others are
+            log_level="error",  # what strangers send wrongly is no warning to anybody, and would fill the log
             access_log=False,
             server_header=False,
             date_header=True,
