@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from charter.bootstrap import authority
 from charter.bootstrap.inventory import approval, approval_cards
 from charter.gateway.pipeline import Refused
 from houses import Stage, a_house, estate_files
@@ -59,3 +61,18 @@ def test_what_was_answered_or_lapsed_says_nothing(stage: Stage) -> None:
     stage.apply(estate_files(grants=[GRANT | {"actions": ["charge.read"]}]))
     stage.clock.at += dt.timedelta(hours=25)
     assert denied(stage, which) is None
+
+
+def test_a_yes_to_it_is_kept_and_says_so(stage: Stage) -> None:
+    """It may be another hour's, or the next charter's: but whoever says it hears that it changes nothing as yet."""
+    which = asked(stage)
+    stage.apply(estate_files(grants=[GRANT | {"actions": ["charge.read"]}]))
+    deed = authority.answer(stage.house, which, yes=True, person="lena@example.com", reason="seen")
+    given = asyncio.run(deed)
+    assert given["state"] == "approved"
+    assert "no grant for `refund.create`" in given["denied"]
+
+
+def test_a_yes_that_decides_says_nothing_of_the_kind(stage: Stage) -> None:
+    deed = authority.answer(stage.house, asked(stage), yes=True, person="lena@example.com", reason="seen")
+    assert asyncio.run(deed)["denied"] is None

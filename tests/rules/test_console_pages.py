@@ -437,6 +437,13 @@ def test_a_yes_lets_one_call_through_in_the_name_of_the_person(caller: Caller) -
     assert "approved" in caller.get("/approvals?all=1").text
 
 
+def test_a_yes_that_changes_nothing_as_yet_says_so(caller: Caller) -> None:
+    caller.desk.waiting["apr_00000000000000000000000001"]["denied"] = "its charter has no grant for it"
+    page = text_of(caller.post(APPROVAL, answer="approve", person="lena@example.com", reason="checked").text)
+    assert "The yes is kept, and changes nothing as things are: its charter has no grant for it" in page
+    assert "can repeat exactly this call" not in page
+
+
 def test_a_no_is_recorded_too(caller: Caller) -> None:
     answer = caller.post(APPROVAL, answer="refuse", person="maria@example.com", reason="not ours")
 

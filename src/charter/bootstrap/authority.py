@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from charter.bootstrap import lease_keeping
 from charter.bootstrap.inventory import approval_view
 from charter.core.errors import ErrorCode, MalformedError
+from charter.gateway.denied_now import denied_now
 from charter.identity import credential
 from charter.identity.certificate import certificate_in
 from charter.identity.keys import KeyUse, SigningKey
@@ -98,8 +99,14 @@ async def answer(
 ) -> dict[str, Any]:
     """Record a person's yes or no to an approval; return the approval as it stands now.
 
-    `further` says which calls like it are approved besides, if it is a yes; the answer then tells of that too.
+    `further` says which calls like it are approved besides, if it is a yes; the answer then tells of that too. To a
+    yes it tells why the call would be denied all the same, as things are (`denied`): another hour may see it pass.
     """
+
+    def told(approved: Approval) -> dict[str, Any]:
+        why = denied_now(approved, house.live, house.slices, house.pipeline.evaluator, house.clock.now())
+        return approval_view(approved) | {"denied": why}
+
     if yes and further is not None:
 
         def work(tx: HouseTransaction) -> tuple[Approval, Repeat]:
@@ -108,10 +115,10 @@ async def answer(
             )
 
         approved, repeat = await house.database.awrite(work)
-        return approval_view(approved) | {"further": repeats.told(repeat)}
+        return told(approved) | {"further": repeats.told(repeat)}
     deed = answering.approve if yes else answering.refuse
     answered = await house.database.awrite(lambda tx: deed(tx, approval_id, person=person, reason=reason))
-    return approval_view(answered)
+    return told(answered) if yes else approval_view(answered)
 
 
 async def end_repeat(house: House, repeat_id: str, *, person: str, reason: str) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class Lending:
     person: str
     borrower: str  # a name
     purpose: str
-    scope: Any = None  # a list of {system, actions, objects}; None: whatever both may do
+    scope: Any = None  # a list of {system, actions, objects}; None: whatever both may do for the purpose
     lasts: str | None = None  # `30m`
 
 

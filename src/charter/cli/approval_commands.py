@@ -175,7 +175,7 @@ def approve(
 
     Example: charter approvals approve apr_01k… --next 10 --for 60 --vary charge_id --reason "today's disputes"
 
-    With --json: id, state, call, roles, given, missing, asked_at, expires_at, verdict_id, further.
+    With --json: id, state, call, roles, given, missing, asked_at, expires_at, verdict_id, denied, further.
     """
     if further is None:
         if vary:
@@ -261,7 +261,9 @@ def _answer(
         print_json(answer)
         return
     _card(answer)
-    if answer["state"] == "approved":
+    if answer.get("denied"):
+        say(f"the yes is kept, and changes nothing as things are: {answer['denied']}", "red")
+    elif answer["state"] == "approved":
         say(f"approved: the principal can repeat the call until {answer['expires_at'][:19]} UTC", "green")
         if further := answer.get("further"):
             until = further["until"][:19]

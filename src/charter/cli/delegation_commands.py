@@ -292,7 +292,7 @@ def _read(file: Path) -> dict[str, Any]:
 def _covered(scope: list[dict[str, Any]] | None) -> str:
     """Return in words what a scope covers."""
     if scope is None:
-        return "whatever both may do"
+        return "whatever both may do for that purpose"
     return "; ".join(
         f"{part['system']}: {', '.join(part['actions'])}"
         + ("" if part["objects"] == ["*"] else f" on {', '.join(part['objects'])}")
