@@ -49,7 +49,8 @@ def anthropic(kind: str, actor: dict[str, Any], **more: Any) -> tuple[Observatio
 
 
 def github(action: str, **more: Any) -> tuple[Observation, ...]:
-    return told("github", _document_id="d", **{"@timestamp": 1795608861000}, action=action, actor="boss", **more)
+    said = {"@timestamp": 1795608861000, "action": action, "actor": "boss"}
+    return told("github", _document_id="d", **(said | more))
 
 
 USER = {"type": "user_actor", "email_address": "jo@example.com", "user_id": "user_1", "ip_address": "192.0.2.34"}
@@ -113,6 +114,14 @@ def test_who_only_signs_in_or_is_brought_by_a_directory_uses_no_ai(
     found: tuple[Observation, ...], uses_ai: bool
 ) -> None:
     assert [each.uses_ai for each in found] == [uses_ai]
+
+
+@pytest.mark.parametrize(("action", "actor"), [("git.clone", None), ("git.clone", ""), ("copilot.swe_agent", None)])
+def test_what_github_tells_of_nobody_is_kept_and_is_nobodys(action: str, actor: str | None) -> None:
+    """The platform's own deeds, and strangers who clone in public: valid events, that are evidence too."""
+    (found,) = github(action, actor=actor, repository="o/public")
+    assert (found.who.name, found.who.kind, found.object) == ("(unnamed)", "unknown", "o/public")
+    assert not found.uses_ai
 
 
 def test_an_address_that_nobody_proved_names_no_actor() -> None:

@@ -1,7 +1,8 @@
 """Logs of vendors and platforms, read as observations: one row of `READERS` for each kind of log.
 
 A reader takes one record, a JSON object, and says what it tells of; it knows the vendor's fields and nothing else. What
-lacks an actor, an action or a time is refused, and whoever reads the file sets that line aside.
+lacks an actor, an action or a time is refused, and whoever reads the file sets that line aside; where a vendor tells of
+deeds that nobody is named for, the actor is `UNNAMED`.
 
 INVARIANT: a reader raises MalformedError or returns, whatever the record holds.
 """
@@ -23,6 +24,7 @@ from charter.evidence.observation import Observation, Used, Who, count_of, diges
 
 MAX_LINE = 1024 * 1024  # bytes
 MAX_EVENTS = 100  # of one record
+UNNAMED = "(unnamed)"  # no login has parentheses
 MAX_FILE = 1024 * 1024 * 1024  # bytes, unpacked
 _GZIP = b"\x1f\x8b"
 Record = Mapping[str, Any]
@@ -353,7 +355,7 @@ def _okta(record: Record) -> Observation:
 
 
 def _github(record: Record) -> Observation:
-    """GitHub's audit log, as streamed or exported."""
+    """GitHub's audit log, as streamed or exported. What the platform does, or a stranger in public, has no actor."""
     actor, action = _text(record, "actor"), _text(record, "action")
     is_bot = record.get("actor_is_bot") is True or actor.endswith("[bot]")
     is_agent = record.get("actor_is_agent") is True or "copilot" in actor.lower()
@@ -361,17 +363,17 @@ def _github(record: Record) -> Observation:
         _text(record, "_document_id"),
         record.get("@timestamp") or record.get("created_at"),
         Who(
-            actor,
+            actor or UNNAMED,
             id=_text(record, "actor_id"),
-            kind="agent" if is_agent else "service" if is_bot else "person",
+            kind="agent" if is_agent else "service" if is_bot else "person" if actor else "unknown",
             credential=_text(record, "token_id", "hashed_token"),
         ),
         action,
         service="github",
-        object=_text(record, "repo", "org", "business"),
+        object=_text(record, "repo", "repository", "org", "business"),
         outcome=_ended_as_named(action),
         address=_text(record, "actor_ip"),
-        uses_ai=is_agent or action.startswith("copilot"),
+        uses_ai=is_agent or (bool(actor) and action.startswith("copilot")),
         more=_more(record, access="programmatic_access_type", organisation="org", to="user", permission="permission"),
     )
 

@@ -124,7 +124,7 @@ class NewSecret(Command):
     """Have a secret made."""
 
     actor: Person
-    reason: Annotated[str, Field(max_length=1000)] = "asked for"
+    reason: Reason = "asked for"
 
 
 class Rotate(Command):

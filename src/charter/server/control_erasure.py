@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from charter.bootstrap import erasing
+from charter.core.values import parse_line
+from charter.evidence.erasure import MAX_REASON
 from charter.server.control_shape import Command, Person, house_of
 
 erasures = APIRouter()
 _Text = Annotated[str | None, Field(min_length=1, max_length=254)]
-_Reason = Annotated[str, Field(min_length=1, max_length=500)]
+_Reason = Annotated[str, AfterValidator(lambda text: parse_line(text, "reason", longest=MAX_REASON))]
 _NAMES = {"entry", "person", "principal", "system", "since", "before"}
 
 
@@ -21,7 +23,7 @@ class Meant(Command):
 
     actor: Person
     reason: _Reason
-    about: _Text = None  # a person's mail address, as payloads have it
+    about: Person | None = None  # a mail address, as payloads have it
     principal: _Text = None
     system: _Text = None
     since: _Text = None
