@@ -25,7 +25,7 @@ from typing import Any
 
 from _served import TEAMS, charter, fetch, processes, up
 
-from charter.identity.issuance import decisions_of
+from charter.identity.resource import decisions_of
 from charter.sdk import Charter
 
 THREADS = (1, 8)

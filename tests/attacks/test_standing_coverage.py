@@ -24,7 +24,7 @@ from charter.console.pages import console_app
 from charter.evidence.entry import EntryKind
 from charter.gateway.access_profiles import Profile
 from charter.identity import authority as question
-from charter.identity.issuance import DECISION_PATH
+from charter.identity.resource import DECISION_PATH
 from charter.registry.standing import Refusal
 from charter.server.access import AccessApp
 from charter.server.control import control_app

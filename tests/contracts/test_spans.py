@@ -22,7 +22,7 @@ from charter.cli.relay import relaying
 from charter.core.clock import SystemClock
 from charter.core.entropy import SystemEntropy
 from charter.evidence.ocsf import event_of
-from charter.identity.issuance import spans_of
+from charter.identity.resource import spans_of
 from doors import Doors, open_doors, run
 
 OPERATOR = "test@example.com"

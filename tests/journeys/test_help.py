@@ -50,16 +50,23 @@ def test_a_command_shows_an_example_that_can_be_typed(
         assert re.match(rf"(-C \S+ )?{name}\b", example)
 
 
-@pytest.mark.parametrize("first", ["charter.cli.main", "charter.cli.main, charter.bootstrap.estate"])
-def test_commands_load_what_they_need_alone(first: str) -> None:
+HOUSE = {"aiohttp", "charter.bootstrap.house", "fastapi", "z3"}
+ESTATE = {"cedarpy", "charter.registry.field", "ruamel.yaml", "sqlalchemy"}
+
+
+@pytest.mark.parametrize(
+    ("module", "others"),
+    [
+        ("charter.cli.main", HOUSE | ESTATE | {"cryptography", "httpx"}),
+        ("charter.cli.agent", HOUSE | ESTATE),  # charter token
+        ("charter.bootstrap.estate", HOUSE),  # charter validate
+    ],
+)
+def test_commands_load_what_they_need_alone(module: str, others: set[str]) -> None:
     """Each command pays for what all of them load: to ask a server takes no estate, and to read an estate no house."""
-    loaded = subprocess.run(
-        [sys.executable, "-c", f"import sys, {first}; print(*sys.modules)"], capture_output=True, text=True, check=True
-    ).stdout.split()
-    heavy = {"aiohttp", "charter.bootstrap.house", "fastapi", "z3"}
-    if first == "charter.cli.main":
-        heavy |= {"cedarpy", "charter.registry.field", "cryptography", "httpx", "ruamel.yaml", "sqlalchemy"}
-    assert heavy.isdisjoint(loaded), heavy.intersection(loaded)
+    program = f"import sys, charter.cli.main, {module}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert others.isdisjoint(loaded), others.intersection(loaded)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from charter.core.errors import ErrorCode, UnauthenticatedError
 from charter.identity.bearer import Binding, Confirmation, Shown
 from charter.identity.claims import TokenContent, claims_of
-from charter.identity.issuance import resource_of, system_at
+from charter.identity.issuance import system_at
 from charter.identity.keys import OVERLAP, KeyUse
+from charter.identity.resource import resource_of
 from charter.identity.tokens import AccessTokens
 from charter.registry.principal import LiveEstate
 from identity_stage import ISSUER, LEDGER, PAYMENTS, Stage, a_principal, a_record, a_stage

@@ -15,26 +15,22 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from charter.cli.agent_keys import AgentKey, AgentTokens, OwnAuthority, agent_key, key_path
 from charter.cli.agent_leases import LeaseClient, leased
-from charter.cli.agent_lending import Side, borrowed, exchanging, read_token
 from charter.cli.agent_rotation import next_key, replace_when_due, settle, take_place
 from charter.cli.context import Context, segment
-from charter.cli.egress_relay import EgressRelay
-from charter.cli.mcp_bridge import Bridge
-from charter.cli.mcp_endpoint import Endpoint, web_session
-from charter.cli.mcp_pipes import Output, lines_of
 from charter.cli.output import warn
-from charter.cli.relay import MAX_BODY_BYTES, Relay, relaying
 from charter.config import child_environment
 from charter.core.clock import SystemClock
 from charter.core.entropy import SystemEntropy
 from charter.core.errors import AbsentError, DeniedError, ErrorCode, MalformedError, UnavailableError
-from charter.gateway.mcp import REQUEST_HEADER, RUN_HEADER
-from charter.identity.issuance import all_of, decisions_of, spans_of
 from charter.identity.jose import thumbprint_of
+from charter.identity.resource import all_of, decisions_of, spans_of
+
+if TYPE_CHECKING:
+    from charter.cli.relay import Relay
 
 MAX_REQUEST_HEADER = 8192
 ALL_ENDPOINT, DECISIONS, SPANS = "_all", "_decisions", "_spans"  # of the relay: no system is called so
@@ -167,6 +163,11 @@ def serve_mcp(context: Context, name: str, system: str | None, behalf: Behalf, r
 
 async def _serve_mcp(resource: str, tokens: AgentTokens, says: dict[str, str]) -> None:
     """Pass messages on until standard input ends, or this process is told to."""
+    from charter.cli.mcp_bridge import Bridge
+    from charter.cli.mcp_endpoint import Endpoint, web_session
+    from charter.cli.mcp_pipes import Output, lines_of
+    from charter.cli.relay import MAX_BODY_BYTES
+
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - a coroutine runs in a task
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -256,10 +257,12 @@ def _on_behalf(
         CharterError: it cannot be; the message says why.
     """
     systems: list[str] = principal["systems"]
-    side = Side(tokens.key, tokens.client_id, tokens.issuer, only or systems, tokens.clock, tokens.entropy)
     if behalf.whom is None:
         tokens.authority = OwnAuthority(behalf.may_act, behalf.purpose if behalf.may_act else None)
         return systems
+    from charter.cli.agent_lending import Side, borrowed, exchanging, read_token
+
+    side = Side(tokens.key, tokens.client_id, tokens.issuer, only or systems, tokens.clock, tokens.entropy)
     if behalf.whom.startswith("@"):
         tokens.authority, systems = exchanging(side, read_token(behalf.whom[1:]), behalf.may_act, behalf.narrowed)
         return systems
@@ -291,6 +294,8 @@ def _says(tokens: AgentTokens, request: str | None) -> dict[str, str]:
     Raises:
         MalformedError: the request is too long.
     """
+    from charter.gateway.mcp import REQUEST_HEADER, RUN_HEADER
+
     if request is None:
         return {RUN_HEADER: tokens.entropy.token(18)}
     told = base64.b64encode(request.encode()).decode()
@@ -301,6 +306,8 @@ def _says(tokens: AgentTokens, request: str | None) -> dict[str, str]:
 
 
 async def _run(name: str, tokens: AgentTokens, command: list[str], ways: Ways) -> int:
+    from charter.cli.relay import relaying
+
     endpoints = {system: f"{tokens.issuer}/mcp/{system}" for system in ways.systems}
     endpoints |= {ALL_ENDPOINT: all_of(tokens.issuer)} if ways.all else {}
     endpoints |= {DECISIONS: decisions_of(tokens.issuer), SPANS: spans_of(tokens.issuer)}
@@ -329,6 +336,8 @@ async def _run(name: str, tokens: AgentTokens, command: list[str], ways: Ways) -
 
 
 def _relay_of(endpoints: dict[str, str], secret: str, tokens: AgentTokens, ways: Ways) -> Relay:
+    from charter.cli.relay import Relay
+
     models = {system: f"{tokens.issuer}/model/{system}" for system in ways.models}
     models |= {DECISIONS: decisions_of(tokens.issuer), SPANS: spans_of(tokens.issuer)}
     return Relay(
@@ -353,6 +362,9 @@ def _variable(system: str) -> str:
 
 def _relay(tokens: AgentTokens, system: str, ways: Ways, started: Started) -> AbstractAsyncContextManager[str]:
     """Return the forward proxy on this machine that leads to one system."""
+    from charter.cli.egress_relay import EgressRelay
+    from charter.gateway.mcp import RUN_HEADER
+
     return EgressRelay(
         proxy=str(ways.proxy),
         issuer=tokens.issuer,

@@ -21,7 +21,6 @@ from charter.cli.agent_keys import AgentKey, AgentTokens, make_key, open_key, re
 from charter.cli.output import warn
 from charter.core.errors import CharterError, ErrorCode, UnavailableError
 from charter.identity.jose import thumbprint_of
-from charter.identity.rotation_request import PROOF_TYPE, REQUEST_SECONDS, TYPE
 
 ROTATE_PATH = "/oauth/rotate"
 
@@ -92,6 +91,8 @@ async def _tell(tokens: AgentTokens, following: AgentKey) -> None:
 
 def rotation_request(tokens: AgentTokens, following: AgentKey) -> str:
     """Return the request that both keys signed."""
+    from charter.identity.rotation_request import PROOF_TYPE, REQUEST_SECONDS, TYPE
+
     now, client = int(tokens.clock.now().timestamp()), tokens.client_id
     claims = {
         "iss": client,

@@ -25,7 +25,7 @@ from charter.gateway.coaz import IDENTITY, action_meant, object_meant, system_me
 from charter.gateway.coaz import TYPES as COAZ_TYPES
 from charter.gateway.evaluation import Entity, Evaluation
 from charter.identity.bearer import Proof, Vouched
-from charter.identity.issuance import resource_of
+from charter.identity.resource import resource_of
 from charter.identity.tokens import Verified
 from charter.policy.object_path import fill_template
 from charter.policy.verdict import Deny, Layer, Reason

@@ -22,13 +22,10 @@ from charter.identity.authority import BINDING, refusal
 from charter.identity.bearer import Client, Confirmation
 from charter.identity.claims import TOKEN_SECONDS, Detail, Lent, TokenContent, claims_of, status_of
 from charter.identity.composition import composition_claim, unattested
+from charter.identity.resource import RESOURCE_PATH, all_of, decisions_of, resource_of, spans_of
 from charter.identity.work import IdentityWork
 from charter.registry.principal import LiveEstate, Principal, SystemRecord
 
-RESOURCE_PATH = "/mcp/"
-DECISION_PATH = "/access/v1"
-SPANS_PATH = "/otlp"
-ALL_PATH = "/mcp"  # all MCP systems of a principal together
 MAX_RESOURCE = 2048
 Question = Callable[[IdentityWork], CharterError | None]  # asked inside the work; an error is the refusal
 Deed = Callable[[IdentityWork], None]  # done inside the work, once nothing speaks against the token
@@ -72,31 +69,11 @@ class Refused:
     error: CharterError
 
 
-def resource_of(issuer: str, system: str) -> str:
-    """Return the resource indicator (RFC 8707) of a system: its MCP endpoint."""
-    return f"{issuer}{RESOURCE_PATH}{system}"
-
-
 def system_at(live: LiveEstate, issuer: str, resource: str) -> SystemRecord | None:
     """Return the registered system whose resource indicator is exactly `resource`."""
     name = resource.removeprefix(issuer + RESOURCE_PATH)
     record = live.systems.get(name)
     return record if record is not None and resource == resource_of(issuer, name) else None
-
-
-def decisions_of(issuer: str) -> str:
-    """Return the resource indicator of the decision API: tokens for it are enforcement points' own."""
-    return f"{issuer}{DECISION_PATH}"
-
-
-def all_of(issuer: str) -> str:
-    """Return the resource indicator of all MCP systems together: each call there is decided as one to its system."""
-    return f"{issuer}{ALL_PATH}"
-
-
-def spans_of(issuer: str) -> str:
-    """Return the resource indicator of the door for spans: a token for it says whose they are, and opens nothing."""
-    return f"{issuer}{SPANS_PATH}"
 
 
 def is_target(live: LiveEstate, issuer: str, resource: str) -> bool:

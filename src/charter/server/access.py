@@ -31,7 +31,7 @@ from charter.gateway.decisions import Answered, Decisions
 from charter.gateway.evaluation import Evaluations, parse_evaluation, parse_evaluations, parse_search
 from charter.gateway.reported import MAX_REPORT
 from charter.gateway.vouching import Asking, Points, Vouching
-from charter.identity.issuance import DECISION_PATH, decisions_of
+from charter.identity.resource import DECISION_PATH, decisions_of
 from charter.policy.verdict import Allow
 from charter.registry.system import SystemKind
 from charter.server.access_answers import Body, decision, malformed, search_results

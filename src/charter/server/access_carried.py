@@ -23,7 +23,7 @@ from charter.core.clock import rfc3339
 from charter.core.errors import CharterError
 from charter.gateway.reported import parse_report
 from charter.identity.bearer import Proof
-from charter.identity.issuance import DECISION_PATH
+from charter.identity.resource import DECISION_PATH
 from charter.policy.verdict import Deny
 from charter.server.gateway_http import HttpRefusal, Receive, Send, encode, gone
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from charter.core.clock import Clock
 from charter.gateway.access_profiles import ACCESS_REQUEST_CAPABILITY, OBLIGATION_TYPES, Profile
-from charter.identity.issuance import DECISION_PATH, decisions_of
 from charter.identity.jose import sign_compact
 from charter.identity.keys import KeyRing
+from charter.identity.resource import DECISION_PATH, decisions_of
 
 SIGNED_TYPE = "authzen-configuration+jwt"
 MAX_AGE = (b"cache-control", b"public, max-age=300")

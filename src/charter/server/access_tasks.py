@@ -15,7 +15,7 @@ from charter.gateway.chain import approval_digest
 from charter.gateway.decisions import Answered
 from charter.gateway.evaluation import Json
 from charter.gateway.vouching import Understood
-from charter.identity.issuance import DECISION_PATH
+from charter.identity.resource import DECISION_PATH
 from charter.policy.verdict import Allow, Escalate
 from charter.registry.approval import Approval
 from charter.registry.seat import told as told_seats

@@ -29,7 +29,7 @@ from charter.bootstrap.workload import Workloads
 from charter.config import BUNDLE_PATH, Settings
 from charter.console.signin import SignIn
 from charter.core.errors import ConflictError, ErrorCode, MalformedError
-from charter.identity.issuance import DECISION_PATH, SPANS_PATH
+from charter.identity.resource import DECISION_PATH, SPANS_PATH
 from charter.registry.directory import Person
 from charter.server.bundle import BundleApp
 from charter.server.bundle_door import BundleTls

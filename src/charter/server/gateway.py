@@ -30,8 +30,8 @@ from charter.gateway.mcp_asking import abilities_of
 from charter.gateway.mcp_protocol import SESSION_HEADER, RpcCode
 from charter.gateway.mcp_sessions import Session, Sessions
 from charter.identity.dpop import ProofMemory
-from charter.identity.issuance import all_of
 from charter.identity.nonce import Nonces
+from charter.identity.resource import all_of
 from charter.identity.use import Contradiction
 from charter.registry.principal import LiveEstate
 from charter.server.callers import Authenticator, Callers, Resource, host_of

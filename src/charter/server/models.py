@@ -35,7 +35,7 @@ from charter.gateway.model_request import ModelRequest, model_call, parse_model_
 from charter.gateway.pins import UpstreamError
 from charter.gateway.pipeline import Admitted, Pipeline, Refused
 from charter.gateway.proposals import Answer
-from charter.identity.issuance import resource_of
+from charter.identity.resource import resource_of
 from charter.policy.verdict import Deny, Layer
 from charter.registry.model_api import BY_PATH, OPERATIONS, prices_of
 from charter.registry.principal import LiveEstate, SystemRecord

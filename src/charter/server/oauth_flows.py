@@ -18,17 +18,9 @@ from charter.core.errors import CharterError, ConflictError, ErrorCode, Malforme
 from charter.gateway.mcp_all import mcp_systems
 from charter.identity.bearer import Binding, Client
 from charter.identity.exchange import MayAct, may_act_of
-from charter.identity.issuance import (
-    Issued,
-    Refused,
-    TokenRequest,
-    all_of,
-    decisions_of,
-    issue,
-    spans_of,
-    system_at,
-)
+from charter.identity.issuance import Issued, Refused, TokenRequest, issue, system_at
 from charter.identity.marks import mark_of_certificate
+from charter.identity.resource import all_of, decisions_of, spans_of
 from charter.identity.revocation import token_type
 from charter.registry.lending import Side
 from charter.registry.lent_scope import ANY

@@ -26,7 +26,7 @@ from charter.core.errors import CharterError, MalformedError, ThrottledError, Un
 from charter.gateway.pipeline import Pipeline
 from charter.gateway.proxied import call_of, parse_target
 from charter.gateway.settle import Recorded
-from charter.identity.issuance import resource_of
+from charter.identity.resource import resource_of
 from charter.policy.verdict import Allow
 from charter.registry.principal import LiveEstate
 from charter.registry.proxied import Proxied

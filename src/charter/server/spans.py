@@ -24,8 +24,8 @@ from charter.bootstrap import observing, span_sources
 from charter.bootstrap.observing import Taken, Told
 from charter.core.errors import CharterError, ErrorCode, ThrottledError, UnavailableError
 from charter.evidence.spans import Span, observation_of, read_spans
-from charter.identity.issuance import SPANS_PATH, spans_of
 from charter.identity.pace import Pace, of_spans
+from charter.identity.resource import SPANS_PATH, spans_of
 from charter.registry.span_source import PREFIX
 from charter.server.callers import Callers, Resource
 from charter.server.gateway_http import Head, HttpRefusal, Receive, Scope, Send, encode, read_body, read_head
