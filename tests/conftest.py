@@ -1,5 +1,8 @@
 """Fixtures every suite may ask for, and how properties are tried."""
 
+import os
+from pathlib import Path
+
 from hypothesis import HealthCheck, settings
 
 from databases import share_statements
@@ -22,5 +25,8 @@ _EASY = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture)
 settings.register_profile("quick", max_examples=50, deadline=None, suppress_health_check=_EASY)
 settings.register_profile("thorough", max_examples=300, deadline=None, suppress_health_check=_EASY)
 settings.load_profile("quick")  # make test-all asks for the other
+
+# No test needs the authorities of the machine, and each client of httpx would load them all: here is one, of no use.
+os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("nobody.pem"))
 
 share_statements()

@@ -12,6 +12,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -48,6 +49,7 @@ POINTS = "test_access.py::test_a_point_whose_authority_was_withdrawn_is_not_answ
 REQUESTS = "../contracts/test_access_requests.py::test_approval_does_not_override_what_else_must_hold"
 CARRIED = "../contracts/test_sdk_in_process.py::test_a_kill_ends_it_before_it_is_answered_and_a_resume_begins_it_again"
 ROTATED = "test_key_rotation.py::test_nothing_is_given_by_a_rotation_to_a_principal_that_may_not_act"
+QUESTIONS = {"refusal", "chain_refusal", "may_act"}  # the functions that put the one question
 NO_SECRET = "test_oauth_secrets.py::test_no_secret_is_made_for_a_principal_that_can_do_better"
 
 # What walks each way in: paths of ways_in.py, or tests by their file and name.
@@ -261,15 +263,18 @@ def mcp_methods() -> list[str]:
     return [value.value for value in values if isinstance(value, ast.Constant) and isinstance(value.value, str)]
 
 
-def askers() -> Iterator[str]:
-    """Yield the functions that put the question, by their file; the question's own parts left out."""
+@cache
+def askers() -> frozenset[str]:
+    """Return the functions that put the question, by their file; the question's own parts left out."""
+    found = set()
     for path in sorted(SOURCE.rglob("*.py")):
-        name = str(path.relative_to(SOURCE))
-        if name in ("identity/authority.py", "registry/standing.py"):
+        name, text = str(path.relative_to(SOURCE)), path.read_text(encoding="utf-8")
+        if name in ("identity/authority.py", "registry/standing.py") or not any(each in text for each in QUESTIONS):
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and asks(node):
-                yield f"{name} {node.name}"
+                found.add(f"{name} {node.name}")
+    return frozenset(found)
 
 
 def asks(function: ast.AST) -> bool:
@@ -278,7 +283,7 @@ def asks(function: ast.AST) -> bool:
     named |= {
         call.attr for call in called if isinstance(call, ast.Attribute) and ast.unparse(call.value) == "authority"
     }
-    return not named.isdisjoint({"refusal", "chain_refusal", "may_act"})
+    return not named.isdisjoint(QUESTIONS)
 
 
 def test_what_there_is_is_found(there_is: set[str]) -> None:
