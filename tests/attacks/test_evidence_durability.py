@@ -243,6 +243,19 @@ def test_two_nodes_share_one_postgresql_each_with_a_log_of_its_own(tmp_path: Pat
         assert one.node != two.node
 
 
+def test_a_new_node_goes_by_the_name_that_its_log_bears_unless_another_has_it(tmp_path: Path) -> None:
+    name, dice = "nod_01m8gz6qcf7r9bcn66hv0aj5k5", CountingEntropy()
+    with (
+        a_database(tmp_path, entropy=dice, node_origin=f"one.example/log/{name}") as one,
+        a_database(tmp_path, entropy=dice, node_origin=f"two.example/log/{name}") as two,
+        a_database(tmp_path, entropy=dice, node_origin="three.example/log/7") as three,
+    ):
+        assert one.node == name
+        assert len({one.node, two.node, three.node}) == 3
+    with a_database(tmp_path, entropy=dice, node_origin=f"two.example/log/{name}") as again:
+        assert again.node == two.node
+
+
 def end_sessions(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as other:
         other.execute(

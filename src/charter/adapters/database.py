@@ -34,7 +34,7 @@ from charter.adapters.payloads import Payloads
 from charter.adapters.sequencer import Answer, Sequencer, keeping_others_out
 from charter.adapters.transaction import Frame, SqlTransaction
 from charter.core.clock import Clock, rfc3339
-from charter.core.entropy import Entropy
+from charter.core.entropy import Entropy, moment_of
 from charter.core.errors import ErrorCode, IntegrityError, UnavailableError
 from charter.core.keys import Signer
 from charter.evidence.checkpoint import check_origin
@@ -316,7 +316,7 @@ class Database(Generic[Tx]):
                 return LogWriter(node, origin, key, self.payloads)
             if alone and connection.dialect.name == "sqlite":
                 _refuse_another_log(connection, origin)
-            log = LogWriter(entropy.identifier("nod"), origin, key, self.payloads)
+            log = LogWriter(_new_node(connection, origin, entropy), origin, key, self.payloads)
             row = {"id": log.node, "origin": origin, "created_at": rfc3339(self._clock.now())}
             connection.execute(t.node.insert(), row)
             log.create(connection)
@@ -358,6 +358,15 @@ def _resolve(settled: list[tuple[asyncio.Future[Any], Answer]]) -> None:
             future.set_exception(answer.error)
         else:
             future.set_result(answer.value)
+
+
+def _new_node(connection: sa.Connection, origin: str, entropy: Entropy) -> str:
+    """Return the id of a new node: the one that its log's name ends with, so that it has one, if that is free."""
+    named = origin.rpartition("/")[2]
+    is_id = named.startswith("nod_") and moment_of(named) is not None
+    if is_id and connection.execute(sa.select(t.node.c.id).where(t.node.c.id == named)).first() is None:
+        return named
+    return entropy.identifier("nod")
 
 
 def _refuse_another_log(connection: sa.Connection, origin: str) -> None:
