@@ -17,6 +17,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 
 from charter.adapters.datafolder import DataFolder
 from charter.core.errors import CharterError, ConflictError, ErrorCode, IntegrityError, UnavailableError
@@ -254,6 +255,17 @@ def test_a_new_node_goes_by_the_name_that_its_log_bears_unless_another_has_it(tm
         assert len({one.node, two.node, three.node}) == 3
     with a_database(tmp_path, entropy=dice, node_origin=f"two.example/log/{name}") as again:
         assert again.node == two.node
+
+
+@pytest.mark.parametrize(("asked", "kept"), [("off", "on"), ("remote_apply", "remote_apply"), ("local", "local")])
+def test_a_commit_in_postgresql_is_waited_for_whatever_the_database_is_set_to(
+    tmp_path: Path, postgres_url: str, asked: str, kept: str
+) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as other:
+        other.execute(f'ALTER DATABASE "{other.info.dbname}" SET synchronous_commit = {asked}'.encode())
+    with a_database(tmp_path, url=postgres_url) as database:
+        shown = database.write(lambda tx: tx.connection.execute(sa.text("SHOW synchronous_commit")).scalar_one())
+    assert shown == kept
 
 
 def end_sessions(url: str) -> None:

@@ -1,8 +1,9 @@
 """Database engines: SQLite (the default) and PostgreSQL, set up so that a commit that returned survives a power cut.
 
 SQLite runs in WAL mode with `synchronous=FULL`; the writer begins with the write lock in hand (`BEGIN IMMEDIATE`), and
-readers may not write. On PostgreSQL a read is one repeatable-read snapshot. Whatever the driver raises becomes an error
-of Charter's family in `store_failure`; nothing above the adapters sees SQLAlchemy's.
+readers may not write. On PostgreSQL a read is one repeatable-read snapshot, and the writer waits for each commit,
+however the database or the role is set up (`synchronous_commit`). Whatever the driver raises becomes an error of
+Charter's family in `store_failure`; nothing above the adapters sees SQLAlchemy's.
 """
 
 from __future__ import annotations
@@ -38,6 +39,11 @@ _READER_CACHE_KIB = 8_192
 # A server that is gone is noticed in seconds: nothing is allowed meanwhile, and waiting helps nobody.
 _POSTGRES = {"connect_timeout": 5, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 
+# Whatever waits for longer than this machine's disk (`remote_apply`) is left as it is.
+_WAIT_FOR_COMMITS = (
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+)
+
 
 def sqlite_url(path: Path) -> str:
     """Return the URL of the SQLite database in the file `path`."""
@@ -67,8 +73,19 @@ def open_engines(url: str) -> tuple[sa.Engine, sa.Engine]:
             isolation_level="REPEATABLE READ",
             execution_options={"postgresql_readonly": True},
         )
-        return sa.create_engine(parsed, connect_args=_POSTGRES, pool_size=1, max_overflow=0), reader
+        return _postgres_writer(parsed), reader
     raise _bad_url(f"is of the unknown kind `{parsed.drivername[:40]}`")
+
+
+def _postgres_writer(url: sa.URL) -> sa.Engine:
+    engine = sa.create_engine(url, connect_args=_POSTGRES, pool_size=1, max_overflow=0)
+
+    @event.listens_for(engine, "connect")
+    def _set_up(connection: Any, _record: object) -> None:  # noqa: ANN401 - psycopg's, or what stands for it
+        connection.execute(_WAIT_FOR_COMMITS)
+        connection.commit()
+
+    return engine
 
 
 def _sqlite_engine(url: sa.URL, begin: str) -> sa.Engine:
