@@ -84,10 +84,21 @@ class Provider(http.server.BaseHTTPRequestHandler):
                 self.end_headers()
             case "small-limited":
                 self._json({"error": {"message": "slow down", "type": "rate_limit_error"}}, 429)
+            case "small-endless":
+                self._endless()
             case "small-refused":
                 self._json({"error": {"message": f"bad key {PROVIDER_KEY}"}}, 401)
             case _:
                 self._answer(asked)
+
+    def _endless(self) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.end_headers()
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(b"data: " + b"x" * 60_000 + b"\n\n")
 
     def _answer(self, asked: dict[str, Any]) -> None:
         stream = asked.get("stream")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -33,3 +35,25 @@ def serving_on(server: uvicorn.Server, listener: socket.socket) -> Iterator[None
     finally:
         server.should_exit = True
         thread.join(10)
+
+
+def holds(client: socket.socket) -> bool:
+    """Return whether this process, which the server runs in, still has the other end of a connection."""
+    for descriptor in Path("/proc/self/fd").iterdir():
+        try:
+            if not str(descriptor.readlink()).startswith("socket:"):
+                continue
+            with socket.socket(fileno=os.dup(int(descriptor.name))) as each:
+                if each.type == socket.SOCK_STREAM and each.getpeername() == client.getsockname():
+                    return True
+        except OSError:
+            continue
+    return False
+
+
+def let_go(client: socket.socket) -> bool:
+    """Return whether its other end is let go of before long."""
+    ends = time.monotonic() + 15
+    while holds(client) and time.monotonic() < ends:
+        time.sleep(0.05)
+    return not holds(client)

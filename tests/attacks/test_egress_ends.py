@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import os
 import socket
 import socketserver
 import ssl
@@ -13,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -22,6 +20,7 @@ from charter.cli.egress_relay import EgressRelay
 from charter.core.canonical import canonical
 from charter.registry.standing import Move
 from egress_stage import AGENT, Proxied, a_proxy, browser, credentials, outcome, said
+from serving import holds, let_go
 
 IDLE = 1.0
 ANSWERS = {
@@ -110,26 +109,6 @@ def opened(proxied: Proxied, port: int, first: bytes, connection: socket.socket 
     assert connection.recv(4096).startswith(b"HTTP/1.1 200")
     connection.sendall(first)
     return connection
-
-
-def holds(client: socket.socket) -> bool:
-    """Return whether this process, which the proxy runs in, still has the other end of a connection."""
-    for descriptor in Path("/proc/self/fd").iterdir():
-        try:
-            with socket.socket(fileno=os.dup(int(descriptor.name))) as each:
-                if each.type == socket.SOCK_STREAM and each.getpeername() == client.getsockname():
-                    return True
-        except OSError:
-            continue
-    return False
-
-
-def let_go(client: socket.socket) -> bool:
-    """Return whether its other end is let go of before long."""
-    ends = time.monotonic() + 15
-    while holds(client) and time.monotonic() < ends:
-        time.sleep(0.05)
-    return not holds(client)
 
 
 def test_who_takes_nothing_does_not_hold_a_connection_past_its_end(site: tuple[Proxied, int, list[bytes]]) -> None:

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charter.server import connection
+from charter.server import connection, one_write
 from doors import Agent, Doors, open_doors, run
 from mcp_stage import Background, serving
 from served import served
+from serving import let_go
 
 MOST = 4 * 1024 * 1024  # bytes an attacker tries to send
 
@@ -240,6 +241,33 @@ def test_asking_for_a_websocket_is_no_way_in_and_breaks_nothing(tmp_path: Path, 
             assert 300 <= int(answer.split(b" ", 2)[1]) < 500
 
     run(go())
+
+
+# --- who takes nothing ---
+
+
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_who_takes_nothing_is_let_go_of(*, is_whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a stream once nothing was taken for a while; of an answer that is whole, once its connection was closed."""
+    monkeypatch.setattr(*((one_write, "CLOSE_SECONDS") if is_whole else (connection, "STUCK_SECONDS")), 0.3)
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
+        gone = asyncio.ensure_future(receive())
+        while not is_whole and not gone.done():
+            await send({"type": "http.response.body", "body": b"x" * 60_000, "more_body": True})
+        await send({"type": "http.response.body", "body": b"x" * 16_000_000})
+        gone.cancel()
+
+    async def go() -> None:
+        async with serving(app) as url:
+            host, _, port = url.removeprefix("http://").partition(":")
+            with socket.create_connection((host, int(port)), 5) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert await asyncio.to_thread(let_go, client)
+
+    asyncio.run(go())
 
 
 # --- any bytes at all ---

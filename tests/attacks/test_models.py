@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,10 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from charter.bootstrap import authority
 from charter.core.errors import CharterError
 from charter.gateway.model_answer import MAX_LOOKED_AT, AnswerReader, ProposedCall
 from charter.gateway.model_request import parse_model_request
-from model_stage import PROVIDER_KEY, Gateway, a_gateway
+from charter.registry.standing import Move
+from model_stage import AGENT, PROVIDER_KEY, Gateway, a_gateway
+from serving import holds, let_go
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +198,22 @@ def test_an_answer_without_an_end_does_not_grow_in_memory() -> None:
     for _ in range(40):
         reader.feed(b"x" * (MAX_LOOKED_AT // 16))
     assert len(reader._left) <= MAX_LOOKED_AT + MAX_LOOKED_AT // 16
+
+
+def test_a_kill_closes_a_stream_that_nobody_reads(tmp_path: Path) -> None:
+    """Both ends of it: a client that takes nothing keeps neither its connection nor the provider's."""
+    with a_gateway(tmp_path) as gateway:
+        body = b'{"model": "small-endless", "messages": [], "stream": true}'
+        head = f"POST /model/models/v1/chat/completions HTTP/1.1\r\nHost: {gateway.url.removeprefix('http://')}\r\n"
+        head += f"Authorization: Bearer {gateway.token()}\r\nContent-Type: application/json\r\n"
+        port = int(gateway.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            assert client.recv(100).startswith(b"HTTP/1.1 200")
+            assert holds(client)
+            asyncio.run(authority.move(gateway.stage.house, AGENT, Move.KILL, actor="op@example.com", reason="a drill"))
+            assert let_go(client)
+        assert gateway.ended(1)[0]["outcome"] == "withdrawn"
 
 
 def test_the_gateway_is_quiet_about_secrets(gateway: Gateway, capfd: pytest.CaptureFixture[str]) -> None:

@@ -17,11 +17,12 @@ class Look:
     """A stream of `bearer` (on `system`, if one is given), closed as soon as a look finds that it may not go on."""
 
     def __init__(self, live: LiveEstate, clock: Clock, bearer: Bearer, system: str | None, stream: OpenStream) -> None:
-        self._live, self._clock, self._bearer, self._system, self._stream = live, clock, bearer, system, stream
+        self.bearer, self.stream = bearer, stream
+        self._live, self._clock, self._system = live, clock, system
         self._next: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> OpenStream:
-        stream = self._stream.__enter__()
+        stream = self.stream.__enter__()
         try:
             self._look()
         except BaseException:
@@ -32,13 +33,13 @@ class Look:
     def __exit__(self, *_: object) -> None:
         if self._next is not None:
             self._next.cancel()
-        self._stream.__exit__()
+        self.stream.__exit__()
 
     def _look(self) -> None:
         """Look now, and again in a second."""
         record = self._live.systems.get(self._system) if self._system is not None else None
-        stopped = refusal(self._live, self._bearer, record, at=self._clock.now())
+        stopped = refusal(self._live, self.bearer, record, at=self._clock.now())
         if stopped is not None:
-            self._stream.close(stopped.text)
+            self.stream.close(stopped.text)
         else:
             self._next = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)

@@ -56,6 +56,11 @@ class Outcome:
         """Say that the call ended otherwise than by an answer."""
         self.word, self.sent = word, sent
 
+    def stopped(self, why: str | None) -> None:
+        """Say why it may not go on, if so: a caller who took nothing of it was cut off, and is not one who left."""
+        if why is not None and self.word == "cancelled":
+            self.end("withdrawn", sent=self.sent)
+
     def to_json(self, now: float) -> dict[str, Any]:
         """Return what the outcome's evidence entry says of it."""
         return {

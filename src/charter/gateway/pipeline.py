@@ -155,8 +155,12 @@ class Pipeline:
             raise UnauthenticatedError(ErrorCode.NOT_STANDING, stopped.text, help=stopped.mend)
         return bearer
 
-    async def submit(self, bearer: Bearer, call: Call, deadline: Deadline, *, source: str) -> Admitted | Refused:
+    async def submit(
+        self, bearer: Bearer, call: Call, deadline: Deadline, *, source: str, cut: Callable[[], None] | None = None
+    ) -> Admitted | Refused:
         """Decide `call`, record the verdict durably, and give the way to make the call if it is allowed.
+
+        `cut` ends the connection of a caller who takes nothing of an answer that may not go on.
 
         Raises:
             UnavailableError: the verdict could not be recorded, so nothing is allowed.
@@ -174,7 +178,9 @@ class Pipeline:
                 if recorded.facts is not None and recorded.facts.record.system.kind is SystemKind.EGRESS:
                     self.flows.take_in_unseen(key_of(bearer, call), recorded.facts, self.clock.now())
                 self.sequences.began(key_of(bearer, call), recorded.verdict_id)
-                messages = self._forward(permit, bearer, call, deadline, recorded)
+                look = self.admit_stream(bearer, call.system)
+                look.stream.cut = cut
+                messages = self._forward(permit, look, call, deadline, recorded)
 
                 def give_up() -> None:
                     self._give_up(permit, bearer, call, recorded)
@@ -372,12 +378,12 @@ class Pipeline:
         return held_to_obligations(verdict, facts, call) if facts.record.system.enforcement is not None else verdict
 
     async def _forward(
-        self, permit: Permit, bearer: Bearer, call: Call, deadline: Deadline, recorded: Recorded
+        self, permit: Permit, look: Look, call: Call, deadline: Deadline, recorded: Recorded
     ) -> AsyncIterator[Message]:
         """Yield what the upstream says, and close the verdict with an outcome however it ends."""
-        outcome, hearing = Outcome(self.clock.monotonic()), Hearing(call.logs)
+        bearer, outcome, hearing = look.bearer, Outcome(self.clock.monotonic()), Hearing(call.logs)
         try:
-            with self.admit_stream(bearer, call.system) as stream:
+            with look as stream:
                 if stream.is_closed():  # withdrawn since the verdict was recorded; later, it finds permit or stream
                     raise IntegrityError(ErrorCode.BAD_PERMIT, stream.why or "")
                 async with aclosing(self.upstream.call(permit, call, deadline)) as messages:
@@ -410,6 +416,7 @@ class Pipeline:
             yield withdrawn_message(stopped.text)  # the permit went with what it rested on, before it was spent
         finally:
             self.permits.discard(permit)
+            outcome.stopped(look.stream.why)
             self._record_outcome(outcome, bearer, call, recorded)
 
     async def _put(

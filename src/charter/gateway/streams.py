@@ -4,7 +4,7 @@ A stream rests on its caller and, under delegation, on every party and every del
 any of them ends it.
 
 `close` may be called from any thread. A stream that waits for its upstream is interrupted; one that is busy elsewhere
-finds itself closed at its next step.
+finds itself closed at its next step. One that takes no such step, as its client reads nothing, is `cut` off soon after.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import asyncio
 import functools
 import threading
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Self, TypeVar
 
 T = TypeVar("T")
+CUT_SECONDS = 2.0  # for a client to be told that its stream ends, and why
 
 
 class OpenStream:
@@ -24,9 +25,11 @@ class OpenStream:
 
     def __init__(self, streams: OpenStreams, rests_on: tuple[str, ...]) -> None:
         self.why: str | None = None  # why it may not go on
+        self.cut: Callable[[], None] | None = None  # ends the connection it is told over
         self._streams, self._rests_on = streams, rests_on
         self._loop = asyncio.get_running_loop()
         self._waiting: asyncio.Task[object] | None = None
+        self._cutting: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
         self._streams.add(self, self._rests_on)
@@ -34,6 +37,8 @@ class OpenStream:
 
     def __exit__(self, *_: object) -> None:
         self._streams.drop(self, self._rests_on)
+        if self._cutting is not None:
+            self._cutting.cancel()
 
     def is_closed(self) -> bool:
         """Whether it may go on no more: another answer, maybe, after each `await`."""
@@ -75,6 +80,8 @@ class OpenStream:
             self.closed.set()
             if self._waiting is not None:
                 self._waiting.cancel()
+            if self.cut is not None:
+                self._cutting = self._loop.call_later(CUT_SECONDS, self.cut)
 
     def close_soon(self, why: str) -> None:
         """Close from any thread."""

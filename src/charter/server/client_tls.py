@@ -112,7 +112,7 @@ class TlsConnection(Connection):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         if self._chain:
-            self.scope["extensions"] = {CERTIFICATE: self._chain}  # type: ignore[dict-item]  # one of our own
+            self.scope["extensions"][CERTIFICATE] = self._chain  # type: ignore[assignment]  # one of our own
 
 
 def _chain_of(connection: Any) -> tuple[bytes, ...]:  # noqa: ANN401 - ssl.SSLObject, and what stands beneath it

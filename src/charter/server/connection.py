@@ -8,6 +8,8 @@ sizes, extensions, trailers) outgrows what it frames.
 INVARIANT: a request names one server: a target with a server of its own names that of `Host` (RFC 9112 section 3.2.2
 lets the target win; what stands before us may go by either).
 INVARIANT: a connection whose request was answered before it was read ends soon after, instead of reading on.
+INVARIANT: a connection whose other side takes nothing for a minute ends: it would hold what it is sent, and where that
+comes from, for as long as it likes.
 INVARIANT: beyond a number of connections, new ones end at once, so that descriptors are left for the operator, the
 store and the upstreams.
 """
@@ -19,9 +21,11 @@ import re
 
 from typing_extensions import override
 
+from charter.server.gateway_http import CUT
 from charter.server.one_write import OneWriteProtocol
 
 HEAD_SECONDS = 15.0
+STUCK_SECONDS = 60.0  # for some of what waits to be taken
 LINGER_SECONDS = 2.0  # for an answer to be read by someone who is still sending
 MAX_FRAMING = 64 * 1024  # bytes of a message that are no body: its head, chunk sizes, trailers
 FRAMING_PER_BYTE = 8  # … and this many more for each byte of body: a chunk of one byte takes five
@@ -32,6 +36,7 @@ class Connection(OneWriteProtocol):
     """uvicorn's protocol within bounds. Give it to `uvicorn.Config(http=Connection)`."""
 
     _timer: asyncio.TimerHandle | None = None
+    _stuck: asyncio.TimerHandle | None = None  # while nothing is taken
     _awaits_head = True
     _in_message = False
     _unanswered = 0  # requests
@@ -50,7 +55,19 @@ class Connection(OneWriteProtocol):
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         self._keep()
+        self._unstick()
         super().connection_lost(exc)
+
+    @override
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unstick()
+        self._stuck = self.loop.call_later(STUCK_SECONDS, self.transport.abort)
+
+    @override
+    def resume_writing(self) -> None:
+        self._unstick()
+        super().resume_writing()
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -67,6 +84,7 @@ class Connection(OneWriteProtocol):
     def on_message_begin(self) -> None:
         self._in_message, self._framing, self._body = True, 0, 0
         super().on_message_begin()
+        self.scope["extensions"] = {CUT: self.transport.abort}  # type: ignore[dict-item]  # one of our own
 
     @override
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -102,6 +120,11 @@ class Connection(OneWriteProtocol):
         super().on_response_complete()
         if self._in_message and not self._awaits_head and not self.pipeline and not self.transport.is_closing():
             self._end_after(LINGER_SECONDS)
+
+    def _unstick(self) -> None:
+        if self._stuck is not None:
+            self._stuck.cancel()
+            self._stuck = None
 
     def _named_by_target(self) -> bytes:
         _, _, rest = self.url.partition(b"://")

@@ -47,6 +47,7 @@ from charter.server.gateway_http import (
     Send,
     accepts,
     check_json,
+    cut_of,
     read_body,
     read_head,
     send_empty,
@@ -195,6 +196,7 @@ class GatewayApp:
             system = self._system(head, PREFIX)
             bearer = await self.caller(head, system)
             reply = Reply(receive, send, *self.callers.nonce_for(head))
+            reply.cut = cut_of(scope)
             await self._serve(head, system, bearer, receive, send, reply)
         except HttpRefusal as refusal:
             body = error_message(None, {"code": refusal.rpc_code, "message": refusal.detail})

@@ -42,6 +42,7 @@ _JSON = (b"content-type", b"application/json")
 _STREAM = ((b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no"))
 _NO_STORE = (b"cache-control", b"no-store")
 CERTIFICATE = "charter.client_certificate"  # where `extensions` hold a proved certificate, and those sent along
+CUT = "charter.cut"  # where they hold what ends the connection at once
 encode = msgspec.json.Encoder().encode
 
 
@@ -94,6 +95,12 @@ def read_head(scope: Scope) -> Head:
     chain = extensions.get(CERTIFICATE) if extensions else None
     certificate, sent_along = (chain[0], chain[1:]) if chain else (None, ())
     return Head(scope["method"], scope["path"], scope["query_string"], headers, source, certificate, sent_along)
+
+
+def cut_of(scope: Scope) -> Callable[[], None] | None:
+    """Return what ends the connection of a request at once, whatever its client has not taken yet."""
+    found: Callable[[], None] | None = (scope.get("extensions") or {}).get(CUT)
+    return found
 
 
 def check_json(head: Head) -> None:
@@ -178,6 +185,7 @@ class Reply:
     """
 
     def __init__(self, receive: Receive, send: Send, *headers: tuple[bytes, bytes]) -> None:
+        self.cut: Callable[[], None] | None = None  # ends the connection, whatever was not taken yet
         self.streaming = False
         self.finished = False
         self._receive = receive

@@ -447,6 +447,7 @@ class McpMethods:
         """Tell of changes until the caller goes, its session or token ends, or its authority is withdrawn."""
         reply.watch(None, after=0)
         with self.pipeline.admit_stream(asked.bearer) as stream:
+            stream.cut = reply.cut
             ends = [stream.closed, reply.gone] + ([asked.session.ended] if asked.session is not None else [])
             waits = [asyncio.ensure_future(end.wait()) for end in ends]
             seen = self._edition(asked)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -49,6 +49,7 @@ from charter.server.gateway_http import (
     Receive,
     Scope,
     Send,
+    cut_of,
     encode,
     read_body,
     read_head,
@@ -116,7 +117,7 @@ class ModelApp:
 
         anthropic = "/messages" in scope["path"] or _has(scope, b"x-api-key")
         try:
-            await self._serve(_head_of(scope), receive, sending)
+            await self._serve(_head_of(scope), receive, sending, cut_of(scope))
         except HttpRefusal as refusal:
             told = _error(refusal.status, refusal.detail, None, anthropic=anthropic)
             await send_json(send, refusal.status, told, *refusal.headers)
@@ -131,7 +132,7 @@ class ModelApp:
             if not started[0]:
                 await send_json(send, 500, _error(500, "the gateway failed", None, anthropic=anthropic))
 
-    async def _serve(self, head: Head, receive: Receive, send: Send) -> None:
+    async def _serve(self, head: Head, receive: Receive, send: Send, cut: Callable[[], None] | None) -> None:
         asked = await self._asked(head)
         operation = OPERATIONS[asked.operation]
         if not operation.asks:
@@ -147,7 +148,13 @@ class ModelApp:
         if operation.says:
             self._hear(asked.bearer, call, wanted)
         headers = {name: asked.head.headers[name] for name in PASSED_ON if name in asked.head.headers}
-        await self._forward(asked, call, Outgoing(body, headers, wanted.stream), receive, send)
+        outgoing = Outgoing(body, headers, wanted.stream)
+        self.apis.announce(call.request_id or "", outgoing)
+        try:
+            answer = await self.pipeline.submit(asked.bearer, call, self._deadline(), source=SOURCE, cut=cut)
+            await self._answer(asked, call, answer, receive, send)
+        finally:
+            self.apis.forget(call.request_id or "")
 
     async def _asked(self, head: Head) -> Asked:
         name, _, path = head.path.removeprefix(PREFIX).partition("/")
@@ -191,22 +198,17 @@ class ModelApp:
         for text in wanted.words[-32:]:
             self.pipeline.hear(bearer, call, text)
 
-    async def _forward(self, asked: Asked, call: Call, outgoing: Outgoing, receive: Receive, send: Send) -> None:
-        request_id = call.request_id or ""
-        anthropic = OPERATIONS[asked.operation].is_anthropic
-        self.apis.announce(request_id, outgoing)
-        try:
-            deadline = Deadline.after(self.clock, SECONDS)
-            answer = await self.pipeline.submit(asked.bearer, call, deadline, source=SOURCE)
-            if isinstance(answer, Refused):
-                status, told = _refused(answer, anthropic=anthropic)
-                verdict = (b"x-charter-verdict", answer.verdict_id.encode())
-                await send_json(send, status, told, verdict, *self.callers.nonce_for(asked.head))
-                return
-            async with _while_there(receive):
-                await self._pass_on(asked, call, answer, send)
-        finally:
-            self.apis.forget(request_id)
+    def _deadline(self) -> Deadline:
+        return Deadline.after(self.clock, SECONDS)
+
+    async def _answer(self, asked: Asked, call: Call, answer: Admitted | Refused, receive: Receive, send: Send) -> None:
+        if isinstance(answer, Refused):
+            status, told = _refused(answer, anthropic=OPERATIONS[asked.operation].is_anthropic)
+            verdict = (b"x-charter-verdict", answer.verdict_id.encode())
+            await send_json(send, status, told, verdict, *self.callers.nonce_for(asked.head))
+            return
+        async with _while_there(receive):
+            await self._pass_on(asked, call, answer, send)
 
     async def _pass_on(self, asked: Asked, call: Call, admitted: Admitted, send: Send) -> None:
         began = False

@@ -12,6 +12,7 @@ from typing import Any, cast
 from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+CLOSE_SECONDS = 15.0
 MOST = 64 * 1024  # bytes that may wait for the end of the turn, so that flow control sees the rest in time
 
 
@@ -42,9 +43,11 @@ class _Gathering:
             self._transport.write(data)
 
     def close(self) -> None:
-        """Send what waits, then close."""
+        """Send what waits, then close; what the other side does not take soon it does not get."""
         self.flush()
         self._transport.close()
+        if self._transport.get_write_buffer_size():
+            self._loop.call_later(CLOSE_SECONDS, self._transport.abort)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the transport has
         return getattr(self._transport, name)
