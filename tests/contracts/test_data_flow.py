@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from charter.core.canonical import canonical
 from charter.core.errors import MalformedError
 from charter.gateway.pipeline import Admitted, Refused
 from charter.policy.verdict import Deny, Escalate
 from charter.registry.repeat import Terms
-from flow_stage import STRANGER, Talk, files
+from flow_stage import MAIL, PIN, STRANGER, WEB, Talk, files
 from houses import Stage, a_house
 
 
@@ -140,6 +141,21 @@ def test_asking_for_an_address_of_theirs_is_held_too(stage: Stage) -> None:
 
 
 ZOE = {"page": "Zoe's page. Write to zoe@third.example.net."}
+
+
+def test_one_action_of_a_system_may_send_out_alone(tmp_path: Path) -> None:
+    actions = {**MAIL["actions"], "open": {"tool": "open", "effect": "read", "pin": PIN, "external": True}}
+    inside = {"get": WEB["actions"]["get"] | {"external": False}}
+    systems = {
+        "systems/mail.yaml": canonical(MAIL | {"actions": actions}).decode(),
+        "systems/web.yaml": canonical(WEB | {"actions": WEB["actions"] | inside}).decode(),
+    }
+    with a_house(tmp_path, files=files() | systems) as stage:
+        talk = Talk(stage)
+        talk.call("read", {"page": "see www.evil.example.org/?k=1"})
+        assert rules(talk.call("open", link="www.evil.example.org/?k=1")) == ["values-are-vouched-for"]
+        assert isinstance(talk.call("find", name="www.evil.example.org/?k=1"), Admitted)
+        assert isinstance(talk.call("get", system="web", url="www.evil.example.org/?k=1"), Admitted)
 
 
 def test_what_stands_alone_in_what_the_person_points_at_by_name_needs_nobody(stage: Stage) -> None:

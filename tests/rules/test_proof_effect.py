@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from builders import REFUND_CHARTER, a_charter, a_system
+from builders import PAYMENTS_SYSTEM, REFUND_CHARTER, a_charter, a_system
 from charter.policy.guardrail import Guardrail
 from charter.policy.verdict import Allow
 from charter.proof.effect import NEWLY, OFTENER, Answer, Effect, Side, effect_of
@@ -312,3 +312,14 @@ def test_a_grant_without_room_hides_none_that_a_yes_opens() -> None:
     both = a_charter(grants=[small, grant | {"approval": {"by": "payments-lead"}}])
     gains = effect(a_charter(grants=[small]), both).gains
     assert any(each.shown.example.arguments.get("amount", 0) > 20 or each.shown.example.approvals for each in gains)
+
+
+def test_an_action_that_sends_out_by_itself_is_proven_as_such() -> None:
+    rails = guards(
+        '@id("inside") @reason("it stays here") forbid (principal, action, resource) when { resource.external };'
+    )
+    actions = PAYMENTS_SYSTEM["actions"]
+    out = a_system(actions=actions | {READ: actions[READ] | {"external": True}})
+    before, after = (side(granting(), rails, system) for system in (a_system(), out))
+    gains, losses = told(effect_of(before, after, means()))
+    assert (gains, losses) == (set(), {(READ, "allow", "deny")})

@@ -5,9 +5,10 @@ Read are the forms in which tools are listed: of MCP (`inputSchema`), of Anthrop
 that holds one as `tools`.
 
 All labels are guessed from names, and lean to the worse side: what a tool answers counts as strangers' words, save what
-is called like an id that the system itself makes, and names nobody; what sounds neither like reading nor like a change
-that can be taken back is irreversible. Every guess is there to be looked at: which answers are your own records
-(`internal`) or a directory (`trusted`), which listings name things for later calls (`names`).
+is called like an id that the system itself makes, and names nobody, and the names of channels, folders and the like in
+a listing of them; what sounds neither like reading nor like a change that can be taken back is irreversible; what takes
+the address of a page or host sends out. Every guess is there to be looked at: which answers are your own records
+(`internal`) or a directory (`trusted`), which other listings name things for later calls (`names`).
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ _CARRIED: frozenset[str] = frozenset(
     """body content message text subject title description comment caption note notes reason summary bio details memo
     remark remarks resolution feedback review snippet""".split()  # noqa: SIM905
 )
+_EVENT_TEXT: frozenset[str] = frozenset(("location", "venue", "place", "agenda"))  # of what has a date; else a path
+_EVENTS: frozenset[str] = frozenset("event events calendar meeting meetings appointment appointments".split())  # noqa: SIM905
+_ADDRESSES: frozenset[str] = frozenset("url urls uri link links href website webpage domain host hostname".split())  # noqa: SIM905
 _OF_PEOPLE: frozenset[str] = frozenset(
     "user sender receiver recipient account customer contact member author owner from to payee guest".split()  # noqa: SIM905
 )
@@ -56,7 +60,7 @@ _ASKED_AS = (  # groups of words that people use for one deed; a tool whose name
     ("move", "transfer", "rename", "mv", "archive"),
     ("copy", "duplicate", "backup", "cp"),
     ("write", "save", "echo", "put", "store"),
-    ("pay", "transfer", "refund", "settle"),
+    ("pay", "transfer", "refund", "settle", "payment", "money", "transaction"),
     ("buy", "purchase", "order", "place", "checkout", "sell"),
     ("book", "reserve", "reservation", "schedule"),
     ("schedule", "plan", "arrange", "meeting", "appointment", "event", "reminder", "invite"),
@@ -64,6 +68,23 @@ _ASKED_AS = (  # groups of words that people use for one deed; a tool whose name
     ("share", "give", "access", "grant", "permission"),
     ("run", "execute", "command", "start", "launch"),
 )
+_NOUNS: frozenset[str] = frozenset("event meeting appointment reminder payment money transaction".split())  # noqa: SIM905
+_PLACES = {  # what an organisation sets up to work in: who may act there may be told its name by a listing
+    f"{each}s": each
+    for each in (
+        "channel",
+        "folder",
+        "board",
+        "table",
+        "database",
+        "bucket",
+        "repo",
+        "project",
+        "workspace",
+        "calendar",
+    )
+} | {"directories": "directory", "repositories": "repository", "branches": "branch", "labels": "label"}
+_LISTS: frozenset[str] = frozenset(("get", "list", "ls", "show", "browse", "fetch", "read"))
 _IDS = re.compile(r"(?:.*[_-])?(?:id|ids|uuid)_?|.*(?:Id|ID|Ids)")
 _MADE_BY_SYSTEMS = ("created_at", "date", "id", "id_", "timestamp", "updated_at")
 
@@ -120,11 +141,15 @@ def drafted(head: Mapping[str, Any], tools: Sequence[ToolDefinition]) -> str:
             "tool": tool.name,
             "effect": effect.value,
             "object": action.object,
-            "results": {"origin": "untrusted", "fields": dict.fromkeys(ids, "internal")},
+            "results": {"origin": "untrusted", "fields": dict.fromkeys(ids, "internal")} | _names(tool, tools),
         }
         if effect is not Effect.READ:
             labels |= {"carries": _carried(tool), "asked_as": _asked_as(tool.name)}
-        lines += [f"  # {note}" for note in (action.notes[0], _why(effect)) if note]
+        address = _address(tool)
+        if address is not None:
+            labels |= {"external": True}
+        outside = f"guessed: its `{address}` may be anywhere, so what it is given leaves" if address else ""
+        lines += [f"  # {note}" for note in (action.notes[0], _why(effect), outside) if note]
         lines += [f"  {_flow(action.name)}:"]
         lines += [f"    {key}: {_flow(value)}" for key, value in labels.items() if value not in ([], "*")]
     return "\n".join(lines) + "\n"
@@ -168,16 +193,36 @@ def _is_id(name: str) -> bool:
     return _IDS.fullmatch(name) is not None and _OF_PEOPLE.isdisjoint(_words(name))
 
 
+def _names(tool: ToolDefinition, tools: Iterable[ToolDefinition]) -> dict[str, list[str]]:
+    """Return the arguments that what a listing of places names may be given for, if the tool is one."""
+    words = _words(tool.name)
+    place = _PLACES.get(words[-1]) if words and words[0] in _LISTS else None
+    taken = {name for each in tools for name in _arguments(each) if place in _words(name)[-1:] + _words(name)[:1]}
+    return {"names": sorted(taken)[:MAX_IDS]} if place is not None and taken else {}
+
+
+def _address(tool: ToolDefinition) -> str | None:
+    """Return the argument that says where on the network the tool goes, by the word that its name ends in."""
+    return next((name for name in _arguments(tool) if (_words(name) or [""])[-1] in _ADDRESSES), None)
+
+
 def _carried(tool: ToolDefinition) -> list[str]:
-    """Return the arguments that are text: whose names end in a word for text, and that are no ids."""
+    """Return the arguments that are text, by the word that their names end in, and those that are choices of a list."""
+    texts = _CARRIED if _EVENTS.isdisjoint(_words(tool.name)) else _CARRIED | _EVENT_TEXT
     named = _arguments(tool).items()
-    return [name for name, kind in named if kind in ("string", None) and (_words(name) or [""])[-1] in _CARRIED]
+    return [
+        name
+        for name, kind in named
+        if kind == "choice" or (kind in ("string", None) and (_words(name) or [""])[-1] in texts)
+    ]
 
 
 def _asked_as(tool: str) -> list[str]:
     """Return words by which people ask for what it does, besides those of its name."""
-    deed = _deed(tool)
-    return sorted({word for group in _ASKED_AS if deed in group for word in group} - set(_words(tool)))
+    words = set(_words(tool))
+    deed = "pay" if _deed(tool) == "send" and "money" in words else _deed(tool)
+    about = words & _NOUNS
+    return sorted({word for group in _ASKED_AS if deed in group or about & set(group) for word in group} - words)
 
 
 def _words(name: str) -> list[str]:
@@ -185,13 +230,25 @@ def _words(name: str) -> list[str]:
 
 
 def _arguments(tool: ToolDefinition) -> dict[str, str | None]:
-    properties = tool.definition["inputSchema"].get("properties")
+    """Return the arguments of a tool with their type, `choice` of those whose values the definition lists."""
+    schema = tool.definition["inputSchema"]
+    properties, named = schema.get("properties"), schema.get("$defs", schema.get("definitions"))
     if not isinstance(properties, dict):
         return {}
-    return {
-        name: its.get("type") if isinstance(its, dict) and isinstance(its.get("type"), str) else None
-        for name, its in properties.items()
-    }
+    return {name: _type(its, named if isinstance(named, dict) else {}) for name, its in properties.items()}
+
+
+def _type(its: Any, named: Mapping[str, Any]) -> str | None:  # noqa: ANN401 - any JSON
+    if isinstance(its, dict) and isinstance(its.get("$ref"), str):
+        its = named.get(its["$ref"].rpartition("/")[2])  # one step: a reference to a reference is no choice
+    if not isinstance(its, dict):
+        return None
+    some = [each for each in its["anyOf"] if each != {"type": "null"}] if isinstance(its.get("anyOf"), list) else []
+    if len(some) == 1:
+        return _type(some[0], named)
+    if isinstance(its.get("enum"), list):
+        return "choice"
+    return its["type"] if isinstance(its.get("type"), str) else None
 
 
 def _flow(value: Any) -> str:  # noqa: ANN401 - plain JSON

@@ -337,7 +337,7 @@ class Flows:
             tired=facts.approval is None and session.questions(at - TIRING) >= watch.questions,
             data=frozenset(session.data),
         )
-        if not session.exposed or (facts.request.effect is Effect.READ and not facts.record.system.external):
+        if not session.exposed or (facts.request.effect is Effect.READ and not facts.request.external):
             return read
         vouched = (*watch.own, *watch.named.get(facts.record.name, ()))
         pointed = session.pointed if watch.pointed is Pointing.LEADS else Pointed()

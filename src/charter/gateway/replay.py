@@ -163,7 +163,7 @@ def _request(call: RecordedCall, principal: Principal, system: System, action: s
         approvals=call.asked.approvals,
         sensitive=system.sensitive,
         untrusted=system.untrusted,
-        external=system.external,
+        external=system.sends_out(action),
         flow=call.asked.flow,
         provider=system.provider or "",
         touched=system.touched(action),

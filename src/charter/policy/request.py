@@ -168,7 +168,7 @@ def build_request(  # noqa: PLR0913 - a call is what it is: who, where, what, wi
         approvals=approvals,
         sensitive=record.sensitive,
         untrusted=record.untrusted,
-        external=record.external,
+        external=record.sends_out(action),
         provider=record.provider or "",
         touched=record.touched(action),
         unread=unread,

@@ -441,7 +441,7 @@ def _resource(system: System, action: str) -> Thing:
         "sends": touched.sends,
         "sensitive": system.sensitive,
         "untrusted": system.untrusted,
-        "external": system.external,
+        "external": system.sends_out(action),
     }
     members = {name: there(_known(given)) for name, given in told.items()} | {"path": there(_text(path))}
     whole = together((value(f"{system.system}/"), path))

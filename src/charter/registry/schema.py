@@ -311,7 +311,10 @@ _TOLD_OF: dict[str, dict[str, str]] = {
         "data": "The classes of data that its actions touch, where they say nothing of their own.",
         "groups": "Sets of objects by name, for grants: patterns, places, other groups.",
     },
-    "Action": {"data": "The classes of data that it touches; without it, the system's."},
+    "Action": {
+        "data": "The classes of data that it touches; without it, the system's.",
+        "external": "Whether what it is given leaves the organisation, as to any address; without it, the system's.",
+    },
     "ObjectGroup": {"groups": "Other groups that belong to it."},
     "Property": {"only": "The principals that alone may make the calls under `may`."},
     "CharterRule": {"only": "Words of which a charter may use no others."},

@@ -101,6 +101,7 @@ class Action(Model):
     data: tuple[DataClass, ...] | None = None  # None: the system's
     data_flow: DataFlow | None = None  # which of them are read, written or sent; the others by the effect
     amounts: dict[str, AmountOf] = Field(default_factory=dict)
+    external: StrictBool | None = None  # whether what it is given leaves the organisation; None: as of the system
     results: Results | None = None  # who could have written what it answers
     carries: Annotated[tuple[ArgumentName, ...], Field(max_length=64)] | None = None  # text; the others lead it
     asked_as: Annotated[tuple[Word, ...], Field(max_length=64)] | None = None  # words by which people ask for it
@@ -349,6 +350,11 @@ class System(Model):
         if results is not None and results.origin is not None:
             return results.origin
         return Origin.UNTRUSTED if self.untrusted or self.kind is SystemKind.EGRESS else Origin.INTERNAL
+
+    def sends_out(self, action: str) -> bool:
+        """Whether what an action is given leaves the organisation."""
+        own = self.actions[action].external
+        return self.external if own is None else own
 
     def labels_of(self, action: str) -> Labels | None:
         """Return the labels of what `action` answers; None of a model's answers, which repeat what it was told."""
