@@ -649,6 +649,7 @@ class Period:
     faults: list[Fault] = field(default_factory=list)
     first: dt.datetime | None = None
     latest: dt.datetime | None = None
+    is_back: bool = False  # the entry before was, too
 
     def add(self, entry: dict[str, Any]) -> bool:
         """Take the next entry; return whether it is of the period."""
@@ -658,8 +659,9 @@ class Period:
         except ValueError:
             self._fault(f"entry {entry.get('index')!a:.40} has no time")
             return True
-        if is_back:
+        if is_back and not self.is_back:  # one fault for all entries until the clock is where it was
             self._fault(f"the clock was set back at entry {entry.get('index')!a:.40}, from {self.latest} to {time}")
+        self.is_back = is_back
         self.entries += self.since <= time < self.until
         self.first = self.first or time
         self.latest = max(self.latest or time, time)
