@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 from databases import share_statements
@@ -30,3 +31,9 @@ settings.load_profile("quick")  # make test-all asks for the other
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("nobody.pem"))
 
 share_statements()
+
+
+@pytest.hookimpl(trylast=True)  # the others were shuffled by then
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the tests that take longest begin first."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)

@@ -64,6 +64,7 @@ def check(seen: Counter[str], least: int) -> None:
     assert seen["left to Cedar"] < 0.05 * seen["decisions"], seen
 
 
+@pytest.mark.long
 def test_policies_made_by_dice_are_answered_as_cedar_answers() -> None:
     check(compared(1, 520), 20_000)
 

@@ -27,6 +27,7 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.mark.long
 def test_a_person_at_the_console_approves_a_call_and_kills_the_agent(running: Terminal, chromium: Browser) -> None:
     running.agent("note-keeper", DROP)
     link = running.ask("console")["url"]

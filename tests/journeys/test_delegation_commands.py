@@ -115,8 +115,8 @@ def test_what_cannot_be_lent_is_told_with_what_can(lending: Terminal, words: tup
     assert lending.ask("delegations", "ls")["delegations"] == []
 
 
-def test_a_file_that_is_no_chain_is_told_so(estate: Terminal, tmp_path: Path) -> None:
+def test_a_file_that_is_no_chain_is_told_so(running: Terminal, tmp_path: Path) -> None:
     file = tmp_path / "chain.json"
     for text in ("", "[]", "{}", '{"chain": 7}'):
         file.write_text(text, encoding="utf-8")
-        assert estate.refused("delegations", "verify", str(file), expect=2)["help"]
+        assert running.refused("delegations", "verify", str(file), expect=2)["help"]

@@ -22,6 +22,7 @@ def at_a_terminal() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(SECONDS + 20)
 def test_the_demo_keeps_every_claim_and_stays_until_it_is_interrupted(tmp_path: Path) -> None:
     """With --keep, which differs from the plain demo in nothing before its last claim was made."""

@@ -50,12 +50,18 @@ def test_a_person_is_erased_and_the_log_verifies(running: Terminal, tmp_path: Pa
     assert LENA not in (tmp_path / "all.pack").read_text(encoding="utf-8")
 
 
-def test_retention_is_tried_before_it_is_in_force(estate: Terminal) -> None:
-    assert estate.ask("evidence", "retention", "ls")["rules"] == []
-    (tried,) = estate.ask("evidence", "retention", "preview", "default=1d")["rules"]
+def test_retention_is_tried_before_it_is_in_force(running: Terminal) -> None:
+    assert running.ask("evidence", "retention", "ls")["rules"] == []
+    (tried,) = running.ask("evidence", "retention", "preview", "default=1d")["rules"]
     assert (tried["rule"], tried["found"], tried["held"]) == ("default", 0, 0)  # nothing is a day old
-    assert estate.refused("evidence", "retention", "preview", "default=1h", expect=2)["help"]
+    assert running.refused("evidence", "retention", "preview", "default=1h", expect=2)["help"]
+
+
+def test_retention_that_is_set_is_shown_and_run(estate: Terminal) -> None:
     kept = estate.but(CHARTER_RETENTION="default=400d,kind:observed=30d")
-    assert [each["rule"] for each in kept.ask("evidence", "retention", "ls")["rules"]] == ["default", "kind:observed"]
-    assert "400 days" in kept.say("evidence", "retention", "ls") or "400d" in kept.say("evidence", "retention", "ls")
-    assert kept.ask("evidence", "retention", "run", "--reason", "a look")["rules"][0]["erased"] == 0
+    with kept.up():
+        shown = [each["rule"] for each in kept.ask("evidence", "retention", "ls")["rules"]]
+        assert shown == ["default", "kind:observed"]
+        said = kept.say("evidence", "retention", "ls")
+        assert "400 days" in said or "400d" in said
+        assert kept.ask("evidence", "retention", "run", "--reason", "a look")["rules"][0]["erased"] == 0

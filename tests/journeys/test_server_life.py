@@ -58,6 +58,7 @@ def test_a_data_folder_that_cannot_be_written_to_stops_everything_and_loses_noth
     assert person.ask("show", "note-reader")["standing"] == "active"
 
 
+@pytest.mark.long
 def test_a_server_killed_in_the_middle_of_calls_loses_nothing_it_acknowledged(estate: Terminal) -> None:
     calls = [
         {"system": "notes", "tool": "write_note", "arguments": {"id": f"n{number}", "text": "x"}}

@@ -80,8 +80,8 @@ def _new_folder(folder: Path | None) -> Path:
 
 def _chapters(teller: Teller, provider: Provider, *, keep: bool) -> None:
     discover(teller)
-    govern(teller)
     with a_witness(teller) as witness, teller.server(CHARTER_WITNESSES=witness) as link:
+        govern(teller)
         be_watched(teller)
         act(teller)
         ask_a_model(teller, provider)
