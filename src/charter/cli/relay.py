@@ -7,11 +7,13 @@ only the started command is told, so another program on the machine finds nothin
 from __future__ import annotations
 
 import hmac
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import aiohttp
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from charter.core.errors import CharterError
@@ -31,6 +33,7 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 CONNECT_SECONDS = 10
 # (method, resource, url; the resource's own if none) -> headers that prove who asks
 Credentials = Callable[[str, str, str | None], Awaitable[Mapping[str, str]]]
+_log = logging.getLogger("charter.relay")
 _SESSION = web.AppKey("session", aiohttp.ClientSession)
 
 
@@ -125,9 +128,13 @@ class Relay:
                 if name.lower() not in _NOT_FORWARDED:
                     answer.headers.add(name, value)
             await answer.prepare(request)
-            async for chunk in upstream.content.iter_any():
-                await answer.write(chunk)
-            await answer.write_eof()
+            try:
+                async for chunk in upstream.content.iter_any():
+                    await answer.write(chunk)
+                await answer.write_eof()
+            except aiohttp.ClientError:  # Charter broke off, and so do we: an end would pass for that of the answer
+                if request.transport is not None:
+                    request.transport.close()
             return answer
 
 
@@ -146,10 +153,16 @@ def _refused(status: int, detail: str, help: str | None) -> web.Response:
     return web.json_response({"jsonrpc": "2.0", "id": None, "error": error}, status=status)
 
 
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Return whether a line of the log is about us, and not about what the program sent: it is answered that."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
+
+
 @asynccontextmanager
 async def relaying(relay: Relay) -> AsyncIterator[str]:
     """Serve `relay` on a free loopback port for as long as the context lasts; yield its base URL."""
-    runner = web.AppRunner(relay.app(), access_log=None, handler_cancellation=True, shutdown_timeout=1)
+    _log.addFilter(_is_ours)
+    runner = web.AppRunner(relay.app(), access_log=None, logger=_log, handler_cancellation=True, shutdown_timeout=1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
