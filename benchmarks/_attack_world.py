@@ -1,6 +1,7 @@
 """The world of AgentDojo, in the virtual environment that has it: one JSON document a line in, one a line out.
 
     {"do": "cases"}                                       -> the suites' tasks and attacks
+    {"do": "tools"}                                       -> the suites' tools, as MCP lists them
     {"do": "open", "suite": …, "task": …, "attack": …, "planted": …}
                                                           -> the person's request and the calls of the ground truths
     {"do": "call", "tool": …, "arguments": {…}}           -> what the tool answers in the world that is open
@@ -124,6 +125,17 @@ def cases() -> dict[str, Any]:
     return {"version": VERSION, "suites": found}
 
 
+def tools() -> dict[str, Any]:
+    """Return the definitions of each suite's tools."""
+    return {
+        name: [
+            {"name": each.name, "description": each.description, "inputSchema": each.parameters.model_json_schema()}
+            for each in suite.tools
+        ]
+        for name, suite in SUITES.items()
+    }
+
+
 def main() -> None:
     world: World | None = None
     for line in sys.stdin:
@@ -131,6 +143,8 @@ def main() -> None:
         match asked["do"]:
             case "cases":
                 answer = cases()
+            case "tools":
+                answer = tools()
             case "open":
                 world = World(asked)
                 answer = world.opened()

@@ -10,7 +10,8 @@ stands in attack_estate/systems/*.yaml.
     bare values    an adaptive attacker plants nothing but the values that the attack needs
     attentive      a person says yes to calls of the task and no to all others; `nobody` answers nothing
 
-With SECONDS, a sample is taken, the same each time; 0 takes all, which is some minutes.
+With SECONDS, a sample is taken, the same each time; 0 takes all, which is some minutes. `attacks.py 0 drafted` takes
+the labels as `charter systems draft` guesses them, with nobody having looked.
 """
 
 from __future__ import annotations
@@ -29,9 +30,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
+
 from charter.bootstrap import replays
 from charter.core.clock import Deadline
 from charter.gateway.call import Call
+from charter.gateway.draft_labels import drafted, parse_listed
 from charter.gateway.permit import Permit, PermitLedger
 from charter.gateway.pins import ToolDefinition
 from charter.gateway.session_file import RecordedSession, RecordedStep
@@ -158,12 +162,28 @@ def all_cases(world: World) -> tuple[list[Case], dict[str, Any]]:
     return cases, told
 
 
-def files() -> dict[str, str]:
+def files(world: World, *, is_drafted: bool) -> dict[str, str]:
     """Return the estate of the suites, with the starter estate's rules on data flow as they ship."""
-    return read_files(HERE / "attack_estate") | {POLICY: starter_files()[POLICY]}
+    found = read_files(HERE / "attack_estate") | {POLICY: starter_files()[POLICY]}
+    return found | drafts(world, found) if is_drafted else found
 
 
-async def measure(seconds: float, only: str | None) -> dict[str, Any]:
+def drafts(world: World, estate: dict[str, str]) -> dict[str, str]:
+    """Return the files of the suites' systems with every label as it is guessed."""
+    by_system: dict[str, dict[str, Any]] = {}
+    for suite, tools in world.ask(do="tools").items():
+        for tool in tools:
+            by_system.setdefault(SYSTEM_OF.get(tool["name"], suite), {})[tool["name"]] = tool
+    found = {}
+    for system, its in by_system.items():
+        path = f"systems/{system}.yaml"
+        said = YAML(typ="safe").load(estate[path])
+        head = {name: said[name] for name in ("charter", "system", "kind", "environment", "owner", "upstream")}
+        found[path] = drafted(head, parse_listed(json.dumps(list(its.values())).encode()))
+    return found
+
+
+async def measure(seconds: float, only: str | None, *, is_drafted: bool = False) -> dict[str, Any]:
     world = World()
     cases, told = all_cases(world)
     cases = [each for each in cases if only in (None, each.suite)]
@@ -174,7 +194,7 @@ async def measure(seconds: float, only: str | None) -> dict[str, Any]:
     kinds: dict[str, Count] = {}
     not_blocked: list[str] = []
     with tempfile.TemporaryDirectory() as folder, contextlib.closing(world):
-        async with replays.opened(Path(folder), files()) as stage:
+        async with replays.opened(Path(folder), files(world, is_drafted=is_drafted)) as stage:
             upstream = WorldUpstream(stage.house.pipeline.permits, world)
             stage.answered_by(upstream)
             for number, case in enumerate(cases, start=1):
@@ -232,10 +252,10 @@ def report(kinds: dict[str, Count], told: dict[str, Any], not_blocked: list[str]
 
 def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 20.0
-    only = sys.argv[2] if len(sys.argv) > 2 else None
+    only = next((each for each in sys.argv[2:] if each != "drafted"), None)
     if not PYTHON.exists():
         raise SystemExit("AgentDojo is not installed: make bench, or python3 tools/prepare.py bench")
-    print(json.dumps(asyncio.run(measure(seconds, only))))
+    print(json.dumps(asyncio.run(measure(seconds, only, is_drafted="drafted" in sys.argv[2:]))))
 
 
 if __name__ == "__main__":
