@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -268,6 +269,59 @@ def test_who_takes_nothing_is_let_go_of(*, is_whole: bool, monkeypatch: pytest.M
                 assert await asyncio.to_thread(let_go, client)
 
     asyncio.run(go())
+
+
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_who_sends_no_more_gets_an_answer_that_comes_soon(*, is_slow: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And counts as gone if it does not: a client that has left looks the same."""
+    monkeypatch.setattr(connection, "LINGER_SECONDS", 0.3 if is_slow else 15.0)
+    left = threading.Event()
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        if is_slow:
+            assert (await receive())["type"] == "http.disconnect"
+            left.set()
+            return
+        await asyncio.sleep(0.1)  # so that the end of its side has come
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async def go() -> bytes:
+        async with serving(app) as url:
+            reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
+            writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi")
+            writer.write_eof()
+            answer = await asyncio.wait_for(reader.read(), 20)
+            writer.close()
+            return answer
+
+    answer = asyncio.run(go())
+    assert left.is_set() == is_slow
+    assert answer.endswith(b"ok") != is_slow
+
+
+def test_an_answer_that_is_there_at_once_is_had_by_who_sends_no_more() -> None:
+    """The end of its side comes in the very turn in which the answer waits for the end of the turn."""
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async def go() -> list[bytes]:
+        async with serving(app) as url:
+            host = url.removeprefix("http://").split(":")
+            return [await once(*host) for _ in range(30)]
+
+    async def once(host: str, port: str) -> bytes:
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write_eof()
+        answer = await asyncio.wait_for(reader.read(), 20)
+        writer.close()
+        return answer[-2:]
+
+    assert asyncio.run(go()) == [b"ok"] * 30
 
 
 # --- any bytes at all ---

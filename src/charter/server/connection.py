@@ -10,6 +10,7 @@ lets the target win; what stands before us may go by either).
 INVARIANT: a connection whose request was answered before it was read ends soon after, instead of reading on.
 INVARIANT: a connection whose other side takes nothing for a minute ends: it would hold what it is sent, and where that
 comes from, for as long as it likes.
+INVARIANT: a client that ends its side gets an answer that comes within two seconds, and counts as gone then.
 INVARIANT: beyond a number of connections, new ones end at once, so that descriptors are left for the operator, the
 store and the upstreams.
 """
@@ -26,7 +27,7 @@ from charter.server.one_write import OneWriteProtocol
 
 HEAD_SECONDS = 15.0
 STUCK_SECONDS = 60.0  # for some of what waits to be taken
-LINGER_SECONDS = 2.0  # for an answer to be read by someone who is still sending
+LINGER_SECONDS = 2.0  # for an answer to be read by someone who is still sending, or sends no more
 MAX_FRAMING = 64 * 1024  # bytes of a message that are no body: its head, chunk sizes, trailers
 FRAMING_PER_BYTE = 8  # … and this many more for each byte of body: a chunk of one byte takes five
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
@@ -57,6 +58,14 @@ class Connection(OneWriteProtocol):
         self._keep()
         self._unstick()
         super().connection_lost(exc)
+
+    @override
+    def eof_received(self) -> bool | None:  # type: ignore[override]  # as asyncio has it
+        """Let a request that is whole be answered soon: who has sent it may send no more and wait, or have gone."""
+        if self.scheme == "https" or not self._unanswered or not self._awaits_head:
+            return super().eof_received()
+        self._end_after(LINGER_SECONDS)
+        return True
 
     @override
     def pause_writing(self) -> None:

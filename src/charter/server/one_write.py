@@ -59,3 +59,8 @@ class OneWriteProtocol(HttpToolsProtocol):
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(cast("asyncio.Transport", _Gathering(transport)))
+
+    @override
+    def eof_received(self) -> bool | None:  # type: ignore[override]  # as asyncio has it
+        cast("_Gathering", self.transport).flush()  # before the transport closes itself
+        return super().eof_received()
