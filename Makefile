@@ -19,7 +19,7 @@ test-all: prepared check ## the longer suites too
 check: prepared ## style, types, floors
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy -n $(WORKERS)
 	$(BIN)/lint-imports
 
 bench: ## the benchmarks, side by side with the peers
