@@ -60,7 +60,7 @@ MORE: dict[str, Callable[[], dict[str, Any]]] = {
         "at": AT,
     },
     "registry.narrowing.read_narrowing": lambda: {"system": "payments", "location": "http://127.0.0.1/mcp/payments"},
-    "evidence.vendor_logs.read_observations": lambda: {"kind": "cloudtrail"},
+    "evidence.vendors.readers.read_observations": lambda: {"kind": "cloudtrail"},
     "evidence.witness.parse_lines": lambda: {"head": Checkpoint("charter.local/log/nod_1", 1, b"\0" * 32)},
     "reports.session.read_session": lambda: {"entries": ()},
     "registry.document.read_document": lambda: {"path": "principals/x.yaml"},

@@ -27,7 +27,8 @@ from charter.evidence.ocsf import event_of
 from charter.evidence.sink import Form
 from charter.evidence.spans import observation_of, read_spans
 from charter.evidence.syslog import framed, message_of
-from charter.evidence.vendor_logs import READERS, read_observations, split_lines
+from charter.evidence.vendors.log_file import split_lines
+from charter.evidence.vendors.readers import READERS, read_observations
 from fuzz_stage import fuzzed
 from hostile import JSON, TEXT, spelt
 from houses import Stage, a_house

@@ -16,7 +16,8 @@ from charter.adapters import tables as t
 from charter.bootstrap import discovery, observing
 from charter.bootstrap.tending import OldEvents
 from charter.core.errors import MalformedError
-from charter.evidence.vendor_logs import READERS, split_lines
+from charter.evidence.vendors.log_file import split_lines
+from charter.evidence.vendors.readers import READERS
 from charter.registry.lease import Holder, Lease, LeaseState
 from houses import Stage, a_house, estate_files
 

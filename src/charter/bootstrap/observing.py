@@ -24,7 +24,7 @@ from charter.core.errors import AbsentError, CharterError, ErrorCode, MalformedE
 from charter.evidence.checkpoint import parse_checkpoint
 from charter.evidence.entry import Draft, EntryKind
 from charter.evidence.observation import MAX_TEXT, Observation
-from charter.evidence.vendor_logs import READERS, read_observations
+from charter.evidence.vendors.readers import READERS, read_observations
 from charter.identity.noting import note
 from charter.registry.declared import FEDERATED, SPIFFE
 from charter.registry.issuer import Platform

@@ -14,7 +14,7 @@ from charter.cli.output import NO, counted, print_json, say, table
 from charter.core.errors import ErrorCode, UnavailableError
 
 if TYPE_CHECKING:
-    from charter.evidence.vendor_logs import Line
+    from charter.evidence.vendors.log_file import Line
 
 LINES, BYTES = 1_000, 4 * 1024 * 1024  # of one request
 SHOWN = 1024 * 1024  # bytes of a line that are kept where it is set aside
@@ -124,7 +124,7 @@ def ingest(
     With --json: added, repeated, unknown, findings, disagreements, set_aside,
     aside_file.
     """
-    from charter.evidence.vendor_logs import MAX_FILE
+    from charter.evidence.vendors.log_file import MAX_FILE
 
     here = context_of(context)
     found: dict[str, Any] = dict.fromkeys(_COUNTS, 0) | {"set_aside": []}
@@ -166,7 +166,7 @@ def _tell(found: dict[str, Any], *, as_json: bool) -> None:
 
 def _groups(data: bytes) -> Iterator[list[Line]]:
     """Yield the lines of a file in groups that one request may hold."""
-    from charter.evidence.vendor_logs import split_lines
+    from charter.evidence.vendors.log_file import split_lines
 
     group: list[Line] = []
     size = 0
@@ -182,7 +182,7 @@ def _groups(data: bytes) -> Iterator[list[Line]]:
 
 def _texts(group: list[Line]) -> tuple[dict[int, str], dict[int, str]]:
     """Return the lines that can be sent by their numbers, and those that cannot, with why."""
-    from charter.evidence.vendor_logs import MAX_LINE
+    from charter.evidence.vendors.readers import MAX_LINE
 
     texts, lost = {}, {}
     for line in group:

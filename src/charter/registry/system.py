@@ -112,7 +112,7 @@ class Action(Model):
     def _seen_by_known_sources(self) -> Action:
         if self.seen_as is None:
             return self
-        from charter.evidence.vendor_logs import READERS  # loaded where a file says it
+        from charter.evidence.vendors.readers import READERS  # loaded where a file says it
 
         for index, told in enumerate(self.seen_as):
             source = told.partition(":")[0]

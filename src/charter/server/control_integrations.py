@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 from charter.bootstrap import observing, reconciling, sinks, span_sources, witnessing
 from charter.bootstrap.sinks import NewSink
 from charter.core.values import parse_line
-from charter.evidence.vendor_logs import MAX_LINE
+from charter.evidence.vendors.readers import MAX_LINE
 from charter.gateway.reported import MAX_DECISIONS, parse_report
 from charter.server.control_shape import Command, Person, Reason, ReasonIfAny, house_of
 

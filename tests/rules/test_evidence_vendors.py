@@ -10,7 +10,8 @@ import pytest
 from charter.core.errors import MalformedError
 from charter.evidence.observation import Observation
 from charter.evidence.payload import set_apart
-from charter.evidence.vendor_logs import MAX_EVENTS, read_observations
+from charter.evidence.vendors.google import MAX_EVENTS
+from charter.evidence.vendors.readers import read_observations
 
 AT = "2026-11-26T20:15:51.202Z"
 JO = {"type": "session", "session": {"user": {"id": "user-9", "email": "jo@example.com"}, "ip_address": "192.0.2.1"}}

@@ -1,0 +1,1 @@
+"""Logs of vendors and platforms: a module for each kind of log, and what they share."""
