@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from charter.cli.delegation_commands import _covered
 from charter.registry.access import Access
 from charter.registry.delegation_tree import grown
 from desks import Caller, a_delegation, an_approval, text_of
@@ -51,6 +52,15 @@ def test_the_list_can_be_narrowed_and_the_narrowed_withdrawn(caller: Caller) -> 
 
     assert "1 delegation" in text_of(page)
     assert 'href="/delegations/withdraw?agent=fraud-scoring"' in page
+
+
+def test_what_is_lent_without_a_scope_goes_as_far_as_its_purpose(caller: Caller) -> None:
+    """Purposes narrow (purposes.yaml): nowhere is it said that all passes which both sides may do."""
+    for each in caller.desk.lent:
+        each["scope"] = None
+    assert "whatever both may do for it" in text_of(caller.get("/delegations").text)
+    assert "Whatever both sides may do for that purpose." in text_of(caller.get(f"/delegations/{SECOND}").text)
+    assert _covered(None) == "whatever both may do for that purpose"
 
 
 def test_a_delegation_shows_its_chain_with_who_vouched_and_who_signed(caller: Caller) -> None:
