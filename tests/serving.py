@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import socket
+import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -51,9 +54,23 @@ def holds(client: socket.socket) -> bool:
     return False
 
 
+def until_full(client: socket.socket) -> None:
+    """Wait until nothing more comes for a client that reads nothing: whoever sends to it waits."""
+    before, ends = -1, time.monotonic() + 15
+    while (now := _unread(client)) != before and time.monotonic() < ends:
+        before = now
+        time.sleep(0.3)
+
+
+def _unread(client: socket.socket) -> int:
+    return int.from_bytes(fcntl.ioctl(client, termios.FIONREAD, b"\0" * 4), sys.byteorder)
+
+
 def let_go(client: socket.socket) -> bool:
-    """Return whether its other end is let go of before long."""
+    """Return whether its other end, which was accepted before, is let go of before long."""
     ends = time.monotonic() + 15
-    while holds(client) and time.monotonic() < ends:
+    while is_held := holds(client):
+        if time.monotonic() > ends:
+            break
         time.sleep(0.05)
-    return not holds(client)
+    return not is_held

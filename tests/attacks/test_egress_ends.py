@@ -20,7 +20,7 @@ from charter.cli.egress_relay import EgressRelay
 from charter.core.canonical import canonical
 from charter.registry.standing import Move
 from egress_stage import AGENT, Proxied, a_proxy, browser, credentials, outcome, said
-from serving import holds, let_go
+from serving import holds, let_go, until_full
 
 IDLE = 1.0
 ANSWERS = {
@@ -125,6 +125,7 @@ def test_a_kill_closes_the_connection_of_who_takes_nothing(tmp_path_factory: pyt
         opened(proxied, port, b"flood\n") as tunnel,
     ):
         tunnel.recv(1)
+        until_full(tunnel)
         asyncio.run(authority.move(proxied.stage.house, AGENT, Move.KILL, actor="op@example.com", reason="a drill"))
         assert let_go(tunnel)
 

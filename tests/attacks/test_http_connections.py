@@ -266,6 +266,7 @@ def test_who_takes_nothing_is_let_go_of(*, is_whole: bool, monkeypatch: pytest.M
             host, _, port = url.removeprefix("http://").partition(":")
             with socket.create_connection((host, int(port)), 5) as client:
                 client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert await asyncio.to_thread(client.recv, 1)  # so it was accepted
                 assert await asyncio.to_thread(let_go, client)
 
     asyncio.run(go())

@@ -21,7 +21,7 @@ from charter.gateway.model_answer import MAX_LOOKED_AT, AnswerReader, ProposedCa
 from charter.gateway.model_request import parse_model_request
 from charter.registry.standing import Move
 from model_stage import AGENT, PROVIDER_KEY, Gateway, a_gateway
-from serving import holds, let_go
+from serving import holds, let_go, until_full
 
 
 @pytest.fixture(scope="module")
@@ -200,8 +200,9 @@ def test_an_answer_without_an_end_does_not_grow_in_memory() -> None:
     assert len(reader._left) <= MAX_LOOKED_AT + MAX_LOOKED_AT // 16
 
 
-def test_a_kill_closes_a_stream_that_nobody_reads(tmp_path: Path) -> None:
+def test_a_kill_closes_a_stream_that_nobody_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ends of it: a client that takes nothing keeps neither its connection nor the provider's."""
+    monkeypatch.setenv("PROVIDER_KEY", PROVIDER_KEY)
     with a_gateway(tmp_path) as gateway:
         body = b'{"model": "small-endless", "messages": [], "stream": true}'
         head = f"POST /model/models/v1/chat/completions HTTP/1.1\r\nHost: {gateway.url.removeprefix('http://')}\r\n"
@@ -211,6 +212,7 @@ def test_a_kill_closes_a_stream_that_nobody_reads(tmp_path: Path) -> None:
             client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
             assert client.recv(100).startswith(b"HTTP/1.1 200")
             assert holds(client)
+            until_full(client)
             asyncio.run(authority.move(gateway.stage.house, AGENT, Move.KILL, actor="op@example.com", reason="a drill"))
             assert let_go(client)
         assert gateway.ended(1)[0]["outcome"] == "withdrawn"
