@@ -46,7 +46,8 @@ def check_kept(log: LogReader, folders: Sequence[Path], publics: Sequence[bytes]
         except (OSError, ValueError, CharterError) as err:
             _log.warning("no head of this log can be read in %s, which then shows nothing: %s", path, err)
         else:
-            _check(log, kept, HeadFolder(path).file_of(log.origin))
+            if kept is not None:
+                _check(log, kept, HeadFolder(path).file_of(log.origin))
 
 
 def _kept(path: Path, origin: str, publics: Sequence[bytes]) -> Checkpoint | None:
@@ -59,8 +60,8 @@ def _kept(path: Path, origin: str, publics: Sequence[bytes]) -> Checkpoint | Non
     return found
 
 
-def _check(log: LogReader, kept: Checkpoint | None, file: Path) -> None:
-    if kept is None or continues(log, kept):
+def _check(log: LogReader, kept: Checkpoint, file: Path) -> None:
+    if continues(log, kept):
         return
     size = parse_checkpoint(log.checkpoint()).size
     text = f"the log has {size} entries, and `{file}` holds its own signed head of {kept.size}"
@@ -116,12 +117,12 @@ class Heads:
         origin, kept = self.house.database.origin, None
         with contextlib.suppress(OSError, ValueError, CharterError):  # whatever it is proves nothing, and is replaced
             kept = _kept(path, origin, self.house.ring.head_publics(origin))
-        file = HeadFolder(path).file_of(origin)
-        try:
-            self.house.database.read_log(lambda log: _check(log, kept, file))
-        except IntegrityError as err:
-            self.house.database.halt(err.detail)
-            raise OSError(err.detail) from err
+        if kept is not None:
+            try:
+                self.house.database.read_log(partial(_check, kept=kept, file=HeadFolder(path).file_of(origin)))
+            except IntegrityError as err:
+                self.house.database.halt(err.detail)
+                raise OSError(err.detail) from err
         HeadFolder(path).keep(origin, note)
 
     def _tried(self, path: Path, do: Callable[[], None]) -> bool:

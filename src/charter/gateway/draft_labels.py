@@ -203,7 +203,7 @@ def _names(tool: ToolDefinition, tools: Iterable[ToolDefinition]) -> dict[str, l
 
 def _address(tool: ToolDefinition) -> str | None:
     """Return the argument that says where on the network the tool goes, by the word that its name ends in."""
-    return next((name for name in _arguments(tool) if (_words(name) or [""])[-1] in _ADDRESSES), None)
+    return next((name for name in _arguments(tool) if _last_word(name) in _ADDRESSES), None)
 
 
 def _carried(tool: ToolDefinition) -> list[str]:
@@ -211,9 +211,7 @@ def _carried(tool: ToolDefinition) -> list[str]:
     texts = _CARRIED if _EVENTS.isdisjoint(_words(tool.name)) else _CARRIED | _EVENT_TEXT
     named = _arguments(tool).items()
     return [
-        name
-        for name, kind in named
-        if kind == "choice" or (kind in ("string", None) and (_words(name) or [""])[-1] in texts)
+        name for name, kind in named if kind == "choice" or (kind in ("string", None) and _last_word(name) in texts)
     ]
 
 
@@ -227,6 +225,11 @@ def _asked_as(tool: str) -> list[str]:
 
 def _words(name: str) -> list[str]:
     return [word.lower() for word in _WORDS.findall(name)]
+
+
+def _last_word(name: str) -> str:
+    """Return the word that says what a thing is: `page` of `landing_page`; nothing where there is none."""
+    return next(reversed(_words(name)), "")
 
 
 def _arguments(tool: ToolDefinition) -> dict[str, str | None]:

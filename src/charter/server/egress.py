@@ -275,10 +275,10 @@ class EgressDoor:
         wire = self.egress.wire(request_id)
         work = self._tunnel(client, asked.to, wire, who) if asked.path is None else _exchange(client, asked, wire)
         passing = asyncio.create_task(work)
-        watching = (asyncio.create_task(_to_the_end(messages)), asyncio.create_task(_idleness(wire, self.idle)))
+        rest, idleness = asyncio.create_task(_to_the_end(messages)), asyncio.create_task(_idleness(wire, self.idle))
         try:
             async with asyncio.timeout(wire.terms.seconds):
-                await asyncio.wait({passing, *watching}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({passing, rest, idleness}, return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:
             wire.why = "too long"
         finally:
@@ -286,10 +286,10 @@ class EgressDoor:
                 client.writer.transport.abort()
                 wire.writer.transport.abort()
             passing.cancel()
-            watching[1].cancel()
-            await asyncio.gather(passing, watching[1], return_exceptions=True)
+            idleness.cancel()
+            await asyncio.gather(passing, idleness, return_exceptions=True)
             wire.ended.set()
-            await watching[0]
+            await rest
 
     async def _tunnel(self, client: Client, to: Destination, wire: Wire, who: tuple[str, str]) -> None:
         await client.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
