@@ -25,6 +25,7 @@ from charter.evidence.checkpoint import Checkpoint
 from charter.evidence.entry import Draft, EntryKind
 from charter.evidence.export import VERIFIER, PackSummary, export_pack, verifier_source
 from charter.evidence.log import Query, Stored, entry_at, prove_inclusion, query, tail
+from charter.evidence.neutral import cut_to
 from charter.registry.charter import parse_duration
 
 if TYPE_CHECKING:
@@ -342,7 +343,7 @@ def line_of(entry: dict[str, Any]) -> str:
         case _:
             telling = {key: body[key] for key in _FIRST if key in body} | body
             words = ", ".join(f"{k}={v}" for k, v in telling.items() if isinstance(v, str | int) and k != "digest")
-            return f"by {entry['actor']}: {words if len(words) <= _LONGEST else f'{words[: _LONGEST - 1]}…'}"
+            return f"by {entry['actor']}: {cut_to(words, _LONGEST)}"
 
 
 def _changed_part(part: dict[str, Any]) -> str:

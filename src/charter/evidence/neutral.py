@@ -27,6 +27,11 @@ def readable_json(value: Any, indent: int | None = None) -> str:  # noqa: ANN401
     return _each(text, _json_escape, kept="\n")  # others than line breaks stand within strings alone
 
 
+def cut_to(text: str, longest: int) -> str:
+    """Return `text`, at most so many characters of it; one that is cut ends with an ellipsis."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
 def one_line(text: str, longest: int = 1024) -> str:
     """Return `text` in one line, what could steer a reader made visible."""
     return _each(text[:longest], _visible_escape)

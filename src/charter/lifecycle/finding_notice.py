@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from email.message import EmailMessage
 from typing import Any
 
+from charter.evidence.neutral import cut_to
 from charter.lifecycle.approval_card import visible
 from charter.lifecycle.notices import MAX_CHAT, MAX_SUBJECT, chat_document
 
@@ -18,8 +19,7 @@ MAX_TOLD = 8
 
 def headline(finding: Mapping[str, Any]) -> str:
     """Return one line that says what was noticed."""
-    line = " ".join(visible(str(finding["title"])).split())
-    return line if len(line) <= MAX_SUBJECT else f"{line[: MAX_SUBJECT - 1]}…"
+    return cut_to(" ".join(visible(str(finding["title"])).split()), MAX_SUBJECT)
 
 
 def text_of(finding: Mapping[str, Any], standing: str) -> str:

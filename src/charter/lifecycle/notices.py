@@ -18,6 +18,7 @@ from email.message import EmailMessage
 from enum import StrEnum
 from typing import Any
 
+from charter.evidence.neutral import cut_to
 from charter.lifecycle.approval_card import plain_card, visible
 from charter.lifecycle.approvals import barred_people, roles_held_by
 from charter.registry.approval import Approval
@@ -119,8 +120,7 @@ def headline(approval: Approval, kind: Kind) -> str:
     call = approval.call
     said = f"{call.get('principal')} wants {call.get('action')} on {call.get('system')}"
     begin = "Still waiting" if kind is Kind.REMINDER else "Approval needed"
-    line = " ".join(visible(f"{begin}: {said}").split())
-    return line if len(line) <= MAX_SUBJECT else f"{line[: MAX_SUBJECT - 1]}…"
+    return cut_to(" ".join(visible(f"{begin}: {said}").split()), MAX_SUBJECT)
 
 
 def mail(

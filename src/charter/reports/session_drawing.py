@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from charter.evidence.neutral import one_line
+from charter.evidence.neutral import cut_to, one_line
 from charter.reports.session import Edge, EdgeKind, Graph, Node
 
 MAX_DRAWN = 300  # nodes
@@ -42,8 +42,7 @@ _STYLE = (
 
 def label_of(text: str, longest: int = MAX_LABEL) -> str:
     """Return a text as a label: one line of what can be seen, not longer than that."""
-    shown = _NO_XML.sub("?", one_line(text, 4 * longest))
-    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
+    return cut_to(_NO_XML.sub("?", one_line(text, 4 * longest)), longest)
 
 
 def words_of(node: Node) -> str:
